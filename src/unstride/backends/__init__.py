@@ -1,0 +1,46 @@
+"""One module for each array library, found without importing any.
+
+A library is consulted only if its user has imported it already, so that `import unstride` costs nothing and needs
+NumPy alone. Every backend module has the same six functions:
+
+* ``owns(array)``: whether the array is one of its own;
+* ``convert(*arrays)``: arrays of that library, of one common type, from arrays, numbers and lists (None stays None);
+* ``as_float(array)``: an integer array as floating-point numbers of the library's best precision;
+* ``conv_transpose(x, kernel, bias, geometry, channels)``, ``conv(x, kernel, bias, geometry, channels)`` and
+  ``kernel_gradient(big, small, geometry, channels)``: the three maps, for arguments that `unstride.ops` has checked,
+  with ``channels`` "last" or "first" and the kernel laid out accordingly.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from types import ModuleType
+from typing import Any
+
+_FRAMEWORKS = ("torch", "jax", "tensorflow")
+
+
+def find(*arrays: Any) -> ModuleType:
+    """The backend of the first array that belongs to an imported framework, or NumPy's."""
+    for framework in _FRAMEWORKS:
+        if framework in sys.modules:
+            backend = importlib.import_module(f"{__name__}.{framework}")
+            if any(backend.owns(array) for array in arrays):
+                return backend
+    return importlib.import_module(f"{__name__}.numpy")
+
+
+def unwrap(array: Any) -> Any:
+    """The array behind a Keras variable; any other array as it is."""
+    keras = sys.modules.get("keras")
+    if keras is None:
+        return array
+    if isinstance(array, keras.Variable):
+        return keras.ops.convert_to_tensor(array)  # in the autocast scope's type, where there is one
+    if isinstance(array, keras.KerasTensor):
+        raise TypeError(
+            "a symbolic Keras tensor has no values to compute with; inside a functional model use the layers "
+            "of unstride.keras"
+        )
+    return array

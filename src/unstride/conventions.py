@@ -1,0 +1,326 @@
+"""Five frameworks' arguments for a transposed convolution, to `Geometry` and back.
+
+Each function reads one framework's own arguments, under their own names, and returns the geometry that they mean
+there. It also reads arguments that the framework refuses (an ``output_padding`` as large as the stride, say) wherever
+the framework's own formula gives them a meaning. `Geometry.to` is strict: what it returns, the framework accepts.
+
+==============  =============================================  =====================================
+framework       `Geometry.to` gives the arguments of           and needs also
+==============  =============================================  =====================================
+``torch``       ``torch.nn.ConvTranspose{1,2,3}d``
+``keras``       ``keras.layers.Conv{1,2,3}DTranspose``
+``tensorflow``  ``tf.nn.conv{1,2,3}d_transpose``               batch and channels around output_shape
+``jax``         ``jax.lax.conv_transpose``
+``onnx``        the attributes of the ``ConvTranspose`` node
+==============  =============================================  =====================================
+
+Notation as in `unstride.geometry`: K taps spanned, F cells of the full grid, (b, e) the crop, L the result's length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .geometry import Crop, Geometry, GeometryError, NotExpressible, Padding, is_sequence, per_axis, split
+
+Ints = int | Sequence[int]
+
+
+def keras(
+    kernel_size: Ints,
+    strides: Ints = 1,
+    padding: Padding = "valid",
+    output_padding: Ints | None = None,
+    dilation_rate: Ints = 1,
+    groups: int = 1,
+) -> Geometry:
+    """The geometry of Keras's ``Conv*DTranspose`` layers and ``keras.ops.conv_transpose``.
+
+    ``None`` as output padding is not 0: with "same" it makes the output ``strides`` times as long as the input.
+
+    >>> keras(3, 2, "same").output_size(4), keras(3, 2, "same", output_padding=0).output_size(4)
+    ((8,), (7,))
+    """
+    return Geometry(kernel_size, strides, padding, output_padding, dilation_rate, groups)
+
+
+def torch(
+    kernel_size: Ints,
+    stride: Ints = 1,
+    padding: Ints = 0,
+    output_padding: Ints = 0,
+    groups: int = 1,
+    dilation: Ints = 1,
+    *,
+    output_size: Ints | None = None,
+    input_size: Ints | None = None,
+) -> Geometry:
+    """The geometry of ``torch.nn.ConvTranspose*d``; `output_size` is what its ``forward`` takes.
+
+    >>> torch(3, 2, 1, output_padding=1).crops
+    ((1, 0),)
+    >>> torch(3, 2, 1, input_size=4, output_size=8).crops
+    ((1, 0),)
+    """
+    geometry = Geometry(kernel_size, stride, padding, output_padding, dilation, groups)
+    if output_size is None:
+        return geometry
+    plain = Geometry(kernel_size, stride, padding, 0, dilation, groups)
+    size = _needed_input_size(input_size, "output_size", geometry.rank)
+    wanted = _spatial("output_size", output_size, geometry.rank, channels_first=True)
+    for axis, (length, least, s) in enumerate(zip(wanted, plain.output_size(size), plain.stride, strict=True)):
+        if not least <= length < least + s:
+            raise GeometryError(
+                f"output_size of axis {axis} is {length}; with this input it can be {least} to {least + s - 1}"
+            )
+    return plain.fitted(size, wanted)
+
+
+def tensorflow(
+    kernel_size: Ints,
+    strides: Ints = 1,
+    padding: str | Sequence[Sequence[int]] = "SAME",
+    dilations: Ints = 1,
+    output_shape: Ints | None = None,
+    input_size: Ints | None = None,
+    data_format: str | None = None,
+) -> Geometry:
+    """The geometry of ``tf.nn.conv*d_transpose``, which takes the output's size, not an output padding.
+
+    `strides`, `dilations`, `output_shape` and explicit `padding` are spatial, or have TensorFlow's entries for batch
+    and channels too, ordered by `data_format` ("N...C", the default, or "NC...").
+
+    >>> tensorflow(3, 2, "SAME", output_shape=8, input_size=4).crops
+    ((0, 1),)
+    """
+    rank = len(kernel_size) if is_sequence(kernel_size) else 1  # type: ignore[arg-type]
+    first = data_format is not None and data_format.upper().startswith("NC")
+    strides, dilations = (  # one entry stands for all axes
+        value[0] if is_sequence(value) and len(value) == 1 else value for value in (strides, dilations)  # type: ignore
+    )
+    geometry = Geometry(
+        kernel_size,
+        _spatial("strides", strides, rank, first),
+        dilation=_spatial("dilations", dilations, rank, first),
+    )
+    if output_shape is None:
+        raise GeometryError("output_shape is missing; tf.nn.conv_transpose always needs it")
+    full = geometry.full_size(_needed_input_size(input_size, "output_shape", rank))
+    totals = [F - L for F, L in zip(full, _spatial("output_shape", output_shape, rank, first), strict=True)]
+    if isinstance(padding, str):
+        name = padding.upper()
+        if name not in ("SAME", "VALID"):
+            raise GeometryError(f"padding is {padding!r}; expected 'SAME', 'VALID' or a list of (begin, end) pairs")
+        return geometry.with_crops([split(total) if name == "SAME" else (0, total) for total in totals])
+    if len(padding) == rank + 2:
+        padding = padding[2:] if first else padding[1:-1]
+    begins = [b for b, _ in geometry.with_crops(padding).crops]
+    return geometry.with_crops([(b, total - b) for b, total in zip(begins, totals, strict=True)])
+
+
+def jax(
+    kernel_size: Ints,
+    strides: Ints = 1,
+    padding: str | Sequence[Sequence[int]] = "SAME",
+    rhs_dilation: Ints | None = None,
+    transpose_kernel: bool = False,  # noqa: ARG001 - it flips the kernel and swaps its channels: no geometry
+    use_consistent_padding: bool = False,
+) -> Geometry:
+    """The geometry of ``jax.lax.conv_transpose``. Explicit pads are those of the zero-spaced grid: ``K-1-b, K-1-e``.
+
+    Its kernel is flipped against every other framework's unless ``transpose_kernel=True``.
+
+    >>> jax(3, 2, [(1, 2)]).crops
+    ((1, 0),)
+    """
+    dilation: Ints = 1 if rhs_dilation is None else rhs_dilation
+    if isinstance(padding, str):
+        return Geometry(kernel_size, strides, padding, None, dilation)
+    geometry = Geometry(kernel_size, strides, padding, None, dilation)
+    return geometry if use_consistent_padding else geometry.with_crops(_mirrored(geometry))
+
+
+def onnx(
+    kernel_shape: Ints,
+    strides: Ints = 1,
+    pads: Sequence[int] | None = None,
+    dilations: Ints = 1,
+    group: int = 1,
+    auto_pad: str = "NOTSET",
+    output_padding: Ints = 0,
+    output_shape: Ints | None = None,
+    input_size: Ints | None = None,
+) -> Geometry:
+    """The geometry of an ONNX ``ConvTranspose`` node. `pads` lists all begins, then all ends; `output_shape` is
+    spatial, and overrides `pads`.
+
+    >>> onnx(3, 2, auto_pad="SAME_UPPER").crops, onnx(3, 2, auto_pad="SAME_LOWER").crops
+    (((0, 1),), ((1, 0),))
+    """
+    geometry = Geometry(kernel_shape, strides, dilation=dilations, groups=group)
+    extra = per_axis("output_padding", output_padding, geometry.rank, 0)
+    if auto_pad not in ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"):
+        raise GeometryError(f"auto_pad is {auto_pad!r}; expected 'NOTSET', 'VALID', 'SAME_UPPER' or 'SAME_LOWER'")
+    if output_shape is not None:
+        full = geometry.full_size(_needed_input_size(input_size, "output_shape", geometry.rank))
+        wanted = _spatial("output_shape", output_shape, geometry.rank, channels_first=True)
+        totals = [F + op - L for F, op, L in zip(full, extra, wanted, strict=True)]
+    elif auto_pad.startswith("SAME"):  # L = n * s, whatever n
+        totals = [K + op - s for K, op, s in zip(geometry.spans, extra, geometry.stride, strict=True)]
+    else:
+        rank = geometry.rank
+        flat = per_axis("pads", (0,) * 2 * rank if pads is None or auto_pad == "VALID" else pads, 2 * rank)
+        return geometry.with_crops([(flat[i], flat[rank + i] - extra[i]) for i in range(rank)])
+    begins = [total // 2 if auto_pad == "SAME_UPPER" else total - total // 2 for total in totals]
+    return geometry.with_crops([(b, t - b - op) for b, t, op in zip(begins, totals, extra, strict=True)])
+
+
+def express(geometry: Geometry, framework: str, size: Ints | None = None) -> dict[str, Any]:
+    """What `Geometry.to` returns: `framework`'s arguments for `geometry`, or NotExpressible."""
+    writers: dict[str, Callable[[Geometry, Ints | None], dict[str, Any]]] = {
+        "torch": _to_torch,
+        "keras": _to_keras,
+        "tensorflow": _to_tensorflow,
+        "jax": _to_jax,
+        "onnx": _to_onnx,
+    }
+    if framework not in writers:
+        raise GeometryError(f"framework is {framework!r}; expected one of {', '.join(map(repr, writers))}")
+    return writers[framework](geometry, size)
+
+
+def torch_call(geometry: Geometry) -> tuple[dict[str, Any], tuple[Crop, ...]]:
+    """PyTorch's arguments for the call that does most of `geometry`, and the crops that are left after it."""
+    one_call = all(
+        b >= 0 and 0 <= b - e < max(s, d)
+        for (b, e), s, d in zip(geometry.crops, geometry.stride, geometry.dilation, strict=True)
+    )
+    # PyTorch pads both ends alike, and more only through output_padding at the end.
+    padding = tuple(b if one_call else max(min(b, e), 0) for b, e in geometry.crops)
+    arguments = {
+        "kernel_size": geometry.kernel_size,
+        "stride": geometry.stride,
+        "padding": padding,
+        "output_padding": tuple(b - e if one_call else 0 for b, e in geometry.crops),
+        "groups": geometry.groups,
+        "dilation": geometry.dilation,
+    }
+    done = torch(**arguments).crops
+    return arguments, tuple((b - p, e - q) for (b, e), (p, q) in zip(geometry.crops, done, strict=True))
+
+
+def _to_torch(geometry: Geometry, _: Ints | None) -> dict[str, Any]:
+    arguments, crops = torch_call(geometry)
+    if any(crop != (0, 0) for crop in crops):
+        reason = f"its crops are (p, p - op) with 0 <= op < max(stride, dilation); these are {geometry.crops}"
+        raise _then_crop("torch", reason, f"conv_transpose with padding {arguments['padding']}", arguments, crops)
+    return arguments
+
+
+def _to_keras(geometry: Geometry, _: Ints | None) -> dict[str, Any]:
+    ours = f"unstride.keras.Conv{geometry.rank}DTranspose(padding={geometry.crops}, groups={geometry.groups}, ...)"
+    if geometry.groups > 1:
+        raise NotExpressible("keras", "its transposed convolutions have no groups", ours)
+    if max(geometry.stride) > 1 and max(geometry.dilation) > 1:
+        raise NotExpressible("keras", "it refuses strides and dilation together", ours)
+    arguments = {"kernel_size": geometry.kernel_size, "strides": geometry.stride, "padding": "valid",
+                 "output_padding": None, "dilation_rate": geometry.dilation}  # fmt: skip
+    axes = list(zip(geometry.spans, geometry.crops, strict=True))
+    candidates: list[tuple[str, tuple[int, ...] | None]] = [
+        ("valid", None),
+        ("same", None),
+        ("valid", tuple(-e for _, (_, e) in axes)),
+        ("same", tuple(K - K % 2 - b - e for K, (b, e) in axes)),
+    ]
+    for padding, extra in candidates:
+        if extra is not None and not all(0 <= op < s for op, s in zip(extra, geometry.stride, strict=True)):
+            continue
+        found = arguments | {"padding": padding, "output_padding": extra}
+        if keras(**found) == geometry:
+            return found
+    reason = f"no 'valid' or 'same' with output_padding below the stride crops {geometry.crops}"
+    full = arguments | {"output_padding": (0,) * geometry.rank}
+    raise _then_crop("keras", reason, "the layer with padding='valid', output_padding=0", full, geometry.crops)
+
+
+def _to_tensorflow(geometry: Geometry, size: Ints | None) -> dict[str, Any]:
+    if size is None:
+        raise GeometryError("size is missing; TensorFlow's arguments include the output's size, so give the input's")
+    if geometry.groups > 1:
+        recipe = "one call for each group of channels, concatenated along the channels"
+        raise NotExpressible("tensorflow", "its transposed convolutions have no groups", recipe)
+    arguments: dict[str, Any] = {"strides": geometry.stride, "dilations": geometry.dilation, "padding": "VALID"}
+    full = arguments | {"output_shape": geometry.full_size(size)}
+    arguments["output_shape"] = geometry.output_size(size)
+    explicit = [[0, 0], *([max(b, 0), max(e, 0)] for b, e in geometry.crops), [0, 0]]
+    for padding in ["VALID", "SAME", *([explicit] if geometry.rank == 2 else [])]:  # 2-D alone takes explicit pads
+        found = arguments | {"padding": padding}
+        if tensorflow(geometry.kernel_size, **found, input_size=size) == geometry and _accepted(geometry, padding, size):
+            return found
+    reason = f"none of its paddings crops {geometry.crops} at input size {size}"
+    raise _then_crop("tensorflow", reason, "conv_transpose with 'VALID' to the full grid", full, geometry.crops)
+
+
+def _accepted(geometry: Geometry, padding: str | list[list[int]], size: Ints) -> bool:
+    """Whether TensorFlow's own convolution of the result would give back the input's size, which it insists on."""
+    small, big = per_axis("size", size, geometry.rank, 1), geometry.output_size(size)
+    if padding == "SAME":
+        return small == tuple(-(-L // s) for L, s in zip(big, geometry.stride, strict=True))
+    pads = [[0, 0]] * geometry.rank if padding == "VALID" else padding[1:-1]
+    try:
+        return geometry.with_crops(pads).conv_size(big) == small  # type: ignore[arg-type]
+    except GeometryError:
+        return False
+
+
+def _to_jax(geometry: Geometry, _: Ints | None) -> dict[str, Any]:
+    padding = _mirrored(geometry)
+    if geometry.groups > 1:
+        recipe = (
+            f"jax.lax.conv_general_dilated with window_strides 1, lhs_dilation={geometry.stride}, padding={padding}, "
+            f"rhs_dilation={geometry.dilation}, feature_group_count={geometry.groups} and the kernel flipped"
+        )
+        raise NotExpressible("jax", "jax.lax.conv_transpose has no groups", recipe)
+    return {"strides": geometry.stride, "padding": padding, "rhs_dilation": geometry.dilation, "transpose_kernel": True}
+
+
+def _to_onnx(geometry: Geometry, _: Ints | None) -> dict[str, Any]:
+    arguments = {
+        "kernel_shape": geometry.kernel_size,
+        "strides": geometry.stride,
+        "pads": tuple(b for b, _ in geometry.crops) + tuple(max(e, 0) for _, e in geometry.crops),
+        "dilations": geometry.dilation,
+        "group": geometry.groups,
+        "output_padding": tuple(max(-e, 0) for _, e in geometry.crops),
+    }
+    if all(b >= 0 and -e < s for (b, e), s in zip(geometry.crops, geometry.stride, strict=True)):
+        return arguments
+    reason = f"its pads are not negative and its output_padding is below the stride; the crops are {geometry.crops}"
+    full = arguments | {"pads": (0,) * 2 * geometry.rank, "output_padding": (0,) * geometry.rank}
+    raise _then_crop("onnx", reason, "ConvTranspose without pads", full, geometry.crops)
+
+
+def _then_crop(
+    framework: str, reason: str, call: str, arguments: dict[str, Any], crops: tuple[Crop, ...]
+) -> NotExpressible:
+    recipe = f"{call}, without bias; then crop {crops} (begin, end) cells, extending with zeros where negative; then bias"
+    return NotExpressible(framework, reason, recipe, arguments, crops)
+
+
+def _mirrored(geometry: Geometry) -> list[Crop]:
+    """Crops of the full grid to pads of the zero-spaced grid, or back: c to K - 1 - c at either end."""
+    return [(K - 1 - b, K - 1 - e) for K, (b, e) in zip(geometry.spans, geometry.crops, strict=True)]
+
+
+def _needed_input_size(input_size: Ints | None, because_of: str, rank: int) -> tuple[int, ...]:
+    if input_size is None:
+        raise GeometryError(f"input_size is missing; {because_of} means something only together with it")
+    return per_axis("input_size", input_size, rank, 1)
+
+
+def _spatial(name: str, value: Ints, rank: int, channels_first: bool) -> tuple[int, ...]:
+    """`value` an axis, where the framework may have put entries for batch and channels around it."""
+    if is_sequence(value) and len(value) == rank + 2:  # type: ignore[arg-type]
+        value = value[2:] if channels_first else value[1:-1]  # type: ignore[index]
+    return per_axis(name, value, rank)

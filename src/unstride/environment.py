@@ -1,0 +1,126 @@
+"""The Keras backend that a command runs on, chosen before Keras is imported, and what is installed beside it."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import logging
+import os
+import platform
+from typing import Any
+
+from ._native import instruction_set
+
+INSTALL = {
+    "jax": 'pip install "unstride[keras]"',
+    "torch": 'pip install "unstride[torch]"',
+    "tensorflow": "pip install tensorflow",
+}
+"""How to get each backend."""
+
+APP = ("keras", "matplotlib", "PIL", "jinja2")
+"""What the commands import beside click and rich."""
+
+
+class EnvironmentProblem(RuntimeError):  # noqa: N818 - EnvironmentError is OSError's old name
+    """Something that is not installed, or an unknown backend. The message says what to install."""
+
+
+def default_backend() -> str:
+    return os.environ.get("KERAS_BACKEND") or "jax"
+
+
+def require(backend: str) -> None:
+    """Raise unless `backend` and what the commands need are installed. Imports none of it."""
+    if backend not in INSTALL:
+        raise EnvironmentProblem(f"unknown backend '{backend}'; there are {', '.join(INSTALL)}")
+    for module in APP:
+        if importlib.util.find_spec(module) is None:
+            raise EnvironmentProblem(f'{module} is not installed; pip install "unstride[app]"')
+    if importlib.util.find_spec(backend) is None:
+        raise EnvironmentProblem(f"the backend {backend} is not installed; {INSTALL[backend]}")
+
+
+def start(backend: str) -> None:
+    """Import Keras on `backend`, quiet, and so that equal seeds give equal numbers.
+
+    In a process that has imported Keras already, only its own backend can be had.
+    """
+    require(backend)
+    os.environ["KERAS_BACKEND"] = backend
+    # TensorFlow's start-up lines; Keras imports it, where it is installed, on every backend.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    logging.getLogger("jax").setLevel(logging.ERROR)
+    # On a GPU the fastest algorithms add in any order, unless asked not to before the GPU is first used.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    flags = os.environ.get("XLA_FLAGS", "")
+    if backend == "jax" and "deterministic" not in flags and _has_cuda():
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
+    try:
+        keras = importlib.import_module("keras")
+    except ImportError as error:
+        raise EnvironmentProblem(f"Keras cannot be imported on the backend {backend}: {error}") from error
+    found = keras.config.backend()
+    if found != backend:
+        raise EnvironmentProblem(f"Keras runs on {found} in this process already; {backend} needs a new one")
+    if backend == "tensorflow":
+        importlib.import_module("tensorflow").config.experimental.enable_op_determinism()
+    elif backend == "torch":
+        importlib.import_module("torch").use_deterministic_algorithms(True, warn_only=True)
+
+
+def describe(backend: str) -> dict[str, Any]:
+    """What a run's numbers may depend on beside its options: versions and the machine."""
+    return {
+        "versions": {"python": platform.python_version()}
+        | {name: _version(name) for name in ("unstride", "keras", backend, "numpy")},
+        "instruction_set": instruction_set(),
+        "processor": _processor(),
+        "cores": _cores(),
+        "device": _device(backend),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def _has_cuda() -> bool:
+    """Whether JAX can use a GPU. (A build without would abort the process at a flag that it does not know.)"""
+    return any(importlib.util.find_spec(f"jax_cuda{version}_plugin") for version in (12, 13))
+
+
+def _version(name: str) -> str:
+    # A distribution may be named unlike its module (tensorflow-cpu), so the module is asked where it can be.
+    if name == "unstride":
+        return importlib.metadata.version(name)
+    return str(importlib.import_module(name).__version__)
+
+
+def _cores() -> int:
+    """Those that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _processor() -> str:
+    """Its name as it calls itself, where the system tells."""
+    try:
+        with open("/proc/cpuinfo") as file:  # noqa: PTH123 - a device of the kernel's, not a file
+            for line in file:
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _device(backend: str) -> str:
+    """What the backend computes on: "CPU", or the name of its first accelerator."""
+    module = importlib.import_module(backend)
+    if backend == "jax":
+        device = module.devices()[0]
+        return "CPU" if device.platform == "cpu" else str(device.device_kind)
+    if backend == "torch":
+        return str(module.cuda.get_device_name(0)) if module.cuda.is_available() else "CPU"
+    gpus = module.config.list_physical_devices("GPU")
+    return str(module.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")) if gpus else "CPU"

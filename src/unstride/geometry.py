@@ -1,0 +1,385 @@
+"""The geometry of a strided convolution and of its transpose: sizes, crops, phases.
+
+Per axis, with kernel size ``k``, stride ``s``, dilation ``d`` and a signed crop ``(b, e)``::
+
+    K = (k - 1) * d + 1                        cells that the dilated kernel spans
+    F = (n - 1) * s + K                        cells of the full grid that n small cells scatter into
+    full[i * s + j * d] += small[i] * kernel[j]
+    big = full[b : F - e]                      a negative crop extends the grid instead
+
+A convolution goes from the big grid to the small one, its transpose from the small grid to the big one, over the
+same connections. Every framework's padding is a way to write the crop (`unstride.conventions`); nothing else in the
+package computes a size.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Crop = tuple[int, int]
+Padding = str | int | Sequence[int] | Sequence[Sequence[int]]
+
+
+class GeometryError(ValueError):
+    """Arguments, or arguments and sizes together, that describe no convolution."""
+
+
+class NotExpressible(ValueError):  # noqa: N818 - the public name: it reads as what it says
+    """A geometry that a framework cannot compute in one call. The message ends with the nearest recipe.
+
+    Attributes
+    ----------
+    framework : str
+    reason : str
+        What the framework lacks.
+    recipe : str
+        How to compute it there all the same.
+    arguments : dict or None
+        The framework's arguments for the call that the recipe starts from, if it starts from one.
+    crops : tuple of (begin, end) or None
+        What is left to crop (positive) or to extend with zeros (negative) after that call.
+    """
+
+    def __init__(
+        self,
+        framework: str,
+        reason: str,
+        recipe: str,
+        arguments: dict[str, Any] | None = None,
+        crops: tuple[Crop, ...] | None = None,
+    ) -> None:
+        super().__init__(f"{framework} cannot express this geometry in one call: {reason}. Instead: {recipe}.")
+        self.framework = framework
+        self.reason = reason
+        self.recipe = recipe
+        self.arguments = arguments
+        self.crops = crops
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One of the ``s`` interleaved sub-grids of a big axis: cells ``offset``, ``offset + s``, ``offset + 2s``, ...
+
+    Its ``q``-th cell is ``sum(small[q + shift] * kernel[tap] for tap, shift in zip(taps, shifts))``, where small
+    cells outside the grid count as zero: a small dense convolution, free of inserted zeros.
+    """
+
+    offset: int
+    taps: range
+    shifts: range
+
+
+def as_int(name: str, value: object, minimum: int | None = None) -> int:
+    """`value` as an int of at least `minimum`, or a GeometryError that names it."""
+    try:
+        number = None if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        number = None
+    if number is None:
+        raise GeometryError(f"{name} is {value!r}; expected an integer")
+    if minimum is not None and number < minimum:
+        raise GeometryError(f"{name} is {number}; expected an integer of at least {minimum}")
+    return number
+
+
+def per_axis(name: str, value: object, rank: int, minimum: int | None = None) -> tuple[int, ...]:
+    """`value`, an int or one int an axis, as a tuple of `rank` ints of at least `minimum`."""
+    if not is_sequence(value):
+        return (as_int(name, value, minimum),) * rank
+    if len(value) != rank:
+        raise GeometryError(
+            f"{name} has {len(value)} entries, {list(value)}; expected an int or one int for each of the {rank} axes"
+        )
+    return tuple(as_int(f"{name} of axis {axis}", entry, minimum) for axis, entry in enumerate(value))
+
+
+def is_sequence(value: object) -> bool:
+    """Whether `value` is a list, a tuple or alike (a NumPy array or a tensor shape too), and no string."""
+    return hasattr(value, "__len__") and hasattr(value, "__getitem__") and not isinstance(value, (str, bytes, dict))
+
+
+def span(kernel_size: int, dilation: int) -> int:
+    """K: how many cells a kernel of `kernel_size` taps reaches over."""
+    return (kernel_size - 1) * dilation + 1
+
+
+def split(total: int) -> Crop:
+    """A total crop in two as Keras and TensorFlow split it: half, rounded down, at the beginning; an extension
+    wholly at the end."""
+    begin = max(total, 0) // 2
+    return begin, total - begin
+
+
+@dataclass(frozen=True, init=False, repr=False)
+class Geometry:
+    """How a big and a small grid are connected: kernel size, stride, dilation, crops and groups.
+
+    Parameters
+    ----------
+    kernel_size : int or one int an axis
+        Taps along each axis. Its length is the number of axes; a bare int is one axis.
+    stride : int or one int an axis
+        Big cells from one small cell to the next.
+    padding : int, one int an axis, one ``(begin, end)`` pair an axis, "valid" or "same"
+        Cells cropped off the full grid; a negative number extends the grid with cells that no input reaches.
+        "valid" and "same" mean what they mean in Keras's transposed convolutions.
+    output_padding : None, int or one int an axis
+        Cells added at the end of the result: with numbers None means 0; with "valid" and "same" it means
+        Keras's None (`conventions.keras`).
+    dilation : int or one int an axis
+        Big cells from one kernel tap to the next.
+    groups : int
+        Independent parts that the channels fall into.
+
+    Attributes
+    ----------
+    kernel_size, stride, dilation : tuple of int, one an axis
+    crops : tuple of (begin, end), one pair an axis
+        Padding and output padding together.
+    groups : int
+
+    Raises
+    ------
+    GeometryError
+        Names the argument, its value, its axis and what was expected.
+
+    Examples
+    --------
+    >>> g = Geometry((3, 3), stride=2, padding=1, output_padding=1)
+    >>> g.crops
+    ((1, 0), (1, 0))
+    >>> g.output_size((7, 5))           # (7 - 1) * 2 + 3 - 1 = 14
+    (14, 10)
+    >>> g.conv_size((14, 10))
+    (7, 5)
+    """
+
+    kernel_size: tuple[int, ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    crops: tuple[Crop, ...]
+    groups: int
+
+    def __init__(
+        self,
+        kernel_size: int | Sequence[int],
+        stride: int | Sequence[int] = 1,
+        padding: Padding = 0,
+        output_padding: int | Sequence[int] | None = None,
+        dilation: int | Sequence[int] = 1,
+        groups: int = 1,
+    ) -> None:
+        sizes = kernel_size if is_sequence(kernel_size) else (kernel_size,)
+        rank = len(sizes)  # type: ignore[arg-type]
+        if rank == 0:
+            raise GeometryError("kernel_size is empty; expected one int for each axis, for example (3, 3)")
+        set_field = object.__setattr__  # frozen: this is the one place that writes
+        set_field(self, "kernel_size", per_axis("kernel_size", sizes, rank, 1))
+        set_field(self, "stride", per_axis("stride", stride, rank, 1))
+        set_field(self, "dilation", per_axis("dilation", dilation, rank, 1))
+        set_field(self, "groups", as_int("groups", groups, 1))
+        set_field(self, "crops", self._read_padding(padding, output_padding))
+
+    def _read_padding(self, padding: object, output_padding: object) -> tuple[Crop, ...]:
+        if isinstance(padding, str):
+            return self._read_name(padding, output_padding)
+        extra = per_axis("output_padding", 0 if output_padding is None else output_padding, self.rank, 0)
+        if is_sequence(padding) and any(is_sequence(entry) for entry in padding):  # type: ignore[attr-defined]
+            pairs = self._read_pairs(padding)  # type: ignore[arg-type]
+        else:
+            pairs = tuple((p, p) for p in per_axis("padding", padding, self.rank))
+        return tuple((b, e - more) for (b, e), more in zip(pairs, extra, strict=True))
+
+    def _read_pairs(self, padding: Sequence[object]) -> tuple[Crop, ...]:
+        if len(padding) != self.rank:
+            raise GeometryError(
+                f"padding has {len(padding)} pairs, {list(padding)}; expected a (begin, end) pair for each of the "
+                f"{self.rank} axes"
+            )
+        return tuple(
+            per_axis(f"padding of axis {axis}", pair if is_sequence(pair) else (pair, pair), 2)
+            for axis, pair in enumerate(padding)
+        )  # type: ignore[return-value]
+
+    def _read_name(self, padding: str, output_padding: object) -> tuple[Crop, ...]:
+        # Keras computes an output length and leaves its split to the backend's convolution; as a crop this is
+        # total = K - s for "same" and nothing for "valid" with None, K - K % 2 - op and -op with a number.
+        name = padding.lower()
+        if name not in ("valid", "same"):
+            raise GeometryError(
+                f"padding is {padding!r}; expected 'valid', 'same', an int, one int an axis, or one (begin, end) "
+                "pair an axis"
+            )
+        if output_padding is None:
+            if name == "same":
+                return tuple(split(K - s) for K, s in zip(self.spans, self.stride, strict=True))
+            return tuple((0, -max(s - K, 0)) for K, s in zip(self.spans, self.stride, strict=True))
+        extra = per_axis("output_padding", output_padding, self.rank, 0)
+        if name == "same":
+            return tuple(split(K - K % 2 - more) for K, more in zip(self.spans, extra, strict=True))
+        return tuple((0, -more) for more in extra)
+
+    def __repr__(self) -> str:
+        parts = [f"kernel_size={self.kernel_size}", f"stride={self.stride}", f"padding={self.crops}"]
+        if set(self.dilation) != {1}:
+            parts.append(f"dilation={self.dilation}")
+        if self.groups != 1:
+            parts.append(f"groups={self.groups}")
+        return f"Geometry({', '.join(parts)})"
+
+    @property
+    def rank(self) -> int:
+        """The number of axes."""
+        return len(self.kernel_size)
+
+    @property
+    def spans(self) -> tuple[int, ...]:
+        """K for each axis: the cells that the dilated kernel reaches over."""
+        return tuple(span(k, d) for k, d in zip(self.kernel_size, self.dilation, strict=True))
+
+    def with_crops(self, crops: Sequence[Sequence[int]]) -> Geometry:
+        """The same kernel, stride, dilation and groups with other crops."""
+        return Geometry(self.kernel_size, self.stride, crops, None, self.dilation, self.groups)
+
+    def full_size(self, size: int | Sequence[int]) -> tuple[int, ...]:
+        """F for each axis: the cells that `size` small cells scatter into, before the crop."""
+        sizes = per_axis("input size", size, self.rank, 1)  # nothing scattered has no size to report
+        return tuple((n - 1) * s + K for n, s, K in zip(sizes, self.stride, self.spans, strict=True))
+
+    def output_size(self, size: int | Sequence[int]) -> tuple[int, ...]:
+        """The spatial size of ``conv_transpose`` for a (small) input of that spatial size: ``F - b - e`` an axis.
+
+        An int stands for the same size along all axes. A crop of exactly all cells gives 0.
+
+        >>> Geometry(3, stride=2, padding="same").output_size(4)
+        (8,)
+        """
+        full = self.full_size(size)
+        result = tuple(F - b - e for F, (b, e) in zip(full, self.crops, strict=True))
+        for axis, (length, F) in enumerate(zip(result, full, strict=True)):
+            if length < 0:
+                raise GeometryError(
+                    f"the crop of axis {axis} is {self.crops[axis]}, more than the {F} cells that the input fills; "
+                    "use less padding or a larger input"
+                )
+        return result
+
+    def conv_size(self, size: int | Sequence[int]) -> tuple[int, ...]:
+        """The spatial size of ``conv`` for a (big) input of that spatial size: ``(big + b + e - K) // s + 1`` an axis.
+
+        >>> Geometry(3, stride=2).conv_size(8)      # the last cell is never read
+        (3,)
+        """
+        sizes = per_axis("input size", size, self.rank, 1)
+        result = []
+        for axis, (big, (b, e), K, s) in enumerate(zip(sizes, self.crops, self.spans, self.stride, strict=True)):
+            if big + b + e < K:
+                raise GeometryError(
+                    f"the kernel spans {K} cells along axis {axis}, where the input with its padding has only "
+                    f"{big + b + e}; use more padding, a larger input or a smaller kernel"
+                )
+            result.append((big + b + e - K) // s + 1)
+        return tuple(result)
+
+    def fitted(self, small: int | Sequence[int], big: int | Sequence[int]) -> Geometry:
+        """This geometry with the end crops that connect exactly these two sizes.
+
+        A convolution may leave up to ``s - 1`` cells at the end of the big grid unread; its transpose must give them
+        back (as zeros). That is a smaller end crop, and the only freedom that there is.
+        """
+        small_size = per_axis("small size", small, self.rank, 1)
+        big_size = per_axis("big size", big, self.rank, 1)
+        crops = tuple(
+            (b, F - b - length) for (b, _), F, length in zip(self.crops, self.full_size(small_size), big_size, strict=True)
+        )
+        for axis, ((_, was), (_, now)) in enumerate(zip(self.crops, crops, strict=True)):
+            if not 0 <= was - now < self.stride[axis]:
+                raise GeometryError(
+                    f"a small grid of {small_size} cells and a big grid of {big_size} cells do not belong together under "
+                    f"{self}: axis {axis} does not fit. conv_transpose makes {self._or_none(self.output_size, small_size)} "
+                    f"of the small grid, conv makes {self._or_none(self.conv_size, big_size)} of the big one"
+                )
+        return self.with_crops(crops)
+
+    @staticmethod
+    def _or_none(rule: Any, size: tuple[int, ...]) -> object:
+        try:
+            return rule(size)
+        except GeometryError:
+            return "nothing"
+
+    def phases(self, axis: int) -> tuple[Phase, ...]:
+        """The ``s`` phases of one axis; phase ``r`` is reached by the taps ``j`` with ``j*d = r + b (mod s)``.
+
+        >>> [(p.offset, list(p.taps), list(p.shifts)) for p in Geometry(3, stride=2).phases(0)]
+        [(0, [0, 2], [0, -1]), (1, [1], [0])]
+        """
+        k, s, d, (b, _) = self.kernel_size[axis], self.stride[axis], self.dilation[axis], self.crops[axis]
+        common = math.gcd(s, d)
+        found = []
+        for offset in range(s):
+            first = next((j for j in range(min(k, s)) if (offset + b - j * d) % s == 0), k)
+            taps = range(first, k, s // common)
+            shift = (offset + b - first * d) // s
+            drop = d // common  # from one tap of the phase to the next, the input cell moves back
+            found.append(Phase(offset, taps, range(shift, shift - drop * len(taps), -drop)))
+        return tuple(found)
+
+    def taps(self, axis: int, small: int, big: int) -> Iterator[tuple[int, slice, slice]]:
+        """For each kernel tap of one axis the small and the big cells that it connects, as equally long slices.
+
+        Taps that connect nothing are left out.
+
+        >>> list(Geometry(3, stride=2, padding=1).taps(0, small=2, big=3))
+        [(0, slice(1, 2, 1), slice(1, 2, 2)), (1, slice(0, 2, 1), slice(0, 3, 2)), (2, slice(0, 1, 1), slice(1, 2, 2))]
+        """
+        s, d, (b, _) = self.stride[axis], self.dilation[axis], self.crops[axis]
+        for j in range(self.kernel_size[axis]):
+            # small cell i meets big cell i*s + j*d - b
+            first = max(-((j * d - b) // s), 0)
+            last = min((big - 1 - j * d + b) // s, small - 1)
+            if first <= last:
+                start = first * s + j * d - b
+                yield j, slice(first, last + 1, 1), slice(start, start + (last - first) * s + 1, s)
+
+    def to(self, framework: str, size: int | Sequence[int] | None = None) -> dict[str, Any]:
+        """This geometry as the arguments of `framework`: "torch", "keras", "tensorflow", "jax" or "onnx".
+
+        `size` is the (small) input's spatial size, which only TensorFlow needs. For what the arguments belong to, and
+        for what raises `NotExpressible`, see `unstride.conventions`.
+
+        >>> Geometry((4,), stride=2, padding=1).to("torch")
+        {'kernel_size': (4,), 'stride': (2,), 'padding': (1,), 'output_padding': (0,), 'groups': 1, 'dilation': (1,)}
+        """
+        from . import conventions
+
+        return conventions.express(self, framework, size)
+
+
+def convolution(
+    size: int | Sequence[int],
+    kernel_size: int | Sequence[int],
+    stride: int | Sequence[int] = 1,
+    padding: Padding = 0,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+) -> Geometry:
+    """The geometry of a plain convolution whose (big) input has spatial size `size`.
+
+    It differs from `Geometry` in "same" alone, which in a plain convolution depends on the size: ``ceil(size / s)``
+    cells come out and the zeros are split evenly, an odd one at the end (as in Keras and TensorFlow).
+
+    >>> convolution(7, 3, stride=2, padding="same").crops, convolution(8, 3, stride=2, padding="same").crops
+    (((1, 1),), ((0, 1),))
+    """
+    if not (isinstance(padding, str) and padding.lower() == "same"):
+        return Geometry(kernel_size, stride, padding, None, dilation, groups)
+    geometry = Geometry(kernel_size, stride, 0, None, dilation, groups)
+    sizes = per_axis("input size", size, geometry.rank, 1)
+    smalls = [-(-big // s) for big, s in zip(sizes, geometry.stride, strict=True)]
+    return geometry.with_crops([split(F - big) for F, big in zip(geometry.full_size(smalls), sizes, strict=True)])
+

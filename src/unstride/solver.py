@@ -1,0 +1,185 @@
+"""Which geometries make an output of one size from an input of another."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .geometry import Geometry, GeometryError, Padding, as_int, is_sequence, per_axis, span
+
+Ints = int | Sequence[int]
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """One axis of a geometry that fits."""
+
+    kernel_size: int
+    stride: int
+    dilation: int
+    crop: tuple[int, int]
+
+    def cost(self, small: int, big: int) -> tuple[int, ...]:
+        """Simplest first: one that crops unevenly or whose overlap is uneven comes after all that do neither."""
+        begin, end = self.crop
+        return (
+            (begin != end) + (self.kernel_size % self.stride != 0),
+            begin != end,
+            abs(big - small * self.stride),  # a stride that alone scales the size
+            self.dilation - 1,
+            abs(begin) + abs(end),
+            self.kernel_size,
+        )
+
+
+def solve(
+    input_size: Ints,
+    output_size: Ints,
+    *,
+    kernel_size: Ints | None = None,
+    stride: Ints | None = None,
+    padding: Padding | None = None,
+    output_padding: Ints | None = None,
+    dilation: Ints | None = None,
+    groups: int = 1,
+    limit: int = 100,
+) -> list[Geometry]:
+    """The geometries under which ``conv_transpose`` makes `output_size` from `input_size`, simplest first.
+
+    Simplest are those with symmetric crops and a kernel size that the stride divides (every output cell then receives
+    equally many terms: no checkerboard); among them a stride that alone scales the size, little cropping, a small
+    kernel. A field that is given is kept; what is left open is searched: kernel sizes up to ``max(7, 4 * stride)``
+    (beyond 32 only multiples of the stride), crops smaller than the kernel, extensions smaller than the stride and
+    at the end only. An open dilation is 1.
+
+    Parameters
+    ----------
+    input_size, output_size : int or one int an axis
+        Spatial sizes. If one is an int it stands for all axes of the other; two ints are one axis.
+    kernel_size, stride, padding, output_padding, dilation, groups
+        As in `Geometry`; None leaves a field open. An `output_padding` is used only together with a `padding`.
+    limit : int
+        The most geometries to return.
+
+    Returns
+    -------
+    list of Geometry
+        Empty where nothing fits.
+
+    Raises
+    ------
+    GeometryError
+        A given field is no legal value.
+
+    Examples
+    --------
+    >>> for geometry in solve(7, 28)[:3]:
+    ...     print(geometry)
+    Geometry(kernel_size=(4,), stride=(4,), padding=((0, 0),))
+    Geometry(kernel_size=(8,), stride=(4,), padding=((2, 2),))
+    Geometry(kernel_size=(12,), stride=(4,), padding=((4, 4),))
+    """
+    as_int("limit", limit, 1)
+    if output_padding is not None and padding is None:
+        raise GeometryError("output_padding is given without padding; give both, or neither")
+    rank = _rank(input_size, output_size, kernel_size, stride, dilation)
+    smalls = per_axis("input_size", input_size, rank, 1)
+    bigs = per_axis("output_size", output_size, rank, 1)
+    fields = {
+        "kernel_size": _open(kernel_size, "kernel_size", rank),
+        "stride": _open(stride, "stride", rank),
+        "dilation": per_axis("dilation", 1 if dilation is None else dilation, rank, 1),
+    }
+    axes = []
+    for axis, (small, big) in enumerate(zip(smalls, bigs, strict=True)):
+        given = {name: values[axis] for name, values in fields.items()}
+        own = {"padding": _of_axis(padding, axis), "output_padding": _of_axis(output_padding, axis)}
+        axes.append((small, big, tuple(given.items()), tuple(own.items())))
+    return _combine(axes, groups, limit)
+
+
+def _combine(axes: list[tuple[Any, ...]], groups: int, limit: int) -> list[Geometry]:
+    """Geometries of all axes from the choices of each: axes that ask for the same thing get the same."""
+    ranked: dict[Any, list[tuple[tuple[int, ...], _Choice]]] = {}
+    for axis in axes:
+        if axis not in ranked:
+            small, big, given, own = axis
+            choices = _choices(small, big, **dict(given), **dict(own))
+            ranked[axis] = sorted(((c.cost(small, big), c) for c in choices), key=lambda pair: pair[0])[:limit]
+    kinds = list(ranked)
+    # Different axes prefer one kernel size and stride between them; the product is cut where it would explode.
+    most = limit if len(kinds) == 1 else max(8, round(4000 ** (1 / len(kinds))))
+    combined = []
+    for picks in itertools.product(*(ranked[kind][:most] for kind in kinds)):
+        cost = tuple(map(sum, zip(*(c for c, _ in picks), strict=True)))
+        odd = len({c.kernel_size for _, c in picks}) + len({c.stride for _, c in picks})
+        combined.append(((*cost[:3], odd, *cost[3:]), {k: c for k, (_, c) in zip(kinds, picks, strict=True)}))
+    combined.sort(key=lambda pair: pair[0])
+    result = []
+    for _, choice in combined[:limit]:
+        picked = [choice[axis] for axis in axes]
+        result.append(
+            Geometry(
+                [c.kernel_size for c in picked],
+                [c.stride for c in picked],
+                [c.crop for c in picked],
+                None,
+                [c.dilation for c in picked],
+                groups,
+            )
+        )
+    return result
+
+
+def _choices(
+    small: int,
+    big: int,
+    kernel_size: int | None,
+    stride: int | None,
+    dilation: int,
+    padding: Any,
+    output_padding: int | None,
+) -> Iterator[_Choice]:
+    # A larger stride would need more than one kernel's worth of cropping, or (one cell) has no effect on the size.
+    strides = range(1, big // max(small - 1, 1) + 2) if stride is None else (stride,)
+    for s in strides:
+        for k in _kernel_sizes(s) if kernel_size is None else (kernel_size,):
+            K = span(k, dilation)
+            total = (small - 1) * s + K - big
+            if padding is not None:
+                given = Geometry(k, s, padding, output_padding, dilation)
+                if sum(given.crops[0]) == total:
+                    yield _Choice(k, s, dilation, given.crops[0])
+            elif -s < total <= 0:
+                yield _Choice(k, s, dilation, (0, total))
+            elif 0 < total <= 2 * (K - 1):
+                half = total // 2
+                crops = {(half, total - half), (total - half, half)} | ({(0, total)} if total < K else set())
+                yield from (_Choice(k, s, dilation, crop) for crop in sorted(crops))
+
+
+def _kernel_sizes(stride: int) -> list[int]:
+    return [k for k in range(1, max(7, 4 * stride) + 1) if k <= 32 or k % stride == 0]
+
+
+def _rank(*values: Any) -> int:
+    ranks = {len(value) for value in values if is_sequence(value)}
+    if len(ranks) > 1:
+        raise GeometryError(f"the sizes and fields are for different numbers of axes: {sorted(ranks)}; expected one")
+    return ranks.pop() if ranks else 1
+
+
+def _open(value: Any, name: str, rank: int) -> tuple[int | None, ...]:
+    return (None,) * rank if value is None else per_axis(name, value, rank, 1)
+
+
+def _of_axis(value: Any, axis: int) -> Any:
+    """The entry of one axis of a padding or an output padding, hashable, as a one-axis Geometry takes it."""
+    if not is_sequence(value):
+        return value
+    if axis >= len(value):
+        raise GeometryError(f"{list(value)} has no entry for axis {axis}")
+    entry = value[axis]
+    return (tuple(entry),) if is_sequence(entry) else entry
