@@ -1,0 +1,290 @@
+"""Keras's convolution layers, forwards and transposed, computed by `unstride.ops`.
+
+Each is a subclass of the Keras layer of the same name, with its whole signature, weights and file format: put
+``from unstride.keras import Conv2DTranspose`` in place of Keras's own. Beyond Keras they take
+
+* ``groups`` in transposed convolutions too;
+* ``strides`` and ``dilation_rate`` above 1 together;
+* ``padding`` as an int, one int an axis, or one signed ``(begin, end)`` pair an axis, with or without
+  ``output_padding``, which may be as large as it likes;
+* ``data_format="channels_first"`` on every backend and device, and "causal" padding in every number of dimensions'
+  one-dimensional layer, `Conv1D`.
+
+The kernel of a transposed convolution is ``(*kernel_size, filters / groups, input channels)``.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from . import ops
+from .geometry import Geometry, GeometryError, as_int, convolution, is_sequence, per_axis
+
+try:
+    import keras
+except ModuleNotFoundError as error:
+    if error.name != "keras":  # Keras is there, its backend is not
+        raise
+    raise ModuleNotFoundError('unstride.keras needs Keras: pip install "unstride[keras]"', name="keras") from None
+
+OLDEST_KERAS = (3, 15)  # earlier ones shift odd "same" kernels by a pixel on PyTorch
+BACKENDS = ("jax", "torch", "tensorflow", "numpy")
+
+if tuple(int(part) for part in keras.__version__.split(".")[:2]) < OLDEST_KERAS:
+    raise ImportError(f"unstride.keras needs Keras 3.15 or later; {keras.__version__} is installed")
+if keras.backend.backend() not in BACKENDS:
+    raise ImportError(
+        f"unstride.keras runs on the Keras backends {', '.join(BACKENDS)}; KERAS_BACKEND is {keras.backend.backend()!r}"
+    )
+
+Ints = int | Sequence[int]
+Tensor = Any
+Shape = tuple[int | None, ...]
+UNKNOWN = 2**20  # stands for a size that a symbolic shape leaves open: large enough for any kernel
+
+
+class _Layer:
+    """What the convolutions and the transposed ones share; comes before Keras's class in the order of inheritance."""
+
+    rank: int
+    filters: int
+    groups: int
+    data_format: str
+    kernel_size: tuple[int, ...]
+    strides: tuple[int, ...]
+    dilation_rate: tuple[int, ...]
+    padding: Any
+    output_padding: Any
+    use_bias: bool
+    bias: Any
+    kernel: Any
+    activation: Callable[[Tensor], Tensor] | None
+
+    def _take_over(
+        self, kernel_size: Ints, strides: Ints, padding: Any, output_padding: Any, dilation_rate: Ints, groups: int
+    ) -> None:
+        """Set the fields that Keras's constructor would have refused, checked by the geometry that they make."""
+        if isinstance(padding, str):
+            padding = padding.lower()
+        elif is_sequence(padding):  # a plain tuple, as the other fields are; a saved config has lists
+            padding = tuple(tuple(entry) if is_sequence(entry) else entry for entry in padding)
+        self.kernel_size = per_axis("kernel_size", kernel_size, self.rank, 1)
+        self.strides = per_axis("strides", strides, self.rank, 1)
+        self.dilation_rate = per_axis("dilation_rate", dilation_rate, self.rank, 1)
+        self.padding = padding
+        self.groups = as_int("groups", groups, 1)
+        if output_padding is not None:
+            output_padding = per_axis("output_padding", output_padding, self.rank, 0)
+        self.output_padding = output_padding
+        self._geometry((UNKNOWN,) * self.rank)
+        if as_int("filters", self.filters, 1) % self.groups:
+            raise GeometryError(f"filters is {self.filters}, which {self.groups} groups do not divide evenly")
+
+    @abstractmethod
+    def _geometry(self, size: Shape) -> Geometry:
+        """The geometry for inputs of that spatial size, in which None is unknown."""
+
+    @abstractmethod
+    def _map(self, inputs: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
+        """The layer without its activation."""
+
+    def _map_by(self, op: Callable[..., Tensor], inputs: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
+        kernel = keras.ops.convert_to_tensor(kernel)  # in the compute type, under mixed precision
+        bias = None if bias is None else keras.ops.convert_to_tensor(bias)
+        if self.data_format == "channels_last":
+            return op(inputs, kernel, bias, self._geometry(inputs.shape[1:-1]), channels="last")
+        # Keras keeps one kernel layout for both data formats.
+        kernel = keras.ops.transpose(kernel, (self.rank + 1, self.rank, *range(self.rank)))
+        return op(inputs, kernel, bias, self._geometry(inputs.shape[2:]), channels="first")
+
+    def call(self, inputs: Tensor) -> Tensor:
+        outputs = self._map(inputs, self.kernel, self.bias if self.use_bias else None)
+        return outputs if self.activation is None else self.activation(outputs)
+
+    def _output_shape(self, input_shape: Shape, rule: Callable[[Geometry], Callable[[Any], tuple[int, ...]]]) -> Shape:
+        if len(input_shape) != self.rank + 2:
+            raise GeometryError(
+                f"the input has shape {tuple(input_shape)}; expected {self.rank + 2} dimensions: batch, channels and "
+                f"{self.rank} of space"
+            )
+        last = self.data_format == "channels_last"
+        size = input_shape[1:-1] if last else input_shape[2:]
+        known = rule(self._geometry(size))([UNKNOWN if n is None else n for n in size])
+        space = [None if n is None else length for n, length in zip(size, known, strict=True)]
+        return (input_shape[0], *space, self.filters) if last else (input_shape[0], self.filters, *space)
+
+
+class _Conv(_Layer):
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: Ints,
+        strides: Ints = 1,
+        padding: Any = "valid",
+        data_format: str | None = None,
+        dilation_rate: Ints = 1,
+        groups: int = 1,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(  # with fields that Keras accepts; the real ones follow
+            filters=filters,
+            kernel_size=1,
+            data_format=data_format,
+            activation=activation,
+            use_bias=use_bias,
+            kernel_initializer=kernel_initializer,
+            bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer,
+            bias_regularizer=bias_regularizer,
+            activity_regularizer=activity_regularizer,
+            kernel_constraint=kernel_constraint,
+            bias_constraint=bias_constraint,
+            **kwargs,
+        )
+        self._take_over(kernel_size, strides, padding, None, dilation_rate, groups)
+
+    def _geometry(self, size: Shape) -> Geometry:
+        padding: Any = self.padding
+        if padding == "causal" and self.rank == 1:
+            padding = (((self.kernel_size[0] - 1) * self.dilation_rate[0], 0),)
+        sizes = [UNKNOWN if n is None else n for n in size]
+        return convolution(sizes, self.kernel_size, self.strides, padding, self.dilation_rate, self.groups)
+
+    def _map(self, inputs: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
+        size = inputs.shape[1:-1] if self.data_format == "channels_last" else inputs.shape[2:]
+        if self.padding == "same" and max(self.strides) > 1 and None in size:
+            # A TensorFlow graph that is traced for any size: "same" then depends on a number not known yet, which
+            # TensorFlow's own convolution works out when it runs.
+            strides, dilation = list(self.strides), self.dilation_rate
+            outputs = keras.ops.conv(inputs, kernel, strides, "same", self.data_format, dilation)
+            shape = (-1,) if self.data_format == "channels_last" else (-1, *(1,) * self.rank)
+            return outputs if bias is None else outputs + keras.ops.reshape(bias, shape)
+        return self._map_by(ops.conv, inputs, kernel, bias)
+
+    def convolution_op(self, inputs: Tensor, kernel: Tensor) -> Tensor:
+        return self._map(inputs, kernel, None)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return self._output_shape(input_shape, lambda geometry: geometry.conv_size)
+
+
+class _ConvTranspose(_Layer):
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: Ints,
+        strides: Ints = 1,
+        padding: Any = "valid",
+        output_padding: Ints | None = None,
+        data_format: str | None = None,
+        dilation_rate: Ints = 1,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
+        *,
+        groups: int = 1,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(  # with fields that Keras accepts; the real ones follow
+            filters=filters,
+            kernel_size=1,
+            data_format=data_format,
+            activation=activation,
+            use_bias=use_bias,
+            kernel_initializer=kernel_initializer,
+            bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer,
+            bias_regularizer=bias_regularizer,
+            activity_regularizer=activity_regularizer,
+            kernel_constraint=kernel_constraint,
+            bias_constraint=bias_constraint,
+            **kwargs,
+        )
+        self._take_over(kernel_size, strides, padding, output_padding, dilation_rate, groups)
+
+    def build(self, input_shape: Shape) -> None:
+        axis = -1 if self.data_format == "channels_last" else 1
+        channels = input_shape[axis]
+        if channels is None or channels % self.groups:
+            raise GeometryError(
+                f"the input of shape {tuple(input_shape)} has {channels} channels; expected a known number that "
+                f"{self.groups} groups divide evenly"
+            )
+        self.compute_output_shape(input_shape)  # refuses a size that fits no output, before there are weights
+        # Keras's own build makes the weights; all that groups change in them is the kernel's count of filters.
+        filters, self.filters = self.filters, self.filters // self.groups
+        use_bias, self.use_bias = self.use_bias, self.use_bias and self.groups == 1
+        try:
+            super().build(input_shape)  # type: ignore[misc]
+        finally:
+            self.filters, self.use_bias = filters, use_bias
+        if use_bias and self.groups > 1:
+            layer: Any = self
+            self.bias = layer.add_weight(
+                name="bias",
+                shape=(filters,),
+                initializer=layer.bias_initializer,
+                regularizer=layer.bias_regularizer,
+                constraint=layer.bias_constraint,
+            )
+
+    def _geometry(self, size: Shape) -> Geometry:  # noqa: ARG002 - it does not depend on the size
+        return Geometry(
+            self.kernel_size, self.strides, self.padding, self.output_padding, self.dilation_rate, self.groups
+        )
+
+    def _map(self, inputs: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
+        return self._map_by(ops.conv_transpose, inputs, kernel, bias)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return self._output_shape(input_shape, lambda geometry: geometry.output_size)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "groups": self.groups}  # type: ignore[misc]
+
+
+@keras.saving.register_keras_serializable("unstride")
+class Conv1D(_Conv, keras.layers.Conv1D):  # type: ignore[misc]
+    """Convolution of ``(batch, steps, channels)``: `keras.layers.Conv1D` and more (see `unstride.keras`)."""
+
+
+@keras.saving.register_keras_serializable("unstride")
+class Conv1DTranspose(_ConvTranspose, keras.layers.Conv1DTranspose):  # type: ignore[misc]
+    """Transposed convolution of ``(batch, steps, channels)``: `keras.layers.Conv1DTranspose` and more (see `unstride.keras`)."""
+
+
+@keras.saving.register_keras_serializable("unstride")
+class Conv2D(_Conv, keras.layers.Conv2D):  # type: ignore[misc]
+    """Convolution of ``(batch, height, width, channels)``: `keras.layers.Conv2D` and more (see `unstride.keras`)."""
+
+
+@keras.saving.register_keras_serializable("unstride")
+class Conv2DTranspose(_ConvTranspose, keras.layers.Conv2DTranspose):  # type: ignore[misc]
+    """Transposed convolution of ``(batch, height, width, channels)``: `keras.layers.Conv2DTranspose` and more (see `unstride.keras`)."""
+
+
+@keras.saving.register_keras_serializable("unstride")
+class Conv3D(_Conv, keras.layers.Conv3D):  # type: ignore[misc]
+    """Convolution of ``(batch, depth, height, width, channels)``: `keras.layers.Conv3D` and more (see `unstride.keras`)."""
+
+
+@keras.saving.register_keras_serializable("unstride")
+class Conv3DTranspose(_ConvTranspose, keras.layers.Conv3DTranspose):  # type: ignore[misc]
+    """Transposed convolution of ``(batch, depth, height, width, channels)``: `keras.layers.Conv3DTranspose` and more (see `unstride.keras`)."""
