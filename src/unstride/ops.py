@@ -91,7 +91,8 @@ def conv_transpose(
     _check_channels(x, kernel, geometry, layout, small=True)
     _check_bias(bias, kernel, geometry, layout, small=False)
     # Raises here, in our words, rather than somewhere inside a framework.
-    if None not in size and 0 in (length := geometry.output_size(size)):
+    length = None if None in size else geometry.output_size(size)
+    if length is not None and 0 in length:
         return _bare(_nothing(backend, x, kernel, bias, geometry, layout, length), channels)
     return _bare(backend.conv_transpose(x, kernel, bias, geometry, layout), channels)
 

@@ -33,6 +33,7 @@ def as_float(array: Tensor) -> Tensor:
 def conv_transpose(x: Tensor, kernel: Tensor, bias: Tensor | None, geometry: Geometry, channels: str) -> Tensor:
     small = _working(x, channels)
     batch, *size, _ = _shape(small)
+    geometry = _without_idle_strides(geometry, size)
     full = [(n - 1) * s + K for n, s, K in zip(size, geometry.stride, geometry.spans, strict=True)]
     transposed = (tf.nn.conv1d_transpose, tf.nn.conv2d_transpose, tf.nn.conv3d_transpose)[geometry.rank - 1]
     dilations = _dilation(geometry, kernel)
@@ -46,7 +47,11 @@ def conv_transpose(x: Tensor, kernel: Tensor, bias: Tensor | None, geometry: Geo
 
 
 def conv(x: Tensor, kernel: Tensor, bias: Tensor | None, geometry: Geometry, channels: str) -> Tensor:
-    big = _crop(_working(x, channels), [(-b, -e) for b, e in geometry.crops])
+    big = _working(x, channels)
+    if None not in big.shape[1:-1]:
+        size = geometry.conv_size(big.shape[1:-1])
+        geometry = _without_idle_strides(geometry.fitted(size, big.shape[1:-1]), size)
+    big = _crop(big, [(-b, -e) for b, e in geometry.crops])
     convolved = (tf.nn.conv1d, tf.nn.conv2d, tf.nn.conv3d)[geometry.rank - 1]
     strides, dilations = geometry.stride, _dilation(geometry, kernel)
     if geometry.rank == 3:  # alone in wanting entries for batch and channels
@@ -56,6 +61,13 @@ def conv(x: Tensor, kernel: Tensor, bias: Tensor | None, geometry: Geometry, cha
         return convolved(part, own, strides, "VALID", dilations=dilations)
 
     return _finished(_grouped(one, big, _kernel(kernel, geometry, channels), geometry.groups), bias, x, channels)
+
+
+def _without_idle_strides(geometry: Geometry, size: Sequence[Any]) -> Geometry:
+    """The same with stride 1 along axes of one small cell, where a stride has no effect, but for this: TensorFlow 2.21
+    with oneDNN computes a convolution of one input channel with strides (1, s) wrongly where it makes one column."""
+    strides = [1 if isinstance(n, int) and n == 1 else s for n, s in zip(size, geometry.stride, strict=True)]
+    return Geometry(geometry.kernel_size, strides, geometry.crops, None, geometry.dilation, geometry.groups)
 
 
 def _grouped(one: Callable[[Tensor, Tensor], Tensor], x: Tensor, kernel: Tensor, groups: int) -> Tensor:

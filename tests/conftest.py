@@ -1,0 +1,18 @@
+"""Settings for all tests."""
+
+import os
+
+# Keras reads its backend when it is imported. Tests of the other backends start processes of their own.
+os.environ.setdefault("KERAS_BACKEND", "jax")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "unstride",
+    deadline=None,  # the machines are noisy, and no test asserts a time
+    derandomize=True,  # the same examples in every run: a red run can be repeated
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
+settings.load_profile("unstride")

@@ -1,0 +1,179 @@
+"""The three maps on PyTorch, JAX and TensorFlow arrays: the numbers of NumPy's, differentiable, in the array's own kind."""
+
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import torch
+from cases import arrays, assert_within, first, kernel_first, samples, terms_of
+
+import unstride as us
+
+MAKE = {"torch": torch.tensor, "jax": jnp.asarray, "tensorflow": tf.constant}
+KIND = {"torch": torch.Tensor, "jax": jax.Array, "tensorflow": tf.Tensor}
+LIBRARIES = list(MAKE)
+COUNTS = {"torch": 150, "jax": 20, "tensorflow": 100}
+
+
+def pulled_back(library, function, values, weights):
+    """function(*values) and the gradients of its inner product with weights, as NumPy arrays."""
+    if library == "torch":
+        leaves = [torch.tensor(value, requires_grad=True) for value in values]
+        y = function(*leaves)
+        (y * torch.tensor(weights)).sum().backward()
+        return y.detach().numpy(), [leaf.grad.numpy() for leaf in leaves]
+    if library == "jax":
+
+        @jax.jit  # one compilation instead of one for each operation
+        def both(values, weights):
+            y, pull = jax.vjp(function, *values)
+            return y, pull(weights)
+
+        y, gradients = both([jnp.asarray(value) for value in values], jnp.asarray(weights))
+        return np.asarray(y), [np.asarray(g) for g in gradients]
+    leaves = [tf.Variable(value) for value in values]
+    with tf.GradientTape() as tape:
+        y = function(*leaves)
+    return y.numpy(), [tf.convert_to_tensor(g).numpy() for g in tape.gradient(y, leaves, tf.constant(weights))]
+
+
+@pytest.mark.parametrize("channels", ["last", "first"])
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_values_and_gradients(library, channels):
+    here, taps = (first, kernel_first) if channels == "first" else (np.asarray, np.asarray)
+    for geometry, size, rng in samples(COUNTS[library], seed=len(channels), ranks=(1, 2, 3)):
+        if 0 in geometry.output_size(size):
+            continue
+        v, kernel, bias, u = (a.astype(np.float32) for a in arrays(geometry, size, rng))
+        terms = terms_of(geometry, kernel)
+        many = len(u) * int(np.prod(size)) + len(u)
+
+        def check(got, rule, *values, terms, layout, geometry=geometry):
+            exact = rule(*(a.astype(np.float64) for a in values), geometry)
+            magnitude = rule(*(abs(a.astype(np.float64)) for a in values), geometry)
+            assert_within(got, layout(exact), layout(magnitude), terms, np.float32)
+
+        def transposed(x, k, b):
+            return us.conv_transpose(x, k, b, geometry, channels=channels)  # noqa: B023 - called in this round
+
+        y, (gx, gk, gb) = pulled_back(library, transposed, (here(v), taps(kernel), bias), here(u))
+        check(y, lambda x, k, b, g: us.conv_transpose(x, k, b, g), v, kernel, bias, terms=terms, layout=here)
+        check(gx, lambda x, k, g: us.conv(x, k, None, g), u, kernel, terms=terms, layout=here)
+        check(gk, us.kernel_gradient, u, v, terms=many, layout=taps)
+        axes = tuple(range(u.ndim - 1))
+        assert_within(gb, u.astype(float).sum(axes), abs(u.astype(float)).sum(axes), u[..., 0].size, np.float32)
+
+        def convolved(x, k):
+            return us.conv(x, k, None, geometry, channels=channels)  # noqa: B023 - called in this round
+
+        y, (gx, gk) = pulled_back(library, convolved, (here(u), taps(kernel)), here(v))
+        check(y, lambda x, k, g: us.conv(x, k, None, g), u, kernel, terms=terms, layout=here)
+        check(gx, lambda x, k, g: us.conv_transpose(x, k, None, g), v, kernel, terms=terms, layout=here)
+        check(gk, us.kernel_gradient, u, v, terms=many, layout=taps)
+
+        got = us.kernel_gradient(MAKE[library](here(u)), MAKE[library](here(v)), geometry, channels=channels)
+        assert isinstance(got, KIND[library])
+        check(got, us.kernel_gradient, u, v, terms=many, layout=taps)
+
+
+def test_gradient_where_a_convolution_leaves_cells_unread():
+    big, kernel = np.arange(16.0, dtype=np.float32).reshape(1, 8, 2), np.ones((3, 2, 4), np.float32)
+    for library in LIBRARIES:
+        y, (gx, gk) = pulled_back(library, lambda u, k: us.conv(u, k, stride=2), (big, kernel), np.ones((1, 3, 4), "f"))
+        np.testing.assert_array_equal(gx[0, :, 0], [4, 4, 8, 4, 8, 4, 4, 0])
+        np.testing.assert_array_equal(gk[:, 0, 0], [0 + 4 + 8, 2 + 6 + 10, 4 + 8 + 12])
+        assert y.shape == (1, 3, 4)
+
+
+def test_second_derivative_on_jax():
+    rng = np.random.default_rng(0)
+    x, kernel = jnp.asarray(rng.standard_normal((1, 4, 2))), jnp.asarray(rng.standard_normal((3, 2, 2)))
+
+    def energy(x, k):
+        return (us.conv_transpose(x, k, stride=2) ** 3).sum()
+
+    slope = jax.grad(lambda x: (jax.grad(energy)(x, kernel) ** 2).sum())(x)
+    step = 1e-2
+    direction = jnp.asarray(rng.standard_normal(x.shape))
+    ahead, behind = ((jax.grad(energy)(x + h * direction, kernel) ** 2).sum() for h in (step, -step))
+    np.testing.assert_allclose((ahead - behind) / (2 * step), jnp.vdot(slope, direction), rtol=1e-2)
+
+
+def test_jax_does_not_abort_where_its_own_transposed_convolution_does():
+    # jaxlib 0.10.2 ends the process on this configuration of jax.lax.conv_transpose.
+    x, kernel = np.random.default_rng(0).standard_normal((2, 3, 2, 2)), np.ones((2, 4, 3, 2))
+    fields = {"stride": (2, 3), "padding": "same", "output_padding": 0}
+    y = us.conv_transpose(jnp.asarray(x, jnp.float32), jnp.asarray(kernel, jnp.float32), **fields)
+    np.testing.assert_allclose(y, us.conv_transpose(x, kernel, **fields), atol=1e-5)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_kinds_types_and_mixtures(library):
+    make = MAKE[library]
+    x, kernel = np.float32([[1, 2], [3, 4]]), np.float32([[1, 2], [3, 5]])
+    y = us.conv_transpose(make(x), kernel, 0.5, stride=2, channels=None)
+    assert isinstance(y, KIND[library])
+    assert "float32" in str(y.dtype)
+    np.testing.assert_array_equal(y, us.conv_transpose(x, kernel, 0.5, stride=2, channels=None))
+    half = make(np.float16(x))
+    y = us.conv_transpose(half, make(np.float16(kernel)), channels=None)
+    assert y.dtype == half.dtype
+    with pytest.raises(TypeError, match="x is of type int32"):
+        us.conv_transpose(make(np.ones((1, 4, 2), np.int32)), make(np.ones((2, 1, 2), np.int32)))
+    y = us.conv_transpose(make(np.int32([1, 2])), make(np.int32([1, 10])), channels=None)
+    np.testing.assert_array_equal(y, [1, 12, 20])
+    assert us.conv_transpose(make(np.ones((3, 1, 2), "f")), make(np.ones((2, 4, 2), "f")), padding=1).shape == (3, 0, 4)
+
+
+def test_jit_and_graphs():
+    x, kernel = np.random.default_rng(1).standard_normal((2, 5, 4, 3)).astype("f"), np.ones((3, 3, 2, 3), "f")
+    expected = us.conv_transpose(x, kernel, stride=2, padding="same")
+    jitted = jax.jit(lambda a, b: us.conv_transpose(a, b, stride=2, padding="same"))
+    np.testing.assert_allclose(jitted(x, kernel), expected, atol=1e-4)
+
+    @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3))])
+    def graph(a):
+        return us.conv_transpose(a, kernel, stride=2, padding=((1, 0), (-1, 2)))
+
+    np.testing.assert_allclose(
+        graph(x), us.conv_transpose(x, kernel, stride=2, padding=((1, 0), (-1, 2))), atol=1e-4
+    )
+    assert graph(x[:, :2]).shape == (2, 4, 8, 2)
+
+
+def test_keras_variables_and_symbols():
+    kernel = keras.Variable(np.float32([1, 10]))
+    y = us.conv_transpose(np.float32([1, 2]), kernel, channels=None)
+    np.testing.assert_array_equal(y, [1, 12, 20])
+    with pytest.raises(TypeError, match="layers of unstride.keras"):
+        us.conv_transpose(keras.KerasTensor((1, 4, 2)), np.ones((2, 1, 2)))
+
+
+def test_import_needs_numpy_only():
+    code = (
+        "import sys, unstride; "
+        "heavy = {'keras', 'torch', 'jax', 'tensorflow', 'matplotlib', 'PIL', 'click', 'rich', 'jinja2'} & set(sys.modules); "
+        "assert not heavy, heavy; unstride.conv_transpose([1.0], [1.0, 2.0], channels=None); "
+        "assert not {'keras', 'torch', 'jax', 'tensorflow'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_native_core_names_the_instruction_set():
+    from unstride import _native
+
+    found = _native.instruction_set()
+    assert found in ("avx512", "avx2", "neon", "baseline")
+    try:
+        with open("/proc/cpuinfo") as file:  # noqa: PTH123 - no file of ours
+            flags = set(file.read().split())
+    except OSError:  # no Linux
+        return
+    if found in ("avx512", "avx2"):
+        assert {"avx2", "fma"} <= flags
+    assert (found == "avx512") == ({"avx512f", "avx512dq", "avx512bw", "avx512vl"} <= flags)

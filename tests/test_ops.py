@@ -1,0 +1,174 @@
+"""The three maps on NumPy arrays: against the reference, the adjoint identity, layouts, types, errors."""
+
+import ml_dtypes
+import numpy as np
+import pytest
+from cases import arrays, assert_within, first, kernel_first, situations, terms_of
+from hypothesis import given, settings
+
+import unstride as us
+from unstride import reference
+
+
+@settings(max_examples=250)
+@given(situations())
+def test_conv_transpose_is_the_reference(situation):
+    geometry, size, rng = situation
+    x, kernel, bias, _ = arrays(geometry, size, rng)
+    expected = np.stack([reference.scatter(sample, kernel, geometry, bias) for sample in x])
+    magnitude = us.conv_transpose(abs(x), abs(kernel), abs(bias), geometry)
+    terms = terms_of(geometry, kernel)
+    assert_within(us.conv_transpose(x, kernel, bias, geometry), expected, magnitude, terms)
+    single = us.conv_transpose(*(a.astype(np.float32) for a in (x, kernel, bias)), geometry)
+    assert single.dtype == np.float32
+    assert_within(single, expected, magnitude, terms)
+    y = us.conv_transpose(first(x), kernel_first(kernel), bias, geometry, channels="first")
+    assert y.flags.c_contiguous
+    assert_within(y, first(expected), first(magnitude), terms)
+
+
+@settings(max_examples=250)
+@given(situations())
+def test_conv_and_kernel_gradient_are_the_reference(situation):
+    geometry, size, rng = situation
+    v, kernel, _, u = arrays(geometry, size, rng)
+    if 0 in geometry.output_size(size):
+        return
+    bias = rng.standard_normal(kernel.shape[-1])
+    expected = np.stack([reference.conv(sample, kernel, geometry, bias) for sample in u])
+    magnitude = us.conv(abs(u), abs(kernel), abs(bias), geometry)
+    assert_within(us.conv(u, kernel, bias, geometry), expected, magnitude, terms_of(geometry, kernel))
+    y = us.conv(first(u), kernel_first(kernel), bias, geometry, channels="first")
+    assert_within(y, first(expected), first(magnitude), terms_of(geometry, kernel))
+
+    expected = sum(reference.kernel_gradient(a, b, geometry) for a, b in zip(u, v, strict=True))
+    magnitude = us.kernel_gradient(abs(u), abs(v), geometry)
+    terms = len(u) * int(np.prod(size)) + len(u)
+    assert_within(us.kernel_gradient(u, v, geometry), expected, magnitude, terms)
+    y = us.kernel_gradient(first(u), first(v), geometry, channels="first")
+    assert_within(y, kernel_first(expected), kernel_first(magnitude), terms)
+
+
+@settings(max_examples=250)
+@given(situations(ranks=(1, 2, 3)))
+def test_adjoint_identity_with_one_kernel_array(situation):
+    geometry, size, rng = situation
+    v, kernel, _, u = arrays(geometry, size, rng, integers=True)
+    if 0 in geometry.output_size(size):
+        return
+    small, big = us.conv(u, kernel, None, geometry), us.conv_transpose(v, kernel, None, geometry)
+    assert np.vdot(small, v) == np.vdot(u, big) == np.vdot(us.kernel_gradient(u, v, geometry), kernel)
+
+
+@pytest.mark.parametrize("channels", ["last", "first", None])
+def test_a_convolution_that_leaves_cells_unread(channels):
+    big, small, kernel = np.arange(8.0), np.arange(1.0, 4.0), np.array([1.0, 10.0, 100.0])
+    if channels is not None:
+        big, small = big.reshape(1, 8, 1), small.reshape(1, 3, 1)
+        if channels == "first":
+            big, small = first(big), first(small)
+    gradient = us.kernel_gradient(big, small, kernel_size=3, stride=2, channels=channels)
+    np.testing.assert_array_equal(gradient.ravel(), [16, 22, 28])
+    assert us.conv(big, kernel if channels is None else kernel.reshape(3, 1, 1) if channels == "last" else kernel.reshape(1, 1, 3),
+                   stride=2, channels=channels).size == 3  # fmt: skip
+
+
+def test_fields_and_geometry_mean_the_same():
+    rng = np.random.default_rng(0)
+    x, kernel = rng.standard_normal((2, 4, 5, 6)), rng.standard_normal((3, 2, 2, 6))
+    fields = {"stride": (2, 3), "padding": (1, 0), "output_padding": (1, 2), "dilation": (1, 2), "groups": 2}
+    geometry = us.Geometry((3, 2), **fields)
+    y = us.conv_transpose(x, kernel, **fields)
+    assert y.shape == (2, *geometry.output_size((4, 5)), 4)
+    np.testing.assert_array_equal(y, us.conv_transpose(x, kernel, geometry=geometry))
+    with pytest.raises(us.GeometryError, match="give one or the other"):
+        us.conv_transpose(x, kernel, geometry=geometry, stride=2)
+    with pytest.raises(us.GeometryError, match=r"kernel has size \(3, 2\), but the geometry is for \(2, 3\)"):
+        us.conv_transpose(x, kernel, geometry=us.Geometry((2, 3)))
+
+
+def test_same_of_conv_follows_the_size():
+    x, kernel = np.arange(7.0), np.array([1.0, 10.0, 100.0])
+    np.testing.assert_array_equal(us.conv(x, kernel, stride=2, padding="same", channels=None), [100, 321, 543, 65])
+    np.testing.assert_array_equal(us.conv(x[:6], kernel, stride=2, padding="same", channels=None), [210, 432, 54])
+    gradient = us.kernel_gradient(x, np.ones(4), kernel_size=3, stride=2, padding="same", channels=None)
+    np.testing.assert_array_equal(gradient, [1 + 3 + 5, 0 + 2 + 4 + 6, 1 + 3 + 5])
+
+
+def test_bare_grids():
+    y = us.conv_transpose([[0, 1], [2, 3]], [[0, 1], [2, 3]], channels=None)
+    assert y.dtype == np.float64
+    np.testing.assert_array_equal(y, [[0, 0, 1], [0, 4, 6], [4, 12, 9]])
+    np.testing.assert_array_equal(us.conv_transpose([1, 2], [1, 10], 0.5, channels=None), [1.5, 12.5, 20.5])
+    assert us.conv_transpose(np.ones((2, 2, 2), np.float32), np.ones((3, 2, 1)), channels=None).shape == (4, 3, 2)
+
+
+def test_extension_has_the_bias_alone():
+    y = us.conv_transpose([1.0, 2.0], [1.0, 10.0], 5.0, padding=((-1, -2),), channels=None)
+    np.testing.assert_array_equal(y, [5, 6, 17, 25, 5, 5])
+
+
+def test_a_result_without_cells():
+    y = us.conv_transpose(np.ones((3, 1, 2)), np.ones((2, 4, 2)), padding=1)
+    assert y.shape == (3, 0, 4)
+    assert us.conv_transpose(np.ones((0, 2, 1)), np.ones((2, 1, 1))).shape == (0, 3, 1)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
+def test_half_types_are_computed_in_float32(dtype):
+    rng = np.random.default_rng(1)
+    x, kernel = rng.standard_normal((1, 9, 64)).astype(dtype), rng.standard_normal((4, 3, 64)).astype(dtype)
+    y = us.conv_transpose(x, kernel, stride=2)
+    assert y.dtype == dtype
+    exact = us.conv_transpose(x.astype(np.float32), kernel.astype(np.float32), stride=2)
+    np.testing.assert_array_equal(y, exact.astype(dtype))
+
+
+def test_views_and_byte_orders():
+    rng = np.random.default_rng(2)
+    x, kernel = rng.standard_normal((4, 10, 6)), rng.standard_normal((3, 2, 3))
+    expected = us.conv_transpose(np.ascontiguousarray(x[::-2, 1::3, ::2]), kernel, stride=2)
+    np.testing.assert_array_equal(us.conv_transpose(x[::-2, 1::3, ::2], kernel, stride=2), expected)
+    np.testing.assert_array_equal(us.conv_transpose(x.astype(">f8")[::-2, 1::3, ::2], kernel, stride=2), expected)
+
+
+ONES = np.ones
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: us.conv_transpose(ONES((1, 4, 2), int), ONES((3, 1, 2), int)), TypeError, "x is of type int64; expected float32"),
+        (lambda: us.conv_transpose(ONES((4,), complex), ONES(3), channels=None), TypeError, "x is of type complex128"),
+        (lambda: us.conv_transpose(ONES((4,), bool), ONES(3, bool), channels=None), TypeError, "x is of type bool"),
+        (lambda: us.conv_transpose(["a"], [1], channels=None), TypeError, "x is of type"),
+        (lambda: us.conv_transpose(ONES((4, 2)), ONES((3, 1, 2))), us.GeometryError, r"x has 2 dimensions, shape \(4, 2\).*channels=None"),
+        (lambda: us.conv_transpose(ONES((1, 4, 2)), ONES((3, 2))), us.GeometryError, "kernel has 2 dimensions"),
+        (lambda: us.conv_transpose(ONES((1, 4, 4, 2)), ONES((3, 1, 2))), us.GeometryError, "x has 2 spatial axes"),
+        (lambda: us.conv_transpose(ONES((1, 4, 3)), ONES((3, 1, 2))), us.GeometryError, "x has 3 channels.*C_small = 2"),
+        (lambda: us.conv(ONES((1, 4, 3)), ONES((3, 1, 2))), us.GeometryError, "x has 3 channels.* = 1"),
+        (lambda: us.conv_transpose(ONES((1, 4, 3)), ONES((3, 1, 3)), groups=2), us.GeometryError, "2 groups do not divide"),
+        (lambda: us.conv_transpose(ONES((1, 4, 2)), ONES((3, 1, 2)), ONES(2)), us.GeometryError, "bias has 2 entries; expected 1"),
+        (lambda: us.conv_transpose(ONES(4), ONES(3), ONES(1), channels=None), us.GeometryError, "expected a number"),
+        (lambda: us.conv_transpose(ONES((1, 0, 2)), ONES((3, 1, 2))), us.GeometryError, "input size of axis 0 is 0"),
+        (lambda: us.conv_transpose(ONES(1), ONES(3), padding=2, channels=None), us.GeometryError, "more than the 3 cells"),
+        (lambda: us.conv(ONES(2), ONES(3), channels=None), us.GeometryError, "kernel spans 3 cells"),
+        (lambda: us.conv(ONES(2), ONES(3), channels="NHWC"), us.GeometryError, "channels is 'NHWC'; expected 'last', 'first' or None"),
+        (lambda: us.kernel_gradient(ONES(5), ONES(3), channels=None), us.GeometryError, "kernel_size is missing"),
+        (lambda: us.kernel_gradient(ONES(5), ONES(3), kernel_size=2, channels=None), us.GeometryError, "do not belong together"),
+        (lambda: us.kernel_gradient(ONES((2, 5, 1)), ONES((1, 4, 1)), kernel_size=2), us.GeometryError, "big has a batch of 2"),
+        (lambda: us.kernel_gradient(ONES((2, 5, 3)), ONES((2, 4, 2)), kernel_size=2, groups=2), us.GeometryError, "big has 3 channels"),
+    ],
+)  # fmt: skip
+def test_errors_name_the_argument(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
+
+
+def test_no_argument_is_changed():
+    rng = np.random.default_rng(3)
+    x, kernel, bias = rng.standard_normal((1, 4, 2)), rng.standard_normal((3, 5, 2)), rng.standard_normal(5)
+    kept = [a.copy() for a in (x, kernel, bias)]
+    us.conv_transpose(x, kernel, bias, stride=2)
+    for a, b in zip((x, kernel, bias), kept, strict=True):
+        np.testing.assert_array_equal(a, b)
