@@ -59,6 +59,11 @@ def test_same_of_a_convolution_divides_by_the_stride_rounding_up(geometry, big):
     assert all(b >= 0 and e - b in (0, 1) or (b == 0 and e < 0) for b, e in same.crops)
 
 
+def test_valid_of_a_convolution_is_no_padding_whatever_the_stride():
+    assert convolution(7, 2, 4, "valid") == us.Geometry(2, 4)
+    assert us.conv(range(7), [1, 10], stride=4, padding="valid", channels=None).tolist() == [10, 54]
+
+
 @given(situations(ranks=(1,)))
 def test_phases_and_taps_make_the_same_cells(situation):
     geometry, (n,), rng = situation

@@ -370,15 +370,18 @@ def convolution(
 ) -> Geometry:
     """The geometry of a plain convolution whose (big) input has spatial size `size`.
 
-    It differs from `Geometry` in "same" alone, which in a plain convolution depends on the size: ``ceil(size / s)``
-    cells come out and the zeros are split evenly, an odd one at the end (as in Keras and TensorFlow).
+    It differs from `Geometry` in the names, which mean what they mean in Keras's and TensorFlow's plain convolutions:
+    "valid" is no padding, and "same" depends on the size: ``ceil(size / s)`` cells come out, and the zeros are split
+    evenly, an odd one at the end.
 
     >>> convolution(7, 3, stride=2, padding="same").crops, convolution(8, 3, stride=2, padding="same").crops
     (((1, 1),), ((0, 1),))
     """
-    if not (isinstance(padding, str) and padding.lower() == "same"):
-        return Geometry(kernel_size, stride, padding, None, dilation, groups)
-    geometry = Geometry(kernel_size, stride, 0, None, dilation, groups)
+    geometry = Geometry(kernel_size, stride, padding, None, dilation, groups)
+    if not isinstance(padding, str):
+        return geometry
+    if padding.lower() == "valid":
+        return geometry.with_crops([(0, 0)] * geometry.rank)
     sizes = per_axis("input size", size, geometry.rank, 1)
     smalls = [-(-big // s) for big, s in zip(sizes, geometry.stride, strict=True)]
     return geometry.with_crops([split(F - big) for F, big in zip(geometry.full_size(smalls), sizes, strict=True)])

@@ -288,3 +288,16 @@ class Conv3D(_Conv, keras.layers.Conv3D):  # type: ignore[misc]
 @keras.saving.register_keras_serializable("unstride")
 class Conv3DTranspose(_ConvTranspose, keras.layers.Conv3DTranspose):  # type: ignore[misc]
     """Transposed convolution of ``(batch, depth, height, width, channels)``: `keras.layers.Conv3DTranspose` and more (see `unstride.keras`)."""
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: Ints,
+        strides: Ints = 1,
+        padding: Any = "valid",
+        data_format: str | None = None,  # before output_padding, as in Keras: in this class alone
+        output_padding: Ints | None = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(filters, kernel_size, strides, padding, output_padding, data_format, *args, **kwargs)

@@ -1,0 +1,18 @@
+"""The layers' tests on the other Keras backends, each in a process of its own: Keras reads its backend once."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.mark.parametrize("backend", ["torch", "tensorflow"])
+def test_layers(backend):
+    tests = Path(__file__).with_name("test_layers.py")
+    environment = os.environ | {"KERAS_BACKEND": backend}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tests)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=tests.parents[1], check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " passed" in done.stdout
