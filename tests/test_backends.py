@@ -140,9 +140,7 @@ def test_jit_and_graphs():
     def graph(a):
         return us.conv_transpose(a, kernel, stride=2, padding=((1, 0), (-1, 2)))
 
-    np.testing.assert_allclose(
-        graph(x), us.conv_transpose(x, kernel, stride=2, padding=((1, 0), (-1, 2))), atol=1e-4
-    )
+    np.testing.assert_allclose(graph(x), us.conv_transpose(x, kernel, stride=2, padding=((1, 0), (-1, 2))), atol=1e-4)
     assert graph(x[:, :2]).shape == (2, 4, 8, 2)
 
 
@@ -150,7 +148,7 @@ def test_keras_variables_and_symbols():
     kernel = keras.Variable(np.float32([1, 10]))
     y = us.conv_transpose(np.float32([1, 2]), kernel, channels=None)
     np.testing.assert_array_equal(y, [1, 12, 20])
-    with pytest.raises(TypeError, match="layers of unstride.keras"):
+    with pytest.raises(TypeError, match=r"layers of unstride\.keras"):
         us.conv_transpose(keras.KerasTensor((1, 4, 2)), np.ones((2, 1, 2)))
 
 

@@ -225,7 +225,9 @@ def test_jax_flips_unless_told():
     expected = us.conv_transpose(x, kernel, None, geometry)
     own = np.asarray(lax.conv_transpose(x, np.swapaxes(kernel[::-1], 1, 2), (2,), "SAME"))
     np.testing.assert_allclose(own, expected, atol=1e-5)
-    own = np.asarray(lax.conv_transpose(x, np.swapaxes(kernel[::-1], 1, 2), (2,), [(1, 0)], use_consistent_padding=True))
+    own = np.asarray(
+        lax.conv_transpose(x, np.swapaxes(kernel[::-1], 1, 2), (2,), [(1, 0)], use_consistent_padding=True)
+    )
     geometry = conventions.jax(3, 2, [(1, 0)], use_consistent_padding=True)
     np.testing.assert_allclose(own, us.conv_transpose(x, kernel, None, geometry), atol=1e-5)
 

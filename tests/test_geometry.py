@@ -21,7 +21,7 @@ def test_sizes_by_the_formula_of_pytorch_and_back(situation):
         strict=True,
     ):  # fmt: skip
         # torch.nn.ConvTranspose1d's documentation, with 2 * padding - output_padding = b + e
-        assert L == (n - 1) * s - (b + e) + d * (k - 1) + 1
+        assert (n - 1) * s - (b + e) + d * (k - 1) + 1 == L
     if 0 not in geometry.output_size(size):
         assert geometry.conv_size(geometry.output_size(size)) == size
 
@@ -56,7 +56,7 @@ def test_same_of_a_convolution_divides_by_the_stride_rounding_up(geometry, big):
     small = same.conv_size(big)
     assert small == tuple(-(-big // s) for s in same.stride)
     assert same.output_size(small) == (big,) * same.rank
-    assert all(b >= 0 and e - b in (0, 1) or (b == 0 and e < 0) for b, e in same.crops)
+    assert all((b >= 0 and e - b in (0, 1)) or (b == 0 and e < 0) for b, e in same.crops)
 
 
 def test_valid_of_a_convolution_is_no_padding_whatever_the_stride():
@@ -151,7 +151,10 @@ def test_solve_returns_geometries_that_fit_simplest_first():
     found = us.solve((7, 7), (28, 28))
     assert found[0] == us.Geometry((4, 4), stride=4)
     assert len(found) == len(set(found))
-    uneven = [any(b != e for b, e in g.crops) or any(k % s for k, s in zip(g.kernel_size, g.stride, strict=True)) for g in found]
+    uneven = [
+        any(b != e for b, e in g.crops) or any(k % s for k, s in zip(g.kernel_size, g.stride, strict=True))
+        for g in found
+    ]
     assert uneven == sorted(uneven)
     assert not uneven[0]
 

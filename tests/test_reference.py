@@ -48,9 +48,7 @@ KERNEL = [[1, 2], [3, 4]]  # asymmetric: a flip would show
 @pytest.mark.parametrize("definition", DEFINITIONS)
 def test_worked_examples(definition):
     grid = [[0, 1], [2, 3]]
-    np.testing.assert_array_equal(
-        bare(definition, grid, grid, us.Geometry((2, 2))), [[0, 0, 1], [0, 4, 6], [4, 12, 9]]
-    )
+    np.testing.assert_array_equal(bare(definition, grid, grid, us.Geometry((2, 2))), [[0, 0, 1], [0, 4, 6], [4, 12, 9]])
     np.testing.assert_array_equal(
         bare(definition, grid, grid, us.Geometry((2, 2), stride=2)),
         [[0, 0, 0, 1], [0, 0, 2, 3], [0, 2, 0, 3], [4, 6, 6, 9]],
@@ -97,6 +95,4 @@ def test_examples_2_to_4_are_the_scattered_copies(definition, size, stride, padd
     for (a, b), value in np.ndenumerate(x):
         full[a * stride : a * stride + 2, b * stride : b * stride + 2] += value * np.array(KERNEL)
     expected = full[padding : len(full) - padding, padding : len(full) - padding]
-    np.testing.assert_array_equal(
-        bare(definition, x, KERNEL, us.Geometry((2, 2), stride, padding)), expected
-    )
+    np.testing.assert_array_equal(bare(definition, x, KERNEL, us.Geometry((2, 2), stride, padding)), expected)

@@ -94,10 +94,10 @@ def tensorflow(
     >>> tensorflow(3, 2, "SAME", output_shape=8, input_size=4).crops
     ((0, 1),)
     """
-    rank = len(kernel_size) if is_sequence(kernel_size) else 1  # type: ignore[arg-type]
+    rank = len(kernel_size) if is_sequence(kernel_size) else 1
     first = data_format is not None and data_format.upper().startswith("NC")
     strides, dilations = (  # one entry stands for all axes
-        value[0] if is_sequence(value) and len(value) == 1 else value for value in (strides, dilations)  # type: ignore
+        value[0] if is_sequence(value) and len(value) == 1 else value for value in (strides, dilations)
     )
     geometry = Geometry(
         kernel_size,
@@ -198,7 +198,7 @@ def torch_call(geometry: Geometry) -> tuple[dict[str, Any], tuple[Crop, ...]]:
     )
     # PyTorch pads both ends alike, and more only through output_padding at the end.
     padding = tuple(b if one_call else max(min(b, e), 0) for b, e in geometry.crops)
-    arguments = {
+    arguments: dict[str, Any] = {
         "kernel_size": geometry.kernel_size,
         "stride": geometry.stride,
         "padding": padding,
@@ -224,7 +224,7 @@ def _to_keras(geometry: Geometry, _: Ints | None) -> dict[str, Any]:
         raise NotExpressible("keras", "its transposed convolutions have no groups", ours)
     if max(geometry.stride) > 1 and max(geometry.dilation) > 1:
         raise NotExpressible("keras", "it refuses strides and dilation together", ours)
-    arguments = {"kernel_size": geometry.kernel_size, "strides": geometry.stride, "padding": "valid",
+    arguments: dict[str, Any] = {"kernel_size": geometry.kernel_size, "strides": geometry.stride, "padding": "valid",
                  "output_padding": None, "dilation_rate": geometry.dilation}  # fmt: skip
     axes = list(zip(geometry.spans, geometry.crops, strict=True))
     candidates: list[tuple[str, tuple[int, ...] | None]] = [
@@ -253,23 +253,26 @@ def _to_tensorflow(geometry: Geometry, size: Ints | None) -> dict[str, Any]:
     arguments: dict[str, Any] = {"strides": geometry.stride, "dilations": geometry.dilation, "padding": "VALID"}
     full = arguments | {"output_shape": geometry.full_size(size)}
     arguments["output_shape"] = geometry.output_size(size)
-    explicit = [[0, 0], *([max(b, 0), max(e, 0)] for b, e in geometry.crops), [0, 0]]
-    for padding in ["VALID", "SAME", *([explicit] if geometry.rank == 2 else [])]:  # 2-D alone takes explicit pads
+    paddings: list[Any] = ["VALID", "SAME"]
+    if geometry.rank == 2:  # alone takes explicit pads
+        paddings.append([[0, 0], *([max(b, 0), max(e, 0)] for b, e in geometry.crops), [0, 0]])
+    for padding in paddings:
         found = arguments | {"padding": padding}
-        if tensorflow(geometry.kernel_size, **found, input_size=size) == geometry and _accepted(geometry, padding, size):
+        meant = tensorflow(geometry.kernel_size, **found, input_size=size)
+        if meant == geometry and _accepted(geometry, padding, size):
             return found
     reason = f"none of its paddings crops {geometry.crops} at input size {size}"
     raise _then_crop("tensorflow", reason, "conv_transpose with 'VALID' to the full grid", full, geometry.crops)
 
 
-def _accepted(geometry: Geometry, padding: str | list[list[int]], size: Ints) -> bool:
+def _accepted(geometry: Geometry, padding: Any, size: Ints) -> bool:
     """Whether TensorFlow's own convolution of the result would give back the input's size, which it insists on."""
     small, big = per_axis("size", size, geometry.rank, 1), geometry.output_size(size)
     if padding == "SAME":
         return small == tuple(-(-L // s) for L, s in zip(big, geometry.stride, strict=True))
     pads = [[0, 0]] * geometry.rank if padding == "VALID" else padding[1:-1]
     try:
-        return geometry.with_crops(pads).conv_size(big) == small  # type: ignore[arg-type]
+        return geometry.with_crops(pads).conv_size(big) == small
     except GeometryError:
         return False
 
@@ -304,7 +307,9 @@ def _to_onnx(geometry: Geometry, _: Ints | None) -> dict[str, Any]:
 def _then_crop(
     framework: str, reason: str, call: str, arguments: dict[str, Any], crops: tuple[Crop, ...]
 ) -> NotExpressible:
-    recipe = f"{call}, without bias; then crop {crops} (begin, end) cells, extending with zeros where negative; then bias"
+    recipe = (
+        f"{call}, without bias; then crop {crops} (begin, end) cells, extending with zeros where negative; then bias"
+    )
     return NotExpressible(framework, reason, recipe, arguments, crops)
 
 
@@ -321,6 +326,6 @@ def _needed_input_size(input_size: Ints | None, because_of: str, rank: int) -> t
 
 def _spatial(name: str, value: Ints, rank: int, channels_first: bool) -> tuple[int, ...]:
     """`value` an axis, where the framework may have put entries for batch and channels around it."""
-    if is_sequence(value) and len(value) == rank + 2:  # type: ignore[arg-type]
-        value = value[2:] if channels_first else value[1:-1]  # type: ignore[index]
+    if is_sequence(value) and len(value) == rank + 2:
+        value = value[2:] if channels_first else value[1:-1]
     return per_axis(name, value, rank)

@@ -18,7 +18,7 @@ import math
 import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 Crop = tuple[int, int]
 Padding = str | int | Sequence[int] | Sequence[Sequence[int]]
@@ -97,7 +97,7 @@ def per_axis(name: str, value: object, rank: int, minimum: int | None = None) ->
     return tuple(as_int(f"{name} of axis {axis}", entry, minimum) for axis, entry in enumerate(value))
 
 
-def is_sequence(value: object) -> bool:
+def is_sequence(value: object) -> TypeGuard[Sequence[Any]]:
     """Whether `value` is a list, a tuple or alike (a NumPy array or a tensor shape too), and no string."""
     return hasattr(value, "__len__") and hasattr(value, "__getitem__") and not isinstance(value, (str, bytes, dict))
 
@@ -174,7 +174,7 @@ class Geometry:
         groups: int = 1,
     ) -> None:
         sizes = kernel_size if is_sequence(kernel_size) else (kernel_size,)
-        rank = len(sizes)  # type: ignore[arg-type]
+        rank = len(sizes)
         if rank == 0:
             raise GeometryError("kernel_size is empty; expected one int for each axis, for example (3, 3)")
         set_field = object.__setattr__  # frozen: this is the one place that writes
@@ -188,8 +188,8 @@ class Geometry:
         if isinstance(padding, str):
             return self._read_name(padding, output_padding)
         extra = per_axis("output_padding", 0 if output_padding is None else output_padding, self.rank, 0)
-        if is_sequence(padding) and any(is_sequence(entry) for entry in padding):  # type: ignore[attr-defined]
-            pairs = self._read_pairs(padding)  # type: ignore[arg-type]
+        if is_sequence(padding) and any(is_sequence(entry) for entry in padding):
+            pairs = self._read_pairs(padding)
         else:
             pairs = tuple((p, p) for p in per_axis("padding", padding, self.rank))
         return tuple((b, e - more) for (b, e), more in zip(pairs, extra, strict=True))
@@ -200,10 +200,11 @@ class Geometry:
                 f"padding has {len(padding)} pairs, {list(padding)}; expected a (begin, end) pair for each of the "
                 f"{self.rank} axes"
             )
-        return tuple(
-            per_axis(f"padding of axis {axis}", pair if is_sequence(pair) else (pair, pair), 2)
-            for axis, pair in enumerate(padding)
-        )  # type: ignore[return-value]
+        pairs = []
+        for axis, pair in enumerate(padding):
+            begin, end = per_axis(f"padding of axis {axis}", pair, 2)
+            pairs.append((begin, end))
+        return tuple(pairs)
 
     def _read_name(self, padding: str, output_padding: object) -> tuple[Crop, ...]:
         # Keras computes an output length and leaves its split to the backend's convolution; as a crop this is
@@ -269,7 +270,7 @@ class Geometry:
         return result
 
     def conv_size(self, size: int | Sequence[int]) -> tuple[int, ...]:
-        """The spatial size of ``conv`` for a (big) input of that spatial size: ``(big + b + e - K) // s + 1`` an axis.
+        """The spatial size of ``conv`` for a (big) input of that size: ``(big + b + e - K) // s + 1`` an axis.
 
         >>> Geometry(3, stride=2).conv_size(8)      # the last cell is never read
         (3,)
@@ -294,19 +295,21 @@ class Geometry:
         small_size = per_axis("small size", small, self.rank, 1)
         big_size = per_axis("big size", big, self.rank, 1)
         crops = tuple(
-            (b, F - b - length) for (b, _), F, length in zip(self.crops, self.full_size(small_size), big_size, strict=True)
+            (b, F - b - length)
+            for (b, _), F, length in zip(self.crops, self.full_size(small_size), big_size, strict=True)
         )
         for axis, ((_, was), (_, now)) in enumerate(zip(self.crops, crops, strict=True)):
             if not 0 <= was - now < self.stride[axis]:
+                made = self._or_nothing(self.output_size, small_size), self._or_nothing(self.conv_size, big_size)
                 raise GeometryError(
-                    f"a small grid of {small_size} cells and a big grid of {big_size} cells do not belong together under "
-                    f"{self}: axis {axis} does not fit. conv_transpose makes {self._or_none(self.output_size, small_size)} "
-                    f"of the small grid, conv makes {self._or_none(self.conv_size, big_size)} of the big one"
+                    f"a small grid of {small_size} cells and a big grid of {big_size} cells do not belong together "
+                    f"under {self}: axis {axis} does not fit. conv_transpose makes {made[0]} of the small grid, conv "
+                    f"makes {made[1]} of the big one"
                 )
         return self.with_crops(crops)
 
     @staticmethod
-    def _or_none(rule: Any, size: tuple[int, ...]) -> object:
+    def _or_nothing(rule: Any, size: tuple[int, ...]) -> object:
         try:
             return rule(size)
         except GeometryError:
@@ -385,4 +388,3 @@ def convolution(
     sizes = per_axis("input size", size, geometry.rank, 1)
     smalls = [-(-big // s) for big, s in zip(sizes, geometry.stride, strict=True)]
     return geometry.with_crops([split(F - big) for F, big in zip(geometry.full_size(smalls), sizes, strict=True)])
-

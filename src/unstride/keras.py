@@ -137,7 +137,7 @@ class _Conv(_Layer):
         bias_constraint: Any = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(  # with fields that Keras accepts; the real ones follow
+        super().__init__(  # type: ignore[call-arg]  # with fields that Keras accepts; the real ones follow
             filters=filters,
             kernel_size=1,
             data_format=data_format,
@@ -202,7 +202,7 @@ class _ConvTranspose(_Layer):
         groups: int = 1,
         **kwargs: Any,
     ) -> None:
-        super().__init__(  # with fields that Keras accepts; the real ones follow
+        super().__init__(  # type: ignore[call-arg]  # with fields that Keras accepts; the real ones follow
             filters=filters,
             kernel_size=1,
             data_format=data_format,
@@ -262,32 +262,32 @@ class _ConvTranspose(_Layer):
 
 @keras.saving.register_keras_serializable("unstride")
 class Conv1D(_Conv, keras.layers.Conv1D):  # type: ignore[misc]
-    """Convolution of ``(batch, steps, channels)``: `keras.layers.Conv1D` and more (see `unstride.keras`)."""
+    """`keras.layers.Conv1D` and more (see `unstride.keras`), over ``(batch, steps, channels)``."""
 
 
 @keras.saving.register_keras_serializable("unstride")
 class Conv1DTranspose(_ConvTranspose, keras.layers.Conv1DTranspose):  # type: ignore[misc]
-    """Transposed convolution of ``(batch, steps, channels)``: `keras.layers.Conv1DTranspose` and more (see `unstride.keras`)."""
+    """`keras.layers.Conv1DTranspose` and more (see `unstride.keras`), over ``(batch, steps, channels)``."""
 
 
 @keras.saving.register_keras_serializable("unstride")
 class Conv2D(_Conv, keras.layers.Conv2D):  # type: ignore[misc]
-    """Convolution of ``(batch, height, width, channels)``: `keras.layers.Conv2D` and more (see `unstride.keras`)."""
+    """`keras.layers.Conv2D` and more (see `unstride.keras`), over ``(batch, height, width, channels)``."""
 
 
 @keras.saving.register_keras_serializable("unstride")
 class Conv2DTranspose(_ConvTranspose, keras.layers.Conv2DTranspose):  # type: ignore[misc]
-    """Transposed convolution of ``(batch, height, width, channels)``: `keras.layers.Conv2DTranspose` and more (see `unstride.keras`)."""
+    """`keras.layers.Conv2DTranspose` and more (see `unstride.keras`), over ``(batch, height, width, channels)``."""
 
 
 @keras.saving.register_keras_serializable("unstride")
 class Conv3D(_Conv, keras.layers.Conv3D):  # type: ignore[misc]
-    """Convolution of ``(batch, depth, height, width, channels)``: `keras.layers.Conv3D` and more (see `unstride.keras`)."""
+    """`keras.layers.Conv3D` and more (see `unstride.keras`), over ``(batch, depth, height, width, channels)``."""
 
 
 @keras.saving.register_keras_serializable("unstride")
 class Conv3DTranspose(_ConvTranspose, keras.layers.Conv3DTranspose):  # type: ignore[misc]
-    """Transposed convolution of ``(batch, depth, height, width, channels)``: `keras.layers.Conv3DTranspose` and more (see `unstride.keras`)."""
+    """`keras.layers.Conv3DTranspose` and more (see `unstride.keras`), over ``(batch, *three axes, channels)``."""
 
     def __init__(
         self,

@@ -269,7 +269,9 @@ def _check_bias(bias: Any, kernel: Any, geometry: Geometry, layout: str, *, smal
     per_group, c_small = _kernel_channels(kernel, layout)
     expected = c_small if small else per_group * geometry.groups
     if bias is not None and bias.shape[0] != expected:
-        raise GeometryError(f"bias has {bias.shape[0]} entries; expected {expected}, one for each channel of the result")
+        raise GeometryError(
+            f"bias has {bias.shape[0]} entries; expected {expected}, one for each channel of the result"
+        )
 
 
 def _kernel_channels(kernel: Any, layout: str) -> tuple[int, int]:

@@ -144,7 +144,7 @@ def _by_columns(big: Array, small: Array, geometry: Geometry) -> Array:
 
 def _images_a_step(big: Array, size: tuple[int, ...], geometry: Geometry) -> int:
     numbers = math.prod(geometry.kernel_size) * math.prod(size) * big.shape[-1]
-    return max(1, _COLUMN_BYTES // (numbers * big.dtype.itemsize))
+    return int(max(1, _COLUMN_BYTES // (numbers * big.dtype.itemsize)))
 
 
 def _on_cpu() -> bool:

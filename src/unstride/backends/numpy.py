@@ -77,15 +77,18 @@ def _connections(
 
 def _mix(cells: Array, weights: Array) -> Array:
     """``(..., groups, a)`` times ``(groups, a, b)``: for each group a matrix product over the channels."""
+    product: Array
     if len(weights) == 1:  # one large product, which a broadcast one over the groups would not be
-        return (cells[..., 0, :] @ weights[0])[..., None, :]
-    return (cells[..., None, :] @ weights)[..., 0, :]
+        product = (cells[..., 0, :] @ weights[0])[..., None, :]
+    else:
+        product = (cells[..., None, :] @ weights)[..., 0, :]
+    return product
 
 
 def _working(array: Array, channels: str) -> Array:
     """Channels last, in the type to compute in: half and bfloat16 lose too much in sums."""
     last = np.moveaxis(array, 1, -1) if channels == "first" else array
-    return last if array.dtype.itemsize >= 4 else last.astype(np.float32)
+    return last.astype(np.float32, copy=False) if array.dtype.itemsize < 4 else last
 
 
 def _taps_first(kernel: Array, geometry: Geometry, channels: str) -> Array:

@@ -80,7 +80,8 @@ def _grouped(one: Callable[[Tensor, Tensor], Tensor], x: Tensor, kernel: Tensor,
 def kernel_gradient(big: Tensor, small: Tensor, geometry: Geometry, channels: str) -> Tensor:
     axis = -1 if channels == "last" else 1
     per_group, c_small = big.shape[axis] // geometry.groups, small.shape[axis]
-    shape = (*geometry.kernel_size, per_group, c_small) if channels == "last" else (c_small, per_group, *geometry.kernel_size)
+    k = geometry.kernel_size
+    shape = (*k, per_group, c_small) if channels == "last" else (c_small, per_group, *k)
     # The map from kernel to convolution is linear, so that its derivative, anywhere, is what is asked for.
     with tf.GradientTape() as tape:
         kernel = tf.zeros(shape, big.dtype)

@@ -1,4 +1,4 @@
-"""The three maps for PyTorch tensors, by PyTorch's own convolutions; what they cannot express is cropped or extended."""
+"""The three maps for PyTorch tensors, by its own convolutions; what they cannot express is cropped or extended."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
+import torch.nn.functional as F  # noqa: N812 - as everywhere
 
 from ..conventions import torch_call
 from ..geometry import Crop, Geometry
@@ -65,10 +65,11 @@ def conv(x: Tensor, kernel: Tensor, bias: Tensor | None, geometry: Geometry, cha
 def kernel_gradient(big: Tensor, small: Tensor, geometry: Geometry, channels: str) -> Tensor:
     axis = -1 if channels == "last" else 1
     per_group, c_small = big.shape[axis] // geometry.groups, small.shape[axis]
-    shape = (*geometry.kernel_size, per_group, c_small) if channels == "last" else (c_small, per_group, *geometry.kernel_size)
+    k = geometry.kernel_size
+    shape = (*k, per_group, c_small) if channels == "last" else (c_small, per_group, *k)
     # The map from kernel to convolution is linear, so that its derivative, anywhere, is what is asked for.
-    _, pull = torch.func.vjp(lambda kernel: conv(big, kernel, None, geometry, channels), big.new_zeros(shape))
-    gradient: Tensor = pull(small)[0]
+    linear = torch.func.vjp(lambda kernel: conv(big, kernel, None, geometry, channels), big.new_zeros(shape))
+    gradient: Tensor = linear[1](small)[0]
     return gradient
 
 
@@ -84,12 +85,14 @@ def _crop(grid: Tensor, crops: Sequence[Crop]) -> Tensor:
 
 
 def _first(array: Tensor, channels: str) -> Tensor:
-    return _working(array) if channels == "first" else _working(array).movedim(-1, 1)
+    working: Tensor = _working(array)
+    return working if channels == "first" else working.movedim(-1, 1)
 
 
 def _kernel(kernel: Tensor, channels: str) -> Tensor:
+    working: Tensor = _working(kernel)
     # contiguous, because PyTorch's float64 gradient of a strided kernel fails ("grad_weight must be contiguous")
-    return _working(kernel) if channels == "first" else _working(kernel).movedim((-1, -2), (0, 1)).contiguous()
+    return working if channels == "first" else working.movedim((-1, -2), (0, 1)).contiguous()
 
 
 def _working(array: Any) -> Any:
