@@ -1,5 +1,7 @@
 """The conventions against the frameworks themselves: what their arguments mean, and what `Geometry.to` gives them."""
 
+import itertools
+
 import keras
 import numpy as np
 import onnx
@@ -146,6 +148,15 @@ def test_the_trap_that_shifts_by_a_pixel():
     assert of(conventions.onnx(3, 2, auto_pad="SAME_UPPER")) == early
     assert of(conventions.torch(3, 2, 1, 1)) == late
     assert of(conventions.onnx(3, 2, auto_pad="SAME_LOWER")) == late
+
+
+@pytest.mark.parametrize("padding", ["valid", "same"])
+def test_sizes_as_keras_tells_them(padding):
+    for k, s, n in itertools.product(range(1, 8), range(1, 6), range(1, 7)):
+        for extra in [None, *range(s)]:
+            layer = keras.layers.Conv1DTranspose(1, k, s, padding, extra)
+            told = layer.compute_output_shape((None, n, 1))[1]
+            assert conventions.keras(k, s, padding, extra).output_size(n) == (told,), (k, s, n, extra)
 
 
 @pytest.mark.parametrize("auto_pad", ["NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"])

@@ -185,6 +185,13 @@ def test_solve_finds_what_its_fields_describe(geometry, n):
     assert found == [geometry]
 
 
+def test_solve_with_a_padding_that_does_not_fit():
+    assert us.solve(7, 14, kernel_size=3, stride=2, padding=0) == []  # makes 15
+    assert us.solve(7, 14, kernel_size=3, stride=2, padding=1) == []  # makes 13
+    assert us.solve(7, 14, kernel_size=3, stride=2, padding=1, output_padding=1) == [us.Geometry(3, 2, 1, 1)]
+    assert us.solve(7, 14, kernel_size=3, stride=2, padding="same") == [us.Geometry(3, 2, "same")]
+
+
 def test_solve_on_axes_that_differ_and_on_nothing():
     for geometry in itertools.islice(us.solve((7, 5), (14, 20)), 5):
         assert geometry.output_size((7, 5)) == (14, 20)
