@@ -307,9 +307,7 @@ def _to_onnx(geometry: Geometry, _: Ints | None) -> dict[str, Any]:
 def _then_crop(
     framework: str, reason: str, call: str, arguments: dict[str, Any], crops: tuple[Crop, ...]
 ) -> NotExpressible:
-    recipe = (
-        f"{call}, without bias; then crop {crops} (begin, end) cells, extending with zeros where negative; then bias"
-    )
+    recipe = f"{call}, without bias; then crop {crops} (begin, end), with zeros added where negative; then the bias"
     return NotExpressible(framework, reason, recipe, arguments, crops)
 
 
