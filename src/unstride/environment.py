@@ -1,4 +1,4 @@
-"""The Keras backend that a command runs on, chosen before Keras is imported, and what is installed beside it."""
+"""The Keras backend that a command runs on, chosen before Keras is imported, and what else is installed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ import importlib.util
 import logging
 import os
 import platform
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ._native import instruction_set
@@ -48,26 +52,54 @@ def start(backend: str) -> None:
     In a process that has imported Keras already, only its own backend can be had.
     """
     require(backend)
+    if "keras" in sys.modules:
+        _check(backend)
     os.environ["KERAS_BACKEND"] = backend
-    # TensorFlow's start-up lines; Keras imports it, where it is installed, on every backend.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    logging.getLogger("jax").setLevel(logging.ERROR)
+    for name in ("jax", "tensorflow"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     # On a GPU the fastest algorithms add in any order, unless asked not to before the GPU is first used.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     flags = os.environ.get("XLA_FLAGS", "")
     if backend == "jax" and "deterministic" not in flags and _has_cuda():
         os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
     try:
-        keras = importlib.import_module("keras")
+        if importlib.util.find_spec("tensorflow") is not None:
+            # Keras imports it on every backend, to seed it; and it greets before it reads its log level.
+            with _quiet():
+                importlib.import_module("tensorflow")
+        importlib.import_module("keras")
     except ImportError as error:
         raise EnvironmentProblem(f"Keras cannot be imported on the backend {backend}: {error}") from error
-    found = keras.config.backend()
-    if found != backend:
-        raise EnvironmentProblem(f"Keras runs on {found} in this process already; {backend} needs a new one")
+    _check(backend)
     if backend == "tensorflow":
         importlib.import_module("tensorflow").config.experimental.enable_op_determinism()
     elif backend == "torch":
         importlib.import_module("torch").use_deterministic_algorithms(True, warn_only=True)
+
+
+def _check(backend: str) -> None:
+    found = importlib.import_module("keras").config.backend()
+    if found != backend:
+        raise EnvironmentProblem(f"Keras runs on {found} in this process already; {backend} needs a new one")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Withhold what native code writes to the standard error; show it after all if an exception follows."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            file.seek(0)
+            os.write(kept, file.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 def describe(backend: str) -> dict[str, Any]:
@@ -84,7 +116,7 @@ def describe(backend: str) -> dict[str, Any]:
 
 
 def _has_cuda() -> bool:
-    """Whether JAX can use a GPU. (A build without would abort the process at a flag that it does not know.)"""
+    """Whether JAX can use a GPU. (JAX aborts the process at a flag that it does not know.)"""
     return any(importlib.util.find_spec(f"jax_cuda{version}_plugin") for version in (12, 13))
 
 

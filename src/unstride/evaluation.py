@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Grey = npt.NDArray[np.float32]
+from .dataset import Bytes, Grey
+
 Values = npt.NDArray[np.float64]
 
 # Keras's own, so that the loss here is the one that it trains.
@@ -22,13 +23,16 @@ class ClassFigures:
     label: int
     images: int
     loss: float | None
+    floor: float | None
     error: float | None
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The means over all images: `loss` is the cross-entropy in nats, `floor` the lowest that it could be, `error`
-    the squared error; each per pixel."""
+    """The means over all images and their pixels.
+
+    `loss` is the cross-entropy in nats, `floor` the lowest that it could be, `error` the squared error.
+    """
 
     images: int
     loss: float
@@ -43,12 +47,13 @@ class Evaluation:
 def cross_entropy(targets: Grey, predictions: Grey) -> Values:
     """-(t log p + (1 - t) log(1 - p)), the mean of each image's pixels, of arrays (n, height, width)."""
     t = targets.astype(np.float64)
-    p = np.clip(predictions.astype(np.float64), EPSILON, 1 - EPSILON)
+    # Clipped in float32 as Keras does, where 1 - EPSILON is a little less than that.
+    p = np.clip(predictions, np.float32(EPSILON), np.float32(1 - EPSILON)).astype(np.float64)
     return np.asarray(-np.mean(t * np.log(p) + (1 - t) * np.log1p(-p), axis=(1, 2)))
 
 
 def entropy(targets: Grey) -> Values:
-    """What `cross_entropy` is at the least, and is if p = t: 0 for black and white, log 2 for an even grey."""
+    """The least that `cross_entropy` can be, at p = t: 0 for black and white, log 2 for a middle grey."""
     return cross_entropy(targets, targets)
 
 
@@ -57,25 +62,19 @@ def squared_error(targets: Grey, predictions: Grey) -> Values:
     return np.asarray(np.mean(np.square(targets.astype(np.float64) - predictions), axis=(1, 2)))
 
 
-def evaluate(targets: Grey, predictions: Grey, labels: npt.NDArray[np.uint8], classes: list[int]) -> Evaluation:
+def evaluate(targets: Grey, predictions: Grey, labels: Bytes, classes: list[int]) -> Evaluation:
     """The figures over all images and over each of `classes`."""
-    losses, errors = cross_entropy(targets, predictions), squared_error(targets, predictions)
-    figures = []
-    for label in classes:
-        own = labels == label
-        count = int(own.sum())
-        figures.append(
-            ClassFigures(
-                label,
-                count,
-                float(losses[own].mean()) if count else None,
-                float(errors[own].mean()) if count else None,
-            )
-        )
+    values = {
+        "loss": cross_entropy(targets, predictions),
+        "floor": entropy(targets),
+        "error": squared_error(targets, predictions),
+    }
+
+    def means(chosen: npt.NDArray[np.bool_]) -> dict[str, float | None]:
+        return {name: float(value[chosen].mean()) if chosen.any() else None for name, value in values.items()}
+
     return Evaluation(
         images=len(targets),
-        loss=float(losses.mean()),
-        floor=float(entropy(targets).mean()),
-        error=float(errors.mean()),
-        classes=tuple(figures),
+        **{name: float(value.mean()) for name, value in values.items()},
+        classes=tuple(ClassFigures(label, int((labels == label).sum()), **means(labels == label)) for label in classes),
     )

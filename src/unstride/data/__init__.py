@@ -1,0 +1,140 @@
+"""The MNIST database of handwritten digits, from the files in this package or from the user's own.
+
+The IDX format: four bytes of magic (two zeros, the type of the numbers, how many dimensions), each dimension
+as a big-endian 32-bit integer, then the numbers, the last dimension running fastest.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import math
+import os
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+Bytes = npt.NDArray[np.uint8]
+Split = tuple[Bytes, Bytes]
+
+FILES = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
+SIDE = 28
+
+_EMBEDDED = Path(__file__).parent / "mnist"
+_SHA256 = {
+    "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+}
+_GZIP_MAGIC = b"\x1f\x8b"
+_TYPES = {0x08: "uint8", 0x09: "int8", 0x0B: "int16", 0x0C: "int32", 0x0D: "float32", 0x0E: "float64"}
+
+
+class DataError(ValueError):
+    """A data file that is missing, damaged or not what it should be. The message names the file."""
+
+
+def mnist(path: str | os.PathLike[str] | None = None) -> tuple[Split, Split]:
+    """The digits, as `keras.datasets.mnist.load_data` returns them.
+
+    Parameters
+    ----------
+    path : str or path, optional
+        A folder with the user's own four IDX files, gzipped or not, under MNIST's names
+        (``train-images-idx3-ubyte`` or ``train-images.idx3-ubyte``, with or without ``.gz``). Default: the
+        70,000 digits embedded in this package, verified by their checksums.
+
+    Returns
+    -------
+    (x_train, y_train), (x_test, y_test)
+        Images as uint8 of shape (n, 28, 28), 0 for the background; labels as uint8 of shape (n,).
+
+    Raises
+    ------
+    DataError
+        Names the file, and what is wrong with it.
+    """
+    train_images, train_labels, test_images, test_labels = FILES
+    return _split(path, train_images, train_labels), _split(path, test_images, test_labels)
+
+
+def _split(folder: str | os.PathLike[str] | None, images_name: str, labels_name: str) -> Split:
+    images_file, labels_file = _find(folder, images_name), _find(folder, labels_name)
+    embedded = folder is None
+    images = _parse(images_file, _content(images_file, _SHA256[images_name] if embedded else None), dimensions=3)
+    labels = _parse(labels_file, _content(labels_file, _SHA256[labels_name] if embedded else None), dimensions=1)
+    if images.shape[1:] != (SIDE, SIDE):
+        height, width = images.shape[1:]
+        raise DataError(f"{images_file}: its images are {height}x{width}; expected {SIDE}x{SIDE}")
+    if len(images) != len(labels):
+        raise DataError(f"{labels_file}: {len(labels)} labels for the {len(images)} images in {images_file.name}")
+    return images, labels
+
+
+def _find(folder: str | os.PathLike[str] | None, name: str) -> Path:
+    if folder is None:
+        return _EMBEDDED / f"{name}.gz"
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; expected one with MNIST's four IDX files")
+    dotted = name.replace("-idx", ".idx")
+    for candidate in (name, dotted, f"{name}.gz", f"{dotted}.gz"):
+        if (folder / candidate).is_file():
+            return folder / candidate
+    raise DataError(f"{folder / name}: no such file, neither with the ending .gz nor as {dotted}")
+
+
+def _content(file: Path, sha256: str | None) -> bytes:
+    """The bytes of `file`, unpacked if it is gzipped, whatever its name."""
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read: {error.strerror}") from error
+    if content.startswith(_GZIP_MAGIC):
+        try:
+            content = gzip.decompress(content)
+        except EOFError as error:
+            raise DataError(f"{file}: truncated: its gzip stream ends too early") from error
+        except (OSError, zlib.error) as error:
+            raise DataError(f"{file}: damaged: {error}") from error
+    if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
+        raise DataError(f"{file}: damaged: its SHA-256 is not that of MNIST; install unstride again")
+    return content
+
+
+def _parse(file: Path, content: bytes, dimensions: int) -> Bytes:
+    """The array in an IDX file of unsigned bytes with that many dimensions."""
+    start = 4 + 4 * dimensions
+    if len(content) < 4:
+        raise DataError(f"{file}: truncated: {len(content)} bytes, too few for an IDX header")
+    zeros, kind, found = struct.unpack(">HBB", content[:4])
+    if zeros != 0 or kind not in _TYPES:
+        raise DataError(f"{file}: not an IDX file: it begins with the bytes {content[:4].hex(' ')}")
+    if kind != 0x08:
+        raise DataError(f"{file}: holds {_TYPES[kind]} numbers; expected uint8")
+    if found != dimensions:
+        expected = "images" if dimensions == 3 else "labels"
+        raise DataError(f"{file}: has {found} dimensions; expected {dimensions}, as {expected} have")
+    if len(content) < start:
+        raise DataError(f"{file}: truncated: {len(content)} bytes, too few for a header of {start}")
+    shape = struct.unpack(f">{dimensions}I", content[4:start])
+    if 0 in shape:
+        raise DataError(f"{file}: empty: its header says {'x'.join(map(str, shape))}")
+    length = start + math.prod(shape)
+    if len(content) != length:
+        state = "truncated" if len(content) < length else "too long"
+        raise DataError(
+            f"{file}: {state}: its header says {'x'.join(map(str, shape))}, {length} bytes in all; "
+            f"it has {len(content)}"
+        )
+    # A copy, because an array over `content` could not be written to.
+    return np.frombuffer(content, np.uint8, offset=start).reshape(shape).copy()

@@ -1,0 +1,91 @@
+"""What a run is trained and judged on: MNIST's images, divided as its options say. Needs no Keras."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from . import data
+from .runs import Options
+
+Bytes = npt.NDArray[np.uint8]
+Grey = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Images of shape (n, 28, 28), from 0 to 255.
+
+    Attributes
+    ----------
+    name : str
+        Where they are from.
+    training, validation : array
+    test, test_labels : array
+        What the run is judged by.
+    gallery, gallery_labels : array
+        All test images, of which there are some of every class.
+    """
+
+    name: str
+    training: Bytes
+    validation: Bytes
+    test: Bytes
+    test_labels: Bytes
+    gallery: Bytes
+    gallery_labels: Bytes
+
+    @property
+    def classes(self) -> list[int]:
+        return [int(label) for label in np.unique(self.gallery_labels)]
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of the images that the weights depend on."""
+        digest = hashlib.sha256(self.training.tobytes())
+        digest.update(self.validation.tobytes())
+        return digest.hexdigest()
+
+    def describe(self) -> dict[str, Any]:
+        """For a run's config.json."""
+        return {
+            "name": self.name,
+            "training": len(self.training),
+            "validation": len(self.validation),
+            "test": len(self.test),
+            "sha256": self.sha256,
+        }
+
+    def examples(self, label: int, count: int) -> npt.NDArray[np.intp]:
+        """Where in the gallery the first `count` images of a class are; fewer if it has fewer."""
+        return np.flatnonzero(self.gallery_labels == label)[:count]
+
+
+def read(options: Options) -> Dataset:
+    """The options' data, or an error that says what is wrong with either.
+
+    A limit keeps the first so many training images, of which the last ones are for validation as without it,
+    and the first so many test images.
+    """
+    (images, _), (test, labels) = data.mnist(options.data)
+    images = images[: options.limit]
+    training, _ = options.split(len(images))
+    return Dataset(
+        name="MNIST, embedded in unstride" if options.data is None else options.data,
+        training=images[:training],
+        validation=images[training:],
+        test=test[: options.limit],
+        test_labels=labels[: options.limit],
+        gallery=test,
+        gallery_labels=labels,
+    )
+
+
+def grey(images: Bytes) -> Grey:
+    """0 to 255 as 0 to 1."""
+    return np.divide(images, 255, dtype=np.float32)

@@ -1,0 +1,278 @@
+"""A run folder: what a training was asked to do, how far it came, and what it made. Needs no Keras.
+
+| file | what |
+|---|---|
+| config.json | the options, the data and the machine; written once, at the start |
+| metrics.csv | a row for each epoch, from 0, by `keras.callbacks.CSVLogger` |
+| last.keras, best.keras | the model and its optimizer after the last and after the best epoch |
+| model.keras | the trained model |
+| evaluation.json | its figures on the test images |
+| report.html, pictures/ | what there is to see |
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+Row = dict[str, float]
+
+
+class RunError(ValueError):
+    """A folder that is no run, or options that do not fit it."""
+
+
+class OptionError(ValueError):
+    """An option with a value that it cannot have. The message names it as the command line does."""
+
+
+class Interrupted(Exception):  # noqa: N818 - it is none
+    """Ctrl-C in a training, whose folder is that of its last whole epoch: the `epochs`-th."""
+
+    def __init__(self, epochs: int) -> None:
+        super().__init__(f"stopped after epoch {epochs}")
+        self.epochs = epochs
+
+
+@dataclass(frozen=True)
+class Options:
+    """What decides a training's numbers. The defaults are the reading's."""
+
+    model: str = "autoencoder"
+    epochs: int = 25
+    batch_size: int = 1000
+    validation_split: float = 0.2
+    learning_rate: float = 0.001
+    limit: int | None = None
+    seed: int = 0
+    data: str | None = None
+    backend: str = "jax"
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "limit"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise OptionError(f"{flag(name)} is {value}; expected at least 1")
+        if not 0 < self.validation_split < 1:
+            raise OptionError(
+                f"--validation-split is {self.validation_split}; expected a share between 0 and 1, as 0.2"
+            )
+        if not 0 < self.learning_rate < math.inf:
+            raise OptionError(f"--learning-rate is {self.learning_rate}; expected a positive number")
+        if not 0 <= self.seed < 2**32:
+            raise OptionError(f"--seed is {self.seed}; expected a number from 0 to {2**32 - 1}")
+
+    def split(self, images: int) -> tuple[int, int]:
+        """How many of `images` are for training and how many, the last, for validation, as Keras counts."""
+        training = math.floor(images * (1 - self.validation_split))
+        if not 0 < training < images:
+            raise OptionError(
+                f"{'the data has' if self.limit is None else '--limit leaves'} {images} images, of which "
+                f"--validation-split {self.validation_split} takes {images - training} for validation and "
+                f"leaves {training} for training; expected at least 1 of each"
+            )
+        if self.batch_size > training:
+            raise OptionError(
+                f"--batch-size is {self.batch_size}; expected at most {training}, the images for training "
+                f"({images} less {images - training} for validation)"
+            )
+        return training, images - training
+
+    def steps(self, training: int) -> int:
+        """Batches in an epoch of so many images, the last one perhaps smaller."""
+        return math.ceil(training / self.batch_size)
+
+
+def flag(name: str) -> str:
+    """The command line's way to write an option."""
+    return "MODEL" if name == "model" else "--" + name.replace("_", "-")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder and what its config.json says."""
+
+    path: Path
+    options: Options
+    dataset: dict[str, Any]
+    environment: dict[str, Any]
+
+    @property
+    def last(self) -> Path:
+        return self.path / "last.keras"
+
+    @property
+    def best(self) -> Path:
+        return self.path / "best.keras"
+
+    @property
+    def model(self) -> Path:
+        return self.path / "model.keras"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.csv"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.html"
+
+    def save(self) -> None:
+        config = {"options": asdict(self.options), "dataset": self.dataset, "environment": self.environment}
+        write_json(self.path / "config.json", config)
+
+    def rows(self) -> list[Row]:
+        """The rows of metrics.csv, in order; [] before the first epoch's end."""
+        return [
+            {name: float(value) for name, value in row.items()}
+            for row in csv.DictReader(line.decode() for line in self._lines())
+        ]
+
+    def rewind(self, epoch: int) -> list[Row]:
+        """Drop the epochs from `epoch` on from metrics.csv: a kill may come between it and the checkpoint.
+
+        Returns the rows that are left.
+        """
+        # The lines as they are, so that a resumed run's file is that of an uninterrupted one.
+        header, *lines = self._lines() or [b""]
+        kept = [line for line in lines if int(line.split(b",")[0]) < epoch]
+        if kept:
+            write_bytes(self.metrics, b"".join([header, *kept]))
+        else:
+            self.metrics.unlink(missing_ok=True)
+        return self.rows()
+
+    def _lines(self) -> list[bytes]:
+        try:
+            lines = self.metrics.read_bytes().splitlines(keepends=True)
+        except FileNotFoundError:
+            return []
+        return [line for line in lines if line.endswith(b"\n")]  # any other was torn by a kill
+
+
+def create(path: str | os.PathLike[str] | None, name: str) -> Path:
+    """A new, empty run folder: `path`, or runs/NAME-DATE-TIME in the current folder."""
+    if path is None:
+        return _create_stamped(Path("runs"), f"{name}-{time.strftime('%Y%m%d-%H%M%S')}")
+    folder = Path(path)
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        raise RunError(
+            f"--run {folder} is not empty; nothing in it was changed. "
+            "Continue it with --resume, or name a folder that is new"
+        )
+    return folder
+
+
+def _create_stamped(parent: Path, name: str) -> Path:
+    for attempt in itertools.count(1):
+        folder = parent / (name if attempt == 1 else f"{name}-{attempt}")
+        with suppress(FileExistsError):  # another run, begun in the same second
+            folder.mkdir(parents=True)
+            break
+    return folder
+
+
+def load(path: str | os.PathLike[str]) -> Run:
+    """The run in the folder `path`."""
+    folder = Path(path)
+    if not folder.is_dir():
+        raise RunError(f"{folder}: no such folder; expected a run, as `unstride train` makes them")
+    try:
+        config = json.loads((folder / "config.json").read_text())
+        known = {field.name for field in fields(Options)}
+        options = Options(**{name: value for name, value in config["options"].items() if name in known})
+        return Run(folder, options, dict(config["dataset"]), dict(config["environment"]))
+    except FileNotFoundError:
+        raise RunError(f"{folder}: not a run: it has no config.json, which `unstride train` writes first") from None
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise RunError(f"{folder}: not a run: its config.json is damaged ({error})") from error
+
+
+def newest(folder: str | os.PathLike[str] = "runs") -> Run:
+    """The run in `folder` that was started last."""
+    configs = sorted(Path(folder).glob("*/config.json"), key=lambda config: config.stat().st_mtime_ns)
+    if not configs:
+        raise RunError(f"no run to resume in {folder}{os.sep} here; name one with --run")
+    return load(configs[-1].parent)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Refuse a run that another process is training. The lock goes when its process does, however it ends."""
+    try:
+        import fcntl
+    except ImportError:  # Windows has other locks; there, a run is the user's to guard.
+        yield
+        return
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise RunError(f"{path}: another process is training this run") from None
+    finally:
+        os.close(folder)
+
+
+def write(path: Path, fill: Callable[[Path], object]) -> None:
+    """Let `fill` write a file beside `path`, then put it in the place of `path` in one step.
+
+    Whatever happens meanwhile, a kill or a full disk, `path` holds all of the old content or all of the new.
+    """
+    target = Path(os.path.realpath(path))  # through a link, not over it
+    if target.exists() and not target.is_file():
+        raise OSError(f"{path}: not a regular file, so it cannot be replaced")
+    # The ending stays last: Keras and Pillow choose a format by it.
+    beside = target.with_name(f".{target.stem}.{os.getpid()}.tmp{target.suffix}")
+    try:
+        fill(beside)
+        with beside.open("rb+") as file:
+            os.fsync(file.fileno())
+        beside.replace(target)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        if error.errno is None:
+            raise
+        # The error of a write names no file, and the one beside is not what the user asked for.
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    write(path, lambda beside: beside.write_bytes(content))
+
+
+def write_text(path: Path, content: str) -> None:
+    write_bytes(path, content.encode())
+
+
+def write_json(path: Path, content: Any) -> None:
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def sweep(folder: Path) -> None:
+    """Remove what `write` had begun when its process was killed."""
+    for beside in folder.glob(".*.tmp*"):
+        beside.unlink(missing_ok=True)
+
+
+def duration(seconds: float) -> str:
+    """45 s, 4 min 12 s, 2 h 05 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02} min"

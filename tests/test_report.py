@@ -1,0 +1,254 @@
+"""The report: everything in it, nothing outside it, and the pictures' pixels where they belong."""
+
+from __future__ import annotations
+
+import base64
+import io
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib import colormaps
+from PIL import Image
+
+from unstride import cli, pictures, report, runs, training
+from unstride.dataset import Dataset, grey, read
+from unstride.evaluation import squared_error
+from unstride.runs import Run
+
+PICTURES = {
+    "losses.png",
+    "reconstructions.png",
+    "worst.png",
+    "best.png",
+    "layer-1-conv2d_1.png",
+    "layer-2-conv2d_2.png",
+    "layer-3-conv2d_3.png",
+    "layer-4-conv2d_transpose_1.png",
+    "layer-5-conv2d_transpose_2.png",
+    "layer-6-conv2d_transpose_3.png",
+    "layer-7-conv2d_4.png",
+}
+
+
+class Page(HTMLParser):
+    """The page's tags, the cells of its tables by row, and its words."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.rows: list[list[str]] = []
+        self.words = ""
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in {"meta", "img", "source", "link", "br"}:
+            self.open.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        if tag in {"td", "th"}:
+            self.rows[-1].append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.words += data
+        if {"td", "th"} & set(self.open):
+            self.rows[-1][-1] += data
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("report") / "tiny <b>&"  # to be escaped
+    arguments = ["train", "--run", str(folder), "--epochs", "2", "--limit", "50", "--batch-size", "40"]
+    assert cli.main(arguments) == 0
+    return runs.load(folder)
+
+
+@pytest.fixture(scope="module")
+def page(run: Run) -> Page:
+    return Page(run.report.read_text())
+
+
+@pytest.fixture(scope="module")
+def dataset(run: Run) -> Dataset:
+    return read(run.options)
+
+
+@pytest.fixture(scope="module")
+def predictions(run: Run, dataset: Dataset) -> np.ndarray:
+    return training.predict(training.load(run.model), dataset.test)
+
+
+def picture(run: Run, name: str) -> np.ndarray:
+    with Image.open(run.path / "pictures" / name) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def test_whole_and_self_contained(run: Run, page: Page) -> None:
+    assert run.report.read_text().lstrip().startswith("<!DOCTYPE html>")
+    assert page.open == []
+    assert {tag for tag, _ in page.tags} & {"script", "link", "iframe", "object"} == set()
+    for _, attributes in page.tags:
+        for name, value in attributes.items():
+            if name in {"src", "srcset", "href"}:
+                assert (value or "").startswith("data:image/png;base64,")
+            assert not name.startswith("on")
+    text = run.report.read_text()
+    assert "url(" not in text
+    assert "@import" not in text
+    assert "{{" not in text
+    assert "{%" not in text
+
+
+def test_the_folders_name_is_escaped(page: Page) -> None:
+    assert "tiny <b>&" in page.words
+    assert page.all("b") == []
+
+
+def test_pictures_are_the_files_in_light_and_dark(run: Run, page: Page) -> None:
+    assert {path.name for path in (run.path / "pictures").iterdir()} == PICTURES
+    images, sources = page.all("img"), page.all("source")
+    assert len(images) == len(sources) == len(PICTURES)
+    embedded = {base64.b64decode(str(image["src"]).partition(",")[2]) for image in images}
+    assert embedded == {path.read_bytes() for path in (run.path / "pictures").iterdir()}
+    for image, source in zip(images, sources, strict=True):
+        assert source["media"] == "(prefers-color-scheme: dark)"
+        light, dark = (
+            Image.open(io.BytesIO(base64.b64decode(str(data).partition(",")[2])))
+            for data in (image["src"], source["srcset"])
+        )
+        assert light.size == dark.size == (int(str(image["width"])), int(str(image["height"])))
+        assert len(str(image["alt"])) > 30
+
+
+def test_figures(run: Run, page: Page, dataset: Dataset, predictions: np.ndarray) -> None:
+    import json
+
+    evaluation = json.loads((run.path / "evaluation.json").read_text())
+    for text in (f"{evaluation['loss']:.4f}", f"{evaluation['floor']:.4f}", f"{evaluation['error']:.5f}"):
+        assert text in page.words
+    above = evaluation["loss"] - evaluation["floor"]
+    assert f"{above:.4f} above it" in " ".join(page.words.split())
+    rows = {row[0]: row[1:] for row in page.rows}
+    errors = squared_error(grey(dataset.test), predictions)
+    for label in range(10):
+        own = dataset.test_labels == label
+        count, *_, error = rows[str(label)]
+        assert count == str(own.sum())
+        assert error == (f"{errors[own].mean():.5f}" if own.any() else "–")
+    assert ["All", "50", *(f"{evaluation[name]:.4f}" for name in ("loss", "floor"))] in [row[:4] for row in page.rows]
+    assert rows["conv2d_transpose_3Conv2DTranspose"] == ["28×28×32", "4,640"]
+    assert ["All", "12,785"] in page.rows
+    assert rows["--batch-size"] == ["40"]
+    assert rows["--seed"] == ["0"]
+    assert "40 for training, 10 for validation, 50 for the test" in rows["Images"]
+
+
+def test_a_class_without_images(run: Run, tmp_path: Path) -> None:
+    """Eight test images do not have ten classes; the gallery does."""
+    folder = tmp_path / "run"
+    arguments = ["train", "--run", str(folder), "--epochs", "1", "--limit", "8", "--batch-size", "6"]
+    assert cli.main(arguments) == 0
+    small = Page((folder / "report.html").read_text())
+    rows = {row[0]: row[1:] for row in small.rows}
+    assert rows["3"] == ["0", "–", "–", "–"]
+    assert rows["4"][0] == "2"
+    assert picture(runs.load(folder), "reconstructions.png").shape == picture(run, "reconstructions.png").shape
+
+
+def tiles(image: np.ndarray, scale: int) -> np.ndarray:
+    """The picture with each square of `scale` by `scale` equal pixels as one."""
+    return image[::scale, ::scale]
+
+
+def find(image: np.ndarray, tile: np.ndarray) -> list[tuple[int, int]]:
+    """Where in `image` the tile is, pixel for pixel."""
+    height, width = tile.shape
+    rows, columns = image.shape[0] - height + 1, image.shape[1] - width + 1
+    here = np.ones((rows, columns), bool)
+    for y, x in np.ndindex(tile.shape):
+        here &= image[y : y + rows, x : x + columns, 0] == tile[y, x]
+        if not here.any():
+            break
+    return [tuple(place) for place in np.argwhere(here).tolist()]
+
+
+def as_drawn(values: np.ndarray) -> np.ndarray:
+    """Greys from 0 to 1 as Matplotlib's 256 greys."""
+    return colormaps["gray"](values, bytes=True)[..., 0]
+
+
+def test_reconstructions_stand_below_their_originals(run: Run, dataset: Dataset) -> None:
+    small = tiles(picture(run, "reconstructions.png"), 3)
+    model = training.load(run.model)
+    heights = []
+    for label in dataset.classes:
+        places = dataset.examples(label, report.EXAMPLES)
+        originals = grey(dataset.gallery[places])
+        for original, prediction in zip(originals, training.predict(model, dataset.gallery[places]), strict=True):
+            ((top, left),) = find(small, as_drawn(original))
+            below = small[top + 31 : top + 59, left : left + 28, 0]
+            assert np.abs(below.astype(int) - as_drawn(prediction)).max() <= 1
+        heights.append(top)
+    assert heights == sorted(heights)
+    assert len(set(np.diff(heights))) == 1
+
+
+@pytest.mark.parametrize("which", ["best", "worst"])
+def test_ranks(run: Run, dataset: Dataset, predictions: np.ndarray, which: str) -> None:
+    small = tiles(picture(run, f"{which}.png"), 4)
+    errors = squared_error(grey(dataset.test), predictions)
+    order = np.argsort(errors) if which == "best" else np.argsort(-errors)
+    found = [find(small, as_drawn(grey(dataset.test[place])))[0] for place in order[: report.RANKED]]
+    assert found == sorted(found)  # row by row, from the left
+    assert not find(small, as_drawn(grey(dataset.test[order[report.RANKED]])))
+
+
+def test_feature_maps(run: Run, dataset: Dataset) -> None:
+    """Each on its layer's scale, from 0 to the largest value."""
+    model = training.load(run.model)
+    first = grey(dataset.gallery[:1])[..., None]
+    outputs = np.asarray(model.layers[0](first))[0]
+    small = tiles(picture(run, "layer-1-conv2d_1.png"), 3)
+    colours = (colormaps["cividis"](outputs / outputs.max(), bytes=True))[..., :3].astype(int)
+    for channel in range(32):
+        top, left = channel // 8 * 28, channel % 8 * 28  # 26 and a gap of 2
+        shown = small[top : top + 26, left : left + 26]
+        assert np.abs(shown - colours[:, :, channel]).max() <= 2
+    assert small.shape[:2] == (4 * 28 - 2, 8 * 28 - 2)
+
+
+def test_the_loss_curve_of_one_epoch_and_of_many() -> None:
+    for count in (1, 2, 25, 200):
+        rows = [{"epoch": at, "loss": 0.5 / (at + 1), "val_loss": 0.4 / (at + 1)} for at in range(count)]
+        figure = pictures.losses(rows, 0.058, pictures.DARK)
+        (axes,) = figure.axes
+        training_line, validation, floor = axes.lines
+        assert list(training_line.get_xdata()) == list(range(1, count + 1))
+        assert list(validation.get_ydata()) == [row["val_loss"] for row in rows]
+        assert set(floor.get_ydata()) == {0.058}
+        assert pictures.png(figure).startswith(b"\x89PNG")
+        assert all(float(tick).is_integer() for tick in axes.get_xticks())
+
+
+def test_made_again_over_the_old(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(run.path, folder)
+    copy = runs.load(folder)
+    copy.report.write_text("old")
+    (folder / "pictures" / "best.png").write_text("old")
+    assert cli.main(["train", "--resume", "--run", str(folder)]) == 0
+    # The same page under the folder's new name.
+    assert copy.report.read_text() == run.report.read_text().replace("tiny &lt;b&gt;&amp;", "copy")
+    assert (folder / "pictures" / "best.png").read_bytes() == (run.path / "pictures" / "best.png").read_bytes()
