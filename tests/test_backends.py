@@ -130,6 +130,35 @@ def test_kinds_types_and_mixtures(library):
     assert us.conv_transpose(make(np.ones((3, 1, 2), "f")), make(np.ones((2, 4, 2), "f")), padding=1).shape == (3, 0, 4)
 
 
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_types_promote_and_lists_follow(library):
+    make = MAKE[library]
+    x = np.float32([[[1], [2]]])
+    kernel = make(np.float16([[[1]], [[10]]]))
+    assert "float32" in str(us.conv_transpose(make(x), kernel).dtype)
+    assert "float16" in str(us.conv_transpose(make(np.float16(x)), kernel, bias=[0.5]).dtype)
+    y = us.conv_transpose(make(np.float32([1, 2])), [1, 10], channels=None)
+    assert "float32" in str(y.dtype)
+    np.testing.assert_array_equal(y, [1, 12, 20])
+    np.testing.assert_array_equal(
+        us.conv_transpose(make(np.int32([1, 2])), [0.5, 1], 7.5, channels=None), [8, 9.5, 9.5]
+    )
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_an_empty_batch(library):
+    x, kernel = np.zeros((0, 3, 3, 1), np.float32), np.ones((2, 2, 4, 1), np.float32)
+    for stride in (1, 2):
+        y, (gx, gk) = pulled_back(
+            library,
+            lambda a, b: us.conv_transpose(a, b, stride=stride),  # noqa: B023 - called in this round
+            (x, kernel),
+            np.zeros((0, *us.Geometry((2, 2), stride).output_size(3), 4), np.float32),
+        )
+        assert (y.shape[0], gx.shape) == (0, x.shape)
+        np.testing.assert_array_equal(gk, np.zeros_like(kernel))
+
+
 def test_jit_and_graphs():
     x, kernel = np.random.default_rng(1).standard_normal((2, 5, 4, 3)).astype("f"), np.ones((3, 3, 2, 3), "f")
     expected = us.conv_transpose(x, kernel, stride=2, padding="same")

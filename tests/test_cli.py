@@ -379,10 +379,14 @@ def test_a_full_disk_under_metrics(capsys: pytest.CaptureFixture[str], monkeypat
     )
 
 
-def test_folders_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_folders_that_cannot_be_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "runs").touch()
     assert error(capsys, "train", *SMALL).startswith("runs")
-    (tmp_path / "locked").mkdir(mode=0o500)
-    if os.access(tmp_path / "locked", os.W_OK):
-        pytest.skip("this user may write everywhere")
+
+    def refuse(path: Path, *_: object, **__: object) -> None:  # a folder's mode would not keep root out
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
     assert "locked/run: Permission denied" in error(capsys, "train", *SMALL, "--run", "locked/run")

@@ -269,7 +269,16 @@ def test_named_recipes():
         (lambda: conventions.tensorflow(3, 1, "FULL", output_shape=5, input_size=3), "padding is 'FULL'"),
         (lambda: conventions.tensorflow((3, 3), (1, 2, 1), output_shape=5, input_size=3), "strides has 3 entries"),
         (lambda: conventions.onnx(3, auto_pad="SAME"), "auto_pad is 'SAME'"),
-        (lambda: conventions.onnx((3, 3), pads=[1, 1]), "pads has 2 entries"),
+        (lambda: conventions.onnx((3, 3), pads=[1, 1]), r"pads is \[1, 1\]; expected 4 ints"),
+        (lambda: conventions.torch(3, 2, "same"), "padding is 'same'; expected an integer"),
+        (lambda: conventions.jax(3, 2, 1), "padding is 1; expected 'SAME', 'VALID' or a list"),
+        (lambda: conventions.tensorflow(3, 1, None, output_shape=5, input_size=3), "padding is None"),
+        (lambda: conventions.tensorflow(3, (2, 2, 1), output_shape=5, input_size=3), "expected 1 for batch"),
+        (lambda: conventions.tensorflow(3, output_shape=-5, input_size=3), "output_shape is -5"),
+        (
+            lambda: conventions.tensorflow((3, 3), 2, [[1, 99], [1, 0]], output_shape=8, input_size=4),
+            "contradict each other",
+        ),
         (lambda: conventions.jax(3, 2, "FULL"), "padding is 'FULL'"),
     ],
 )

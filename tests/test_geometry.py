@@ -102,6 +102,7 @@ def test_the_ways_to_write_padding():
     assert us.Geometry((3, 3), padding=((1, 0), 2)).crops == ((1, 0), (2, 2))
     assert us.Geometry((3, 3), 2, padding=1, output_padding=1).crops == ((1, 0), (1, 0))
     assert us.Geometry(np.array([3, 3]), padding=np.array([[1, 0], [0, -1]])).crops == ((1, 0), (0, -1))
+    assert us.Geometry(np.array(3), np.array(2), np.array(1)) == us.Geometry(3, 2, 1)
     assert us.Geometry((2, 3), 4, "VALID").crops == ((0, -2), (0, -1))  # None: as long as n * s
     assert us.Geometry((2, 3), 4, "valid", 0).crops == ((0, 0), (0, 0))
 
@@ -120,14 +121,18 @@ def test_a_geometry_cannot_be_changed():
         ({"kernel_size": True}, "kernel_size of axis 0 is True; expected an integer"),
         ({"kernel_size": "3"}, "kernel_size of axis 0 is '3'; expected an integer"),
         ({"kernel_size": (3, 3), "stride": (2, 0)}, "stride of axis 1 is 0; expected an integer of at least 1"),
-        ({"kernel_size": (3, 3), "stride": (2, 2, 2)}, "stride has 3 entries, .* 2 axes"),
+        ({"kernel_size": (3, 3), "stride": (2, 2, 2)}, "stride has 3 entries, .* one int for each axis: 2"),
         ({"kernel_size": 3, "dilation": -1}, "dilation is -1; expected an integer of at least 1"),
         ({"kernel_size": 3, "output_padding": -1}, "output_padding is -1; expected an integer of at least 0"),
         ({"kernel_size": 3, "groups": 0}, "groups is 0"),
         ({"kernel_size": 3, "padding": "full"}, "padding is 'full'; expected 'valid', 'same'"),
-        ({"kernel_size": 3, "padding": (1, 0)}, "padding has 2 entries"),
+        ({"kernel_size": 3, "padding": (1, 0)}, r"padding has 2 entries, .* for example \(\(1, 0\),\)"),
+        ({"kernel_size": 3, "padding": ((1, "a"),)}, "padding of axis 0, end, is 'a'"),
         ({"kernel_size": (3, 3), "padding": ((1, 0),)}, "padding has 1 pairs"),
-        ({"kernel_size": 3, "padding": ((1, 0, 0),)}, "padding of axis 0 has 3 entries"),
+        (
+            {"kernel_size": 3, "padding": ((1, 0, 0),)},
+            r"padding of axis 0 is \(1, 0, 0\); expected an int or a \(begin, end\) pair",
+        ),
         ({"kernel_size": 3, "padding": None}, "padding is None; expected an integer"),
     ],
 )

@@ -124,6 +124,14 @@ def test_half_types_are_computed_in_float32(dtype):
     np.testing.assert_array_equal(y, exact.astype(dtype))
 
 
+def test_the_arrays_decide_the_type_and_lists_follow():
+    x, kernel = np.ones((1, 3, 1), np.float32), np.ones((2, 1, 1), np.float32)
+    assert us.conv_transpose(x, kernel, [0.5]).dtype == np.float32
+    assert us.conv_transpose(x, kernel.astype(float)).dtype == np.float64
+    assert us.conv_transpose(np.float16([1, 2]), [1, 2], channels=None).dtype == np.float16
+    assert us.conv_transpose(np.array([1, 2]), [0.5, 1], channels=None).tolist() == [0.5, 2, 2]
+
+
 def test_views_and_byte_orders():
     rng = np.random.default_rng(2)
     x, kernel = rng.standard_normal((4, 10, 6)), rng.standard_normal((3, 2, 3))
@@ -155,6 +163,11 @@ ONES = np.ones
         (lambda: us.conv(ONES(2), ONES(3), channels=None), us.GeometryError, "kernel spans 3 cells"),
         (lambda: us.conv(ONES(2), ONES(3), channels="NHWC"), us.GeometryError, "channels is 'NHWC'; expected 'last', 'first' or None"),
         (lambda: us.kernel_gradient(ONES(5), ONES(3), channels=None), us.GeometryError, "kernel_size is missing"),
+        (lambda: us.kernel_gradient(ONES(5), ONES(3), (3,), channels=None), TypeError, r"geometry is \(3,\); expected a Geometry"),
+        (lambda: us.conv_transpose(ONES(5), ONES(3), us.Geometry(3), channels=None), TypeError, "bias is a Geometry"),
+        (lambda: us.conv_transpose(None, ONES(3), channels=None), TypeError, "x is None; expected an array"),
+        (lambda: us.conv(ONES(5), ONES(3), geometry=us.Geometry(3), stride=np.array([2]), channels=None), us.GeometryError, "give one or"),
+        (lambda: us.conv(ONES((5, 5)), ONES(3), channels=None), us.GeometryError, r"of size \(5, 5\), and the kernel 1, of size \(3,\)"),
         (lambda: us.kernel_gradient(ONES(5), ONES(3), kernel_size=2, channels=None), us.GeometryError, "do not belong together"),
         (lambda: us.kernel_gradient(ONES((2, 5, 1)), ONES((1, 4, 1)), kernel_size=2), us.GeometryError, "big has a batch of 2"),
         (lambda: us.kernel_gradient(ONES((2, 5, 3)), ONES((2, 4, 2)), kernel_size=2, groups=2), us.GeometryError, "big has 3 channels"),

@@ -114,6 +114,8 @@ def train(context: click.Context, /, folder: str | None, resume: bool, **values:
     """
     given = {name for name in values if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE}
     if values["data"] is not None:
+        if not values["data"]:
+            raise OptionError("--data is empty; expected a folder with IDX files")
         values["data"] = str(Path(values["data"]).resolve())
     run = None
     if resume:
@@ -123,7 +125,7 @@ def train(context: click.Context, /, folder: str | None, resume: bool, **values:
         values["backend"] = values["backend"] or environment.default_backend()
         options = Options(**values)
     if options.model not in MODELS:
-        raise OptionError(f"unknown model '{options.model}'; there are {', '.join(MODELS)}")
+        raise OptionError(f"unknown model '{options.model}'; expected one of: {', '.join(MODELS)}")
     environment.require(options.backend)
     data = datasets.read(options)
     environment.start(options.backend)

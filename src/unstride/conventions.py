@@ -2,7 +2,9 @@
 
 Each function reads one framework's own arguments, under their own names, and returns the geometry that they mean
 there. It also reads arguments that the framework refuses (an ``output_padding`` as large as the stride, say) wherever
-the framework's own formula gives them a meaning. `Geometry.to` is strict: what it returns, the framework accepts.
+the framework's own formula gives them a meaning. `Geometry.to` is strict: what it returns, the framework's own checks
+accept. (Its kernels may still lack it: TensorFlow's on a CPU do not dilate float64, for one, nor does Keras on
+TensorFlow run "same" with an even kernel and ``output_padding=0``.)
 
 ==============  =============================================  =====================================
 framework       `Geometry.to` gives the arguments of           and needs also
@@ -63,10 +65,12 @@ def torch(
     >>> torch(3, 2, 1, input_size=4, output_size=8).crops
     ((1, 0),)
     """
-    geometry = Geometry(kernel_size, stride, padding, output_padding, dilation, groups)
+    plain = Geometry(kernel_size, stride, 0, 0, dilation, groups)
+    pads = per_axis("padding", padding, plain.rank)  # PyTorch's transposed convolutions know no names and no pairs
+    plain = plain.with_crops([(p, p) for p in pads])
+    geometry = Geometry(kernel_size, stride, pads, output_padding, dilation, groups)
     if output_size is None:
         return geometry
-    plain = Geometry(kernel_size, stride, padding, 0, dilation, groups)
     size = _needed_input_size(input_size, "output_size", geometry.rank)
     wanted = _spatial("output_size", output_size, geometry.rank, channels_first=True)
     for axis, (length, least, s) in enumerate(zip(wanted, plain.output_size(size), plain.stride, strict=True)):
@@ -101,22 +105,27 @@ def tensorflow(
     )
     geometry = Geometry(
         kernel_size,
-        _spatial("strides", strides, rank, first),
-        dilation=_spatial("dilations", dilations, rank, first),
+        _spatial("strides", strides, rank, first, around=1),
+        dilation=_spatial("dilations", dilations, rank, first, around=1),
     )
     if output_shape is None:
         raise GeometryError("output_shape is missing; tf.nn.conv_transpose always needs it")
     full = geometry.full_size(_needed_input_size(input_size, "output_shape", rank))
     totals = [F - L for F, L in zip(full, _spatial("output_shape", output_shape, rank, first), strict=True)]
-    if isinstance(padding, str):
-        name = padding.upper()
-        if name not in ("SAME", "VALID"):
-            raise GeometryError(f"padding is {padding!r}; expected 'SAME', 'VALID' or a list of (begin, end) pairs")
+    name = _name(padding)
+    if name is not None:
         return geometry.with_crops([split(total) if name == "SAME" else (0, total) for total in totals])
+    pads: Any = padding
     if len(padding) == rank + 2:
-        padding = padding[2:] if first else padding[1:-1]
-    begins = [b for b, _ in geometry.with_crops(padding).crops]
-    return geometry.with_crops([(b, total - b) for b, total in zip(begins, totals, strict=True)])
+        pads = padding[2:] if first else padding[1:-1]
+    begins = [b for b, _ in geometry.with_crops(pads).crops]
+    result = geometry.with_crops([(b, total - b) for b, total in zip(begins, totals, strict=True)])
+    if not _accepted(result, pads, input_size):
+        raise GeometryError(
+            f"padding {padding}, output_shape {output_shape} and input_size {input_size} contradict each other: the "
+            "convolution of that output makes another input"
+        )
+    return result
 
 
 def jax(
@@ -135,8 +144,9 @@ def jax(
     ((1, 0),)
     """
     dilation: Ints = 1 if rhs_dilation is None else rhs_dilation
-    if isinstance(padding, str):
-        return Geometry(kernel_size, strides, padding, None, dilation)
+    name = _name(padding)
+    if name is not None:
+        return Geometry(kernel_size, strides, name, None, dilation)
     geometry = Geometry(kernel_size, strides, padding, None, dilation)
     return geometry if use_consistent_padding else geometry.with_crops(_mirrored(geometry))
 
@@ -170,7 +180,10 @@ def onnx(
         totals = [K + op - s for K, op, s in zip(geometry.spans, extra, geometry.stride, strict=True)]
     else:
         rank = geometry.rank
-        flat = per_axis("pads", (0,) * 2 * rank if pads is None or auto_pad == "VALID" else pads, 2 * rank)
+        pads = (0,) * 2 * rank if pads is None or auto_pad == "VALID" else pads
+        if not is_sequence(pads) or len(pads) != 2 * rank:
+            raise GeometryError(f"pads is {pads!r}; expected {2 * rank} ints: all begins, then all ends")
+        flat = per_axis("pads", pads, 2 * rank)
         return geometry.with_crops([(flat[i], flat[rank + i] - extra[i]) for i in range(rank)])
     begins = [total // 2 if auto_pad == "SAME_UPPER" else total - total // 2 for total in totals]
     return geometry.with_crops([(b, t - b - op) for b, t, op in zip(begins, totals, extra, strict=True)])
@@ -258,19 +271,22 @@ def _to_tensorflow(geometry: Geometry, size: Ints | None) -> dict[str, Any]:
         paddings.append([[0, 0], *([max(b, 0), max(e, 0)] for b, e in geometry.crops), [0, 0]])
     for padding in paddings:
         found = arguments | {"padding": padding}
-        meant = tensorflow(geometry.kernel_size, **found, input_size=size)
-        if meant == geometry and _accepted(geometry, padding, size):
+        try:
+            meant = tensorflow(geometry.kernel_size, **found, input_size=size)
+        except GeometryError:
+            continue
+        if meant == geometry and (padding not in ("VALID", "SAME") or _accepted(geometry, padding, size)):
             return found
     reason = f"none of its paddings crops {geometry.crops} at input size {size}"
     raise _then_crop("tensorflow", reason, "conv_transpose with 'VALID' to the full grid", full, geometry.crops)
 
 
-def _accepted(geometry: Geometry, padding: Any, size: Ints) -> bool:
+def _accepted(geometry: Geometry, padding: Any, size: Any) -> bool:
     """Whether TensorFlow's own convolution of the result would give back the input's size, which it insists on."""
     small, big = per_axis("size", size, geometry.rank, 1), geometry.output_size(size)
     if padding == "SAME":
         return small == tuple(-(-L // s) for L, s in zip(big, geometry.stride, strict=True))
-    pads = [[0, 0]] * geometry.rank if padding == "VALID" else padding[1:-1]
+    pads = [[0, 0]] * geometry.rank if padding == "VALID" else padding
     try:
         return geometry.with_crops(pads).conv_size(big) == small
     except GeometryError:
@@ -322,8 +338,20 @@ def _needed_input_size(input_size: Ints | None, because_of: str, rank: int) -> t
     return per_axis("input_size", input_size, rank, 1)
 
 
-def _spatial(name: str, value: Ints, rank: int, channels_first: bool) -> tuple[int, ...]:
-    """`value` an axis, where the framework may have put entries for batch and channels around it."""
+def _name(padding: Any) -> str | None:
+    """ "SAME" or "VALID", or None where the padding is a list of pairs."""
+    if isinstance(padding, str) and padding.upper() in ("SAME", "VALID"):
+        return padding.upper()
+    if not is_sequence(padding):
+        raise GeometryError(f"padding is {padding!r}; expected 'SAME', 'VALID' or a list of (begin, end) pairs")
+    return None
+
+
+def _spatial(name: str, value: Ints, rank: int, channels_first: bool, around: int | None = None) -> tuple[int, ...]:
+    """`value` an axis, where the framework may have put entries for batch and channels, `around`, around it."""
+    full = is_sequence(value) and len(value) == rank + 2
+    if full and around is not None and {value[0], value[1 if channels_first else -1]} != {around}:  # type: ignore[index]
+        raise GeometryError(f"{name} is {value!r}; expected {around} for batch and channels")
     if is_sequence(value) and len(value) == rank + 2:
         value = value[2:] if channels_first else value[1:-1]
-    return per_axis(name, value, rank)
+    return per_axis(name, value, rank, 0)

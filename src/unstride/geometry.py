@@ -92,14 +92,16 @@ def per_axis(name: str, value: object, rank: int, minimum: int | None = None) ->
         return (as_int(name, value, minimum),) * rank
     if len(value) != rank:
         raise GeometryError(
-            f"{name} has {len(value)} entries, {list(value)}; expected an int or one int for each of the {rank} axes"
+            f"{name} has {len(value)} entries, {list(value)}; expected an int, or one int for each axis: {rank}"
         )
     return tuple(as_int(f"{name} of axis {axis}", entry, minimum) for axis, entry in enumerate(value))
 
 
 def is_sequence(value: object) -> TypeGuard[Sequence[Any]]:
     """Whether `value` is a list, a tuple or alike (a NumPy array or a tensor shape too), and no string."""
-    return hasattr(value, "__len__") and hasattr(value, "__getitem__") and not isinstance(value, (str, bytes, dict))
+    if isinstance(value, (str, bytes, dict)) or getattr(value, "shape", None) == ():  # an array of no dimensions
+        return False
+    return hasattr(value, "__len__") and hasattr(value, "__getitem__")
 
 
 def span(kernel_size: int, dilation: int) -> int:
@@ -190,6 +192,11 @@ class Geometry:
         extra = per_axis("output_padding", 0 if output_padding is None else output_padding, self.rank, 0)
         if is_sequence(padding) and any(is_sequence(entry) for entry in padding):
             pairs = self._read_pairs(padding)
+        elif is_sequence(padding) and len(padding) != self.rank:
+            raise GeometryError(
+                f"padding has {len(padding)} entries, {list(padding)}; expected an int, one int an axis ({self.rank}), "
+                f"or one (begin, end) pair an axis, for example {((1, 0),) * self.rank}"
+            )
         else:
             pairs = tuple((p, p) for p in per_axis("padding", padding, self.rank))
         return tuple((b, e - more) for (b, e), more in zip(pairs, extra, strict=True))
@@ -202,8 +209,11 @@ class Geometry:
             )
         pairs = []
         for axis, pair in enumerate(padding):
-            begin, end = per_axis(f"padding of axis {axis}", pair, 2)
-            pairs.append((begin, end))
+            if is_sequence(pair) and len(pair) != 2:
+                raise GeometryError(f"padding of axis {axis} is {pair!r}; expected an int or a (begin, end) pair")
+            begin, end = pair if is_sequence(pair) else (pair, pair)
+            name = f"padding of axis {axis}"
+            pairs.append((as_int(f"{name}, begin,", begin), as_int(f"{name}, end,", end)))
         return tuple(pairs)
 
     def _read_name(self, padding: str, output_padding: object) -> tuple[Crop, ...]:

@@ -7,8 +7,7 @@ Each is a subclass of the Keras layer of the same name, with its whole signature
 * ``strides`` and ``dilation_rate`` above 1 together;
 * ``padding`` as an int, one int an axis, or one signed ``(begin, end)`` pair an axis, with or without
   ``output_padding``, which may be as large as it likes;
-* ``data_format="channels_first"`` on every backend and device, and "causal" padding in every number of dimensions'
-  one-dimensional layer, `Conv1D`.
+* ``data_format="channels_first"`` on every backend and device.
 
 The kernel of a transposed convolution is ``(*kernel_size, filters / groups, input channels)``.
 """
@@ -69,7 +68,12 @@ class _Layer:
         if isinstance(padding, str):
             padding = padding.lower()
         elif is_sequence(padding):  # a plain tuple, as the other fields are; a saved config has lists
-            padding = tuple(tuple(entry) if is_sequence(entry) else entry for entry in padding)
+            padding = tuple(
+                tuple(as_int("padding", end) for end in entry) if is_sequence(entry) else as_int("padding", entry)
+                for entry in padding
+            )
+        else:
+            padding = as_int("padding", padding)
         self.kernel_size = per_axis("kernel_size", kernel_size, self.rank, 1)
         self.strides = per_axis("strides", strides, self.rank, 1)
         self.dilation_rate = per_axis("dilation_rate", dilation_rate, self.rank, 1)
@@ -171,6 +175,11 @@ class _Conv(_Layer):
             shape = (-1,) if self.data_format == "channels_last" else (-1, *(1,) * self.rank)
             return outputs if bias is None else outputs + keras.ops.reshape(bias, shape)
         return self._map_by(ops.conv, inputs, kernel, bias)
+
+    def build(self, input_shape: Shape) -> None:
+        if input_shape[-1 if self.data_format == "channels_last" else 1] is None:
+            raise GeometryError(f"the input has shape {tuple(input_shape)}; expected a known number of channels")
+        super().build(input_shape)  # type: ignore[misc]
 
     def convolution_op(self, inputs: Tensor, kernel: Tensor) -> Tensor:
         return self._map(inputs, kernel, None)

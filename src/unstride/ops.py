@@ -58,8 +58,10 @@ def conv_transpose(
     Returns
     -------
     array
-        Of the library, type and layout of `x`, with ``C_big`` channels and the spatial size
-        ``Geometry.output_size``. Half and bfloat16 are computed in float32. Bare grids of integers become float64.
+        Of the library and layout of `x`, with ``C_big`` channels and the spatial size ``Geometry.output_size``; of the
+        type that the given arrays promote to (numbers and lists take theirs). Half and bfloat16 are computed in
+        float32. Bare grids of integers become float64. Differentiable in every framework; in JAX to any order in
+        reverse mode, not yet in forward mode (``jax.jvp``).
 
     Raises
     ------
@@ -170,8 +172,8 @@ def kernel_gradient(
         taps = per_axis("kernel_size", kernel_size, len(bigs), 1)
         geometry = convolution(bigs, taps, stride, padding, dilation, groups)
     else:
-        taps = geometry.kernel_size if kernel_size is None else per_axis("kernel_size", kernel_size, len(bigs), 1)
-        _only_geometry(geometry, taps, stride, padding, None, dilation, groups)
+        asked = None if kernel_size is None else per_axis("kernel_size", kernel_size, len(bigs), 1)
+        _only_geometry(geometry, asked, stride, padding, None, dilation, groups)
     axis = _channel_axis(layout)
     for name, count in (("big", big.shape[axis]), ("small", small.shape[axis])):
         if count % geometry.groups:
@@ -197,6 +199,11 @@ def _arrays(channels: str | None, **arrays: Any) -> tuple[ModuleType, list[Any],
     """The backend, the arrays as its own, of one floating-point type and with batch and channels, and their layout."""
     if channels not in ("last", "first", None):
         raise GeometryError(f"channels is {channels!r}; expected 'last', 'first' or None")
+    for name, array in arrays.items():
+        if isinstance(array, Geometry):
+            raise TypeError(f"{name} is a Geometry; pass it by name, geometry=...")
+        if array is None and name != "bias":
+            raise TypeError(f"{name} is None; expected an array")
     values = [backends.unwrap(array) for array in arrays.values()]
     backend = backends.find(*values)
     converted = list(backend.convert(*values))
@@ -233,13 +240,18 @@ def _checked(name: str, array: Any, channels: str | None, backend: ModuleType) -
     return array[..., None, None] if name == "kernel" else array[None, ..., None]
 
 
-def _only_geometry(geometry: Geometry, taps: tuple[int, ...], *fields: Any) -> None:
-    if fields != (1, 0, None, 1, 1):
+def _only_geometry(geometry: Geometry, taps: tuple[int, ...] | None, *fields: Any) -> None:
+    if not isinstance(geometry, Geometry):
+        raise TypeError(
+            f"geometry is {geometry!r}; expected a Geometry (a kernel's size goes by name: kernel_size=...)"
+        )
+    defaults = (1, 0, None, 1, 1)
+    if not all(isinstance(field, int | None) and field == own for field, own in zip(fields, defaults, strict=True)):
         raise GeometryError(
             "both a geometry and some of stride, padding, output_padding, dilation and groups are given; give one or "
             "the other"
         )
-    if geometry.kernel_size != taps:
+    if taps is not None and geometry.kernel_size != taps:
         raise GeometryError(f"the kernel has size {taps}, but the geometry is for {geometry.kernel_size}")
 
 
@@ -247,8 +259,8 @@ def _check_channels(x: Any, kernel: Any, geometry: Geometry, layout: str, *, sma
     """That x and the kernel have as many spatial axes, and channels that fit in the geometry's groups."""
     if len(x.shape) != len(kernel.shape):
         raise GeometryError(
-            f"x has {len(x.shape) - 2} spatial axes, shape {tuple(x.shape)}, and the kernel {len(kernel.shape) - 2}, "
-            f"shape {tuple(kernel.shape)}; expected the same number"
+            f"x has {len(x.shape) - 2} spatial axes, of size {_spatial(x, layout)}, and the kernel "
+            f"{len(kernel.shape) - 2}, of size {_kernel_size(kernel, layout)}; expected the same number"
         )
     per_group, c_small = _kernel_channels(kernel, layout)
     if c_small % geometry.groups:

@@ -2,7 +2,7 @@
 
 | file | what |
 |---|---|
-| config.json | the options, the data and the machine; written once, at the start |
+| config.json | the options, the data and the machine; written at the start and when a run is resumed |
 | metrics.csv | a row for each epoch, from 0, by `keras.callbacks.CSVLogger` |
 | last.keras, best.keras | the model and its optimizer after the last and after the best epoch |
 | model.keras | the trained model |
@@ -58,6 +58,10 @@ class Options:
     backend: str = "jax"
 
     def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "limit", "seed"):
+            value = getattr(self, name)
+            if not isinstance(value, int | None):
+                raise OptionError(f"{flag(name)} is {value!r}; expected a whole number")
         for name in ("epochs", "batch_size", "limit"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -199,7 +203,7 @@ def load(path: str | os.PathLike[str]) -> Run:
 
 
 def newest(folder: str | os.PathLike[str] = "runs") -> Run:
-    """The run in `folder` that was started last."""
+    """The run in `folder` that was started or resumed last."""
     configs = sorted(Path(folder).glob("*/config.json"), key=lambda config: config.stat().st_mtime_ns)
     if not configs:
         raise RunError(f"no run to resume in {folder}{os.sep} here; name one with --run")

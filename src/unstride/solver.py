@@ -145,7 +145,7 @@ def _choices(
     # A larger stride would need more than one kernel's worth of cropping, or (one cell) has no effect on the size.
     strides = range(1, big // max(small - 1, 1) + 2) if stride is None else (stride,)
     for s in strides:
-        for k in _kernel_sizes(s) if kernel_size is None else (kernel_size,):
+        for k in _kernel_sizes(s, small, big, dilation) if kernel_size is None else (kernel_size,):
             K = span(k, dilation)
             total = (small - 1) * s + K - big
             if padding is not None:
@@ -160,8 +160,12 @@ def _choices(
                 yield from (_Choice(k, s, dilation, crop) for crop in sorted(crops))
 
 
-def _kernel_sizes(stride: int) -> list[int]:
-    return [k for k in range(1, max(7, 4 * stride) + 1) if k <= 32 or k % stride == 0]
+def _kernel_sizes(stride: int, small: int, big: int, dilation: int) -> list[int]:
+    # Below, even the largest extension would leave the output too short, or no crop be large enough.
+    least = max(big - small * stride + 1, 1)
+    first = -(-(least - 1) // dilation) + 1
+    few = range(first, min(max(7, 4 * stride), 32) + 1)
+    return [*few, *(k for k in range(stride, 4 * stride + 1, stride) if k > 32 and k >= first)]
 
 
 def _rank(*values: Any) -> int:

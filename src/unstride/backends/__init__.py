@@ -4,7 +4,8 @@ A library is consulted only if its user has imported it already, so that `import
 NumPy alone. Every backend module has the same six functions:
 
 * ``owns(array)``: whether the array is one of its own;
-* ``convert(*arrays)``: arrays of that library, of one common type, from arrays, numbers and lists (None stays None);
+* ``convert(*arrays)``: arrays of that library, of the type that the given arrays promote to; numbers and lists take
+  that type, and None stays None;
 * ``as_float(array)``: an integer array as floating-point numbers of the library's best precision;
 * ``conv_transpose(x, kernel, bias, geometry, channels)``, ``conv(x, kernel, bias, geometry, channels)`` and
   ``kernel_gradient(big, small, geometry, channels)``: the three maps, for arguments that `unstride.ops` has checked,
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -31,10 +33,24 @@ def find(*arrays: Any) -> ModuleType:
     return importlib.import_module(f"{__name__}.numpy")
 
 
+def common_type(
+    arrays: Sequence[Any], converted: Sequence[Any], promote: Callable[[list[Any]], Any], whole: Any
+) -> Any:
+    """The type that the given arrays promote to; beside arrays of whole numbers, lists of fractions count too.
+
+    `converted` are all of them as arrays of one library, `promote` its promotion of several types, and `whole` tells
+    whether a type is of integers.
+    """
+    types = [array.dtype for array in converted if array is not None]
+    strong = [mine.dtype for given, mine in zip(arrays, converted, strict=True) if hasattr(given, "dtype")]
+    common = promote(strong or types)
+    return promote(types) if whole(common) else common
+
+
 def unwrap(array: Any) -> Any:
     """The array behind a Keras variable; any other array as it is."""
     keras = sys.modules.get("keras")
-    if keras is None:
+    if keras is None or not hasattr(keras, "KerasTensor"):  # not imported, not wholly, or another module of that name
         return array
     if isinstance(array, keras.Variable):
         return keras.ops.convert_to_tensor(array)  # in the autocast scope's type, where there is one

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from ..geometry import Crop, Geometry
+from . import common_type
 
 Array = Any
 _COLUMN_BYTES = 2**24  # of one step's columns: every input cell as often as there are kernel taps that read it
@@ -28,8 +29,11 @@ def owns(array: Any) -> bool:
 
 
 def convert(*arrays: Any) -> tuple[Any, ...]:
-    common = jnp.result_type(*(array for array in arrays if array is not None))
-    return tuple(None if array is None else jnp.asarray(array, common) for array in arrays)
+    found = [None if array is None else jnp.asarray(array) for array in arrays]
+    common = common_type(
+        arrays, found, lambda types: jnp.result_type(*types), lambda t: not jnp.issubdtype(t, jnp.inexact)
+    )
+    return tuple(None if array is None else array.astype(common) for array in found)
 
 
 def as_float(array: Array) -> Array:
@@ -86,11 +90,11 @@ def _by_phases(small: Array, kernel: Array, geometry: Geometry) -> Array:
     weights = blocks.transpose(order).reshape(*shape[::2], c_small // g, -1)
     ones = (1,) * rank
     y = _convolve(small, weights, ones, pads, ones, ones, g)
-    y = y.reshape(*y.shape[:-1], g, *geometry.stride, -1)
+    y = y.reshape(*y.shape[:-1], g, *geometry.stride, kernel.shape[-2])
     interleave = [axis for a in range(rank) for axis in (1 + a, 2 + rank + a)]
     y = y.transpose(0, *interleave, 1 + rank, 2 + 2 * rank)
     cells = [count * s for count, s in zip(y.shape[1 : 2 * rank : 2], geometry.stride, strict=True)]
-    y = y.reshape(len(y), *cells, -1)
+    y = y.reshape(len(y), *cells, g * kernel.shape[-2])
     return y[(slice(None), *(slice(L) for L in result))]
 
 
@@ -113,7 +117,7 @@ def _kernel_gradient(big: Array, small: Array, geometry: Geometry) -> Array:
     if not _on_cpu():
         kernel = jnp.zeros(shape, big.dtype)
         return jax.linear_transpose(lambda kernel: _plain_conv(big, kernel, geometry), kernel)(small)[0]
-    images = min(_images_a_step(big, small.shape[1:-1], geometry), len(big))
+    images = max(1, min(_images_a_step(big, small.shape[1:-1], geometry), len(big)))
     steps = -(-len(big) // images)
 
     def split(array: Array) -> Array:  # images of zeros, which add nothing, fill the last step
@@ -137,8 +141,9 @@ def _by_columns(big: Array, small: Array, geometry: Geometry) -> Array:
         begins = [j * d for j, d in zip(tap, geometry.dilation, strict=True)]
         ends = [at + (n - 1) * s + 1 for at, n, s in zip(begins, size, geometry.stride, strict=True)]
         columns.append(lax.slice(full, (0, *begins, 0), (len(full), *ends, full.shape[-1]), (1, *geometry.stride, 1)))
-    stacked = jnp.stack(columns, -2).reshape(-1, len(columns), g, big.shape[-1] // g)
-    product = jnp.einsum("ntgb,ngs->tbgs", stacked, small.reshape(-1, g, small.shape[-1] // g))
+    rows = small.size // small.shape[-1]
+    stacked = jnp.stack(columns, -2).reshape(rows, len(columns), g, big.shape[-1] // g)
+    product = jnp.einsum("ntgb,ngs->tbgs", stacked, small.reshape(rows, g, small.shape[-1] // g))
     return product.reshape(*geometry.kernel_size, big.shape[-1] // g, small.shape[-1])
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry import Geometry
+from . import common_type
 
 Array = NDArray[Any]
 
@@ -24,7 +25,7 @@ def owns(array: Any) -> bool:
 
 def convert(*arrays: Any) -> tuple[Any, ...]:
     found = [None if array is None else np.asarray(array) for array in arrays]
-    common = np.result_type(*(array for array in found if array is not None))
+    common = common_type(arrays, found, lambda types: np.result_type(*types), lambda t: t.kind in "biu")
     return tuple(None if array is None else array.astype(common, copy=False) for array in found)
 
 

@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from ..geometry import Crop, Geometry, span
+from . import common_type
 
 Tensor = Any
 
@@ -22,8 +24,13 @@ def owns(array: Any) -> bool:
 
 
 def convert(*arrays: Any) -> tuple[Any, ...]:
-    common = next(array.dtype for array in arrays if owns(array))
-    return tuple(None if array is None else tf.convert_to_tensor(array, common) for array in arrays)
+    tensors = [None if array is None else tf.convert_to_tensor(array) for array in arrays]
+    common = common_type(arrays, tensors, _promoted, lambda t: not t.is_floating)
+    return tuple(None if tensor is None else tf.cast(tensor, common) for tensor in tensors)
+
+
+def _promoted(types: list[Any]) -> Any:
+    return tf.as_dtype(np.result_type(*(t.as_numpy_dtype for t in types)))
 
 
 def as_float(array: Tensor) -> Tensor:
@@ -31,7 +38,7 @@ def as_float(array: Tensor) -> Tensor:
 
 
 def conv_transpose(x: Tensor, kernel: Tensor, bias: Tensor | None, geometry: Geometry, channels: str) -> Tensor:
-    small = _working(x, channels)
+    small = _filled(_working(x, channels))
     batch, *size, _ = _shape(small)
     geometry = _without_idle_strides(geometry, size)
     full = [(n - 1) * s + K for n, s, K in zip(size, geometry.stride, geometry.spans, strict=True)]
@@ -47,7 +54,7 @@ def conv_transpose(x: Tensor, kernel: Tensor, bias: Tensor | None, geometry: Geo
 
 
 def conv(x: Tensor, kernel: Tensor, bias: Tensor | None, geometry: Geometry, channels: str) -> Tensor:
-    big = _working(x, channels)
+    big = _filled(_working(x, channels))
     if None not in big.shape[1:-1]:
         size = geometry.conv_size(big.shape[1:-1])
         geometry = _without_idle_strides(geometry.fitted(size, big.shape[1:-1]), size)
@@ -61,6 +68,11 @@ def conv(x: Tensor, kernel: Tensor, bias: Tensor | None, geometry: Geometry, cha
         return convolved(part, own, strides, "VALID", dilations=dilations)
 
     return _finished(_grouped(one, big, _kernel(kernel, geometry, channels), geometry.groups), bias, x, channels)
+
+
+def _filled(array: Tensor) -> Tensor:
+    """With one image of zeros if there is none: TensorFlow gives an empty batch back in the input's size."""
+    return tf.zeros([1, *array.shape[1:]], array.dtype) + tf.reduce_sum(array) if array.shape[0] == 0 else array
 
 
 def _without_idle_strides(geometry: Geometry, size: Sequence[Any]) -> Geometry:
@@ -142,5 +154,7 @@ def _finished(y: Tensor, bias: Tensor | None, like: Tensor, channels: str) -> Te
     if bias is not None:
         y = y + tf.cast(bias, y.dtype)
     y = tf.cast(y, like.dtype)
+    if like.shape[0] == 0:
+        y = y[:0]
     rank = len(y.shape) - 2
     return tf.transpose(y, [0, rank + 1, *range(1, rank + 1)]) if channels == "first" else y

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ import torch.nn.functional as F  # noqa: N812 - as everywhere
 
 from ..conventions import torch_call
 from ..geometry import Crop, Geometry
+from . import common_type
 
 Tensor = torch.Tensor
 
@@ -21,10 +23,9 @@ def owns(array: Any) -> bool:
 def convert(*arrays: Any) -> tuple[Any, ...]:
     device = next(array.device for array in arrays if isinstance(array, Tensor))
     tensors = [None if array is None else torch.as_tensor(array, device=device) for array in arrays]
-    found = [tensor for tensor in tensors if tensor is not None]
-    common = found[0].dtype
-    for tensor in found[1:]:
-        common = torch.promote_types(common, tensor.dtype)
+    common = common_type(
+        arrays, tensors, lambda types: reduce(torch.promote_types, types), lambda t: not t.is_floating_point
+    )
     return tuple(None if tensor is None else tensor.to(common) for tensor in tensors)
 
 

@@ -85,7 +85,8 @@ def _find(folder: str | os.PathLike[str] | None, name: str) -> Path:
         return _EMBEDDED / f"{name}.gz"
     folder = Path(folder)
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder; expected one with MNIST's four IDX files")
+        what = "not a folder" if folder.exists() else "no such folder"
+        raise DataError(f"{folder}: {what}; expected one with MNIST's four IDX files")
     dotted = name.replace("-idx", ".idx")
     for candidate in (name, dotted, f"{name}.gz", f"{dotted}.gz"):
         if (folder / candidate).is_file():
