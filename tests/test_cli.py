@@ -182,7 +182,7 @@ def test_reconstruct_images(
 
 
 MISTAKES = {
-    "unknown model": (["train", "vgg"], "unknown model 'vgg'; there are autoencoder"),
+    "unknown model": (["train", "vgg"], "unknown model 'vgg'; expected one of: autoencoder"),
     "unknown backend": (
         ["train", "--backend", "mxnet"],
         "unknown backend 'mxnet'; there are jax, torch, tensorflow",
