@@ -65,6 +65,16 @@ def made(layer_type, x_shape, kernel, bias, filters, **arguments):
     return layer
 
 
+def fields_of(geometry):
+    return {
+        "kernel_size": geometry.kernel_size,
+        "strides": geometry.stride,
+        "padding": geometry.crops,
+        "dilation_rate": geometry.dilation,
+        "groups": geometry.groups,
+    }
+
+
 def compare(got, exact, magnitude, terms, layout=np.asarray):
     assert_within(got, layout(exact), layout(magnitude), terms, np.float32)
 
@@ -77,9 +87,8 @@ def test_any_geometry_transposed(data_format):
             continue
         v, kernel, bias, u = (np.float32(a).astype(float) for a in arrays(geometry, size, rng))
         layer = made(
-            TRANSPOSED[geometry.rank], layout(v).shape, kernel, bias, len(bias), kernel_size=geometry.kernel_size,
-            strides=geometry.stride, padding=geometry.crops, dilation_rate=geometry.dilation, groups=geometry.groups,
-            data_format=data_format,
+            TRANSPOSED[geometry.rank], layout(v).shape, kernel, bias, len(bias), data_format=data_format,
+            **fields_of(geometry),
         )  # fmt: skip
         assert layer.compute_output_shape((None, *layout(v).shape[1:])) == (None, *layout(u).shape[1:])
         y, (gx, gk, gb) = run(layer, layout(v), layout(u))
@@ -101,9 +110,8 @@ def test_any_geometry_of_a_convolution(data_format):
         v, kernel, _, u = (np.float32(a).astype(float) for a in arrays(geometry, size, rng))
         bias = np.float32(rng.standard_normal(v.shape[-1])).astype(float)
         layer = made(
-            PLAIN[geometry.rank], layout(u).shape, kernel, bias, len(bias), kernel_size=geometry.kernel_size,
-            strides=geometry.stride, padding=geometry.crops, dilation_rate=geometry.dilation, groups=geometry.groups,
-            data_format=data_format,
+            PLAIN[geometry.rank], layout(u).shape, kernel, bias, len(bias), data_format=data_format,
+            **fields_of(geometry),
         )  # fmt: skip
         y, (gx, gk, _) = run(layer, layout(u), layout(v))
         terms, many = terms_of(geometry, kernel), len(u) * int(np.prod(size)) + len(u)

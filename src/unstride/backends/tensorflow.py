@@ -1,8 +1,8 @@
 """The three maps for TensorFlow tensors, by its own convolutions over the full grid, then crop or extension.
 
 Its transposed convolutions refuse some crops and abort on others; over the whole full grid ("VALID") they are sound.
-Its CPU convolutions take channels last alone, and groups only without strides or dilation in some of the gradients:
-here each group is a convolution of its own.
+Its CPU convolutions take channels last alone, and its transposed convolutions are documented without groups: here each
+group is a convolution of its own.
 """
 
 from __future__ import annotations
