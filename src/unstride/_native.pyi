@@ -1,2 +1,63 @@
+from collections.abc import Sequence
+from typing import Any
+
+from numpy.typing import NDArray
+
+def compute(
+    transposed: bool,
+    x: NDArray[Any],
+    kernel: NDArray[Any],
+    bias: NDArray[Any] | None,
+    out: NDArray[Any],
+    stride: Sequence[int],
+    dilation: Sequence[int],
+    begin: Sequence[int],
+    groups: int,
+    first: bool,
+    relu: bool,
+) -> None:
+    """Writes conv_transpose or conv of x to out."""
+
+def gradient(
+    big: NDArray[Any],
+    small: NDArray[Any],
+    out: NDArray[Any],
+    stride: Sequence[int],
+    dilation: Sequence[int],
+    begin: Sequence[int],
+    groups: int,
+    first: bool,
+) -> None:
+    """Writes kernel_gradient of big and small to out."""
+
+def describe(
+    map: str,
+    small: Sequence[int],
+    big: Sequence[int],
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    dilation: Sequence[int],
+    begin: Sequence[int],
+    batch: int,
+    groups: int,
+    small_channels: int,
+    big_channels: int,
+    bytes: int,
+) -> dict[str, Any]:
+    """The plan of a map, as plain data; channels are those of a group."""
+
+def empty(shape: Sequence[int], bytes: int) -> NDArray[Any]:
+    """A new array of float32 (4 bytes) or float64 (8): large ones take memory that an earlier one left."""
+
+def num_threads() -> int: ...
+def set_num_threads(count: int) -> None: ...
+def thread_setting_problem() -> str | None: ...
 def instruction_set() -> str:
-    """The widest instruction set that this machine runs: 'avx512', 'avx2', 'neon' or 'baseline'."""
+    """The instruction set whose kernels run: 'avx512', 'avx2', 'neon' or 'baseline'."""
+
+def use_instruction_set(name: str) -> None: ...
+def instruction_sets() -> list[str]:
+    """Those that this machine runs, the slowest first."""
+
+def fma_peak(seconds: float, threads: int) -> float:
+    """Billions of floating-point operations a second in registers alone, of all threads together."""

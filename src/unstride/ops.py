@@ -17,7 +17,10 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 from . import backends
+from .backends import numpy as native
 from .geometry import Geometry, GeometryError, Padding, convolution, per_axis
 
 Ints = int | Sequence[int]
@@ -35,6 +38,8 @@ def conv_transpose(
     dilation: Ints = 1,
     groups: int = 1,
     channels: str | None = "last",
+    activation: str | None = None,
+    out: Any = None,
 ) -> Any:
     """The transposed convolution: every cell of `x` lays a copy of the kernel, scaled by it, onto a larger grid.
 
@@ -54,6 +59,10 @@ def conv_transpose(
         The fields of `Geometry`.
     channels : {"last", "first", None}
         The layout of `x`, `kernel` and the result.
+    activation : {None, "relu"}
+        "relu" makes negative results 0, on the way (NaN stays NaN).
+    out : numpy.ndarray, optional
+        Where the result of NumPy arrays goes: of its shape and type, apart from the arguments in memory.
 
     Returns
     -------
@@ -66,9 +75,9 @@ def conv_transpose(
     Raises
     ------
     GeometryError
-        The shapes, or a field, describe no transposed convolution.
+        The shapes, or a field, describe no transposed convolution; `out` has another shape, or overlaps an argument.
     TypeError
-        An array of integers (unless ``channels=None``), booleans or complex numbers.
+        An array of integers (unless ``channels=None``), booleans or complex numbers; `out` of another type.
 
     Examples
     --------
@@ -84,7 +93,12 @@ def conv_transpose(
            [0., 2., 0., 3.],
            [4., 6., 6., 9.]])
     """
+    fields = geometry, stride, padding, output_padding, dilation, groups, channels, activation
+    key = _key(True, x, kernel, bias, fields)
+    if out is None and (call := _known.get(key)) is not None:
+        return native.computed(call, x, kernel, bias)
     backend, (x, kernel, bias), layout = _arrays(channels, x=x, kernel=kernel, bias=bias)
+    _check_activation(activation)
     size, taps = _spatial(x, layout), _kernel_size(kernel, layout)
     if geometry is None:
         geometry = Geometry(taps, stride, padding, output_padding, dilation, groups)
@@ -94,9 +108,15 @@ def conv_transpose(
     _check_bias(bias, kernel, geometry, layout, small=False)
     # Raises here, in our words, rather than somewhere inside a framework.
     length = None if None in size else geometry.output_size(size)
+    if backend is native:
+        assert length is not None
+        call = native.call(True, geometry, length, kernel, x, layout, activation)
+        return _natively(call, key, x, kernel, bias, channels, out)
+    _only_native(out)
     if length is not None and 0 in length:
         return _bare(_nothing(backend, x, kernel, bias, geometry, layout, length), channels)
-    return _bare(backend.conv_transpose(x, kernel, bias, geometry, layout), channels)
+    y = backend.conv_transpose(x, kernel, bias, geometry, layout)
+    return _bare(backend.relu(y) if activation else y, channels)
 
 
 def conv(
@@ -110,6 +130,8 @@ def conv(
     dilation: Ints = 1,
     groups: int = 1,
     channels: str | None = "last",
+    activation: str | None = None,
+    out: Any = None,
 ) -> Any:
     """The convolution (no flip: what deep learning calls so), from the big grid to the small one.
 
@@ -120,7 +142,12 @@ def conv(
     >>> conv([1, 2, 3, 4], [1, 10], stride=2, channels=None)
     array([21., 43.])
     """
+    fields = geometry, stride, padding, None, dilation, groups, channels, activation
+    key = _key(False, x, kernel, bias, fields)
+    if out is None and (call := _known.get(key)) is not None:
+        return native.computed(call, x, kernel, bias)
     backend, (x, kernel, bias), layout = _arrays(channels, x=x, kernel=kernel, bias=bias)
+    _check_activation(activation)
     size, taps = _spatial(x, layout), _kernel_size(kernel, layout)
     if geometry is None:
         geometry = convolution(size, taps, stride, padding, dilation, groups)
@@ -128,9 +155,14 @@ def conv(
         _only_geometry(geometry, taps, stride, padding, None, dilation, groups)
     _check_channels(x, kernel, geometry, layout, small=False)
     _check_bias(bias, kernel, geometry, layout, small=True)
-    if None not in size:
-        geometry.conv_size(size)
-    return _bare(backend.conv(x, kernel, bias, geometry, layout), channels)
+    length = None if None in size else geometry.conv_size(size)
+    if backend is native:
+        assert length is not None
+        call = native.call(False, geometry, length, kernel, x, layout, activation)
+        return _natively(call, key, x, kernel, bias, channels, out)
+    _only_native(out)
+    y = backend.conv(x, kernel, bias, geometry, layout)
+    return _bare(backend.relu(y) if activation else y, channels)
 
 
 def kernel_gradient(
@@ -144,6 +176,7 @@ def kernel_gradient(
     dilation: Ints = 1,
     groups: int = 1,
     channels: str | None = "last",
+    out: Any = None,
 ) -> Any:
     """The derivative of ``<conv(big, K), small>``, which is ``<big, conv_transpose(small, K)>``, by the kernel K.
 
@@ -153,6 +186,8 @@ def kernel_gradient(
         On the big and on the small grid, in the layout `channels`; their sizes must belong together.
     geometry : Geometry, optional
         Instead of the fields that follow, of which `kernel_size` is necessary.
+    out : numpy.ndarray, optional
+        As in `conv_transpose`.
 
     Returns
     -------
@@ -182,7 +217,75 @@ def kernel_gradient(
         raise GeometryError(
             f"big has {len(bigs)} spatial axes, small {len(smalls)} and the geometry {geometry.rank}; expected the same"
         )
-    return _bare(backend.kernel_gradient(big, small, geometry.fitted(smalls, bigs), layout), channels, kernel=True)
+    geometry = geometry.fitted(smalls, bigs)
+    if out is None:
+        return _bare(backend.kernel_gradient(big, small, geometry, layout), channels, kernel=True)
+    if backend is not native:
+        _only_native(out)
+    shape = native.kernel_shape(big, small, geometry, layout)
+    _check_out(out, shape if channels is not None else shape[:-2], big.dtype, big, small)
+    native.kernel_gradient(big, small, geometry, layout, out=out if channels is not None else out[..., None, None])
+    return out
+
+
+# What the checks of a call found, by everything that they looked at: a second such call need not be checked.
+_known: dict[Any, native.Call] = {}
+_MOST_KNOWN = 1024
+
+
+def _key(transposed: bool, x: Any, kernel: Any, bias: Any, fields: tuple[Any, ...]) -> Any:
+    """What tells a call from another one, for NumPy arrays of one type and with channels; None for others."""
+    if type(x) is not np.ndarray or type(kernel) is not np.ndarray or x.dtype != kernel.dtype or fields[-2] is None:
+        return None
+    if bias is not None and (type(bias) is not np.ndarray or bias.dtype != x.dtype):
+        return None
+    if not all(map(_plain, fields)):
+        return None
+    return transposed, x.dtype, x.shape, kernel.shape, None if bias is None else bias.shape, fields
+
+
+def _plain(field: Any) -> bool:
+    """Whether equal fields mean the same: 1 equals True and 1.0, which are no strides."""
+    kind = type(field)
+    return kind in (int, str, type(None), Geometry) or (kind is tuple and all(map(_plain, field)))
+
+
+def _natively(call: native.Call, key: Any, x: Any, kernel: Any, bias: Any, channels: str | None, out: Any) -> Any:
+    if out is None:
+        if key is not None:
+            if len(_known) >= _MOST_KNOWN:
+                _known.clear()
+            _known[key] = call
+        return _bare(native.computed(call, x, kernel, bias), channels)
+    shape = call.shape if channels is not None else call.shape[1:-1]
+    _check_out(out, shape, x.dtype, x, kernel, bias)
+    native.computed(call, x, kernel, bias, out if channels is not None else out[None, ..., None])
+    return out
+
+
+def _check_out(out: Any, shape: tuple[int, ...], dtype: Any, *arguments: Any) -> None:
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"out is {type(out).__name__}; expected a numpy.ndarray")
+    if out.dtype != dtype:
+        raise TypeError(f"out is of type {out.dtype}; expected the result's, {dtype}")
+    if out.shape != shape:
+        raise GeometryError(f"out has shape {out.shape}; expected the result's, {shape}")
+    if not out.flags.writeable:
+        raise GeometryError("out is read-only; expected an array that can be written to")
+    if any(argument is not None and np.may_share_memory(out, argument) for argument in arguments):
+        raise GeometryError("out overlaps an argument in memory; expected an array of its own")
+
+
+def _only_native(out: Any) -> None:
+    if out is not None:
+        raise TypeError(
+            "out is given beside arrays that are not NumPy's; expected None: other libraries make their own"
+        )
+
+
+def _check_activation(activation: Any) -> None:
+    if activation not in (None, "relu"):
+        raise GeometryError(f"activation is {activation!r}; expected None or 'relu'")
 
 
 def _nothing(

@@ -1,7 +1,7 @@
 """One module for each array library, found without importing any.
 
 A library is consulted only if its user has imported it already, so that `import unstride` costs nothing and needs
-NumPy alone. Every backend module has the same six functions:
+NumPy alone. Every backend module has the same seven functions (NumPy's fuses the last, `unstride.ops` sees to it):
 
 * ``owns(array)``: whether the array is one of its own;
 * ``convert(*arrays)``: arrays of that library, of the type that the given arrays promote to; numbers and lists take
@@ -9,11 +9,13 @@ NumPy alone. Every backend module has the same six functions:
 * ``as_float(array)``: an integer array as floating-point numbers of the library's best precision;
 * ``conv_transpose(x, kernel, bias, geometry, channels)``, ``conv(x, kernel, bias, geometry, channels)`` and
   ``kernel_gradient(big, small, geometry, channels)``: the three maps, for arguments that `unstride.ops` has checked,
-  with ``channels`` "last" or "first" and the kernel laid out accordingly.
+  with ``channels`` "last" or "first" and the kernel laid out accordingly;
+* ``relu(array)``: negative numbers made 0, NaN kept.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib
 import sys
 from collections.abc import Callable, Sequence
@@ -27,10 +29,15 @@ def find(*arrays: Any) -> ModuleType:
     """The backend of the first array that belongs to an imported framework, or NumPy's."""
     for framework in _FRAMEWORKS:
         if framework in sys.modules:
-            backend = importlib.import_module(f"{__name__}.{framework}")
+            backend = _module(framework)
             if any(backend.owns(array) for array in arrays):
                 return backend
-    return importlib.import_module(f"{__name__}.numpy")
+    return _module("numpy")
+
+
+@functools.cache
+def _module(name: str) -> ModuleType:
+    return importlib.import_module(f"{__name__}.{name}")
 
 
 def common_type(

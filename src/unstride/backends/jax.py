@@ -41,6 +41,10 @@ def as_float(array: Array) -> Array:
     return array.astype(float)
 
 
+def relu(array: Array) -> Array:
+    return jax.nn.relu(array)
+
+
 def conv_transpose(x: Array, kernel: Array, bias: Array | None, geometry: Geometry, channels: str) -> Array:
     y = _conv_transpose(_working(x, channels), _kernel(kernel, channels), geometry)
     return _finished(y, bias, x, channels)

@@ -1,18 +1,19 @@
-"""The three maps for NumPy arrays, one matrix product for each kernel tap: no zero-spaced grid, no products with zero.
+"""The three maps for NumPy arrays, by the native kernels.
 
-Each tap connects a strided slice of the big grid with a slice of the small one (`Geometry.taps`); within it the map is
-a matrix product over the channels.
+Half precision is computed in float32: sums lose too much in it. Arrays that the kernels cannot walk over (channels that
+are not adjacent, bytes in another order) are copied first.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
+import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import _native
 from ..geometry import Geometry
 from . import common_type
 
@@ -33,76 +34,120 @@ def as_float(array: Array) -> Array:
     return array.astype(np.float64)
 
 
+@dataclass(frozen=True)
+class Call:
+    """conv or conv_transpose for arrays of known shapes, as the native core takes it."""
+
+    transposed: bool
+    shape: tuple[int, ...]  # of the result
+    last: bool
+    relu: bool
+    fields: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], int]  # stride, dilation, crops' begins, groups
+
+
+def call(
+    transposed: bool,
+    geometry: Geometry,
+    size: tuple[int, ...],
+    kernel: Array,
+    x: Array,
+    channels: str,
+    activation: str | None = None,
+) -> Call:
+    """The call that gives a result of spatial size `size`."""
+    last = channels == "last"
+    c_big, c_small = (kernel.shape[-2], kernel.shape[-1]) if last else (kernel.shape[1], kernel.shape[0])
+    made = c_big * geometry.groups if transposed else c_small
+    shape = (x.shape[0], *size, made) if last else (x.shape[0], made, *size)
+    return Call(transposed, shape, last, activation == "relu", _fields(geometry))
+
+
+def computed(call: Call, x: Array, kernel: Array, bias: Array | None, out: Array | None = None) -> Array:
+    """What `call` says, of checked arguments; in `out`, if given."""
+    result = _new(call.shape, x.dtype) if out is None else out
+    target = result if _whole(result) or (call.last and _walkable(result)) else _new(call.shape, _working(x.dtype))
+    _native.compute(
+        call.transposed,
+        _readable(x, call.last),
+        _readable(kernel, False),
+        None if bias is None else _readable(bias, False),
+        target,
+        *call.fields,
+        not call.last,
+        call.relu,
+    )
+    if target is not result:
+        result[...] = target
+    return result
+
+
 def conv_transpose(x: Array, kernel: Array, bias: Array | None, geometry: Geometry, channels: str) -> Array:
-    small, weights = _working(x, channels), _taps_first(kernel, geometry, channels)
-    size = geometry.output_size(small.shape[1:-1])
-    big = np.zeros((small.shape[0], *size, geometry.groups, weights.shape[-2]), weights.dtype)
-    grouped = small.reshape(*small.shape[:-1], geometry.groups, weights.shape[-1])
-    for j, here, there in _connections(geometry, small.shape[1:-1], size):
-        big[there] += _mix(grouped[here], weights[j].swapaxes(-1, -2))
-    return _finished(big, bias, x, channels)
+    size = geometry.output_size(x.shape[1:-1] if channels == "last" else x.shape[2:])
+    return computed(call(True, geometry, size, kernel, x, channels), x, kernel, bias)
 
 
 def conv(x: Array, kernel: Array, bias: Array | None, geometry: Geometry, channels: str) -> Array:
-    big, weights = _working(x, channels), _taps_first(kernel, geometry, channels)
-    size = geometry.conv_size(big.shape[1:-1])
-    small = np.zeros((big.shape[0], *size, geometry.groups, weights.shape[-1]), weights.dtype)
-    grouped = big.reshape(*big.shape[:-1], geometry.groups, weights.shape[-2])
-    for j, here, there in _connections(geometry, size, big.shape[1:-1]):
-        small[here] += _mix(grouped[there], weights[j])
-    return _finished(small, bias, x, channels)
+    size = geometry.conv_size(x.shape[1:-1] if channels == "last" else x.shape[2:])
+    return computed(call(False, geometry, size, kernel, x, channels), x, kernel, bias)
 
 
-def kernel_gradient(big: Array, small: Array, geometry: Geometry, channels: str) -> Array:
-    bigs, smalls = _working(big, channels), _working(small, channels)
-    g, c_big, c_small = geometry.groups, bigs.shape[-1] // geometry.groups, smalls.shape[-1] // geometry.groups
-    gradient = np.zeros((*geometry.kernel_size, c_big, g, c_small), bigs.dtype)
-    for j, here, there in _connections(geometry, smalls.shape[1:-1], bigs.shape[1:-1]):
-        rows = bigs[there].reshape(-1, g, c_big).transpose(1, 2, 0)
-        gradient[j] = (rows @ smalls[here].reshape(-1, g, c_small).swapaxes(0, 1)).swapaxes(0, 1)
-    flat = gradient.reshape(*geometry.kernel_size, c_big, g * c_small)
-    if channels == "first":
-        flat = np.moveaxis(flat, (-1, -2), (0, 1))
-    return flat.astype(big.dtype, copy=False)
+def kernel_shape(big: Array, small: Array, geometry: Geometry, channels: str) -> tuple[int, ...]:
+    if channels == "last":
+        return (*geometry.kernel_size, big.shape[-1] // geometry.groups, small.shape[-1])
+    return (small.shape[1], big.shape[1] // geometry.groups, *geometry.kernel_size)
 
 
-def _connections(
-    geometry: Geometry, small: tuple[int, ...], big: tuple[int, ...]
-) -> Iterator[tuple[tuple[int, ...], tuple[slice, ...], tuple[slice, ...]]]:
-    """For each kernel tap, its index and the index expressions of the small and big cells that it connects."""
-    axes = [list(geometry.taps(axis, n, m)) for axis, (n, m) in enumerate(zip(small, big, strict=True))]
-    for taps in itertools.product(*axes):
-        j, here, there = zip(*taps, strict=True)
-        yield j, (slice(None), *here), (slice(None), *there)
+def kernel_gradient(big: Array, small: Array, geometry: Geometry, channels: str, *, out: Array | None = None) -> Array:
+    last, shape = channels == "last", kernel_shape(big, small, geometry, channels)
+    result = _new(shape, big.dtype) if out is None else out
+    target = result if _whole(result) else _new(shape, _working(big.dtype))
+    _native.gradient(_readable(big, last), _readable(small, last), target, *_fields(geometry), not last)
+    if target is not result:
+        result[...] = target
+    return result
 
 
-def _mix(cells: Array, weights: Array) -> Array:
-    """``(..., groups, a)`` times ``(groups, a, b)``: for each group a matrix product over the channels."""
-    product: Array
-    if len(weights) == 1:  # one large product, which a broadcast one over the groups would not be
-        product = (cells[..., 0, :] @ weights[0])[..., None, :]
-    else:
-        product = (cells[..., None, :] @ weights)[..., 0, :]
-    return product
+def _fields(geometry: Geometry) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], int]:
+    return geometry.stride, geometry.dilation, tuple(b for b, _ in geometry.crops), geometry.groups
 
 
-def _working(array: Array, channels: str) -> Array:
-    """Channels last, in the type to compute in: half and bfloat16 lose too much in sums."""
-    last = np.moveaxis(array, 1, -1) if channels == "first" else array
-    return last.astype(np.float32, copy=False) if array.dtype.itemsize < 4 else last
+_LARGE = 1 << 16
 
 
-def _taps_first(kernel: Array, geometry: Geometry, channels: str) -> Array:
-    """The kernel as ``(*k, groups, C_big / groups, C_small / groups)``."""
-    last = np.moveaxis(kernel, (0, 1), (-1, -2)) if channels == "first" else kernel
-    split = last.reshape(*last.shape[:-1], geometry.groups, last.shape[-1] // geometry.groups)
-    return np.ascontiguousarray(np.moveaxis(split, -2, -3), dtype=None if kernel.dtype.itemsize >= 4 else np.float32)
+def _new(shape: tuple[int, ...], dtype: Any) -> Array:
+    """A new array; a large one's memory is used again once it is gone, as to clear new pages would take long."""
+    size = math.prod(shape) * dtype.itemsize
+    try:
+        if size >= 1 << 62:
+            raise MemoryError
+        return _native.empty(shape, dtype.itemsize) if dtype.char in "fd" and size >= _LARGE else np.empty(shape, dtype)
+    except MemoryError:
+        raise MemoryError(f"no memory for a result of shape {shape}, type {dtype}: {size:,} bytes") from None
 
 
-def _finished(grouped: Array, bias: Array | None, like: Array, channels: str) -> Array:
-    y = grouped.reshape(*grouped.shape[:-2], grouped.shape[-2] * grouped.shape[-1])
-    if bias is not None:
-        y += bias
-    if channels == "first":
-        y = np.moveaxis(y, -1, 1)
-    return np.ascontiguousarray(y, dtype=like.dtype)
+def _working(dtype: Any) -> Any:
+    return np.dtype(np.float32) if dtype.itemsize < 4 else dtype.newbyteorder("=")
+
+
+def _whole(array: Array) -> bool:
+    """Whether the kernels can walk over it, whatever its layout."""
+    flags = array.flags
+    return bool(flags.c_contiguous and flags.aligned and array.dtype.isnative and array.itemsize >= 4)
+
+
+def _walkable(array: Array) -> bool:
+    """Whether the kernels can walk over it with channels last: these must be adjacent, other axes need not be."""
+    step = array.itemsize
+    return bool(
+        array.dtype.isnative
+        and step >= 4
+        and array.flags.aligned
+        and array.strides[-1] == step
+        and not any(stride % step for stride in array.strides)
+    )
+
+
+def _readable(array: Array, strided: bool) -> Array:
+    if _whole(array) or (strided and _walkable(array)):
+        return array
+    return np.ascontiguousarray(array, _working(array.dtype))

@@ -37,6 +37,10 @@ def as_float(array: Tensor) -> Tensor:
     return tf.cast(array, tf.float64)
 
 
+def relu(array: Tensor) -> Tensor:
+    return tf.where(array < 0, tf.zeros_like(array), array)  # tf.nn.relu turns NaN into 0 on some devices
+
+
 def conv_transpose(x: Tensor, kernel: Tensor, bias: Tensor | None, geometry: Geometry, channels: str) -> Tensor:
     small = _filled(_working(x, channels))
     batch, *size, _ = _shape(small)

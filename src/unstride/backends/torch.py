@@ -33,6 +33,10 @@ def as_float(array: Tensor) -> Tensor:
     return array.to(torch.float64)
 
 
+def relu(array: Tensor) -> Tensor:
+    return torch.relu(array)
+
+
 def conv_transpose(x: Tensor, kernel: Tensor, bias: Tensor | None, geometry: Geometry, channels: str) -> Tensor:
     arguments, crops = torch_call(geometry)
     del arguments["kernel_size"]  # the functions read it off the kernel

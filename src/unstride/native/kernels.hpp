@@ -1,0 +1,93 @@
+// The compiled kernels: jobs as plain data, and a table of functions for every instruction set.
+#pragma once
+
+#include <cstdint>
+
+#include "processor.hpp"
+
+namespace unstride {
+
+using Size = std::int64_t;
+
+// Positions of a box: images, z, y, x; steps in numbers, not bytes.
+struct Walk {
+    Size count[4];
+    Size in_step[4];
+    Size out_step[4];
+};
+
+// A run of adjacent numbers of the input, relative to a position, and the rows of packed weights that they meet.
+struct Segment {
+    Size in, row, length;
+};
+
+// Some columns of the output: packed weights of (rows, `lanes`) for tiles, (columns, rows) for dots.
+template <class T>
+struct Block {
+    const T* weights;
+    const T* bias;  // padded like the columns
+    Size column;    // where the block begins in a position's run of output
+    Size columns;   // a multiple of the vector's length for tiles
+};
+
+// out[position][from .. to) = bias + sum over segments of in[position + segment] * weights, and ReLU where asked for.
+template <class T>
+struct Job {
+    const T* in;
+    T* out;
+    Walk walk;
+    const Segment* segments;
+    Size segment_count;
+    const Block<T>* blocks;
+    Size block_count;
+    Size from, to;         // columns of the output to be written
+    const Size* offsets;   // dot: where each column lies, relative to a position's output, and
+    const bool* written;   // whether it is to be written
+    Size weight_stride;  // dot: numbers from one column's weights to the next one's; lanes: from one tap's to the next one's
+    bool relu;
+};
+
+// sums[row][lane] += in_a[position][row] * in_b[position][lane] over all positions; a kernel's gradient is made of these.
+// `walk.in_step` is of a, `walk.out_step` of b. Of b only lanes from .. to are read; sums has `stride` numbers a row.
+template <class T>
+struct Outer {
+    const T* a;
+    const T* b;
+    Walk walk;
+    Size rows;
+    Size from, to;
+    T* sums;
+    Size stride;
+};
+
+// sums[lane] += a[position][lane] * b[position][lane]
+template <class T>
+struct Pairs {
+    const T* a;
+    const T* b;
+    Walk walk;
+    Size lanes;
+    T* sums;
+};
+
+template <class T>
+struct Kernels {
+    int lanes;
+    void (*tile)(const Job<T>&);
+    void (*dot)(const Job<T>&);
+    void (*channels)(const Job<T>&);
+    void (*outer)(const Outer<T>&);
+    void (*pairs)(const Pairs<T>&);
+    // Whether there is neither infinity nor NaN among them.
+    bool (*finite)(const T* from, Size count);
+    // to[j * to_stride + i] = from[i * from_stride + j] for i < rows, j < columns
+    void (*transpose)(const T* from, Size from_stride, T* to, Size to_stride, Size rows, Size columns);
+};
+
+template <class T>
+const Kernels<T>& kernels(InstructionSet set);
+
+// Floating-point operations a second, in billions, that one core does in registers alone; over at least `seconds`.
+double fma_peak(InstructionSet set, double seconds);
+
+}  // namespace unstride

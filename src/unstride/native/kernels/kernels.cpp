@@ -1,0 +1,51 @@
+// All kernels for one instruction set: compiled once for each, with UNSTRIDE_SET = baseline, avx2, avx512 or neon.
+#include "channels.hpp"
+#include "dot.hpp"
+#include "outer.hpp"
+#include "tile.hpp"
+#include "transpose.hpp"
+
+namespace unstride {
+namespace UNSTRIDE_SET {
+
+template <class T>
+bool finite(const T* from, Size count) {
+    // Times zero, what is not finite is NaN, and stays so in a sum.
+    Vector<T> sums[4] = {};
+    Size i = 0;
+    for (; i + 4 * W<T> <= count; i += 4 * W<T>)
+        for (int u = 0; u < 4; ++u) sums[u] += load(from + i + u * W<T>) * Vector<T>{};
+    for (; i < count; i += W<T>) sums[0] += Lanes<T>(0, count - i).load(from + i) * Vector<T>{};
+    T lanes[W<T>];
+    store(lanes, (sums[0] + sums[1]) + (sums[2] + sums[3]));
+    T sum = 0;
+    for (T lane : lanes) sum += lane;
+    return sum == 0;
+}
+
+template <class T>
+constexpr Kernels<T> table{W<T>,         tile_job<T>,  dot_job<T>, channels_job<T>,
+                           outer_job<T>, pairs_job<T>, finite<T>,  transpose<T>};
+
+extern const Kernels<float> narrow;
+extern const Kernels<double> wide;
+const Kernels<float> narrow = table<float>;
+const Kernels<double> wide = table<double>;
+
+// Twelve independent chains hide the latency of a multiply-add, and fit in 16 registers. Returns the operations done.
+double multiply_adds(Size rounds, float* used);
+
+double multiply_adds(Size rounds, float* used) {
+    constexpr int chains = 12;
+    Vector<float> sums[chains], x = load(used), y = x + x;
+    for (auto& sum : sums) sum = y;
+    for (Size i = 0; i < rounds; ++i)
+#pragma GCC unroll 16
+        for (int c = 0; c < chains; ++c) sums[c] = sums[c] * x + y;
+    for (auto& sum : sums) y += sum;
+    store(used, y);
+    return 2.0 * chains * W<float> * static_cast<double>(rounds);
+}
+
+}  // namespace UNSTRIDE_SET
+}  // namespace unstride

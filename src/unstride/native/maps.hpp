@@ -1,0 +1,41 @@
+// The three maps, run by plan over arrays in memory.
+#pragma once
+
+#include "gradient_plan.hpp"
+#include "kernels.hpp"
+#include "plan.hpp"
+
+namespace unstride {
+
+// Images, z, y, x, with channels adjacent; strides in numbers.
+template <class T>
+struct Grid {
+    T* data;
+    Size strides[4];
+};
+
+// A kernel of (taps, big channels of a group, small channels of all groups), the last adjacent; strides in numbers.
+template <class T>
+struct Taps {
+    T* data;
+    Size tap, big;
+};
+
+// conv and conv_transpose. `bias` may be null. Throws std::bad_alloc before it has written anything.
+template <class T>
+void run(const Plan& plan, const Kernels<T>& kernels, Grid<const T> in, Taps<const T> kernel, const T* bias, Grid<T> out,
+         bool relu);
+
+// Whether all of a map's input is; its cells along x must be adjacent.
+template <class T>
+bool finite(const Kernels<T>& kernels, Grid<const T> in, const Problem& problem);
+
+// `gradient` is written, not added to.
+template <class T>
+void run(const GradientPlan& plan, const Kernels<T>& kernels, Grid<const T> big, Grid<const T> small, Taps<T> gradient);
+
+// to[b][j][i] = from[b][i][j], in parallel: how channels first becomes channels last and back.
+template <class T>
+void transpose(const Kernels<T>& kernels, const T* from, T* to, Size batch, Size rows, Size columns);
+
+}  // namespace unstride

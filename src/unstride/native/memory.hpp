@@ -1,0 +1,37 @@
+// Large blocks of memory that are used again, rather than given back to the system between calls: for a new block the
+// system must clear every page, which takes about half as long as computing what goes into it (64 -> 64 channels, kernel 3,
+// stride 2, output of 8 MB: 5.1 ms with new pages every time, 4.0 ms without).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <new>
+
+namespace unstride {
+
+// At least this much, aligned for the widest vectors. Throws std::bad_alloc.
+void* take(std::size_t bytes);
+
+// What `take` gave, with the size asked for.
+void give_back(void* block, std::size_t bytes) noexcept;
+
+// Memory for one call.
+template <class T>
+class Scratch {
+public:
+    explicit Scratch(std::int64_t count)
+        : bytes_(count > 0 ? static_cast<std::size_t>(count) * sizeof(T) : 0),
+          data_(bytes_ > 0 ? static_cast<T*>(take(bytes_)) : nullptr) {}
+    ~Scratch() {
+        if (data_) give_back(data_, bytes_);
+    }
+    Scratch(const Scratch&) = delete;
+    Scratch& operator=(const Scratch&) = delete;
+    T* data() const { return data_; }
+
+private:
+    const std::size_t bytes_;
+    T* const data_;
+};
+
+}  // namespace unstride

@@ -1,0 +1,293 @@
+#include "plan.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace unstride {
+
+namespace {
+
+Size ceil_div(Size a, Size b) { return a >= 0 ? (a + b - 1) / b : -(-a / b); }
+
+Size modulo(Size a, Size b) { return ((a % b) + b) % b; }
+
+// Cuts positions 0 .. count - 1 where a tap enters or leaves the input, and where the output ends within a group of cells.
+void cut_into_boxes(Pass& pass, Size count, Size in_size, Size out_size) {
+    std::vector<Size> cuts{0, count};
+    auto cut = [&](Size at) {
+        if (at > 0 && at < count) cuts.push_back(at);
+    };
+    auto enters = [&](int tap) { return ceil_div(-pass.shifts[tap], pass.in_step); };
+    auto leaves = [&](int tap) { return ceil_div(in_size - pass.shifts[tap], pass.in_step); };
+    for (int tap = 0; tap < pass.taps(); ++tap) cut(enters(tap)), cut(leaves(tap));
+    if (pass.group > 1) cut(1), cut(count - 1);
+    std::sort(cuts.begin(), cuts.end());
+    cuts.erase(std::unique(cuts.begin(), cuts.end()), cuts.end());
+    for (std::size_t i = 0; i + 1 < cuts.size(); ++i) {
+        Size first = cuts[i];
+        // Shifts ascend, so that a later tap enters earlier and leaves earlier: those inside follow one another.
+        int begin = 0, end = pass.taps();
+        while (begin < end && enters(begin) > first) ++begin;
+        while (end > begin && leaves(end - 1) <= first) --end;
+        Size start = pass.offset + first * pass.step;
+        Size cell = std::max<Size>(-start, 0);
+        Size cells = std::min(pass.group, out_size - start) - cell;
+        if (cells > 0) pass.boxes.push_back({first, cuts[i + 1] - first, begin, end - begin, cell, cells});
+    }
+}
+
+// A pass over cells of which tap j of cell c reads input cell q * in_step + (base + c * scale - j * d) / s where s divides:
+// one rule for phases (s the stride) and for a plain convolution (s = -1: shifts grow with j).
+template <class Shift>
+Pass make_pass(Size offset, Size step, Size in_step, Size group, Size kernel, Shift shift) {
+    Pass pass{offset, step, in_step, group, {}, {}, {}};
+    std::vector<std::pair<Size, Size>> found;
+    for (Size c = 0; c < group; ++c)
+        for (Size j = 0; j < kernel; ++j) {
+            auto [meets, at] = shift(c, j);
+            if (meets) pass.shifts.push_back(at);
+        }
+    std::sort(pass.shifts.begin(), pass.shifts.end());
+    pass.shifts.erase(std::unique(pass.shifts.begin(), pass.shifts.end()), pass.shifts.end());
+    pass.index.assign(group * pass.shifts.size(), -1);
+    for (Size c = 0; c < group; ++c)
+        for (Size j = 0; j < kernel; ++j) {
+            auto [meets, at] = shift(c, j);
+            if (!meets) continue;
+            auto place = std::lower_bound(pass.shifts.begin(), pass.shifts.end(), at) - pass.shifts.begin();
+            pass.index[c * pass.shifts.size() + place] = j;
+        }
+    return pass;
+}
+
+}  // namespace
+
+std::vector<Pass> phases(const Axis& a) {
+    std::vector<Pass> found;
+    for (Size r = 0; r < std::min(a.stride, a.big); ++r) {
+        Pass pass = make_pass(r, a.stride, 1, 1, a.kernel, [&](Size, Size j) {
+            Size cells = r + a.begin - j * a.dilation;
+            return std::pair<bool, Size>(modulo(cells, a.stride) == 0, cells / a.stride);
+        });
+        cut_into_boxes(pass, ceil_div(a.big - r, a.stride), a.small, a.big);
+        found.push_back(std::move(pass));
+    }
+    return found;
+}
+
+std::vector<Pass> merged_phases(const Axis& a, Size group) {
+    // Groups begin where a copy of the kernel begins, so that all phases read the same input cells where s divides k.
+    Size before = modulo(a.begin, a.stride);
+    Pass pass = make_pass(-before, group, group / a.stride, group, a.kernel, [&](Size c, Size j) {
+        Size cells = c + a.begin - before - j * a.dilation;
+        return std::pair<bool, Size>(modulo(cells, a.stride) == 0, cells / a.stride);
+    });
+    cut_into_boxes(pass, ceil_div(a.big + before, group), a.small, a.big);
+    return {std::move(pass)};
+}
+
+std::vector<Pass> sweep(const Axis& a, Size group) {
+    Pass pass = make_pass(0, group, group * a.stride, group, a.kernel, [&](Size c, Size j) {
+        return std::pair<bool, Size>(true, c * a.stride + j * a.dilation - a.begin);
+    });
+    cut_into_boxes(pass, ceil_div(a.small, group), a.big, a.small);
+    return {std::move(pass)};
+}
+
+std::vector<Piece> cut_areas(Size batch, Size cells, Size wanted) {
+    std::vector<Piece> areas;
+    const Size units = std::max<Size>(std::min(batch * cells, wanted), 1);
+    if (units <= batch) {
+        for (Size i = 0; i < units; ++i) {
+            Size from = i * batch / units, to = (i + 1) * batch / units;
+            areas.push_back({from, to - from, 0, cells, -1, 0, 0});
+        }
+        return areas;
+    }
+    const Size parts = std::min(ceil_div(units, batch), cells);
+    for (Size image = 0; image < batch; ++image)
+        for (Size i = 0; i < parts; ++i) {
+            Size from = i * cells / parts, to = (i + 1) * cells / parts;
+            areas.push_back({image, 1, from, to - from, -1, 0, 0});
+        }
+    return areas;
+}
+
+namespace {
+
+constexpr Size most_dots = 32;  // columns of a position
+
+bool adjacent(const Pass& pass) {
+    for (int t = 1; t < pass.taps(); ++t)
+        if (pass.shifts[t] != pass.shifts[t - 1] + 1) return false;
+    return true;
+}
+
+bool gaps(const std::vector<Pass>& passes) {
+    return std::any_of(passes.begin(), passes.end(), [](const Pass& pass) {
+        return std::count(pass.index.begin(), pass.index.end(), -1) > 0;
+    });
+}
+
+// Half cycles (one vector operation each) for an output cell, all channels of a group. What a tile adds to its products
+// (pointers, loading the bias, storing) was fitted to the reading's first layer, 9 products a cell, where it is half of the
+// time. A dot loads its input at any address: that costs a whole cycle, as every second load straddles two cache lines.
+double cost(const Problem& p, Method method, const std::vector<Pass>& y, const std::vector<Pass>& x) {
+    const Axis& z = p.axes[0];
+    const double planes = p.transposed() ? double(z.kernel) / double(z.stride) : double(z.kernel);
+    double total = 0, cells = 0;
+    for (const Pass& row : y)
+        for (const Pass& pass : x) {
+            const double rows = planes * row.taps();
+            const Size columns = row.group * pass.group * p.out_channels();
+            if (method == Method::tile) {
+                const double vectors = double(ceil_div(columns, p.lanes));
+                const double narrow = vectors == 1 ? 1.1 : 1.0;
+                total += vectors * (rows * pass.taps() * double(p.in_channels()) * narrow + 2) + 4;
+            } else {
+                const bool one_run = adjacent(pass) && p.dense_in && p.groups == 1;
+                const Size run = p.in_channels() * (one_run ? pass.taps() : 1);
+                const double loads = rows * double(ceil_div(run, p.lanes) * (one_run ? 1 : pass.taps()));
+                const double fresh = rows * double(p.in_channels() * std::min<Size>(pass.in_step, pass.taps())) / p.lanes;
+                total += std::max(loads * double(columns) * 1.1, 2 * loads) + 1.5 * fresh + double(columns) * 4 + 4;
+            }
+            cells += double(row.group * pass.group);
+        }
+    return total / cells;
+}
+
+// The method and the passes along y and x that the cost rule likes best: phases one by one, or cells in groups that fill
+// the lanes.
+void choose(Plan& plan) {
+    const Problem& p = plan.problem;
+    const Axis &a = p.axes[2], &b = p.axes[1];
+    auto plain = [&](const Axis& axis) { return p.transposed() ? phases(axis) : sweep(axis, 1); };
+    for (int axis = 0; axis < 3; ++axis) plan.axes[axis] = plain(p.axes[axis]);
+    if (p.groups > 1 && p.small_channels == 1 && p.big_channels == 1) {
+        plan.method = Method::lanes;
+        return;
+    }
+    const std::vector<Pass> rows = plan.axes[1];
+    std::vector<Pass> merged_rows;
+    if (p.transposed() && b.stride > 1) merged_rows = merged_phases(b, b.stride);
+    double best = cost(p, Method::tile, rows, plan.axes[2]);
+    auto consider = [&](Method method, const std::vector<Pass>& y, const std::vector<Pass>& x) {
+        if (method == Method::dot && y[0].group * x[0].group * p.out_channels() > most_dots) return;
+        if (!p.finite && (gaps(y) || gaps(x))) return;
+        const double now = cost(p, method, y, x);
+        if (now < 0.97 * best) best = now, plan.method = method, plan.axes[1] = y, plan.axes[2] = x;
+    };
+    auto consider_all = [&](const std::vector<Pass>& x) {
+        consider(Method::tile, rows, x);
+        consider(Method::dot, rows, x);
+        if (!merged_rows.empty()) consider(Method::dot, merged_rows, x);
+    };
+    consider_all(plain(a));
+    const Size unit = p.transposed() ? a.stride : 1;
+    const Size most = std::max<Size>(4 * p.lanes, unit * p.out_channels());
+    if (!p.dense_in || !p.dense_out || p.groups > 1) return;
+    for (Size group = unit; group * p.out_channels() <= most && group <= p.out_size(2) + unit; group += unit)
+        if (group > 1) consider_all(p.transposed() ? merged_phases(a, group) : sweep(a, group));
+}
+
+void cut_columns(Plan& plan) {
+    const Problem& p = plan.problem;
+    const Size columns = plan.cells() * p.out_channels();
+    plan.columns = {0};
+    if (plan.method == Method::tile) {
+        for (Size vectors = ceil_div(columns, p.lanes); vectors > 0;) {
+            Size now = vectors == 3 ? 3 : std::min<Size>(vectors, 2);  // 3: two tiles, of 2 and of 1, are slower
+            plan.columns.push_back(plan.columns.back() + now * p.lanes);
+            vectors -= now;
+        }
+    } else if (plan.method == Method::dot) {
+        while (plan.columns.back() < columns) {
+            Size left = columns - plan.columns.back();
+            plan.columns.push_back(plan.columns.back() + (left >= 6 ? 6 : left == 5 ? 3 : left));
+        }
+    } else {
+        plan.columns.push_back(ceil_div(p.groups, p.lanes) * p.lanes);
+    }
+}
+
+double sum_of_connections(const std::vector<Pass>& passes) {
+    double sum = 0;
+    for (const Pass& pass : passes)
+        for (const Box& box : pass.boxes)
+            for (Size c = box.cell; c < box.cell + box.cells; ++c)
+                for (int t = box.tap; t < box.tap + box.taps; ++t)
+                    if (pass.index[c * pass.shifts.size() + t] >= 0) sum += double(box.count);
+    return sum;
+}
+
+constexpr Size cached_weights = 640 * 1024;  // bytes that stay in the second-level cache beside input and output
+constexpr Size cached_block = 384 * 1024;    // bytes of weights that a piece packs for itself
+constexpr Size cached_output = 512 * 1024;   // of a piece, so that its phases find each other's cache lines
+constexpr double short_work = 150e3, piece_work = 400e3;  // vector operations: about 30 and 80 microseconds
+
+void cut_into_pieces(Plan& plan) {
+    const Problem& p = plan.problem;
+    plan.split_axis = p.out_size(0) > 1 ? 0 : p.out_size(1) > 1 ? 1 : 2;
+    const Size cells = p.out_size(plan.split_axis), blocks = static_cast<Size>(plan.columns.size()) - 1;
+    const Size passes = plan.passes() * p.groups;
+    Size rows = p.in_channels();  // of one pass, at most
+    for (const auto& axis : plan.axes) {
+        int most = 0;
+        for (const Pass& pass : axis) most = std::max(most, pass.taps());
+        rows *= most;
+    }
+    const Size weights = rows * plan.columns.back() * p.bytes;
+    plan.blockwise = plan.method != Method::lanes && passes * weights > cached_weights;
+    const double work = plan.vector_operations;
+    const Size wanted = work < short_work ? 1 : std::max<Size>(8, ceil_div(Size(work / piece_work), 8) * 8);
+    if (!plan.blockwise) {
+        const Size bytes = p.batch * p.groups * p.out_channels() * p.bytes * p.out_size(0) * p.out_size(1) * p.out_size(2);
+        plan.pieces = cut_areas(p.batch, cells, std::max(wanted, bytes / cached_output));
+        return;
+    }
+    // Some blocks at a time, so that their weights stay in the cache and the input is read few times; enough pieces for
+    // all threads. Every piece packs its own weights, which costs about as much as 16 positions.
+    Size share = std::max<Size>(blocks * cached_block / std::max<Size>(weights, 1), 1);
+    while (share > 1 && passes * ceil_div(blocks, share) < 16) --share;
+    const Size shares = ceil_div(blocks, share);
+    const Size positions = p.batch * p.out_size(0) * p.out_size(1) * p.out_size(2) / plan.passes() / plan.cells();
+    const Size split = std::min(ceil_div(16, passes * shares), std::max<Size>(positions / 192, 1));
+    const std::vector<Piece> areas = cut_areas(p.batch, cells, split);
+    for (Size pass = 0; pass < passes; ++pass)
+        for (Size i = 0; i < shares; ++i)
+            for (Piece area : areas) {
+                area.pass = pass, area.block = i * blocks / shares;
+                area.blocks = (i + 1) * blocks / shares - area.block;
+                plan.pieces.push_back(area);
+            }
+}
+
+}  // namespace
+
+Plan make_plan(const Problem& problem) {
+    Plan plan;
+    plan.problem = problem;
+    choose(plan);
+    plan.gaps = gaps(plan.axes[1]) || gaps(plan.axes[2]);
+    cut_columns(plan);
+    double cells = double(problem.batch * problem.groups);
+    for (int axis = 0; axis < 3; ++axis) cells *= double(problem.out_size(axis));
+    plan.multiply_adds = double(problem.batch * problem.groups) * double(problem.in_channels() * problem.out_channels());
+    for (const auto& axis : plan.axes) plan.multiply_adds *= sum_of_connections(axis);
+    plan.vector_operations = plan.method == Method::lanes
+                                 ? 2 * plan.multiply_adds / problem.lanes + cells / problem.lanes
+                                 : cells * cost(problem, plan.method, plan.axes[1], plan.axes[2]);
+    cut_into_pieces(plan);
+    return plan;
+}
+
+const char* name(Method method) {
+    switch (method) {
+        case Method::tile: return "tile";
+        case Method::dot: return "dot";
+        case Method::lanes: break;
+    }
+    return "lanes";
+}
+
+}  // namespace unstride

@@ -1,0 +1,81 @@
+// How a map is computed: which output cells share taps, which kernel computes them, in which pieces. Plain data, the same
+// for any number of threads; the kernels and the pool are not known here.
+//
+// Along one axis the output cells fall into passes. A transposed convolution of stride s has s of them, its phases: in
+// phase r, cell q * s + r is a sum over the taps j with j * d = r + b (mod s) of input cell q + shift(j) (Geometry.phases
+// in Python is the same rule). A plain convolution has one, whose input moves s cells for every output cell. Either way
+//
+//     out[offset + q * step + c] = sum over taps t of in[q * in_step + shifts[t]] * kernel[index[c][t]],
+//
+// where c counts the `group` adjacent cells that one position computes together: 1, or more where their channels alone do
+// not fill the vector registers. Along the last axis such a group is a run of memory, and so are its channels.
+#pragma once
+
+#include <vector>
+
+#include "problem.hpp"
+
+namespace unstride {
+
+// Positions [first, first + count) that have the same taps [tap, tap + taps) inside the input and the same cells
+// [cell, cell + cells) inside the output.
+struct Box {
+    Size first, count;
+    int tap, taps;
+    Size cell, cells;
+};
+
+struct Pass {
+    Size offset, step;             // of the output, in cells
+    Size in_step;                  // of the input
+    Size group;                    // cells a position
+    std::vector<Size> shifts;      // ascending
+    std::vector<Size> index;       // [cell][tap]: the kernel's tap, or -1 for none
+    std::vector<Box> boxes;        // all positions, each in one box
+    int taps() const { return static_cast<int>(shifts.size()); }
+};
+
+enum class Method {
+    tile,   // output channels in the lanes, a tile of positions: the input is broadcast
+    dot,    // input channels and taps in the lanes, summed at the end: for few output channels
+    lanes,  // channels in the lanes, nothing summed over channels: depthwise
+};
+
+// A piece of work: images [image, image + images), cells [cell, cell + cells) along `Plan::split_axis`, of all passes; or,
+// where the weights are large, some blocks of columns of one pass.
+struct Piece {
+    Size image, images, cell, cells;
+    Size pass, block, blocks;  // where `blockwise`: of this pass (groups * passes are counted), these blocks of columns
+};
+
+struct Plan {
+    Problem problem;
+    Method method = Method::tile;
+    std::vector<Pass> axes[3];   // along z, y, x
+    std::vector<Size> columns;   // where each block of columns begins, and where the last one ends
+    bool gaps = false;           // whether zeros stand in for taps that some cells of a group do not have
+    bool blockwise = false;      // weights are packed block by block, in the cache of the thread that uses them
+    int split_axis = 1;
+    std::vector<Piece> pieces;
+    double multiply_adds = 0;    // that the kernels do, those with padded lanes not counted
+    double vector_operations = 0;  // the cost rule's estimate
+
+    Size cells() const { return axes[1][0].group * axes[2][0].group; }  // that one position computes
+    Size passes() const {
+        return static_cast<Size>(axes[0].size() * axes[1].size() * axes[2].size());
+    }
+};
+
+Plan make_plan(const Problem& problem);
+
+// About `wanted` pieces of all cells along one axis of all images: whole images, or parts of single ones.
+std::vector<Piece> cut_areas(Size batch, Size cells, Size wanted);
+
+// The passes along one axis: phase by phase, several phases at once, and a plain convolution.
+std::vector<Pass> phases(const Axis& axis);
+std::vector<Pass> sweep(const Axis& axis, Size group);
+std::vector<Pass> merged_phases(const Axis& axis, Size group);
+
+const char* name(Method method);
+
+}  // namespace unstride

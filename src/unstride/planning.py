@@ -1,0 +1,190 @@
+"""What the native kernels will do for a call, without doing it: phases, taps, multiply-adds, bytes, kernel."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from . import _native
+from .geometry import Geometry, GeometryError, Padding, as_int, is_sequence
+
+_METHODS = {
+    "tile": "output channels in the vector lanes, a tile of positions in registers",
+    "dot": "input channels and taps in the vector lanes, summed at the end",
+    "lanes": "channels of input and output alike in the vector lanes (depthwise)",
+    "outer": "one array's channels in the vector lanes, the other's broadcast, summed over positions",
+    "pairs": "channels of both arrays in the vector lanes (depthwise), summed over positions",
+}
+
+
+@dataclass(frozen=True)
+class Pass:
+    """The output cells ``offset + q * step + c`` along one axis, for all q and all c below `group`; they share taps.
+
+    For a transposed convolution that is one phase (or several at once where `group` is more than 1).
+    """
+
+    offset: int
+    step: int
+    group: int
+    taps: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How one of the maps is computed. Printing it tells all; see `plan`.
+
+    Attributes
+    ----------
+    map : str
+    geometry : Geometry
+    small, big : tuple of int
+        The spatial sizes of the two grids.
+    passes : tuple of tuples of Pass
+        For each axis, what is computed one after the other.
+    kernel : str
+        The kind of kernel, "tile", "dot", "lanes", "outer" or "pairs", with its vectors' `lanes` on this machine.
+    multiply_adds : int
+        That are done.
+    avoided : int
+        More that a convolution over the zero-spaced, padded grid would do.
+    bytes_read, bytes_written, bytes_packed : int
+        Of the arrays, each counted once, and of the kernel as it is rearranged.
+    pieces : int
+        Parts that threads take one by one.
+    """
+
+    map: str
+    geometry: Geometry
+    batch: int
+    c_small: int
+    c_big: int
+    small: tuple[int, ...]
+    big: tuple[int, ...]
+    passes: tuple[tuple[Pass, ...], ...]
+    kernel: str
+    lanes: int
+    instruction_set: str
+    multiply_adds: int
+    avoided: int
+    bytes_read: int
+    bytes_written: int
+    bytes_packed: int
+    pieces: int
+
+    def __str__(self) -> str:
+        def grid(size: tuple[int, ...], channels: int) -> str:
+            return " x ".join(map(str, (self.batch, *size, channels)))
+
+        ends = (grid(self.small, self.c_small), grid(self.big, self.c_big))
+        source, target = ends if self.map == "conv_transpose" else ends[::-1]
+        if self.map == "kernel_gradient":
+            source, target = f"{ends[1]} and {ends[0]}", " x ".join(map(str, self.geometry.kernel_size)) + " taps"
+        lines = [f"{self.map}: {source} -> {target}, {self.geometry}"]
+        for axis, passes in enumerate(self.passes):
+            told = ", ".join(self._told(p) for p in passes[:4]) + (", ..." if len(passes) > 4 else "")
+            lines.append(f"  axis {axis}: {len(passes)} pass{'es' if len(passes) > 1 else ''}: {told}")
+        total = self.multiply_adds + self.avoided
+        lines += [
+            f"  multiply-adds: {self.multiply_adds:,}; avoided: {self.avoided:,} of {total:,} on the zero-spaced grid",
+            f"  bytes: {self.bytes_read:,} read, {self.bytes_written:,} written, "
+            f"{self.bytes_packed:,} of weights rearranged",
+            f"  kernel: {self.kernel}, {self.lanes} lanes ({self.instruction_set}): {_METHODS[self.kernel]}",
+            f"  pieces for threads: {self.pieces}",
+        ]
+        return "\n".join(lines)
+
+    @staticmethod
+    def _told(p: Pass) -> str:
+        cells = "every cell" if p.step == p.group == 1 else f"cells {p.offset} + {p.step}q"
+        if p.group > 1:
+            cells += f" and the {p.group - 1} after"
+        return f"{cells} from {p.taps} input cell{'s' if p.taps != 1 else ''}"
+
+
+def plan(
+    x: Any,
+    kernel: Any,
+    geometry: Geometry | None = None,
+    *,
+    map: str = "conv_transpose",
+    stride: int | Sequence[int] = 1,
+    padding: Padding = 0,
+    output_padding: int | Sequence[int] | None = None,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+    dtype: Any = np.float32,
+) -> Plan:
+    """What the native kernels do for `conv_transpose`, or for its gradients, with arrays that are channels last.
+
+    Parameters
+    ----------
+    x : array or shape
+        The small grid, ``(batch, *space, C_small)``.
+    kernel : array or shape
+        ``(*k, C_big / groups, C_small)``.
+    geometry, stride, padding, output_padding, dilation, groups
+        As in `conv_transpose`.
+    map : {"conv_transpose", "conv", "kernel_gradient"}
+        `conv_transpose` of x; or, for the big grid of the size that it makes, its gradient by input or by kernel.
+    dtype : float32 or float64
+
+    Returns
+    -------
+    Plan
+
+    >>> made = plan((1, 8, 8, 4), (3, 3, 2, 4), stride=2, padding="same")
+    >>> made.big, made.multiply_adds, made.avoided
+    ((16, 16), 4232, 14200)
+    >>> [[p.taps for p in axis] for axis in plan((1, 100, 64), (5, 32, 64), stride=2).passes]
+    [[3, 2]]
+    """
+    shape, taps = _shape("x", x), _shape("kernel", kernel)
+    if len(shape) != len(taps):
+        raise GeometryError(f"x has {len(shape)} dimensions and the kernel {len(taps)}; expected the same number")
+    if geometry is None:
+        geometry = Geometry(taps[:-2], stride, padding, output_padding, dilation, groups)
+    if geometry.kernel_size != taps[:-2]:
+        raise GeometryError(f"the kernel has size {taps[:-2]}, but the geometry is for {geometry.kernel_size}")
+    if map not in ("conv_transpose", "conv", "kernel_gradient"):
+        raise GeometryError(f"map is {map!r}; expected 'conv_transpose', 'conv' or 'kernel_gradient'")
+    number = np.dtype(dtype)
+    if number not in (np.float32, np.float64):
+        raise TypeError(f"dtype is {number}; expected float32 or float64")
+    batch, small, c_small = shape[0], shape[1:-1], shape[-1]
+    if c_small != taps[-1] or c_small % geometry.groups:
+        raise GeometryError(f"x has {c_small} channels; expected the kernel's, {taps[-1]}, which the groups divide")
+    big, c_big = geometry.output_size(small), taps[-2] * geometry.groups
+    begins = [b for b, _ in geometry.crops]
+    told = _native.describe(
+        map, small, big, geometry.kernel_size, geometry.stride, geometry.dilation, begins,
+        batch, geometry.groups, c_small // geometry.groups, taps[-2], number.itemsize,
+    )  # fmt: skip
+    rank = geometry.rank
+    passes = tuple(
+        tuple(Pass(p["offset"], p["step"], p["group"], len(p["shifts"])) for p in axis) for axis in told["axes"][-rank:]
+    )
+    smalls, bigs = batch * math.prod(small) * c_small, batch * math.prod(big) * c_big
+    weights = math.prod(taps)
+    done = int(told["multiply_adds"])
+    # Every big cell would meet every tap (conv_transpose), every small cell does (the others).
+    dense = (bigs * c_small if map == "conv_transpose" else smalls * c_big) // geometry.groups * math.prod(taps[:-2])
+    read = {"conv_transpose": smalls + weights, "conv": bigs + weights, "kernel_gradient": smalls + bigs}[map]
+    written = {"conv_transpose": bigs, "conv": smalls, "kernel_gradient": weights}[map]
+    return Plan(
+        map, geometry, batch, c_small, c_big, small, big, passes, told["method"], told["lanes"],
+        _native.instruction_set(), done, dense - done, read * number.itemsize, written * number.itemsize,
+        0 if map == "kernel_gradient" else weights * number.itemsize,
+        len(told["pieces"]) if "pieces" in told else len(told["parts"]),
+    )  # fmt: skip
+
+
+def _shape(name: str, given: Any) -> tuple[int, ...]:
+    shape = getattr(given, "shape", given)
+    if not is_sequence(shape) or not 3 <= len(shape) <= 5:
+        raise GeometryError(f"{name} is {given!r}; expected an array or a shape of 1 to 3 axes of space and two more")
+    return tuple(as_int(f"axis {axis} of {name}", entry, 1) for axis, entry in enumerate(shape))

@@ -1,0 +1,405 @@
+"""The native kernels: every instruction set, type and layout against the reference; threads; memory; plans."""
+
+import contextlib
+import os
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+from cases import assert_within, first, kernel_first, situations
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import unstride as us
+from unstride import _native, reference
+
+
+@contextlib.contextmanager
+def instruction_set(name):
+    before = _native.instruction_set()
+    _native.use_instruction_set(name)
+    try:
+        yield
+    finally:
+        _native.use_instruction_set(before)
+
+
+@contextlib.contextmanager
+def threads(count):
+    before = us.get_num_threads()
+    us.set_num_threads(count)
+    try:
+        yield
+    finally:
+        us.set_num_threads(before)
+
+
+# Around the widths of tiles and vectors, and beyond them.
+counts = st.one_of(st.integers(1, 9), st.sampled_from([15, 16, 17, 31, 33, 49, 70]))
+
+
+@settings(max_examples=100)
+@given(situations(ranks=(1, 2, 3)), counts, counts, st.integers(1, 3))
+def test_every_instruction_set_is_the_reference(situation, c_small, c_big, batch):
+    geometry, size, rng = situation
+    big = geometry.output_size(size)
+    if 0 in big:
+        return
+    v = rng.standard_normal((batch, *size, geometry.groups * c_small))
+    u = rng.standard_normal((batch, *big, geometry.groups * c_big))
+    kernel = rng.standard_normal((*geometry.kernel_size, c_big, geometry.groups * c_small))
+    bias, other = rng.standard_normal(geometry.groups * c_big), rng.standard_normal(geometry.groups * c_small)
+
+    def truth(v, u, kernel, bias, other):
+        up = np.stack([reference.scatter(sample, kernel, geometry, bias) for sample in v])
+        down = np.stack([reference.conv(sample, kernel, geometry, other) for sample in u])
+        return up, down, sum(reference.kernel_gradient(a, b, geometry) for a, b in zip(u, v, strict=True))
+
+    exact = truth(v, u, kernel, bias, other)
+    magnitudes = truth(*map(abs, (v, u, kernel, bias, other)))
+    taps = int(np.prod(geometry.kernel_size))
+    terms = taps * c_small + 1, taps * c_big + 1, batch * int(np.prod(size))
+    for isa in _native.instruction_sets():
+        for dtype in (np.float32, np.float64):
+            x, y, k, b, o = (a.astype(dtype) for a in (v, u, kernel, bias, other))
+            with instruction_set(isa):
+                last = [
+                    us.conv_transpose(x, k, b, geometry),
+                    us.conv(y, k, o, geometry),
+                    us.kernel_gradient(y, x, geometry),
+                ]
+                rectified = us.conv_transpose(x, k, b, geometry, activation="relu")
+                x, y, k = first(x), first(y), kernel_first(k)
+                other_layout = [
+                    us.conv_transpose(x, k, b, geometry, channels="first"),
+                    us.conv(y, k, o, geometry, channels="first"),
+                    us.kernel_gradient(y, x, geometry, channels="first"),
+                ]
+            np.testing.assert_array_equal(rectified, np.maximum(last[0], 0))
+            for i, turn in enumerate((first, first, kernel_first)):
+                assert last[i].dtype == dtype
+                assert_within(last[i], exact[i], magnitudes[i], terms[i], dtype)
+                assert_within(other_layout[i], turn(exact[i]), turn(magnitudes[i]), terms[i], dtype)
+
+
+# One of each way to compute: tiles with weights packed once or block by block, dots, depthwise, parted gradients.
+WAYS = {
+    "tile": ((3, 20, 20, 24), (3, 3, 40, 24), {"stride": 2, "padding": 1}),
+    "blocks": ((4, 9, 9, 130), (4, 4, 150, 130), {"stride": 2, "padding": 1}),
+    "wide groups": ((2, 30, 30, 8), (3, 3, 5, 8), {}),
+    "dot": ((2, 40, 40, 60), (5, 5, 2, 60), {"stride": 2, "padding": 2}),
+    "lanes": ((2, 40, 40, 37), (4, 4, 1, 37), {"stride": 2, "groups": 37}),
+    "grouped": ((2, 30, 30, 48), (3, 3, 20, 48), {"stride": 2, "groups": 3}),
+    "1-D": ((2, 900, 40), (8, 30, 40), {"stride": 4, "padding": 2}),
+    "3-D": ((1, 12, 13, 14, 20), (3, 3, 3, 17, 20), {"stride": 2}),
+    "images": ((64, 10, 10, 16), (3, 3, 8, 16), {}),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("channels", ["last", "first"])
+def test_the_same_bits_for_any_number_of_threads(way, channels):
+    shape, taps, fields = WAYS[way]
+    rng = np.random.default_rng(0)
+    x, kernel = rng.standard_normal(shape, np.float32), rng.standard_normal(taps, np.float32)
+    if channels == "first":
+        x, kernel = first(x), kernel_first(kernel)
+    geometry = us.Geometry(taps[:-2], **fields)
+
+    def all_maps():
+        y = us.conv_transpose(x, kernel, None, geometry, channels=channels)
+        return (
+            y,
+            us.conv(y, kernel, None, geometry, channels=channels),
+            us.kernel_gradient(y, x, geometry, channels=channels),
+        )
+
+    with threads(1):
+        expected = all_maps()
+    for count in (1, 2, 3, 8):
+        with threads(count):
+            for got, alone in zip(all_maps(), expected, strict=True):
+                np.testing.assert_array_equal(got, alone)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_large_maps_are_adjoint(way):
+    shape, taps, fields = WAYS[way]
+    rng = np.random.default_rng(1)
+    geometry = us.Geometry(taps[:-2], **fields)
+    v, kernel = (rng.integers(-9, 10, shape).astype(float) for shape in (shape, taps))
+    big = us.conv_transpose(v, kernel, None, geometry)
+    u = rng.integers(-9, 10, big.shape).astype(float)
+    small = us.conv(u, kernel, None, geometry)
+    assert np.vdot(small, v) == np.vdot(u, big) == np.vdot(us.kernel_gradient(u, v, geometry), kernel)
+
+
+def test_nan_reaches_what_it_touches_and_no_more():
+    rng = np.random.default_rng(2)
+    for c_small, c_big in ((5, 1), (16, 33), (3, 3)):
+        x, kernel = rng.standard_normal((1, 9, 9, c_small)), rng.standard_normal((3, 3, c_big, c_small))
+        clean = us.conv_transpose(x, kernel, stride=2, activation="relu")
+        x[0, 4, 5, 0] = np.nan
+        got = us.conv_transpose(x, kernel, stride=2, activation="relu")
+        touched = np.zeros(got.shape, bool)
+        touched[0, 8:11, 10:13] = True
+        np.testing.assert_array_equal(np.isnan(got), touched)
+        np.testing.assert_allclose(got[~touched], clean[~touched], rtol=1e-12, atol=1e-12)  # in another order
+        x[0, 4, 5, 0] = 1.0
+        kernel[0, 0, 0, 0] = np.inf
+        got = us.conv_transpose(x, kernel, stride=2)
+        assert np.isfinite(got[:, 1::2]).all()
+        assert np.isfinite(got[..., 1:]).all()
+
+
+def test_views_are_read_and_written_in_place():
+    rng = np.random.default_rng(3)
+    store = rng.standard_normal((4, 22, 20, 12))
+    kernel, bias = rng.standard_normal((3, 3, 5, 6)), rng.standard_normal(5)
+    views = [store[::2, 1::2, ::-1, :6], store[1:3, :11, 3:13, 3:9], store[:2, :11, :10, ::2], store[:2, ::-2, ::2, 6:]]
+    for x in views:
+        expected = us.conv_transpose(x.copy(), kernel, bias, stride=2)
+        np.testing.assert_array_equal(us.conv_transpose(x, kernel, bias, stride=2), expected)
+        whole = np.full((4, 50, 50, 15), 7.0)
+        for out in (
+            whole[::2, : expected.shape[1], 2 : 2 + expected.shape[2], 5:10],
+            whole[1:3, : expected.shape[1], : expected.shape[2], ::3],
+        ):
+            untouched = whole.copy()
+            assert us.conv_transpose(x, kernel, bias, stride=2, out=out) is out
+            np.testing.assert_array_equal(out, expected)
+            out[...] = 7.0
+            np.testing.assert_array_equal(whole, untouched)
+        turned = np.asfortranarray(kernel)
+        np.testing.assert_array_equal(us.conv_transpose(x, turned, bias[::-1][::-1], stride=2), expected)
+        gradient = np.empty((3, 3, 5, 6))
+        want = us.kernel_gradient(expected, x.copy(), kernel_size=(3, 3), stride=2)
+        assert us.kernel_gradient(expected, x, kernel_size=(3, 3), stride=2, out=gradient) is gradient
+        np.testing.assert_array_equal(gradient, want)
+        np.testing.assert_array_equal(
+            us.conv(expected[:, ::-1], kernel, stride=2), us.conv(expected[:, ::-1].copy(), kernel, stride=2)
+        )
+    bare = np.empty(4)
+    assert us.conv_transpose([1.0, 2.0], [1.0, 3.0], stride=2, channels=None, out=bare) is bare
+    np.testing.assert_array_equal(bare, [1, 3, 2, 6])
+    x = np.frombuffer(bytes(96), np.float64).reshape(1, 12, 1)
+    assert us.conv(x, np.ones((2, 1, 1))).shape == (1, 11, 1)
+
+
+def test_out_is_checked():
+    x, kernel = np.ones((1, 4, 2)), np.ones((2, 3, 2))
+    locked = np.empty((1, 5, 3))
+    locked.flags.writeable = False
+    shared = np.empty((1, 5, 3)), np.empty(15)
+    x_inside = shared[1][:8].reshape(1, 4, 2)
+    for out, error, said in (
+        (np.empty((1, 6, 3)), us.GeometryError, "out has shape (1, 6, 3); expected the result's, (1, 5, 3)"),
+        (np.empty((1, 5, 3), np.float32), TypeError, "out is of type float32"),
+        ([[1.0]], TypeError, "out is list; expected a numpy.ndarray"),
+        (locked, us.GeometryError, "out is read-only"),
+    ):
+        with pytest.raises(error) as caught:
+            us.conv_transpose(x, kernel, out=out)
+        assert said in str(caught.value)
+    with pytest.raises(us.GeometryError, match="out overlaps an argument"):
+        us.conv_transpose(x_inside, kernel, out=shared[1].reshape(1, 5, 3))
+    with pytest.raises(us.GeometryError, match="activation is 'tanh'; expected None or 'relu'"):
+        us.conv_transpose(x, kernel, activation="tanh")
+
+
+def test_what_was_checked_once_is_checked_again_where_it_differs():
+    x, kernel = np.ones((1, 4, 1), np.float32), np.ones((2, 1, 1), np.float32)
+    us.conv_transpose(x, kernel, stride=1)
+    for wrong in (True, 1.0):
+        with pytest.raises(us.GeometryError, match="stride is"):
+            us.conv_transpose(x, kernel, stride=wrong)
+    assert us.conv_transpose(x, kernel, np.ones(1, np.float32)).max() == 3
+    with pytest.raises(us.GeometryError, match="bias has 2 entries"):
+        us.conv_transpose(x, kernel, np.ones(2, np.float32))
+
+
+@settings(max_examples=300)
+@given(st.data())
+def test_no_shape_crashes_the_core(data):
+    """The core checks for itself what keeps it inside of its arrays, whatever calls it."""
+    rank = data.draw(st.integers(1, 3))
+    entry = st.one_of(st.integers(-1, 4), st.sampled_from([2**31, 2**62, -(2**63)]))
+    fields = [data.draw(st.lists(entry, min_size=rank, max_size=rank)) for _ in range(3)]
+
+    def array():
+        dtype = data.draw(st.sampled_from([np.float32, np.float64, np.float64, np.float64, np.int64]))
+        return np.ones(data.draw(st.lists(st.integers(0, 4), min_size=rank + 1, max_size=rank + 2)), dtype)
+
+    groups, layout = data.draw(st.integers(-1, 3)), data.draw(st.booleans())
+    bias = data.draw(st.sampled_from([None, np.ones(1), np.ones(3)]))
+    with contextlib.suppress(ValueError, TypeError, OverflowError):
+        _native.compute(data.draw(st.booleans()), array(), array(), bias, array(), *fields, groups, layout, False)
+    with contextlib.suppress(ValueError, TypeError, OverflowError):
+        _native.gradient(array(), array(), array(), *fields, groups, layout)
+
+
+def test_results_beyond_memory_are_refused_before_any_work():
+    x, kernel = np.ones((1, 2, 1)), np.ones((2, 1, 1))
+    for extension in (2**45, 2**61, 2**70):
+        with pytest.raises(MemoryError, match=rf"result of shape \(1, {extension * 2 + 3}, 1\), type float64"):
+            us.conv_transpose(x, kernel, padding=-extension)
+    with pytest.raises(MemoryError, match="no memory for a result"):
+        us.conv_transpose(x, kernel, stride=2**50)
+    wide = np.broadcast_to(np.ones(1), (2**22, 2**22, 1))
+    with pytest.raises(MemoryError):
+        us.conv(wide, kernel)
+
+
+def test_calls_from_many_threads_are_right():
+    rng = np.random.default_rng(4)
+    jobs = []
+    for way in WAYS.values():
+        shape, taps, fields = way
+        x, kernel = rng.standard_normal(shape, np.float32), rng.standard_normal(taps, np.float32)
+        jobs.append((x, kernel, fields, us.conv_transpose(x, kernel, **fields)))
+    failures = []
+
+    def work(start):
+        for turn in range(12):
+            x, kernel, fields, expected = jobs[(start + turn) % len(jobs)]
+            if not np.array_equal(us.conv_transpose(x, kernel, **fields), expected):
+                failures.append((start, turn))
+
+    workers = [threading.Thread(target=work, args=(i,)) for i in range(6)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert not failures
+
+
+FORKS = """
+import os, threading, numpy as np, unstride as us
+us.set_num_threads(4)
+rng = np.random.default_rng(0)
+x, kernel = rng.standard_normal((4, 40, 40, 32), np.float32), rng.standard_normal((3, 3, 32, 32), np.float32)
+expected = us.conv_transpose(x, kernel, stride=2)
+stop = threading.Event()
+def busy():
+    while not stop.is_set():
+        us.conv_transpose(x, kernel, stride=2)
+thread = threading.Thread(target=busy)
+thread.start()
+for _ in range(8):
+    child = os.fork()
+    if child == 0:
+        right = all(np.array_equal(us.conv_transpose(x, kernel, stride=2), expected) for _ in range(3))
+        os._exit(0 if right else 3)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert np.array_equal(us.conv_transpose(x, kernel, stride=2), expected)
+stop.set()
+thread.join()
+print("well")
+"""
+
+
+def run(program, **environment):
+    return subprocess.run(
+        [sys.executable, "-W", "always", "-c", program], capture_output=True, text=True, timeout=120, env={**os.environ, **environment}
+    )  # fmt: skip
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_calls_after_a_fork_are_right():
+    done = run(FORKS)
+    assert (done.stdout, done.returncode) == ("well\n", 0), done.stderr
+
+
+def test_the_environment_sets_threads_and_instruction_set():
+    tell = "import unstride as us; from unstride import _native; print(us.get_num_threads(), _native.instruction_set())"
+    assert run(tell, UNSTRIDE_NUM_THREADS="3", UNSTRIDE_ISA="baseline").stdout == "3 baseline\n"
+    wrong = run(tell, UNSTRIDE_NUM_THREADS="many", UNSTRIDE_ISA="mmx")
+    assert wrong.returncode == 0
+    assert "UNSTRIDE_NUM_THREADS" in wrong.stderr
+    assert "UNSTRIDE_ISA is ignored: instruction set is 'mmx'; this machine has 'baseline'" in wrong.stderr
+
+
+def test_numbers_of_threads_are_checked():
+    for wrong in (0, -1, 1.5, True, "2"):
+        with pytest.raises(us.GeometryError, match="the number of threads is"):
+            us.set_num_threads(wrong)
+    with pytest.raises(ValueError, match="from 1 to 1024"):
+        us.set_num_threads(1025)
+
+
+def described(map_name, geometry, small, big, batch=2, c_small=3, c_big=2):
+    return _native.describe(
+        map_name, small, big, geometry.kernel_size, geometry.stride, geometry.dilation,
+        [b for b, _ in geometry.crops], batch, geometry.groups, c_small, c_big, 4,
+    )  # fmt: skip
+
+
+@settings(max_examples=300)
+@given(situations(ranks=(1, 2, 3)), counts, counts)
+def test_a_plan_makes_every_connection_once(situation, c_small, c_big):
+    """From the plan's passes, boxes and taps alone the list of (small cell, tap, big cell), against `Geometry.taps`."""
+    geometry, small, _ = situation
+    big = geometry.output_size(small)
+    if 0 in big:
+        return
+    for map_name in ("conv_transpose", "conv"):
+        plan = described(map_name, geometry, small, big, c_small=c_small, c_big=c_big)
+        for axis in range(geometry.rank):
+            made = []
+            for p in plan["axes"][3 - geometry.rank + axis]:
+                taps = len(p["shifts"])
+                for start, count, tap, inside, cell, cells in p["boxes"]:
+                    for q in range(start, start + count):
+                        for c in range(cell, cell + cells):
+                            output = p["offset"] + q * p["step"] + c
+                            for t in range(tap, tap + inside):
+                                j = p["index"][c * taps + t]
+                                if j >= 0:
+                                    source = q * p["in_step"] + p["shifts"][t]
+                                    pair = (source, j, output) if map_name == "conv_transpose" else (output, j, source)
+                                    made.append(pair)
+            expected = []
+            for j, here, there in geometry.taps(axis, small[axis], big[axis]):
+                expected += [
+                    (i, j, m) for i, m in zip(range(*here.indices(2**40)), range(*there.indices(2**40)), strict=True)
+                ]
+            assert sorted(made) == sorted(expected)
+
+
+@settings(max_examples=100)
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 40), st.integers(1, 3), st.sampled_from([8, 100, 300]))
+def test_the_pieces_of_a_plan_cover_everything_once(batch, height, width, stride, channels):
+    geometry = us.Geometry((3, 3), stride, 1)
+    big = geometry.output_size((height, width))
+    plan = described("conv_transpose", geometry, (height, width), big, batch, channels, channels)
+    covered = {}
+    for image, images, cell, cells, number, block, blocks in plan["pieces"]:
+        for area in ((i, c) for i in range(image, image + images) for c in range(cell, cell + cells)):
+            for part in range(block, block + blocks) if plan["blockwise"] else [0]:
+                key = (number if plan["blockwise"] else 0, part, *area)
+                assert key not in covered
+                covered[key] = True
+    length = (*[1] * 1, *big)[plan["split_axis"]]
+    passes = np.prod([len(axis) for axis in plan["axes"]]) * (len(plan["columns"]) - 1) if plan["blockwise"] else 1
+    assert len(covered) == batch * length * passes
+
+
+def test_plans_tell_what_they_save():
+    made = us.plan((1, 16, 16, 64), (4, 4, 32, 64), stride=2, padding=1)
+    # Along an axis of 16 small cells 2 of the 64 connections are cropped off; the zero-spaced grid would have 4 x 32.
+    assert made.multiply_adds == 62 * 62 * 64 * 32
+    assert made.multiply_adds + made.avoided == 128 * 128 * 64 * 32
+    assert (made.bytes_read, made.bytes_written) == ((16 * 16 * 64 + 16 * 64 * 32) * 4, 32 * 32 * 32 * 4)
+    text = str(made)
+    assert "1 x 16 x 16 x 64 -> 1 x 32 x 32 x 32" in text
+    assert f"{made.multiply_adds:,}" in text
+    for name in ("conv", "kernel_gradient"):
+        assert (
+            us.plan((1, 16, 16, 64), (4, 4, 32, 64), stride=2, padding=1, map=name).multiply_adds == made.multiply_adds
+        )
+    with pytest.raises(us.GeometryError, match="map is 'up'"):
+        us.plan((1, 4, 1), (2, 1, 1), map="up")
+    with pytest.raises(us.GeometryError, match="x is 5; expected an array or a shape"):
+        us.plan(5, (2, 1, 1))
