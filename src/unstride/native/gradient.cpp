@@ -17,75 +17,90 @@ struct Range {
 
 template <class T>
 class GradientRunner {
-   public:
+public:
     GradientRunner(const GradientPlan& plan, const Kernels<T>& kernels, Grid<const T> big, Grid<const T> small,
                    Taps<T> gradient)
         : plan(plan), p(plan.problem), kernels(kernels), big(big), small(small), gradient(gradient),
-          planes(p.axes[0].kernel * p.axes[1].kernel), parts(static_cast<Size>(plan.parts.size())),
-          direct(parts == 1 && !plan.big_in_lanes && !plan.depthwise),
-          size(p.groups * p.taps() * p.big_channels * p.small_channels),
-          limit(plan.multiply_adds > 500e3 ? num_threads() : 1), memory(direct ? 0 : size * parts) {}
+          parts(static_cast<Size>(plan.parts.size())), size(p.groups * p.taps() * p.big_channels * p.small_channels),
+          limit(plan.multiply_adds > 500e3 ? num_threads() : 1), partial(parts > 1 ? size * parts : 0) {}
 
     void all() {
-        clear();
         if (plan.depthwise)
             depthwise();
         else
             dense();
-        if (!direct) finish();
+        if (parts > 1) add_parts();
     }
 
-   private:
+private:
     const GradientPlan& plan;
     const Problem& p;
     const Kernels<T>& kernels;
     const Grid<const T> big, small;
     const Taps<T> gradient;
-    const Size planes;  // taps along z and y
     const Size parts;
-    const bool direct;  // sums lie in the gradient itself
     const Size size;
     const int limit;
-    Scratch<T> memory;
+    const Scratch<T> partial;  // of each part, laid out like the gradient
 
-    void clear() {
-        if (!direct) {
-            std::memset(memory.data(), 0, static_cast<std::size_t>(size * parts) * sizeof(T));
-            return;
-        }
-        for (Size tap = 0; tap < p.taps(); ++tap)
-            for (Size b = 0; b < p.big_channels; ++b)
-                std::memset(gradient.data + tap * gradient.tap + b * gradient.big, 0,
-                            static_cast<std::size_t>(p.groups * p.small_channels) * sizeof(T));
+    Taps<T> target(Size part) const {
+        if (parts == 1) return gradient;
+        const Size row = p.groups * p.small_channels;
+        return {partial.data() + part * size, p.big_channels * row, row};
     }
-
-    // The sums of one group, plane and run: rows() rows of `stride` numbers.
-    T* sums(Size part, Size group, Size plane, Size run) const {
-        if (direct) return gradient.data + (plane * p.axes[2].kernel + run) * gradient.tap + group * p.small_channels;
-        return memory.data() + part * size + ((group * planes + plane) * plan.runs_per_row() + run) * plan.rows() * plan.lanes();
-    }
-    Size stride() const { return direct ? gradient.big : plan.lanes(); }
 
     void dense() {
-        const Size rows = plan.rows(), lanes = plan.lanes(), runs = plan.runs_per_row();
-        if (parts > 1) {
-            parallel(parts, limit, [&](Size part, int) {
-                for (const Piece& piece : plan.parts[part])
-                    for (Size group = 0; group < p.groups; ++group)
-                        for (Size plane = 0; plane < planes; ++plane)
-                            for (Size run = 0; run < runs; ++run)
-                                add(piece, part, group, plane, run, {0, rows}, {0, lanes});
-            });
+        const Size rows = plan.rows(), lanes = plan.lanes(), runs = plan.runs_per_row(), planes = plan.planes();
+        const Size most_taps = (planes + plan.plane_cuts - 1) / plan.plane_cuts * runs;
+        const Size most_rows = (rows + plan.row_cuts - 1) / plan.row_cuts;
+        const Size step = std::min(slice_of_lanes, (lanes + 15) / 16 * 16);  // of a row of sums
+        const Size each = most_taps * most_rows * step;
+        const Scratch<T> memory(each * limit);
+        parallel(parts * p.groups * plan.lane_cuts * plan.row_cuts * plan.plane_cuts, limit, [&](Size task, int worker) {
+            const auto part_of = [&](Size total, Size cuts) {
+                const Size i = task % cuts;
+                task /= cuts;
+                return Range{i * total / cuts, (i + 1) * total / cuts - i * total / cuts};
+            };
+            const Range some_planes = part_of(planes, plan.plane_cuts), some_rows = part_of(rows, plan.row_cuts);
+            const Size lane = task % plan.lane_cuts * slice_of_lanes, group = task / plan.lane_cuts % p.groups;
+            const Size part = task / plan.lane_cuts / p.groups;
+            const Range some_lanes{lane, std::min(slice_of_lanes, lanes - lane)};
+            T* const sums = memory.data() + each * worker;
+            std::memset(sums, 0, static_cast<std::size_t>(each) * sizeof(T));
+            for (const Piece& piece : plan.parts[part])
+                for (Size i = 0; i < some_planes.count * runs; ++i)
+                    add(piece, group, some_planes.first + i / runs, i % runs, some_rows, some_lanes,
+                        sums + i * some_rows.count * step, step);
+            for (Size i = 0; i < some_planes.count * runs; ++i)
+                deliver(target(part), group, some_planes.first + i / runs, i % runs, some_rows, some_lanes,
+                        sums + i * some_rows.count * step, step);
+        });
+    }
+
+    // Sums of a tap, or of a run of taps, to where the gradient has them.
+    void deliver(Taps<T> to, Size group, Size plane, Size run, Range rows, Range lanes, const T* sums, Size step) const {
+        T* const tap = to.data + (plane * p.axes[2].kernel + run) * to.tap + group * p.small_channels;
+        if (plan.big_in_lanes) {
+            kernels.transpose(sums, step, tap + lanes.first * to.big + rows.first, to.big, rows.count, lanes.count);
             return;
         }
-        // A task reads slices of at most 64 channels of both.
-        const Size row_cuts = (rows + 63) / 64, lane_cuts = (lanes + 63) / 64, each = (rows + row_cuts - 1) / row_cuts;
-        parallel(p.groups * lane_cuts * planes * runs * row_cuts, limit, [&](Size i, int) {
-            const Size cut = i % row_cuts, run = i / row_cuts % runs, plane = i / row_cuts / runs % planes;
-            const Size lane = i / row_cuts / runs / planes % lane_cuts * 64, group = i / row_cuts / runs / planes / lane_cuts;
-            const Range some{cut * each, std::min(each, rows - cut * each)}, wide{lane, std::min<Size>(64, lanes - lane)};
-            for (const Piece& piece : plan.parts[0]) add(piece, 0, group, plane, run, some, wide);
-        });
+        for (Size row = 0; row < rows.count; ++row)
+            std::memcpy(tap + (rows.first + row) * to.big + lanes.first, sums + row * step,
+                        static_cast<std::size_t>(lanes.count) * sizeof(T));
+    }
+
+    void add_parts() const {
+        const T* const from = partial.data();
+        const Size row = p.groups * p.small_channels, rows = size / std::max<Size>(row, 1);
+        for (Size i = 0; i < rows; ++i) {
+            T* const to = gradient.data + i / p.big_channels * gradient.tap + i % p.big_channels * gradient.big;
+            for (Size k = 0; k < row; ++k) {
+                T sum = from[i * row + k];
+                for (Size part = 1; part < parts; ++part) sum += from[part * size + i * row + k];
+                to[k] = sum;
+            }
+        }
     }
 
     // Positions of a piece along an axis whose tap lies inside the big grid.
@@ -123,44 +138,46 @@ class GradientRunner {
         }
     }
 
-    void add(const Piece& piece, Size part, Size group, Size plane, Size run, Range rows, Range lanes) const {
+    void add(const Piece& piece, Size group, Size plane, Size run, Range rows, Range lanes, T* sums, Size step) const {
         const int tz = static_cast<int>(plane / p.axes[1].kernel), ty = static_cast<int>(plane % p.axes[1].kernel);
         Range ranges[3] = {valid(0, tz, piece), valid(1, ty, piece), {0, 0}};
         if (ranges[0].count == 0 || ranges[1].count == 0) return;
-        Size shifts[3] = {plan.axes[0].shifts[tz], plan.axes[1].shifts[ty], plan.axes[2].shifts[run]};
-        T* to = sums(part, group, plane, run);
+        const Size shifts[3] = {plan.axes[0].shifts[tz], plan.axes[1].shifts[ty], plan.axes[2].shifts[run]};
         if (!plan.runs) {
             ranges[2] = valid(2, static_cast<int>(run), piece);
-            if (ranges[2].count > 0) outer(piece, group, ranges, shifts, rows, lanes, to);
+            if (ranges[2].count > 0) outer(piece, group, ranges, shifts, rows, lanes, sums, step);
             return;
         }
         for (const Box& box : plan.axes[2].boxes) {
             ranges[2] = clip(2, {box.first, box.count}, piece);
             // The taps inside the grid are a part of the run.
-            Range inside = plan.big_in_lanes ? lanes : rows;
-            const Size from = std::max(inside.first, box.tap * p.big_channels);
-            const Size to_end = std::min(inside.first + inside.count, (box.tap + box.taps) * p.big_channels);
-            inside = {from, to_end - from};
+            const Range& whole = plan.big_in_lanes ? lanes : rows;
+            const Size from = std::max(whole.first, box.tap * p.big_channels);
+            const Size end = std::min(whole.first + whole.count, (box.tap + box.taps) * p.big_channels);
+            const Range inside{from, end - from};
             if (ranges[2].count == 0 || inside.count <= 0) continue;
             if (plan.big_in_lanes)
-                outer(piece, group, ranges, shifts, rows, inside, to);
+                outer(piece, group, ranges, shifts, rows, inside, sums, step, lanes.first);
             else
-                outer(piece, group, ranges, shifts, inside, lanes, to);
+                outer(piece, group, ranges, shifts, inside, lanes, sums + (from - rows.first) * step, step);
         }
     }
 
-    void outer(const Piece& piece, Size group, const Range* ranges, const Size* shifts, Range rows, Range lanes, T* to) const {
+    // `sums` belongs to the first of `rows`, and to lane `first_lane` (that of `lanes`, unless told).
+    void outer(const Piece& piece, Size group, const Range* ranges, const Size* shifts, Range rows, Range lanes, T* sums,
+               Size step, Size first_lane = -1) const {
+        if (first_lane < 0) first_lane = lanes.first;
         Outer<T> job{};
         const T *in_big, *in_small;
         place(piece, ranges, shifts, group, job.walk, in_big, in_small);
         if (plan.big_in_lanes)
             for (int d = 0; d < 4; ++d) std::swap(job.walk.in_step[d], job.walk.out_step[d]);
         job.a = (plan.big_in_lanes ? in_small : in_big) + rows.first;
-        job.b = plan.big_in_lanes ? in_big : in_small;
+        job.b = (plan.big_in_lanes ? in_big : in_small) + first_lane;
         job.rows = rows.count;
-        job.from = lanes.first, job.to = lanes.first + lanes.count;
-        job.stride = stride();
-        job.sums = to + rows.first * job.stride;
+        job.from = lanes.first - first_lane, job.to = job.from + lanes.count;
+        job.sums = sums;
+        job.stride = step;
         kernels.outer(job);
     }
 
@@ -168,6 +185,7 @@ class GradientRunner {
         const Size taps = p.taps();
         parallel(parts * taps, limit, [&](Size i, int) {
             const Size part = i / taps, tap = i % taps, plane = tap / p.axes[2].kernel, x = tap % p.axes[2].kernel;
+            std::memset(target(part).data + tap * target(part).tap, 0, static_cast<std::size_t>(p.groups) * sizeof(T));
             const int at[3] = {static_cast<int>(plane / p.axes[1].kernel), static_cast<int>(plane % p.axes[1].kernel),
                                static_cast<int>(x)};
             for (const Piece& piece : plan.parts[part]) {
@@ -178,33 +196,8 @@ class GradientRunner {
                 if (ranges[0].count == 0 || ranges[1].count == 0 || ranges[2].count == 0) continue;
                 Pairs<T> job{};
                 place(piece, ranges, shifts, 0, job.walk, job.a, job.b);
-                job.lanes = p.groups, job.sums = memory.data() + part * size + tap * p.groups;
+                job.lanes = p.groups, job.sums = target(part).data + tap * target(part).tap;
                 kernels.pairs(job);
-            }
-        });
-    }
-
-    // Adds the parts in their order, and puts the sums where the gradient has them.
-    void finish() {
-        T* first = memory.data();
-        for (Size part = 1; part < parts; ++part)
-            for (Size i = 0; i < size; ++i) first[i] += first[part * size + i];
-        const Size rows = plan.rows(), lanes = plan.lanes(), runs = plan.runs_per_row();
-        if (plan.depthwise) {
-            for (Size tap = 0; tap < p.taps(); ++tap)
-                std::memcpy(gradient.data + tap * gradient.tap, first + tap * p.groups,
-                            static_cast<std::size_t>(p.groups) * sizeof(T));
-            return;
-        }
-        parallel(p.groups * planes * runs, limit, [&](Size i, int) {
-            const Size group = i / (planes * runs), run = i % runs, plane = i / runs % planes;
-            const T* from = sums(0, group, plane, run);
-            T* to = gradient.data + (plane * p.axes[2].kernel + run) * gradient.tap + group * p.small_channels;
-            if (plan.big_in_lanes) {
-                kernels.transpose(from, lanes, to, gradient.big, rows, lanes);
-            } else {
-                for (Size row = 0; row < rows; ++row)
-                    std::memcpy(to + row * gradient.big, from + row * lanes, static_cast<std::size_t>(lanes) * sizeof(T));
             }
         });
     }

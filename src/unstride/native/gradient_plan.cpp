@@ -18,10 +18,14 @@ double cost(Size rows, Size lanes, int width) {
     return tiles * double(Size((vectors + c - 1) / c)) * cycles;
 }
 
-constexpr Size parted_kernel = 64 * 1024;  // bytes: sixteen of them are 1 MiB
+constexpr Size slice = slice_of_lanes;      // rows and lanes of a task
+constexpr Size sums_of_task = 64 * 1024;    // in the second-level cache
+constexpr Size enough_tasks = 8;
 constexpr Size most_parts = 16;
-constexpr Size piece_bytes = 256 * 1024;    // of both grids: stays in the second-level cache
-constexpr Size slice = 128;                 // channels of both that a task of a large kernel reads
+constexpr Size part_bytes = 1024 * 1024;    // of all parts' sums
+constexpr Size piece_bytes = 192 * 1024;    // that a task reads: stays in the second-level cache for all taps
+
+Size ceil_div(Size a, Size b) { return (a + b - 1) / b; }
 
 }  // namespace
 
@@ -44,16 +48,18 @@ GradientPlan make_gradient_plan(const Problem& problem) {
         }
     }
     plan.split_axis = p.axes[0].small > 1 ? 0 : p.axes[1].small > 1 ? 1 : 2;
-    const Size cells = p.axes[plan.split_axis].small;
+    plan.row_cuts = ceil_div(plan.rows(), slice), plan.lane_cuts = ceil_div(plan.lanes(), slice);
+    const Size sums = plan.runs_per_row() * std::min(plan.rows(), slice) * std::min(plan.lanes(), slice);
+    plan.plane_cuts = ceil_div(plan.planes(), std::max<Size>(sums_of_task / sums, 1));
+    Size tasks = plan.depthwise ? p.taps() : p.groups * plan.row_cuts * plan.lane_cuts * plan.plane_cuts;
     Size positions = p.batch, cells_big = p.batch;
     for (const Axis& axis : p.axes) positions *= axis.small, cells_big *= axis.big;
-    const Size kernel_bytes = p.taps() * big * small * p.groups * p.bytes;
-    const bool parted = kernel_bytes <= parted_kernel;
-    // Bytes of both grids that one position adds to what a task reads.
-    const Size small_bytes = (parted ? p.groups * small : std::min(p.groups * small, slice)) * p.bytes;
-    const Size big_bytes = (parted ? p.groups * big : std::min(p.groups * big, slice)) * p.bytes;
-    const Size bytes = positions * small_bytes + std::max(cells_big, positions) * big_bytes;
-    const Size parts = parted ? std::min(most_parts, std::max<Size>(positions / 64, 1)) : 1;
+    const Size kernel_bytes = std::max<Size>(p.taps() * big * small * p.groups * p.bytes, 1);
+    const Size wanted = std::min({ceil_div(2 * enough_tasks, tasks), most_parts, positions / 64, part_bytes / kernel_bytes});
+    const Size parts = tasks >= enough_tasks ? 1 : std::max<Size>(wanted, 1);
+    const Size cells = p.axes[plan.split_axis].small;
+    const Size bytes = p.bytes * (positions * std::min(p.groups * small, slice) +
+                                  std::max(cells_big, positions) * std::min(p.groups * big, slice));
     for (const Piece& part : cut_areas(p.batch, cells, parts)) {
         const Size share = bytes / std::max<Size>(p.batch * cells, 1) * part.images * part.cells;
         std::vector<Piece> pieces;
@@ -63,11 +69,15 @@ GradientPlan make_gradient_plan(const Problem& problem) {
         }
         plan.parts.push_back(std::move(pieces));
     }
-    if (!parted && plan.parts.size() > 1) {  // cut_areas may cut more finely than it was asked to
-        for (std::size_t i = 1; i < plan.parts.size(); ++i)
-            plan.parts[0].insert(plan.parts[0].end(), plan.parts[i].begin(), plan.parts[i].end());
-        plan.parts.resize(1);
+    while (plan.parts.size() > static_cast<std::size_t>(parts)) {  // cut_areas may cut more finely than it was asked to
+        auto& last = plan.parts.back();
+        auto& before = plan.parts[plan.parts.size() - 2];
+        before.insert(before.end(), last.begin(), last.end());
+        plan.parts.pop_back();
     }
+    tasks *= parts;
+    if (tasks < enough_tasks)
+        plan.plane_cuts = std::min(plan.planes(), plan.plane_cuts * ceil_div(enough_tasks, tasks));
     plan.multiply_adds = double(p.batch * p.groups) * double(big * small);
     for (const Pass& pass : plan.axes) {
         double taps = 0;

@@ -185,8 +185,8 @@ struct Cursor {
         }
     }
 
-    template <class T>
-    INLINE void take(int n, const T* from, T* to, const T** ins, T** outs) {
+    template <class T, class U>
+    INLINE void take(int n, const T* from, U* to, const T** ins, U** outs) {
         for (int i = 0; i < n;) {
             Size left = walk.count[3] - at[3];
             int row = left < n - i ? static_cast<int>(left) : n - i;
