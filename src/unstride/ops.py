@@ -13,6 +13,7 @@ One kernel array serves all three, unflipped: ``<conv(u, K), v> == <u, conv_tran
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
@@ -95,7 +96,7 @@ def conv_transpose(
     """
     fields = geometry, stride, padding, output_padding, dilation, groups, channels, activation
     key = _key(True, x, kernel, bias, fields)
-    if out is None and (call := _known.get(key)) is not None:
+    if out is None and (call := _recall(_known, key)) is not None:
         return native.computed(call, x, kernel, bias)
     backend, (x, kernel, bias), layout = _arrays(channels, x=x, kernel=kernel, bias=bias)
     _check_activation(activation)
@@ -144,7 +145,7 @@ def conv(
     """
     fields = geometry, stride, padding, None, dilation, groups, channels, activation
     key = _key(False, x, kernel, bias, fields)
-    if out is None and (call := _known.get(key)) is not None:
+    if out is None and (call := _recall(_known, key)) is not None:
         return native.computed(call, x, kernel, bias)
     backend, (x, kernel, bias), layout = _arrays(channels, x=x, kernel=kernel, bias=bias)
     _check_activation(activation)
@@ -197,6 +198,10 @@ def kernel_gradient(
     >>> kernel_gradient([1, 2, 3, 4], [1, 10], kernel_size=2, stride=2, channels=None)
     array([31., 42.])
     """
+    fields = geometry, kernel_size, stride, padding, dilation, groups, channels
+    key = _key(None, big, small, None, fields)
+    if out is None and (call := _recall(_known_gradients, key)) is not None:
+        return native.computed_gradient(call, big, small)
     backend, (big, small), layout = _arrays(channels, big=big, small=small)
     bigs, smalls = _spatial(big, layout), _spatial(small, layout)
     if big.shape[0] != small.shape[0]:
@@ -218,44 +223,54 @@ def kernel_gradient(
             f"big has {len(bigs)} spatial axes, small {len(smalls)} and the geometry {geometry.rank}; expected the same"
         )
     geometry = geometry.fitted(smalls, bigs)
-    if out is None:
-        return _bare(backend.kernel_gradient(big, small, geometry, layout), channels, kernel=True)
     if backend is not native:
         _only_native(out)
-    shape = native.kernel_shape(big, small, geometry, layout)
-    _check_out(out, shape if channels is not None else shape[:-2], big.dtype, big, small)
-    native.kernel_gradient(big, small, geometry, layout, out=out if channels is not None else out[..., None, None])
+        return _bare(backend.kernel_gradient(big, small, geometry, layout), channels, kernel=True)
+    call = native.gradient_call(geometry, big, small, layout)
+    if out is None:
+        _remember(_known_gradients, key, call, channels)
+        return _bare(native.computed_gradient(call, big, small), channels, kernel=True)
+    _check_out(out, call.shape if channels is not None else call.shape[:-2], big.dtype, big, small)
+    native.computed_gradient(call, big, small, out if channels is not None else out[..., None, None])
     return out
 
 
 # What the checks of a call found, by everything that they looked at: a second such call need not be checked.
 _known: dict[Any, native.Call] = {}
+_known_gradients: dict[Any, native.GradientCall] = {}
 _MOST_KNOWN = 1024
 
 
-def _key(transposed: bool, x: Any, kernel: Any, bias: Any, fields: tuple[Any, ...]) -> Any:
+def _key(transposed: bool | None, x: Any, kernel: Any, bias: Any, fields: tuple[Any, ...]) -> Any:
     """What tells a call from another one, for NumPy arrays of one type and with channels; None for others."""
-    if type(x) is not np.ndarray or type(kernel) is not np.ndarray or x.dtype != kernel.dtype or fields[-2] is None:
+    if type(x) is not np.ndarray or type(kernel) is not np.ndarray or x.dtype != kernel.dtype:
         return None
     if bias is not None and (type(bias) is not np.ndarray or bias.dtype != x.dtype):
         return None
-    if not all(map(_plain, fields)):
+    # The types too: a stride of True or 1.0 equals 1, and is none.
+    kinds = tuple(map(type, fields))
+    return transposed, x.dtype, x.shape, kernel.shape, None if bias is None else bias.shape, fields, kinds
+
+
+def _recall(known: dict[Any, Any], key: Any) -> Any:
+    try:
+        return known.get(key)
+    except TypeError:  # a list among the fields
         return None
-    return transposed, x.dtype, x.shape, kernel.shape, None if bias is None else bias.shape, fields
 
 
-def _plain(field: Any) -> bool:
-    """Whether equal fields mean the same: 1 equals True and 1.0, which are no strides."""
-    kind = type(field)
-    return kind in (int, str, type(None), Geometry) or (kind is tuple and all(map(_plain, field)))
+def _remember(known: dict[Any, Any], key: Any, call: Any, channels: str | None) -> None:
+    if key is None or channels is None:  # bare grids are turned into others first
+        return
+    if len(known) >= _MOST_KNOWN:
+        known.clear()
+    with contextlib.suppress(TypeError):
+        known[key] = call
 
 
 def _natively(call: native.Call, key: Any, x: Any, kernel: Any, bias: Any, channels: str | None, out: Any) -> Any:
     if out is None:
-        if key is not None:
-            if len(_known) >= _MOST_KNOWN:
-                _known.clear()
-            _known[key] = call
+        _remember(_known, key, call, channels)
         return _bare(native.computed(call, x, kernel, bias), channels)
     shape = call.shape if channels is not None else call.shape[1:-1]
     _check_out(out, shape, x.dtype, x, kernel, bias)

@@ -91,20 +91,34 @@ def conv(x: Array, kernel: Array, bias: Array | None, geometry: Geometry, channe
     return computed(call(False, geometry, size, kernel, x, channels), x, kernel, bias)
 
 
-def kernel_shape(big: Array, small: Array, geometry: Geometry, channels: str) -> tuple[int, ...]:
-    if channels == "last":
-        return (*geometry.kernel_size, big.shape[-1] // geometry.groups, small.shape[-1])
-    return (small.shape[1], big.shape[1] // geometry.groups, *geometry.kernel_size)
+@dataclass(frozen=True)
+class GradientCall:
+    """kernel_gradient for arrays of known shapes, as the native core takes it."""
+
+    shape: tuple[int, ...]  # of the result
+    last: bool
+    fields: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], int]
 
 
-def kernel_gradient(big: Array, small: Array, geometry: Geometry, channels: str, *, out: Array | None = None) -> Array:
-    last, shape = channels == "last", kernel_shape(big, small, geometry, channels)
-    result = _new(shape, big.dtype) if out is None else out
-    target = result if _whole(result) else _new(shape, _working(big.dtype))
-    _native.gradient(_readable(big, last), _readable(small, last), target, *_fields(geometry), not last)
+def gradient_call(geometry: Geometry, big: Array, small: Array, channels: str) -> GradientCall:
+    last = channels == "last"
+    ends = ((big.shape[-1] if last else big.shape[1]) // geometry.groups, small.shape[-1 if last else 1])
+    shape = (*geometry.kernel_size, *ends) if last else (*ends[::-1], *geometry.kernel_size)
+    return GradientCall(shape, last, _fields(geometry))
+
+
+def computed_gradient(call: GradientCall, big: Array, small: Array, out: Array | None = None) -> Array:
+    """What `call` says, of checked arguments; in `out`, if given."""
+    result = _new(call.shape, big.dtype) if out is None else out
+    target = result if _whole(result) else _new(call.shape, _working(big.dtype))
+    _native.gradient(_readable(big, call.last), _readable(small, call.last), target, *call.fields, not call.last)
     if target is not result:
         result[...] = target
     return result
+
+
+def kernel_gradient(big: Array, small: Array, geometry: Geometry, channels: str) -> Array:
+    return computed_gradient(gradient_call(geometry, big, small, channels), big, small)
 
 
 def _fields(geometry: Geometry) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], int]:

@@ -18,13 +18,13 @@ INLINE void channels_of(const Job<T>& job, Size first, int rows, const T* const*
     for (Size s = 0; s < job.segment_count; ++s) {
         const Segment& segment = job.segments[s];
         V weights = load(block.weights + segment.row * job.weight_stride + first);
-#pragma GCC unroll 16
+        UNROLLED
         for (int r = 0; r < channel_rows; ++r) {
             const T* p = in[r] + segment.in + first;
             sums[r] += (Whole ? load(p) : lanes.load(p)) * weights;
         }
     }
-#pragma GCC unroll 16
+    UNROLLED
     for (int r = 0; r < channel_rows; ++r) {
         if (r >= rows) break;
         V value = job.relu ? relu<T>(sums[r]) : sums[r];

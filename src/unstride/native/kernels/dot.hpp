@@ -23,7 +23,7 @@ INLINE Vector<T> sums_of(const Vector<T> (&v)[N]) {
     } else {
         constexpr int made = (N + 1) / 2;
         Vector<T> halves[made];
-#pragma GCC unroll 16
+        UNROLLED
         for (int i = 0; i < made; ++i)
             halves[i] = halve<T, Parts>(v[2 * i], 2 * i + 1 < N ? v[2 * i + 1] : Vector<T>{}, typename Count<W<T>>::type{});
         return sums_of<T, 2 * Parts>(halves);
@@ -39,21 +39,26 @@ void dot(const Job<T>& job, const Block<T>& block, int rows, const T* const* in,
     using V = Vector<T>;
     constexpr int P = dot_rows<Q>;
     V sums[P][Q];
+    UNROLLED
     for (int r = 0; r < P; ++r)
+        UNROLLED
         for (int q = 0; q < Q; ++q) sums[r][q] = V{};
     for (Size s = 0; s < job.segment_count; ++s) {
         const Segment& segment = job.segments[s];
         const T* p[P];
+        UNROLLED
         for (int r = 0; r < P; ++r) p[r] = in[r] + segment.in;
         const T* w = block.weights + segment.row;
         Size k = 0;
         for (; k + W<T> <= segment.length; k += W<T>) {
             V weights[Q];
+            UNROLLED
             for (int q = 0; q < Q; ++q) weights[q] = load(w + q * job.weight_stride + k);
-#pragma GCC unroll 16
+            UNROLLED
             for (int r = 0; r < P; ++r) {
                 V x = load(p[r] + k);
                 IN_REGISTER(x);  // or it would be loaded once more for each column
+                UNROLLED
                 for (int q = 0; q < Q; ++q) sums[r][q] += x * weights[q];
             }
         }
@@ -61,23 +66,26 @@ void dot(const Job<T>& job, const Block<T>& block, int rows, const T* const* in,
             // Both are masked: what lies beyond, times zero, need not be zero.
             const Lanes<T> lanes(0, segment.length - k);
             V weights[Q];
+            UNROLLED
             for (int q = 0; q < Q; ++q) weights[q] = lanes.load(w + q * job.weight_stride + k);
-#pragma GCC unroll 16
+            UNROLLED
             for (int r = 0; r < P; ++r) {
                 V x = lanes.load(p[r] + k);
+                UNROLLED
                 for (int q = 0; q < Q; ++q) sums[r][q] += x * weights[q];
             }
         }
     }
     constexpr int count = P * Q, padded = (count + W<T> - 1) / W<T> * W<T>;
     T values[padded];
-#pragma GCC unroll 16
+    UNROLLED
     for (int first = 0; first < padded; first += W<T>) {
         V some[W<T>];
-#pragma GCC unroll 16
+        UNROLLED
         for (int i = 0; i < W<T>; ++i) some[i] = first + i < count ? sums[(first + i) / Q][(first + i) % Q] : V{};
         store(values + first, sums_of<T, 1>(some));
     }
+    UNROLLED
     for (int q = 0; q < Q; ++q) {
         if (!job.written[block.column + q]) continue;
         const Size offset = job.offsets[block.column + q];

@@ -8,8 +8,8 @@ namespace unstride {
 namespace UNSTRIDE_SET {
 
 template <int C>
-constexpr int outer_rows = registers == 32 ? (C == 1 ? 14 : C == 2 ? 12 : C == 3 ? 8 : 4)
-                                           : (C == 1 ? 10 : C == 2 ? 6 : C == 3 ? 4 : 2);
+constexpr int outer_rows = registers == 32 ? (C == 1 ? 14 : C == 2 ? 12 : C == 3 ? 8 : C == 4 ? 6 : 4)
+                                           : (C == 1 ? 10 : C == 2 ? 6 : C == 3 ? 4 : C == 4 ? 3 : 2);
 constexpr int outer_wide = registers == 32 ? 6 : 5;  // vectors where there are few rows
 
 // The walk with its longest axis last and axes of one position left out: order does not matter to a sum, but the
@@ -42,33 +42,56 @@ struct Tile {
 template <class T, int R, int C, bool Whole>
 void outer(const Tile<T>& tile) {
     using V = Vector<T>;
-    V sums[R][C];
-    for (int r = 0; r < R; ++r)
-        for (int c = 0; c < C; ++c) sums[r][c] = V{};
+    // A sum can be added to once in four cycles: few of them are kept twice, for every other position.
+    constexpr int U = R * C <= 6 ? 2 : 1;
+    V sums[U][R][C];
+    UNROLLED
+    for (int u = 0; u < U; ++u)
+        UNROLLED
+        for (int r = 0; r < R; ++r)
+            UNROLLED
+            for (int c = 0; c < C; ++c) sums[u][r][c] = V{};
     const Walk& walk = tile.walk;
-    const Size a_step = walk.in_step[3], b_step = walk.out_step[3];
-    auto part = [&](int c) { return Lanes<T>(tile.from - c * W<T>, tile.to - c * W<T>); };
+    const Size a_step = walk.in_step[3], b_step = walk.out_step[3], count = walk.count[3];
+    Lanes<T> lanes[C];
+    UNROLLED
+    for (int c = 0; c < C; ++c) lanes[c] = Lanes<T>(tile.from - c * W<T>, tile.to - c * W<T>);
+    const T* const* const ahead = tile.ahead;
+    auto add = [&](const T* a, const T* b, V(&to)[R][C]) __attribute__((always_inline)) {
+        V y[C];
+        UNROLLED
+        for (int c = 0; c < C; ++c) y[c] = Whole ? load(b + c * W<T>) : lanes[c].load(b + c * W<T>);
+        UNROLLED
+        for (int r = 0; r < R; ++r)
+            UNROLLED
+            for (int c = 0; c < C; ++c) to[r][c] += a[r] * y[c];
+    };
     for (Size i0 = 0; i0 < walk.count[0]; ++i0)
         for (Size i1 = 0; i1 < walk.count[1]; ++i1)
             for (Size i2 = 0; i2 < walk.count[2]; ++i2) {
                 const T* a = tile.a + i0 * walk.in_step[0] + i1 * walk.in_step[1] + i2 * walk.in_step[2];
                 const T* b = tile.b + i0 * walk.out_step[0] + i1 * walk.out_step[1] + i2 * walk.out_step[2];
-                for (Size i = 0; i < walk.count[3]; ++i, a += a_step, b += b_step) {
-                    if (Whole && tile.ahead) __builtin_prefetch(tile.ahead[i] + tile.ahead_offset, 0, 2);
-                    V y[C];
-                    for (int c = 0; c < C; ++c) y[c] = Whole ? load(b + c * W<T>) : part(c).load(b + c * W<T>);
-#pragma GCC unroll 16
-                    for (int r = 0; r < R; ++r)
-                        for (int c = 0; c < C; ++c) sums[r][c] += a[r] * y[c];
+                Size i = 0;
+                if (Whole && U == 1 && ahead) {
+                    for (; i < count; ++i, a += a_step, b += b_step) {
+                        __builtin_prefetch(ahead[i] + tile.ahead_offset, 0, 2);
+                        add(a, b, sums[0]);
+                    }
                 }
+                for (; i + U <= count; i += U)
+                    UNROLLED
+                    for (int u = 0; u < U; ++u, a += a_step, b += b_step) add(a, b, sums[u]);
+                for (; i < count; ++i, a += a_step, b += b_step) add(a, b, sums[0]);
             }
-    for (int c = 0; c < C; ++c) {
-        const Lanes<T> lanes = part(c);
+    UNROLLED
+    for (int c = 0; c < C; ++c)
+        UNROLLED
         for (int r = 0; r < R; ++r) {
             T* to = tile.sums + r * tile.stride + c * W<T>;
-            lanes.store(to, lanes.load(to) + sums[r][c]);
+            V sum = sums[0][r][c];
+            if (U == 2) sum += sums[U - 1][r][c];
+            lanes[c].store(to, lanes[c].load(to) + sum);
         }
-    }
 }
 
 template <class T, int C, int... R>
@@ -90,18 +113,25 @@ void outer_tile(int rows, int vectors, bool whole, const Tile<T>& tile) {
         case 1: outer_rows_of<T, 1>(rows, whole, tile); break;
         case 2: outer_rows_of<T, 2>(rows, whole, tile); break;
         case 3: outer_rows_of<T, 3>(rows, whole, tile); break;
+        case 4: outer_rows_of<T, 4>(rows, whole, tile); break;
         default: outer_rows_of<T, outer_wide>(rows, whole, tile);
     }
 }
 
 INLINE int outer_height(int vectors) {
-    return vectors == 1 ? outer_rows<1> : vectors == 2 ? outer_rows<2> : vectors == 3 ? outer_rows<3> : outer_rows<outer_wide>;
+    return vectors == 1   ? outer_rows<1>
+           : vectors == 2 ? outer_rows<2>
+           : vectors == 3 ? outer_rows<3>
+           : vectors == 4 ? outer_rows<4>
+                          : outer_rows<outer_wide>;
 }
 
+// Few rows take tiles of more vectors.
 template <class T>
 INLINE int outer_vectors(Size rows, Size lanes) {
     const Size vectors = (lanes + W<T> - 1) / W<T>;
     if (rows <= outer_rows<outer_wide> && vectors >= outer_wide) return outer_wide;
+    if (rows <= outer_rows<4> && vectors >= 4 && vectors != 5) return 4;
     return vectors == 1 || vectors == 3 ? static_cast<int>(vectors) : 2;
 }
 

@@ -20,6 +20,9 @@
 #define IN_REGISTER(x)
 #endif
 
+// Before a loop over an array that is to stay in registers: it does only if the compiler unrolls the loop early on.
+#define UNROLLED _Pragma("GCC unroll 16")
+
 #define INLINE inline __attribute__((always_inline))
 
 namespace unstride {
@@ -86,7 +89,8 @@ struct Lanes;
 #if defined(__AVX512F__) && !defined(__SANITIZE_ADDRESS__)  // which does not see masked accesses
 template <>
 struct Lanes<float> {
-    __mmask16 mask;
+    __mmask16 mask = 0;
+    Lanes() = default;
     INLINE Lanes(Size from, Size to) {
         to = to < 0 ? 0 : to > 16 ? 16 : to, from = from < 0 ? 0 : from > to ? to : from;
         mask = static_cast<__mmask16>(((1u << to) - 1) & ~((1u << from) - 1));
@@ -96,7 +100,8 @@ struct Lanes<float> {
 };
 template <>
 struct Lanes<double> {
-    __mmask8 mask;
+    __mmask8 mask = 0;
+    Lanes() = default;
     INLINE Lanes(Size from, Size to) {
         to = to < 0 ? 0 : to > 8 ? 8 : to, from = from < 0 ? 0 : from > to ? to : from;
         mask = static_cast<__mmask8>(((1u << to) - 1) & ~((1u << from) - 1));
@@ -107,7 +112,8 @@ struct Lanes<double> {
 #elif defined(__AVX2__) && !defined(__AVX512F__) && !defined(__SANITIZE_ADDRESS__)
 template <>
 struct Lanes<float> {
-    __m256i mask;
+    __m256i mask{};
+    Lanes() = default;
     INLINE Lanes(Size from, Size to) {
         to = to > 8 ? 8 : to, from = from < 0 ? 0 : from;
         const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
@@ -119,7 +125,8 @@ struct Lanes<float> {
 };
 template <>
 struct Lanes<double> {
-    __m256i mask;
+    __m256i mask{};
+    Lanes() = default;
     INLINE Lanes(Size from, Size to) {
         to = to > 4 ? 4 : to, from = from < 0 ? 0 : from;
         const __m256i lane = _mm256_setr_epi64x(0, 1, 2, 3);
@@ -132,7 +139,8 @@ struct Lanes<double> {
 #else
 template <class T>
 struct Lanes {
-    int from, to;
+    int from = 0, to = 0;
+    Lanes() = default;
     INLINE Lanes(Size first, Size last) {
         to = static_cast<int>(last < 0 ? 0 : last > W<T> ? W<T> : last);
         from = static_cast<int>(first < 0 ? 0 : first > to ? to : first);

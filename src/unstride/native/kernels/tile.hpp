@@ -17,7 +17,9 @@ void tile(const Job<T>& job, const Block<T>& block, const T* const* in, T* const
     using V = Vector<T>;
     constexpr int U = C == 1 ? 4 : registers == 32 ? 2 : 1;  // products between two looks at the loop's end
     V sums[R][C];
+    UNROLLED
     for (int r = 0; r < R; ++r)
+        UNROLLED
         for (int c = 0; c < C; ++c) {
             // The lines that the sums go to arrive while they are made: a store that waits for one holds up the next tile.
             __builtin_prefetch(out[r] + block.column + c * W<T>, 1);
@@ -26,37 +28,48 @@ void tile(const Job<T>& job, const Block<T>& block, const T* const* in, T* const
     for (Size s = 0; s < job.segment_count; ++s) {
         const Segment& segment = job.segments[s];
         const T* p[R];
+        UNROLLED
         for (int r = 0; r < R; ++r) p[r] = in[r] + segment.in;
         const T* w = block.weights + segment.row * C * W<T>;
         Size k = 0;
         for (; k + U <= segment.length; k += U, w += U * C * W<T>) {
-#pragma GCC unroll 4
+            UNROLLED
             for (int u = 0; u < U; ++u) {
                 V weights[C];
+                UNROLLED
                 for (int c = 0; c < C; ++c) weights[c] = load(w + (u * C + c) * W<T>);
-#pragma GCC unroll 16
+                UNROLLED
                 for (int r = 0; r < R; ++r)
+                    UNROLLED
                     for (int c = 0; c < C; ++c) sums[r][c] += p[r][k + u] * weights[c];
             }
         }
         for (; k < segment.length; ++k, w += C * W<T>) {
             V weights[C];
+            UNROLLED
             for (int c = 0; c < C; ++c) weights[c] = load(w + c * W<T>);
-#pragma GCC unroll 16
+            UNROLLED
             for (int r = 0; r < R; ++r)
+                UNROLLED
                 for (int c = 0; c < C; ++c) sums[r][c] += p[r][k] * weights[c];
         }
     }
     if (job.relu)
+        UNROLLED
         for (int r = 0; r < R; ++r)
+            UNROLLED
             for (int c = 0; c < C; ++c) sums[r][c] = relu<T>(sums[r][c]);
     Size from = job.from - block.column, to = job.to - block.column;
     if (from <= 0 && to >= C * W<T>) {
+        UNROLLED
         for (int r = 0; r < R; ++r)
+            UNROLLED
             for (int c = 0; c < C; ++c) store(out[r] + block.column + c * W<T>, sums[r][c]);
     } else {
+        UNROLLED
         for (int c = 0; c < C; ++c) {
             const Lanes<T> lanes(from - c * W<T>, to - c * W<T>);
+            UNROLLED
             for (int r = 0; r < R; ++r) lanes.store(out[r] + block.column + c * W<T>, sums[r][c]);
         }
     }

@@ -17,10 +17,10 @@ template <class T>
 INLINE void transpose_square(Vector<T>* v) {
     for (int stage = 1; stage < W<T>; stage *= 2) {
         Vector<T> next[W<T>];
-#pragma GCC unroll 8
+        UNROLLED
         for (int i = 0; i < W<T> / 2; ++i)
             riffle<T>(v[i], v[i + W<T> / 2], next[2 * i], next[2 * i + 1], typename Count<W<T>>::type{});
-#pragma GCC unroll 16
+        UNROLLED
         for (int i = 0; i < W<T>; ++i) v[i] = next[i];
     }
 }
@@ -34,10 +34,10 @@ void transpose(const T* from, Size from_stride, T* to, Size to_stride, Size rows
             const T* source = from + i * from_stride + j;
             T* target = to + j * to_stride + i;
             if (i + w <= rows && j + w <= columns) {
-#pragma GCC unroll 16
+                UNROLLED
                 for (int k = 0; k < w; ++k) v[k] = load(source + k * from_stride);
                 transpose_square<T>(v);
-#pragma GCC unroll 16
+                UNROLLED
                 for (int k = 0; k < w; ++k) store(target + k * to_stride, v[k]);
             } else {
                 int height = static_cast<int>(rows - i < w ? rows - i : w);
