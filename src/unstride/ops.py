@@ -20,8 +20,19 @@ from typing import Any
 
 import numpy as np
 
-from . import backends
 from .backends import numpy as native
+from .checks import (
+    arrays_of,
+    channel_axis,
+    check_activation,
+    check_bias,
+    check_channels,
+    check_out,
+    kernel_size_of,
+    only_geometry,
+    only_native,
+    spatial,
+)
 from .geometry import Geometry, GeometryError, Padding, convolution, per_axis
 
 Ints = int | Sequence[int]
@@ -98,22 +109,22 @@ def conv_transpose(
     key = _key(True, x, kernel, bias, fields)
     if out is None and (call := _recall(_known, key)) is not None:
         return native.computed(call, x, kernel, bias)
-    backend, (x, kernel, bias), layout = _arrays(channels, x=x, kernel=kernel, bias=bias)
-    _check_activation(activation)
-    size, taps = _spatial(x, layout), _kernel_size(kernel, layout)
+    backend, (x, kernel, bias), layout = arrays_of(channels, x=x, kernel=kernel, bias=bias)
+    check_activation(activation)
+    size, taps = spatial(x, layout), kernel_size_of(kernel, layout)
     if geometry is None:
         geometry = Geometry(taps, stride, padding, output_padding, dilation, groups)
     else:
-        _only_geometry(geometry, taps, stride, padding, output_padding, dilation, groups)
-    _check_channels(x, kernel, geometry, layout, small=True)
-    _check_bias(bias, kernel, geometry, layout, small=False)
+        only_geometry(geometry, taps, stride, padding, output_padding, dilation, groups)
+    check_channels(x, kernel, geometry, layout, small=True)
+    check_bias(bias, kernel, geometry, layout, small=False)
     # Raises here, in our words, rather than somewhere inside a framework.
     length = None if None in size else geometry.output_size(size)
     if backend is native:
         assert length is not None
         call = native.call(True, geometry, length, kernel, x, layout, activation)
         return _natively(call, key, x, kernel, bias, channels, out)
-    _only_native(out)
+    only_native(out)
     if length is not None and 0 in length:
         return _bare(_nothing(backend, x, kernel, bias, geometry, layout, length), channels)
     y = backend.conv_transpose(x, kernel, bias, geometry, layout)
@@ -147,21 +158,21 @@ def conv(
     key = _key(False, x, kernel, bias, fields)
     if out is None and (call := _recall(_known, key)) is not None:
         return native.computed(call, x, kernel, bias)
-    backend, (x, kernel, bias), layout = _arrays(channels, x=x, kernel=kernel, bias=bias)
-    _check_activation(activation)
-    size, taps = _spatial(x, layout), _kernel_size(kernel, layout)
+    backend, (x, kernel, bias), layout = arrays_of(channels, x=x, kernel=kernel, bias=bias)
+    check_activation(activation)
+    size, taps = spatial(x, layout), kernel_size_of(kernel, layout)
     if geometry is None:
         geometry = convolution(size, taps, stride, padding, dilation, groups)
     else:
-        _only_geometry(geometry, taps, stride, padding, None, dilation, groups)
-    _check_channels(x, kernel, geometry, layout, small=False)
-    _check_bias(bias, kernel, geometry, layout, small=True)
+        only_geometry(geometry, taps, stride, padding, None, dilation, groups)
+    check_channels(x, kernel, geometry, layout, small=False)
+    check_bias(bias, kernel, geometry, layout, small=True)
     length = None if None in size else geometry.conv_size(size)
     if backend is native:
         assert length is not None
         call = native.call(False, geometry, length, kernel, x, layout, activation)
         return _natively(call, key, x, kernel, bias, channels, out)
-    _only_native(out)
+    only_native(out)
     y = backend.conv(x, kernel, bias, geometry, layout)
     return _bare(backend.relu(y) if activation else y, channels)
 
@@ -202,8 +213,8 @@ def kernel_gradient(
     key = _key(None, big, small, None, fields)
     if out is None and (call := _recall(_known_gradients, key)) is not None:
         return native.computed_gradient(call, big, small)
-    backend, (big, small), layout = _arrays(channels, big=big, small=small)
-    bigs, smalls = _spatial(big, layout), _spatial(small, layout)
+    backend, (big, small), layout = arrays_of(channels, big=big, small=small)
+    bigs, smalls = spatial(big, layout), spatial(small, layout)
     if big.shape[0] != small.shape[0]:
         raise GeometryError(f"big has a batch of {big.shape[0]} and small one of {small.shape[0]}; expected the same")
     if geometry is None:
@@ -213,8 +224,8 @@ def kernel_gradient(
         geometry = convolution(bigs, taps, stride, padding, dilation, groups)
     else:
         asked = None if kernel_size is None else per_axis("kernel_size", kernel_size, len(bigs), 1)
-        _only_geometry(geometry, asked, stride, padding, None, dilation, groups)
-    axis = _channel_axis(layout)
+        only_geometry(geometry, asked, stride, padding, None, dilation, groups)
+    axis = channel_axis(layout)
     for name, count in (("big", big.shape[axis]), ("small", small.shape[axis])):
         if count % geometry.groups:
             raise GeometryError(f"{name} has {count} channels, which {geometry.groups} groups do not divide evenly")
@@ -224,13 +235,13 @@ def kernel_gradient(
         )
     geometry = geometry.fitted(smalls, bigs)
     if backend is not native:
-        _only_native(out)
+        only_native(out)
         return _bare(backend.kernel_gradient(big, small, geometry, layout), channels, kernel=True)
     call = native.gradient_call(geometry, big, small, layout)
     if out is None:
         _remember(_known_gradients, key, call, channels)
         return _bare(native.computed_gradient(call, big, small), channels, kernel=True)
-    _check_out(out, call.shape if channels is not None else call.shape[:-2], big.dtype, big, small)
+    check_out(out, call.shape if channels is not None else call.shape[:-2], big.dtype, big, small)
     native.computed_gradient(call, big, small, out if channels is not None else out[..., None, None])
     return out
 
@@ -273,34 +284,9 @@ def _natively(call: native.Call, key: Any, x: Any, kernel: Any, bias: Any, chann
         _remember(_known, key, call, channels)
         return _bare(native.computed(call, x, kernel, bias), channels)
     shape = call.shape if channels is not None else call.shape[1:-1]
-    _check_out(out, shape, x.dtype, x, kernel, bias)
+    check_out(out, shape, x.dtype, x, kernel, bias)
     native.computed(call, x, kernel, bias, out if channels is not None else out[None, ..., None])
     return out
-
-
-def _check_out(out: Any, shape: tuple[int, ...], dtype: Any, *arguments: Any) -> None:
-    if not isinstance(out, np.ndarray):
-        raise TypeError(f"out is {type(out).__name__}; expected a numpy.ndarray")
-    if out.dtype != dtype:
-        raise TypeError(f"out is of type {out.dtype}; expected the result's, {dtype}")
-    if out.shape != shape:
-        raise GeometryError(f"out has shape {out.shape}; expected the result's, {shape}")
-    if not out.flags.writeable:
-        raise GeometryError("out is read-only; expected an array that can be written to")
-    if any(argument is not None and np.may_share_memory(out, argument) for argument in arguments):
-        raise GeometryError("out overlaps an argument in memory; expected an array of its own")
-
-
-def _only_native(out: Any) -> None:
-    if out is not None:
-        raise TypeError(
-            "out is given beside arrays that are not NumPy's; expected None: other libraries make their own"
-        )
-
-
-def _check_activation(activation: Any) -> None:
-    if activation not in (None, "relu"):
-        raise GeometryError(f"activation is {activation!r}; expected None or 'relu'")
 
 
 def _nothing(
@@ -311,115 +297,6 @@ def _nothing(
     y = backend.conv_transpose(x, kernel, bias, geometry.with_crops(crops), layout)
     cut = tuple(slice(n) for n in length)
     return y[(slice(None), *cut) if layout == "last" else (slice(None), slice(None), *cut)]
-
-
-def _arrays(channels: str | None, **arrays: Any) -> tuple[ModuleType, list[Any], str]:
-    """The backend, the arrays as its own, of one floating-point type and with batch and channels, and their layout."""
-    if channels not in ("last", "first", None):
-        raise GeometryError(f"channels is {channels!r}; expected 'last', 'first' or None")
-    for name, array in arrays.items():
-        if isinstance(array, Geometry):
-            raise TypeError(f"{name} is a Geometry; pass it by name, geometry=...")
-        if array is None and name != "bias":
-            raise TypeError(f"{name} is None; expected an array")
-    values = [backends.unwrap(array) for array in arrays.values()]
-    backend = backends.find(*values)
-    converted = list(backend.convert(*values))
-    for index, (name, array) in enumerate(zip(arrays, converted, strict=True)):
-        if array is not None:
-            converted[index] = _checked(name, array, channels, backend)
-    return backend, converted, channels or "last"
-
-
-def _checked(name: str, array: Any, channels: str | None, backend: ModuleType) -> Any:
-    """`array` with batch and channels, if its type and its number of dimensions are right."""
-    kind = getattr(array.dtype, "name", str(array.dtype)).removeprefix("torch.")
-    if kind.startswith(("int", "uint")) and channels is None:
-        array = backend.as_float(array)
-    elif kind not in ("float16", "bfloat16", "float32", "float64"):
-        raise TypeError(f"{name} is of type {kind}; expected float32, float64, float16 or bfloat16: convert it first")
-    dimensions = len(array.shape)
-    if name == "bias":
-        expected = 0 if channels is None else 1
-        if dimensions != expected:
-            what = "a number, as channels=None" if channels is None else "one number for each channel of the result"
-            raise GeometryError(f"bias has shape {tuple(array.shape)}; expected {what}")
-        return array[None] if channels is None else array
-    extra = 0 if channels is None else 2
-    if not 1 <= dimensions - extra <= 3:
-        hint = "" if channels is None else " and two of batch and channels; for a bare grid pass channels=None"
-        if name == "kernel" and channels is not None:
-            hint = " and two of channels; for a bare kernel pass channels=None"
-        raise GeometryError(
-            f"{name} has {dimensions} dimensions, shape {tuple(array.shape)}; expected 1 to 3 of space{hint}"
-        )
-    if channels is not None:
-        return array
-    return array[..., None, None] if name == "kernel" else array[None, ..., None]
-
-
-def _only_geometry(geometry: Geometry, taps: tuple[int, ...] | None, *fields: Any) -> None:
-    if not isinstance(geometry, Geometry):
-        raise TypeError(
-            f"geometry is {geometry!r}; expected a Geometry (a kernel's size goes by name: kernel_size=...)"
-        )
-    defaults = (1, 0, None, 1, 1)
-    if not all(isinstance(field, int | None) and field == own for field, own in zip(fields, defaults, strict=True)):
-        raise GeometryError(
-            "both a geometry and some of stride, padding, output_padding, dilation and groups are given; give one or "
-            "the other"
-        )
-    if taps is not None and geometry.kernel_size != taps:
-        raise GeometryError(f"the kernel has size {taps}, but the geometry is for {geometry.kernel_size}")
-
-
-def _check_channels(x: Any, kernel: Any, geometry: Geometry, layout: str, *, small: bool) -> None:
-    """That x and the kernel have as many spatial axes, and channels that fit in the geometry's groups."""
-    if len(x.shape) != len(kernel.shape):
-        raise GeometryError(
-            f"x has {len(x.shape) - 2} spatial axes, of size {_spatial(x, layout)}, and the kernel "
-            f"{len(kernel.shape) - 2}, of size {_kernel_size(kernel, layout)}; expected the same number"
-        )
-    per_group, c_small = _kernel_channels(kernel, layout)
-    if c_small % geometry.groups:
-        raise GeometryError(
-            f"the kernel has C_small = {c_small} channels, which {geometry.groups} groups do not divide evenly"
-        )
-    found, expected = x.shape[_channel_axis(layout)], c_small if small else per_group * geometry.groups
-    if found is not None and found != expected:
-        rule = "C_small" if small else "C_big = groups * (C_big / groups)"
-        order = "(*k, C_big / groups, C_small)" if layout == "last" else "(C_small, C_big / groups, *k)"
-        raise GeometryError(
-            f"x has {found} channels, shape {tuple(x.shape)}, but the kernel of shape {tuple(kernel.shape)}, read as "
-            f"{order}, takes {rule} = {expected}"
-        )
-
-
-def _check_bias(bias: Any, kernel: Any, geometry: Geometry, layout: str, *, small: bool) -> None:
-    per_group, c_small = _kernel_channels(kernel, layout)
-    expected = c_small if small else per_group * geometry.groups
-    if bias is not None and bias.shape[0] != expected:
-        raise GeometryError(
-            f"bias has {bias.shape[0]} entries; expected {expected}, one for each channel of the result"
-        )
-
-
-def _kernel_channels(kernel: Any, layout: str) -> tuple[int, int]:
-    """C_big / groups and C_small."""
-    return (kernel.shape[-2], kernel.shape[-1]) if layout == "last" else (kernel.shape[1], kernel.shape[0])
-
-
-def _kernel_size(kernel: Any, layout: str) -> tuple[int, ...]:
-    return tuple(kernel.shape[:-2] if layout == "last" else kernel.shape[2:])
-
-
-def _spatial(array: Any, layout: str) -> tuple[int, ...]:
-    """The spatial size; TensorFlow's graphs may know None of an axis."""
-    return tuple(array.shape[1:-1] if layout == "last" else array.shape[2:])
-
-
-def _channel_axis(layout: str) -> int:
-    return -1 if layout == "last" else 1
 
 
 def _bare(y: Any, channels: str | None, *, kernel: bool = False) -> Any:
