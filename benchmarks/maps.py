@@ -4,7 +4,7 @@
 
 Everything is float32, arrays are in each library's own layout beforehand, every call makes a fresh result and drops it.
 In each round every contestant makes as many calls in a row as fit into ``--seconds``; the order rotates from round to
-round, and each one's best round counts. Twenty milliseconds of sleep between turns let the threads of the last one, which
+round, and each one's best round counts. Twenty milliseconds of sleep between turns let the threads of the last, which
 may spin for a while, go to sleep; how they spin is otherwise left as each library has it. A contestant that has spent
 three seconds on a shape sits out the rounds that are left. Before the first round each one's result is compared with
 ours.

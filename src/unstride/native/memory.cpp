@@ -13,7 +13,11 @@ namespace unstride {
 namespace {
 
 constexpr std::size_t small = std::size_t(64) << 10;      // below, the system's allocator keeps them itself
-constexpr std::size_t kept = std::size_t(128) << 20;      // bytes in all that wait for the next call
+#if defined(__SANITIZE_ADDRESS__)
+constexpr std::size_t kept = 0;  // so that what is freed, and what lies beyond, is known to be out of bounds
+#else
+constexpr std::size_t kept = std::size_t(128) << 20;  // bytes in all that wait for the next call
+#endif
 constexpr std::size_t huge_page = std::size_t(2) << 20;
 
 struct Free {
@@ -31,7 +35,7 @@ std::align_val_t alignment(std::size_t bytes) { return std::align_val_t(bytes >=
 
 // Blocks are of these sizes, so that one fits the next call of about the same size.
 std::size_t rounded(std::size_t bytes) {
-    if (bytes < small) return bytes;
+    if (bytes < small || kept == 0) return bytes;
     std::size_t step = small / 4;
     while (step * 16 < bytes) step *= 2;
     return (bytes + step - 1) / step * step;
