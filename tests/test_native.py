@@ -156,6 +156,58 @@ def test_nan_reaches_what_it_touches_and_no_more():
         assert np.isfinite(got[..., 1:]).all()
 
 
+def test_nan_in_views_stays_where_it_is():
+    rng = np.random.default_rng(6)
+    for c_small, c_big, k in ((1, 1, 2), (3, 1, 3), (3, 2, 5), (16, 5, 3), (64, 1, 3)):
+        x, kernel = rng.standard_normal((1, 9, 9, c_small)), rng.standard_normal((k, k, c_big, c_small))
+        x[0, 4, (0, 8), 0] = np.nan
+        for view in (x[:, :, ::-1], x[:, :, ::2], x[:, ::-2], x[:, :, 3:7]):
+            got, expected = (us.conv_transpose(v, kernel, stride=2) for v in (view, view.copy()))
+            np.testing.assert_array_equal(np.isnan(got), np.isnan(expected))
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+def test_a_result_of_one_cell_within_a_larger_array(axis):
+    rng = np.random.default_rng(7)
+    shape = [1, 5]
+    x = rng.standard_normal((2, *(shape if axis == 1 else shape[::-1]), 4))
+    kernel, padding = rng.standard_normal((3, 3, 5, 4)), [(1, 1), (0, 0)] if axis == 1 else [(0, 0), (1, 1)]
+    expected = us.conv_transpose(x, kernel, stride=2, padding=padding)
+    assert expected.shape[axis] == 1
+    store = np.full((2, 30, 30, 14), 7.0)
+    out = store[:, 20:21, 3:14, 4:9] if axis == 1 else store[:, 3:14, 20:21, 4:9]
+    us.conv_transpose(x, kernel, stride=2, padding=padding, out=out)
+    np.testing.assert_array_equal(out, expected)
+    out[...] = 7.0
+    assert (store == 7.0).all()
+
+
+def test_nothing_in_nothing_out():
+    empty = us.kernel_gradient(np.zeros((0, 5, 2)), np.zeros((0, 3, 4)), kernel_size=3)
+    np.testing.assert_array_equal(empty, np.zeros((3, 2, 4)))
+    bias = np.array([-1.0, 2.0])
+    for channels, shape in (("last", (3, 2, 0)), ("first", (0, 2, 3))):
+        x = np.zeros((1, 4, 0) if channels == "last" else (1, 0, 4))
+        y = us.conv_transpose(x, np.zeros(shape), bias, channels=channels, activation="relu")
+        np.testing.assert_array_equal(y if channels == "last" else y.swapaxes(1, 2), [[[0, 2]] * 6])
+    assert us.conv(np.zeros((1, 5, 0)), np.zeros((2, 0, 3))).tolist() == np.zeros((1, 4, 3)).tolist()
+
+
+@pytest.mark.parametrize("channels", ["last", "first"])
+def test_strides_beyond_the_plans(channels):
+    rng = np.random.default_rng(8)
+    v, kernel, bias = rng.standard_normal((2, 3, 2, 6)), rng.standard_normal((2, 3, 4, 6)), rng.standard_normal(8)
+    geometry = us.Geometry((2, 3), (1500, 1), ((1, -2), (0, 1)), None, (3, 1), 2)
+    expected = np.stack([reference.scatter(sample, kernel, geometry, bias) for sample in v])
+    if channels == "first":
+        v, kernel, expected = first(v), kernel_first(kernel), first(expected)
+    np.testing.assert_allclose(us.conv_transpose(v, kernel, bias, geometry, channels=channels), expected, rtol=1e-12)
+    single = us.conv_transpose(np.ones((1, 1, 1)), np.ones((1, 1, 1)), stride=2**35)
+    assert single.tolist() == [[[1]]]
+    with pytest.raises(us.GeometryError, match=r"stride has an entry of 1267650600228229401496703205376"):
+        us.conv(np.ones((1, 1, 1)), np.ones((1, 1, 1)), stride=2**100)
+
+
 def test_views_are_read_and_written_in_place():
     rng = np.random.default_rng(3)
     store = rng.standard_normal((4, 22, 20, 12))
@@ -222,24 +274,51 @@ def test_what_was_checked_once_is_checked_again_where_it_differs():
         us.conv_transpose(x, kernel, np.ones(2, np.float32))
 
 
-@settings(max_examples=300)
-@given(st.data())
-def test_no_shape_crashes_the_core(data):
-    """The core checks for itself what keeps it inside of its arrays, whatever calls it."""
-    rank = data.draw(st.integers(1, 3))
-    entry = st.one_of(st.integers(-1, 4), st.sampled_from([2**31, 2**62, -(2**63)]))
-    fields = [data.draw(st.lists(entry, min_size=rank, max_size=rank)) for _ in range(3)]
+@settings(max_examples=500)
+@given(situations(ranks=(1, 2, 3)), st.data())
+def test_no_shape_crashes_the_core(situation, data):
+    """The core checks for itself what keeps it inside of its arrays: a call that fits, with something changed."""
+    geometry, size, rng = situation
+    groups, cs, cb = geometry.groups, int(rng.integers(0, 4)), int(rng.integers(0, 4))
+    shapes = {
+        "small": [2, *size, groups * cs],
+        "kernel": [*geometry.kernel_size, cb, groups * cs],
+        "big": [2, *geometry.output_size(size), groups * cb],
+        "bias": [groups * cb],
+        "stride": list(geometry.stride),
+        "dilation": list(geometry.dilation),
+        "begin": [b for b, _ in geometry.crops],
+        "groups": [groups],
+    }
+    odd = st.one_of(st.integers(-1, 5), st.sampled_from([2**31, 2**40, 2**62 + 1, -(2**63)]))
+    for _ in range(data.draw(st.integers(0, 2))):
+        name = data.draw(st.sampled_from(sorted(shapes)))
+        where = data.draw(st.integers(0, len(shapes[name]) - 1))
+        sizes = st.integers(0, 5) if name in ("small", "kernel", "big", "bias") else odd
+        shapes[name][where] = data.draw(sizes)
+        if len(shapes[name]) > 1 and data.draw(st.integers(0, 9)) == 0:
+            shapes[name].pop()
+    dtypes = st.sampled_from([np.float32] * 8 + [np.float64, np.int64, np.dtype([])])
 
-    def array():
-        dtype = data.draw(st.sampled_from([np.float32, np.float64, np.float64, np.float64, np.int64]))
-        return np.ones(data.draw(st.lists(st.integers(0, 4), min_size=rank + 1, max_size=rank + 2)), dtype)
+    def array(name):
+        made = np.ones(shapes[name], data.draw(dtypes))
+        return made if data.draw(st.integers(0, 3)) else np.broadcast_to(made[:1], made.shape)
 
-    groups, layout = data.draw(st.integers(-1, 3)), data.draw(st.booleans())
-    bias = data.draw(st.sampled_from([None, np.ones(1), np.ones(3)]))
+    fields = shapes["stride"], shapes["dilation"], shapes["begin"], sum(shapes["groups"])
+    first_, transposed = data.draw(st.booleans()), data.draw(st.booleans())
+    x, out = ("small", "big") if transposed else ("big", "small")
+    bias = array("bias") if data.draw(st.booleans()) else None
     with contextlib.suppress(ValueError, TypeError, OverflowError):
-        _native.compute(data.draw(st.booleans()), array(), array(), bias, array(), *fields, groups, layout, False)
+        _native.compute(
+            transposed, array(x), array("kernel"), bias, np.ones(shapes[out], np.float32), *fields, first_, False
+        )
     with contextlib.suppress(ValueError, TypeError, OverflowError):
-        _native.gradient(array(), array(), array(), *fields, groups, layout)
+        _native.gradient(array("big"), array("small"), np.ones(shapes["kernel"], np.float32), *fields, first_)
+    for map_name in ("conv", "conv_transpose", "kernel_gradient"):
+        with contextlib.suppress(ValueError, TypeError, OverflowError):
+            _native.describe(
+                map_name, size, shapes["big"][1:-1], geometry.kernel_size, *fields[:3], 2, fields[3], cs, cb, 4
+            )
 
 
 def test_results_beyond_memory_are_refused_before_any_work():
@@ -482,5 +561,9 @@ def test_plans_tell_what_they_save():
         )
     with pytest.raises(us.GeometryError, match="map is 'up'"):
         us.plan((1, 4, 1), (2, 1, 1), map="up")
+    with pytest.raises(us.GeometryError, match="there is nothing to plan"):
+        us.plan((1, 4, 1), (2, 1, 1), padding=[(5, 0)])
+    with pytest.raises(ValueError, match="larger than the kernels can plan"):
+        us.plan((1, 4, 1), (2, 1, 1), stride=5000)
     with pytest.raises(us.GeometryError, match="x is 5; expected an array or a shape"):
         us.plan(5, (2, 1, 1))

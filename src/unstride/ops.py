@@ -254,13 +254,17 @@ _MOST_KNOWN = 1024
 
 def _key(transposed: bool | None, x: Any, kernel: Any, bias: Any, fields: tuple[Any, ...]) -> Any:
     """What tells a call from another one, for NumPy arrays of one type and with channels; None for others."""
-    if type(x) is not np.ndarray or type(kernel) is not np.ndarray or x.dtype != kernel.dtype:
+    if type(x) is not np.ndarray or type(kernel) is not np.ndarray or x.dtype != kernel.dtype or not x.dtype.isnative:
         return None
     if bias is not None and (type(bias) is not np.ndarray or bias.dtype != x.dtype):
         return None
     # The types too: a stride of True or 1.0 equals 1, and is none.
-    kinds = tuple(map(type, fields))
+    kinds = tuple(map(_kind, fields))
     return transposed, x.dtype, x.shape, kernel.shape, None if bias is None else bias.shape, fields, kinds
+
+
+def _kind(field: Any) -> Any:
+    return tuple(map(_kind, field)) if type(field) is tuple else type(field)
 
 
 def _recall(known: dict[Any, Any], key: Any) -> Any:

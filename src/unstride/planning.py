@@ -159,6 +159,8 @@ def plan(
     if c_small != taps[-1] or c_small % geometry.groups:
         raise GeometryError(f"x has {c_small} channels; expected the kernel's, {taps[-1]}, which the groups divide")
     big, c_big = geometry.output_size(small), taps[-2] * geometry.groups
+    if 0 in big:
+        raise GeometryError(f"the crop leaves nothing of the result: its size is {big}; there is nothing to plan")
     begins = [b for b, _ in geometry.crops]
     told = _native.describe(
         map, small, big, geometry.kernel_size, geometry.stride, geometry.dilation, begins,

@@ -6,6 +6,7 @@ are not adjacent, bytes in another order) are copied first.
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import _native
-from ..geometry import Geometry
+from ..geometry import Geometry, GeometryError
 from . import common_type
 
 Array = NDArray[Any]
@@ -55,6 +56,7 @@ def call(
     activation: str | None = None,
 ) -> Call:
     """The call that gives a result of spatial size `size`."""
+    _check_range(geometry, size)
     last = channels == "last"
     c_big, c_small = (kernel.shape[-2], kernel.shape[-1]) if last else (kernel.shape[1], kernel.shape[0])
     made = c_big * geometry.groups if transposed else c_small
@@ -65,6 +67,9 @@ def call(
 def computed(call: Call, x: Array, kernel: Array, bias: Array | None, out: Array | None = None) -> Array:
     """What `call` says, of checked arguments; in `out`, if given."""
     result = _new(call.shape, x.dtype) if out is None else out
+    if x.size == 0 or (call.transposed and max(call.fields[0]) > _MOST_PHASES):
+        _by_taps(call, x, kernel, bias, result)
+        return result
     target = result if _whole(result) or (call.last and _walkable(result)) else _new(call.shape, _working(x.dtype))
     _native.compute(
         call.transposed,
@@ -101,6 +106,7 @@ class GradientCall:
 
 
 def gradient_call(geometry: Geometry, big: Array, small: Array, channels: str) -> GradientCall:
+    _check_range(geometry, ())
     last = channels == "last"
     ends = ((big.shape[-1] if last else big.shape[1]) // geometry.groups, small.shape[-1 if last else 1])
     shape = (*geometry.kernel_size, *ends) if last else (*ends[::-1], *geometry.kernel_size)
@@ -110,6 +116,9 @@ def gradient_call(geometry: Geometry, big: Array, small: Array, channels: str) -
 def computed_gradient(call: GradientCall, big: Array, small: Array, out: Array | None = None) -> Array:
     """What `call` says, of checked arguments; in `out`, if given."""
     result = _new(call.shape, big.dtype) if out is None else out
+    if big.size == 0 or small.size == 0:
+        result[...] = 0
+        return result
     target = result if _whole(result) else _new(call.shape, _working(big.dtype))
     _native.gradient(_readable(big, call.last), _readable(small, call.last), target, *call.fields, not call.last)
     if target is not result:
@@ -119,6 +128,42 @@ def computed_gradient(call: GradientCall, big: Array, small: Array, out: Array |
 
 def kernel_gradient(big: Array, small: Array, geometry: Geometry, channels: str) -> Array:
     return computed_gradient(gradient_call(geometry, big, small, channels), big, small)
+
+
+_MOST_PHASES = 1024  # along an axis: the native plan holds each
+
+
+def _by_taps(call: Call, x: Array, kernel: Array, bias: Array | None, result: Array) -> None:
+    """What the kernels make no plan for: strides so large that a product for each tap is as good; and no input."""
+    stride, dilation, begins, groups = call.fields
+    rank = len(stride)
+    y, small = (result, x) if call.last else (np.moveaxis(result, 1, -1), np.moveaxis(x, 1, -1))
+    weights = kernel if call.last else np.moveaxis(kernel, (0, 1), (-1, -2))
+    full = Geometry(weights.shape[:rank], stride, 0, None, dilation).full_size(small.shape[1:-1]) if x.size else begins
+    ends = [(b, F - b - n) for b, F, n in zip(begins, full, y.shape[1:-1], strict=True)]
+    y[...] = 0 if bias is None else bias
+    if x.size:
+        geometry = Geometry(weights.shape[:rank], stride, ends, None, dilation, groups)
+        axes = [geometry.taps(axis, small.shape[1 + axis], y.shape[1 + axis]) for axis in range(rank)]
+        per_group = weights.reshape(*weights.shape[:-1], groups, -1)  # (*k, C_big / groups, groups, C_small / groups)
+        cells = small.reshape(*small.shape[:-1], groups, -1)
+        for connection in itertools.product(*axes):
+            j, here, there = zip(*connection, strict=True)
+            made = np.einsum("...gs,bgs->...gb", cells[(slice(None), *here)], per_group[j])
+            y[(slice(None), *there)] += made.reshape(*made.shape[:-2], y.shape[-1])
+    if call.relu:
+        np.maximum(y, 0, out=y)
+
+
+def _check_range(geometry: Geometry, size: tuple[int, ...]) -> None:
+    """That the native core can count with the geometry's numbers: they are all far beyond what fits in memory."""
+    fields = {"stride": geometry.stride, "dilation": geometry.dilation, "kernel_size": geometry.kernel_size}
+    fields["padding"] = tuple(abs(b) for b, _ in geometry.crops)
+    for name, entries in fields.items():
+        if max(entries) > 1 << 40:
+            raise GeometryError(f"{name} has an entry of {max(entries)}; expected none beyond 2**40")
+    if math.prod(size) >= 1 << 60:
+        raise MemoryError(f"no memory for a result of spatial size {size}")
 
 
 def _fields(geometry: Geometry) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], int]:
@@ -134,7 +179,11 @@ def _new(shape: tuple[int, ...], dtype: Any) -> Array:
     try:
         if size >= 1 << 62:
             raise MemoryError
-        return _native.empty(shape, dtype.itemsize) if dtype.char in "fd" and size >= _LARGE else np.empty(shape, dtype)
+        return (
+            _native.empty(shape, dtype.itemsize)
+            if dtype.char in "fd" and dtype.isnative and size >= _LARGE
+            else np.empty(shape, dtype)
+        )
     except MemoryError:
         raise MemoryError(f"no memory for a result of shape {shape}, type {dtype}: {size:,} bytes") from None
 

@@ -23,6 +23,8 @@ namespace {
 
 InstructionSet used_set = widest_instruction_set();
 
+constexpr Size most_phases = 1024;  // along an axis; each takes memory and time of its own
+
 int lanes_of(int bytes) { return bytes == 4 ? kernels<float>(used_set).lanes : kernels<double>(used_set).lanes; }
 
 // Plans of the last few problems: making one takes longer than a small map. In a process that was forked while another
@@ -79,10 +81,12 @@ class ChannelsLast {
         Size step = channels;
         for (int axis = 2; axis >= 0; --axis) {  // z, y, x are the last `rank` of three
             const int own = axis - (3 - rank);
-            grid.strides[axis + 1] = own < 0 ? 0 : first ? step : array.stride(own + 1);
-            if (own >= 0) step *= array.size(own + (first ? 2 : 1));
+            const Size size = own < 0 ? 1 : array.size(own + (first ? 2 : 1));
+            // Along an axis of one cell a view may have any stride; positions before the first are counted with it.
+            grid.strides[axis + 1] = first || size == 1 ? step : array.stride(own + 1);
+            step *= size;
         }
-        grid.strides[0] = first ? step : array.stride(0);
+        grid.strides[0] = first || batch == 1 ? step : array.stride(0);
         grid.data = copied ? memory.data() : data;
     }
 
@@ -98,7 +102,7 @@ class ChannelsLast {
         std::copy(grid.strides, grid.strides + 4, g.strides);
         return g;
     }
-    bool dense(Size size) const { return size == 1 || grid.strides[3] == channels; }
+    bool dense() const { return grid.strides[3] == channels; }
 
    private:
     static Size cells_of(const Buffer& array, int rank, bool first) {
@@ -124,14 +128,14 @@ void forward(Problem p, const Fields& f, const Buffer& x, const Buffer& kernel, 
              bool relu) {
     const Kernels<T>& set = kernels<T>(used_set);
     ChannelsLast<T> in(x, f.rank, first), result(out, f.rank, first);
-    p.dense_in = in.dense(p.in_size(2)), p.dense_out = result.dense(p.out_size(2));
-    auto plan = remembered(p, make_plan);
+    p.dense_in = in.dense(), p.dense_out = result.dense();
     const Size smalls = p.small_channels * p.groups;
     const bool turned = first && smalls > 1 && p.taps() * p.big_channels > 1;
     Scratch<T> weights(turned ? smalls * p.big_channels * p.taps() : 0);
     Taps<const T> taps{kernel.data<T>(), p.big_channels * smalls, smalls};
     if (first) taps.tap = smalls, taps.big = p.taps() * smalls;
     nb::gil_scoped_release released;
+    auto plan = remembered(p, make_plan);
     if (turned) transpose(set, kernel.data<T>(), weights.data(), 1, smalls, p.big_channels * p.taps());
     if (turned) taps.data = weights.data();
     in.read(set);
@@ -147,8 +151,9 @@ void compute(bool transposed, nb::handle x, nb::handle kernel, nb::handle bias, 
              const std::vector<Size>& dilation, const std::vector<Size>& begin, Size groups, bool first, bool relu) {
     const Fields f = fields_of(stride, dilation, begin, groups);
     const Buffer in("x", x.ptr(), false), weights("kernel", kernel.ptr(), false), result("out", out.ptr(), true);
-    if (!first || !weights.contiguous())
-        if (!weights.contiguous()) throw std::invalid_argument("kernel is not contiguous");
+    if (!weights.contiguous()) throw std::invalid_argument("kernel is not contiguous");
+    Problem p = problem_of(transposed ? Map::conv_transpose : Map::conv, transposed ? result : in, transposed ? in : result,
+                           weights, f, first);
     std::unique_ptr<Buffer> added;
     if (!bias.is_none()) {
         added = std::make_unique<Buffer>("bias", bias.ptr(), false);
@@ -156,9 +161,11 @@ void compute(bool transposed, nb::handle x, nb::handle kernel, nb::handle bias, 
         if (added->dimensions() != 1 || added->size(0) != channels || added->bytes() != in.bytes() || !added->contiguous())
             throw std::invalid_argument("bias is not one adjacent number of x's type for each channel of out");
     }
-    Problem p = problem_of(transposed ? Map::conv_transpose : Map::conv, transposed ? result : in, transposed ? in : result,
-                           weights, f, first);
+    for (const Axis& axis : p.axes)
+        if (transposed && std::min(axis.stride, axis.big) > most_phases)
+            throw std::invalid_argument("stride is larger than the kernels can plan for");
     if (nothing_in(result)) return;
+    if (nothing_in(in)) throw std::invalid_argument("x is empty where out is not");
     p.lanes = lanes_of(p.bytes);
     if (p.bytes == 4)
         forward<float>(p, f, in, weights, added.get(), result, first, relu);
@@ -170,13 +177,13 @@ template <class T>
 void backward(Problem p, const Fields& f, const Buffer& big, const Buffer& small, const Buffer& gradient, bool first) {
     const Kernels<T>& set = kernels<T>(used_set);
     ChannelsLast<T> bigs(big, f.rank, first), smalls(small, f.rank, first);
-    p.dense_in = bigs.dense(p.axes[2].big), p.dense_out = smalls.dense(p.axes[2].small);
-    const auto plan = remembered(p, make_gradient_plan);
+    p.dense_in = bigs.dense(), p.dense_out = smalls.dense();
     const Size c_small = p.small_channels * p.groups, c_big = p.big_channels, taps = p.taps();
     // (taps, big, small) becomes (small, taps, big), and that (small, big, taps).
     Scratch<T> last(first ? taps * c_big * c_small : 0), middle(first && taps > 1 && c_big > 1 ? taps * c_big * c_small : 0);
     T* to = gradient.data<T>();
     nb::gil_scoped_release released;
+    const auto plan = remembered(p, make_gradient_plan);
     bigs.read(set), smalls.read(set);
     run(*plan, set, bigs.readable(), smalls.readable(), Taps<T>{first ? last.data() : to, c_big * c_small, c_small});
     if (!first) return;
@@ -192,6 +199,7 @@ void gradient(nb::handle big, nb::handle small, nb::handle out, const std::vecto
     if (!result.contiguous()) throw std::invalid_argument("out is not contiguous");
     Problem p = problem_of(Map::kernel_gradient, bigs, smalls, result, f, first);
     if (nothing_in(result)) return;
+    if (nothing_in(bigs) || nothing_in(smalls)) throw std::invalid_argument("big or small is empty where out is not");
     p.lanes = lanes_of(p.bytes);
     if (p.bytes == 4)
         backward<float>(p, f, bigs, smalls, result, first);
@@ -201,6 +209,7 @@ void gradient(nb::handle big, nb::handle small, nb::handle out, const std::vecto
 
 // An array of numbers of any value, whose memory is used again after it.
 nb::object empty(const std::vector<std::size_t>& shape, int bytes) {
+    if (bytes != 4 && bytes != 8) throw std::invalid_argument("bytes must be 4 or 8");
     std::size_t size = static_cast<std::size_t>(bytes);
     for (std::size_t length : shape)
         if (__builtin_mul_overflow(size, length, &size)) throw std::bad_alloc();
@@ -251,8 +260,16 @@ nb::dict describe(const std::string& map, const std::vector<Size>& small, const 
     p.map = map == "conv" ? Map::conv : map == "conv_transpose" ? Map::conv_transpose : Map::kernel_gradient;
     p.batch = batch, p.groups = groups, p.small_channels = small_channels, p.big_channels = big_channels, p.bytes = bytes;
     p.lanes = lanes_of(bytes);
+    constexpr Size most = Size(1) << 24;
+    for (Size field : {batch, groups, small_channels, big_channels})
+        if (field < 1 || field > most) throw std::invalid_argument("batch, groups and channels must be from 1 to 2^24");
+    if (double(groups) * double(small_channels) * double(big_channels) > double(Size(1) << 40))
+        throw std::invalid_argument("groups and channels are out of range");
     for (int i = 0; i < f.rank; ++i)
         set_axis(p.axes[3 - f.rank + i], small[i], big[i], kernel[i], f.stride[i], f.dilation[i], f.begin[i]);
+    for (const Axis& axis : p.axes)
+        if (axis.small < 1 || axis.big < 1 || std::min(axis.stride, axis.big) > most_phases)
+            throw std::invalid_argument("sizes must be at least 1, and strides not be larger than the kernels can plan for");
     nb::dict told;
     told["lanes"] = p.lanes;
     if (p.map == Map::kernel_gradient) {

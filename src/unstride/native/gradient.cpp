@@ -50,30 +50,30 @@ private:
     }
 
     void dense() {
-        const Size rows = plan.rows(), lanes = plan.lanes(), runs = plan.runs_per_row(), planes = plan.planes();
-        const Size most_taps = (planes + plan.plane_cuts - 1) / plan.plane_cuts * runs;
-        const Size most_rows = (rows + plan.row_cuts - 1) / plan.row_cuts;
+        const Size rows = plan.rows(), lanes = plan.lanes(), runs = plan.runs_per_row(), steps = plan.steps();
+        const Size most_taps = ceil_div(steps, plan.tap_cuts);
+        const Size most_rows = ceil_div(rows, plan.row_cuts);
         const Size step = std::min(slice_of_lanes, (lanes + 15) / 16 * 16);  // of a row of sums
         const Size each = most_taps * most_rows * step;
         const Scratch<T> memory(each * limit);
-        parallel(parts * p.groups * plan.lane_cuts * plan.row_cuts * plan.plane_cuts, limit, [&](Size task, int worker) {
+        parallel(parts * p.groups * plan.lane_cuts * plan.row_cuts * plan.tap_cuts, limit, [&](Size task, int worker) {
             const auto part_of = [&](Size total, Size cuts) {
                 const Size i = task % cuts;
                 task /= cuts;
                 return Range{i * total / cuts, (i + 1) * total / cuts - i * total / cuts};
             };
-            const Range some_planes = part_of(planes, plan.plane_cuts), some_rows = part_of(rows, plan.row_cuts);
+            const Range taps = part_of(steps, plan.tap_cuts), some_rows = part_of(rows, plan.row_cuts);
             const Size lane = task % plan.lane_cuts * slice_of_lanes, group = task / plan.lane_cuts % p.groups;
             const Size part = task / plan.lane_cuts / p.groups;
             const Range some_lanes{lane, std::min(slice_of_lanes, lanes - lane)};
             T* const sums = memory.data() + each * worker;
             std::memset(sums, 0, static_cast<std::size_t>(each) * sizeof(T));
             for (const Piece& piece : plan.parts[part])
-                for (Size i = 0; i < some_planes.count * runs; ++i)
-                    add(piece, group, some_planes.first + i / runs, i % runs, some_rows, some_lanes,
+                for (Size i = 0; i < taps.count; ++i)
+                    add(piece, group, (taps.first + i) / runs, (taps.first + i) % runs, some_rows, some_lanes,
                         sums + i * some_rows.count * step, step);
-            for (Size i = 0; i < some_planes.count * runs; ++i)
-                deliver(target(part), group, some_planes.first + i / runs, i % runs, some_rows, some_lanes,
+            for (Size i = 0; i < taps.count; ++i)
+                deliver(target(part), group, (taps.first + i) / runs, (taps.first + i) % runs, some_rows, some_lanes,
                         sums + i * some_rows.count * step, step);
         });
     }

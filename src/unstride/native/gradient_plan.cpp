@@ -25,8 +25,6 @@ constexpr Size most_parts = 16;
 constexpr Size part_bytes = 1024 * 1024;    // of all parts' sums
 constexpr Size piece_bytes = 192 * 1024;    // that a task reads: stays in the second-level cache for all taps
 
-Size ceil_div(Size a, Size b) { return (a + b - 1) / b; }
-
 }  // namespace
 
 GradientPlan make_gradient_plan(const Problem& problem) {
@@ -49,9 +47,9 @@ GradientPlan make_gradient_plan(const Problem& problem) {
     }
     plan.split_axis = p.axes[0].small > 1 ? 0 : p.axes[1].small > 1 ? 1 : 2;
     plan.row_cuts = ceil_div(plan.rows(), slice), plan.lane_cuts = ceil_div(plan.lanes(), slice);
-    const Size sums = plan.runs_per_row() * std::min(plan.rows(), slice) * std::min(plan.lanes(), slice);
-    plan.plane_cuts = ceil_div(plan.planes(), std::max<Size>(sums_of_task / sums, 1));
-    Size tasks = plan.depthwise ? p.taps() : p.groups * plan.row_cuts * plan.lane_cuts * plan.plane_cuts;
+    const Size sums = std::min(plan.rows(), slice) * std::min(plan.lanes(), slice);
+    plan.tap_cuts = ceil_div(plan.steps(), std::max<Size>(sums_of_task / sums, 1));
+    Size tasks = plan.depthwise ? p.taps() : p.groups * plan.row_cuts * plan.lane_cuts * plan.tap_cuts;
     Size positions = p.batch, cells_big = p.batch;
     for (const Axis& axis : p.axes) positions *= axis.small, cells_big *= axis.big;
     const Size kernel_bytes = std::max<Size>(p.taps() * big * small * p.groups * p.bytes, 1);
@@ -77,7 +75,7 @@ GradientPlan make_gradient_plan(const Problem& problem) {
     }
     tasks *= parts;
     if (tasks < enough_tasks)
-        plan.plane_cuts = std::min(plan.planes(), plan.plane_cuts * ceil_div(enough_tasks, tasks));
+        plan.tap_cuts = std::min(plan.steps(), plan.tap_cuts * ceil_div(enough_tasks, tasks));
     plan.multiply_adds = double(p.batch * p.groups) * double(big * small);
     for (const Pass& pass : plan.axes) {
         double taps = 0;

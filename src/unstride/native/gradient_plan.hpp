@@ -19,7 +19,7 @@ struct GradientPlan {
     int split_axis = 1;
     std::vector<std::vector<Piece>> parts;  // summed apart, each piece by piece; then added in their order
     Size row_cuts = 1, lane_cuts = 1;       // of rows() and lanes(), into tasks
-    Size plane_cuts = 1;                    // of the taps along z and y
+    Size tap_cuts = 1;                      // of steps()
     double multiply_adds = 0;
 
     // Of one group and one tap along z and y, for all taps along x: the numbers that are broadcast and those in the lanes.
@@ -28,6 +28,7 @@ struct GradientPlan {
     Size run() const { return (runs ? problem.axes[2].kernel : 1) * problem.big_channels; }
     Size planes() const { return problem.axes[0].kernel * problem.axes[1].kernel; }
     Size runs_per_row() const { return runs ? 1 : problem.axes[2].kernel; }
+    Size steps() const { return planes() * runs_per_row(); }  // taps, or runs of taps along x
 };
 
 constexpr Size slice_of_lanes = 128;  // that a task reads of each position

@@ -13,17 +13,23 @@ namespace unstride {
 
 namespace {
 
-Size ceil_div(Size a, Size b) { return a >= 0 ? (a + b - 1) / b : -(-a / b); }
-
 template <class T>
 class Runner {
-   public:
+public:
     Runner(const Plan& plan, const Kernels<T>& kernels, Grid<const T> in, Taps<const T> kernel, const T* bias, Grid<T> out,
            bool relu)
         : plan(plan), p(plan.problem), kernels(kernels), in(in), kernel(kernel), out(out), relu(relu),
           blocks(static_cast<Size>(plan.columns.size()) - 1), columns(plan.columns.back()),
           group_count(plan.method == Method::lanes ? 1 : p.groups),
-          limit(plan.pieces.size() > 1 ? num_threads() : 1), padded_bias(columns * group_count) {
+          limit(static_cast<int>(std::min<Size>(num_threads(), std::max<Size>(plan.pieces.size(), 1)))),
+          padded_bias(columns * group_count), spaces(limit) {
+        std::size_t most_taps = 1;
+        for (const auto& axis : plan.axes) {
+            int most = 0;
+            for (const Pass& one : axis) most = std::max(most, one.taps());
+            most_taps *= static_cast<std::size_t>(most);
+        }
+        for (Space& space : spaces) space.segments.reserve(most_taps), space.blocks.resize(blocks);
         pad_bias(bias);
     }
 
@@ -34,7 +40,7 @@ class Runner {
             by_area();
     }
 
-   private:
+private:
     const Plan& plan;
     const Problem& p;
     const Kernels<T>& kernels;
@@ -46,7 +52,12 @@ class Runner {
     const int limit;
     Scratch<T> padded_bias;
 
-    static constexpr Size most_columns = 64;  // of a dot
+    // What a worker fills for a job. Allocated beforehand: a task must not throw.
+    struct Space {
+        std::vector<Block<T>> blocks;
+        std::vector<Segment> segments;
+    };
+    std::vector<Space> spaces;
 
     struct Passes {
         const Pass* axis[3];
@@ -131,15 +142,14 @@ class Runner {
             const Passes passes = pass(each % plan.passes());
             pack(each / plan.passes(), passes, block, weights.data() + where[each] + rows(passes) * plan.columns[block]);
         });
-        parallel(static_cast<Size>(plan.pieces.size()), limit, [&](Size i, int) {
-            std::vector<Block<T>> all(blocks);
-            std::vector<Segment> segments;
+        parallel(static_cast<Size>(plan.pieces.size()), limit, [&](Size i, int worker) {
+            std::vector<Block<T>>& all = spaces[worker].blocks;
             for (Size each = 0; each < static_cast<Size>(where.size()); ++each) {
                 const Size group = each / plan.passes();
                 const Passes passes = pass(each % plan.passes());
                 for (Size b = 0; b < blocks; ++b)
                     all[b] = block(group, b, weights.data() + where[each] + rows(passes) * plan.columns[b]);
-                compute(plan.pieces[i], group, passes, all.data(), blocks, segments);
+                compute(plan.pieces[i], group, passes, all.data(), blocks, spaces[worker].segments);
             }
         });
     }
@@ -157,14 +167,13 @@ class Runner {
             const Size group = piece.pass / plan.passes();
             const Passes passes = pass(piece.pass % plan.passes());
             T* to = weights.data() + most * worker;
-            std::vector<Block<T>> some;
-            std::vector<Segment> segments;
+            std::vector<Block<T>>& some = spaces[worker].blocks;
             for (Size b = piece.block; b < piece.block + piece.blocks; ++b) {
                 pack(group, passes, b, to);
-                some.push_back(block(group, b, to));
+                some[b - piece.block] = block(group, b, to);
                 to += rows(passes) * (plan.columns[b + 1] - plan.columns[b]);
             }
-            compute(piece, group, passes, some.data(), piece.blocks, segments);
+            compute(piece, group, passes, some.data(), piece.blocks, spaces[worker].segments);
         });
     }
 
@@ -179,8 +188,8 @@ class Runner {
         job.blocks = some, job.block_count = count;
         job.weight_stride = plan.method == Method::dot ? rows(passes) : columns;
         job.relu = relu;
-        bool written[most_columns];
-        Size offsets[most_columns];
+        bool written[most_dots];
+        Size offsets[most_dots];
         job.written = written, job.offsets = offsets;
         for (Box z : passes.axis[0]->boxes) {
             if (!clip(0, *passes.axis[0], piece, z)) continue;

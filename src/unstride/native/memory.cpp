@@ -46,6 +46,7 @@ void release(Free free) { ::operator delete(free.block, alignment(free.bytes)); 
 }  // namespace
 
 void* take(std::size_t bytes) {
+    if (bytes > PTRDIFF_MAX / 2) throw std::bad_alloc();
     bytes = rounded(bytes);
     if (bytes >= small) {
         std::unique_lock<std::mutex> held(lock, std::try_to_lock);

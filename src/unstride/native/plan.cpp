@@ -7,8 +7,6 @@ namespace unstride {
 
 namespace {
 
-Size ceil_div(Size a, Size b) { return a >= 0 ? (a + b - 1) / b : -(-a / b); }
-
 Size modulo(Size a, Size b) { return ((a % b) + b) % b; }
 
 // Cuts positions 0 .. count - 1 where a tap enters or leaves the input, and where the output ends within a group of cells.
@@ -23,12 +21,14 @@ void cut_into_boxes(Pass& pass, Size count, Size in_size, Size out_size) {
     if (pass.group > 1) cut(1), cut(count - 1);
     std::sort(cuts.begin(), cuts.end());
     cuts.erase(std::unique(cuts.begin(), cuts.end()), cuts.end());
+    // Shifts ascend, so that a later tap enters earlier and leaves earlier: those inside follow one another, and both
+    // their first and their last come down as positions go up.
+    int entered = pass.taps(), end = pass.taps();
     for (std::size_t i = 0; i + 1 < cuts.size(); ++i) {
         Size first = cuts[i];
-        // Shifts ascend, so that a later tap enters earlier and leaves earlier: those inside follow one another.
-        int begin = 0, end = pass.taps();
-        while (begin < end && enters(begin) > first) ++begin;
-        while (end > begin && leaves(end - 1) <= first) --end;
+        while (entered > 0 && enters(entered - 1) <= first) --entered;
+        while (end > 0 && leaves(end - 1) <= first) --end;
+        const int begin = std::min(entered, end);
         Size start = pass.offset + first * pass.step;
         Size cell = std::max<Size>(-start, 0);
         Size cells = std::min(pass.group, out_size - start) - cell;
@@ -36,12 +36,10 @@ void cut_into_boxes(Pass& pass, Size count, Size in_size, Size out_size) {
     }
 }
 
-// A pass over cells of which tap j of cell c reads input cell q * in_step + (base + c * scale - j * d) / s where s divides:
-// one rule for phases (s the stride) and for a plain convolution (s = -1: shifts grow with j).
+// A pass in which tap j of cell c reads input cell q * in_step + at, where shift(c, j) is {whether it reads any, at}.
 template <class Shift>
 Pass make_pass(Size offset, Size step, Size in_step, Size group, Size kernel, Shift shift) {
     Pass pass{offset, step, in_step, group, {}, {}, {}};
-    std::vector<std::pair<Size, Size>> found;
     for (Size c = 0; c < group; ++c)
         for (Size j = 0; j < kernel; ++j) {
             auto [meets, at] = shift(c, j);
@@ -94,9 +92,12 @@ std::vector<Pass> sweep(const Axis& a, Size group) {
     return {std::move(pass)};
 }
 
+constexpr Size most_areas = 4096;
+
 std::vector<Piece> cut_areas(Size batch, Size cells, Size wanted) {
     std::vector<Piece> areas;
-    const Size units = std::max<Size>(std::min(batch * cells, wanted), 1);
+    if (batch < 1 || cells < 1) return areas;
+    const Size units = std::max<Size>(std::min({batch * cells, wanted, most_areas}), 1);
     if (units <= batch) {
         for (Size i = 0; i < units; ++i) {
             Size from = i * batch / units, to = (i + 1) * batch / units;
@@ -115,7 +116,7 @@ std::vector<Piece> cut_areas(Size batch, Size cells, Size wanted) {
 
 namespace {
 
-constexpr Size most_dots = 32;  // columns of a position
+constexpr Size most_columns = 4096;  // of a position that computes several cells
 
 bool adjacent(const Pass& pass) {
     for (int t = 1; t < pass.taps(); ++t)
@@ -168,8 +169,10 @@ void choose(Plan& plan) {
         return;
     }
     const std::vector<Pass> rows = plan.axes[1];
+    const bool dense = p.dense_in && p.dense_out && p.groups == 1;
     std::vector<Pass> merged_rows;
-    if (p.transposed() && b.stride > 1) merged_rows = merged_phases(b, b.stride);
+    if (dense && p.transposed() && b.stride > 1 && b.stride * p.out_channels() <= most_dots)
+        merged_rows = merged_phases(b, b.stride);
     double best = cost(p, Method::tile, rows, plan.axes[2]);
     auto consider = [&](Method method, const std::vector<Pass>& y, const std::vector<Pass>& x) {
         if (method == Method::dot && y[0].group * x[0].group * p.out_channels() > most_dots) return;
@@ -182,10 +185,10 @@ void choose(Plan& plan) {
         consider(Method::dot, rows, x);
         if (!merged_rows.empty()) consider(Method::dot, merged_rows, x);
     };
-    consider_all(plain(a));
+    consider_all(std::vector<Pass>(plan.axes[2]));
     const Size unit = p.transposed() ? a.stride : 1;
+    if (!dense || unit * p.out_channels() > most_columns) return;
     const Size most = std::max<Size>(4 * p.lanes, unit * p.out_channels());
-    if (!p.dense_in || !p.dense_out || p.groups > 1) return;
     for (Size group = unit; group * p.out_channels() <= most && group <= p.out_size(2) + unit; group += unit)
         if (group > 1) consider_all(p.transposed() ? merged_phases(a, group) : sweep(a, group));
 }

@@ -66,6 +66,8 @@ struct Plan {
     }
 };
 
+constexpr Size most_dots = 32;  // columns of a position that are summed from lanes
+
 Plan make_plan(const Problem& problem);
 
 // About `wanted` pieces of all cells along one axis of all images: whole images, or parts of single ones.

@@ -36,4 +36,6 @@ struct Problem {
     Size taps() const { return axes[0].kernel * axes[1].kernel * axes[2].kernel; }
 };
 
+inline Size ceil_div(Size a, Size b) { return a >= 0 ? (a + b - 1) / b : -(-a / b); }
+
 }  // namespace unstride

@@ -14,6 +14,7 @@ INLINE void channels_of(const Job<T>& job, Size first, int rows, const T* const*
     const Block<T>& block = job.blocks[0];
     const Lanes<T> lanes(0, job.to - first);
     V sums[channel_rows];
+    UNROLLED
     for (int r = 0; r < channel_rows; ++r) sums[r] = load(block.bias + first);
     for (Size s = 0; s < job.segment_count; ++s) {
         const Segment& segment = job.segments[s];

@@ -40,7 +40,7 @@ double multiply_adds(Size rounds, float* used) {
     Vector<float> sums[chains], x = load(used), y = x + x;
     for (auto& sum : sums) sum = y;
     for (Size i = 0; i < rounds; ++i)
-#pragma GCC unroll 16
+        UNROLLED
         for (int c = 0; c < chains; ++c) sums[c] = sums[c] * x + y;
     for (auto& sum : sums) y += sum;
     store(used, y);
