@@ -56,11 +56,11 @@ def call(
     activation: str | None = None,
 ) -> Call:
     """The call that gives a result of spatial size `size`."""
-    _check_range(geometry, size)
     last = channels == "last"
     c_big, c_small = (kernel.shape[-2], kernel.shape[-1]) if last else (kernel.shape[1], kernel.shape[0])
     made = c_big * geometry.groups if transposed else c_small
     shape = (x.shape[0], *size, made) if last else (x.shape[0], made, *size)
+    _check_range(geometry, shape)
     return Call(transposed, shape, last, activation == "relu", _fields(geometry))
 
 
@@ -106,10 +106,10 @@ class GradientCall:
 
 
 def gradient_call(geometry: Geometry, big: Array, small: Array, channels: str) -> GradientCall:
-    _check_range(geometry, ())
     last = channels == "last"
     ends = ((big.shape[-1] if last else big.shape[1]) // geometry.groups, small.shape[-1 if last else 1])
     shape = (*geometry.kernel_size, *ends) if last else (*ends[::-1], *geometry.kernel_size)
+    _check_range(geometry, shape)
     return GradientCall(shape, last, _fields(geometry))
 
 
@@ -155,15 +155,15 @@ def _by_taps(call: Call, x: Array, kernel: Array, bias: Array | None, result: Ar
         np.maximum(y, 0, out=y)
 
 
-def _check_range(geometry: Geometry, size: tuple[int, ...]) -> None:
+def _check_range(geometry: Geometry, shape: tuple[int, ...]) -> None:
     """That the native core can count with the geometry's numbers: they are all far beyond what fits in memory."""
+    if math.prod(shape) >= 1 << 45:
+        return  # there will be no memory for the result, and the error will say so
     fields = {"stride": geometry.stride, "dilation": geometry.dilation, "kernel_size": geometry.kernel_size}
     fields["padding"] = tuple(abs(b) for b, _ in geometry.crops)
     for name, entries in fields.items():
         if max(entries) > 1 << 40:
             raise GeometryError(f"{name} has an entry of {max(entries)}; expected none beyond 2**40")
-    if math.prod(size) >= 1 << 60:
-        raise MemoryError(f"no memory for a result of spatial size {size}")
 
 
 def _fields(geometry: Geometry) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], int]:
