@@ -259,7 +259,9 @@ def _key(transposed: bool | None, x: Any, kernel: Any, bias: Any, fields: tuple[
     if bias is not None and (type(bias) is not np.ndarray or bias.dtype != x.dtype):
         return None
     # The types too: a stride of True or 1.0 equals 1, and is none.
-    kinds = tuple(map(_kind, fields))
+    kinds = tuple(map(type, fields))
+    if tuple in kinds:
+        kinds = tuple(map(_kind, fields))
     return transposed, x.dtype, x.shape, kernel.shape, None if bias is None else bias.shape, fields, kinds
 
 

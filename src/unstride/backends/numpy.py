@@ -44,6 +44,7 @@ class Call:
     last: bool
     relu: bool
     fields: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], int]  # stride, dilation, crops' begins, groups
+    planned: bool  # whether the kernels have a plan for it
 
 
 def call(
@@ -61,16 +62,20 @@ def call(
     made = c_big * geometry.groups if transposed else c_small
     shape = (x.shape[0], *size, made) if last else (x.shape[0], made, *size)
     _check_range(geometry, shape)
-    return Call(transposed, shape, last, activation == "relu", _fields(geometry))
+    planned = x.size > 0 and not (transposed and max(geometry.stride) > _MOST_PHASES)
+    return Call(transposed, shape, last, activation == "relu", _fields(geometry), planned)
 
 
 def computed(call: Call, x: Array, kernel: Array, bias: Array | None, out: Array | None = None) -> Array:
     """What `call` says, of checked arguments; in `out`, if given."""
     result = _new(call.shape, x.dtype) if out is None else out
-    if x.size == 0 or (call.transposed and max(call.fields[0]) > _MOST_PHASES):
+    if not call.planned:
         _by_taps(call, x, kernel, bias, result)
         return result
-    target = result if _whole(result) or (call.last and _walkable(result)) else _new(call.shape, _working(x.dtype))
+    if (out is None and x.itemsize >= 4) or _whole(result) or (call.last and _walkable(result)):
+        target = result
+    else:
+        target = _new(call.shape, _working(x.dtype))
     _native.compute(
         call.transposed,
         _readable(x, call.last),
