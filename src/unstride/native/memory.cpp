@@ -60,7 +60,8 @@ void* take(std::size_t bytes) {
             }
         }
     }
-    void* block = ::operator new(bytes, alignment(bytes));
+    void* block = ::operator new(bytes, alignment(bytes), std::nothrow);
+    if (!block) throw std::bad_alloc();
 #if defined(__linux__)
     if (bytes >= 2 * huge_page) madvise(block, bytes, MADV_HUGEPAGE);  // a page fault for 2 MiB, not for 4 KiB
 #endif
