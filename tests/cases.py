@@ -13,6 +13,10 @@ import unstride as us
 MOST_CELLS = 2000  # of a full grid: keeps the definitions' Python loops to a fraction of a second
 
 
+# Channels around the widths of tiles and vectors, and beyond them.
+counts = st.one_of(st.integers(1, 9), st.sampled_from([15, 16, 17, 31, 33, 49, 70]))
+
+
 @st.composite
 def geometries(draw: st.DrawFn, ranks: tuple[int, ...] = (1, 2), most_groups: int = 3) -> us.Geometry:
     """Kernels 1 to 7, strides 1 to 5, dilations 1 to 3; valid, same and explicit crops, signed too; output padding

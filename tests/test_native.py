@@ -1,11 +1,11 @@
-"""The native kernels: every instruction set, type and layout against the reference; threads; memory; plans."""
+"""The native kernels: every instruction set, type and layout against the reference; threads; views; bad calls."""
 
 import contextlib
 import threading
 
 import numpy as np
 import pytest
-from cases import assert_within, first, kernel_first, situations
+from cases import assert_within, counts, first, kernel_first, situations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -31,10 +31,6 @@ def threads(count):
         yield
     finally:
         us.set_num_threads(before)
-
-
-# Around the widths of tiles and vectors, and beyond them.
-counts = st.one_of(st.integers(1, 9), st.sampled_from([15, 16, 17, 31, 33, 49, 70]))
 
 
 @settings(max_examples=100)

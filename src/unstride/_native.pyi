@@ -49,6 +49,9 @@ def describe(
 def empty(shape: Sequence[int], bytes: int) -> NDArray[Any]:
     """A new array of float32 (4 bytes) or float64 (8): large ones take memory that an earlier one left."""
 
+most_phases: int  # along an axis of a transposed convolution
+most_threads: int
+
 def num_threads() -> int: ...
 def set_num_threads(count: int) -> None: ...
 def thread_setting_problem() -> str | None: ...

@@ -11,9 +11,7 @@ import os
 import warnings
 
 from . import _native
-from .geometry import as_int
-
-MOST_THREADS = 1024
+from .geometry import GeometryError, as_int
 
 
 def set_num_threads(n: int) -> None:
@@ -33,8 +31,8 @@ def set_num_threads(n: int) -> None:
     >>> set_num_threads(before)
     """
     number = as_int("the number of threads", n, 1)
-    if number > MOST_THREADS:
-        raise ValueError(f"the number of threads is {number}; expected one from 1 to {MOST_THREADS}")
+    if number > _native.most_threads:
+        raise GeometryError(f"the number of threads is {number}; expected one from 1 to {_native.most_threads}")
     _native.set_num_threads(number)
 
 

@@ -62,7 +62,7 @@ def call(
     made = c_big * geometry.groups if transposed else c_small
     shape = (x.shape[0], *size, made) if last else (x.shape[0], made, *size)
     _check_range(geometry, shape)
-    planned = x.size > 0 and not (transposed and max(geometry.stride) > _MOST_PHASES)
+    planned = x.size > 0 and not (transposed and max(geometry.stride) > _native.most_phases)
     return Call(transposed, shape, last, activation == "relu", _fields(geometry), planned)
 
 
@@ -133,9 +133,6 @@ def computed_gradient(call: GradientCall, big: Array, small: Array, out: Array |
 
 def kernel_gradient(big: Array, small: Array, geometry: Geometry, channels: str) -> Array:
     return computed_gradient(gradient_call(geometry, big, small, channels), big, small)
-
-
-_MOST_PHASES = 1024  # along an axis: the native plan holds each
 
 
 def _by_taps(call: Call, x: Array, kernel: Array, bias: Array | None, result: Array) -> None:

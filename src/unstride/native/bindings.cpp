@@ -338,6 +338,8 @@ NB_MODULE(_native, m) {
           nb::arg("big_channels"), nb::arg("bytes"), "The plan of a map, as Python data; channels are those of a group.");
     m.def("empty", empty, nb::arg("shape"), nb::arg("bytes"),
           "A new array of float32 (4 bytes) or float64 (8): large ones take memory that an earlier one left.");
+    m.attr("most_phases") = most_phases;
+    m.attr("most_threads") = most_threads;
     m.def("num_threads", num_threads, "How many threads a call uses.");
     m.def("set_num_threads", set_num_threads, nb::arg("count"));
     m.def("thread_setting_problem", thread_setting_problem, nb::rv_policy::copy,
