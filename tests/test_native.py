@@ -301,15 +301,33 @@ def test_no_shape_crashes_the_core(situation, data):
     bias = array("bias") if data.draw(st.booleans()) else None
     with contextlib.suppress(ValueError, TypeError, OverflowError):
         _native.compute(
-            transposed, array(x), array("kernel"), bias, np.ones(shapes[out], np.float32), *fields, first_, False
+            transposed, array(x), array("kernel"), bias, np.ones(shapes[out], np.float32), *fields, first_, first_, False
         )
     with contextlib.suppress(ValueError, TypeError, OverflowError):
-        _native.gradient(array("big"), array("small"), np.ones(shapes["kernel"], np.float32), *fields, first_)
+        _native.gradient(array("big"), array("small"), np.ones(shapes["kernel"], np.float32), *fields, first_, first_)
     for map_name in ("conv", "conv_transpose", "kernel_gradient"):
         with contextlib.suppress(ValueError, TypeError, OverflowError):
             _native.describe(
                 map_name, size, shapes["big"][1:-1], geometry.kernel_size, *fields[:3], 2, fields[3], cs, cb, 4
             )
+
+
+def test_grids_and_kernels_may_each_have_their_own_layout():
+    """PyTorch's channels_last tensors beside its kernels, and Keras's kernels beside grids with channels first."""
+    rng = np.random.default_rng(6)
+    geometry = us.Geometry((3, 2), (2, 1), ((1, 0), (-1, 1)), groups=2)
+    x, kernel = rng.standard_normal((2, 4, 5, 6), np.float32), rng.standard_normal((3, 2, 5, 6), np.float32)
+    y = us.conv_transpose(x, kernel, None, geometry)
+    down, gradient = us.conv(y, kernel, None, geometry), us.kernel_gradient(y, x, geometry)
+    fields = geometry.stride, geometry.dilation, [b for b, _ in geometry.crops], geometry.groups
+    for grids_first, taps_first in ((False, True), (True, False)):
+        grid, taps = first if grids_first else np.copy, kernel_first if taps_first else np.copy
+        made = [grid(y) * 0, grid(x) * 0, taps(kernel) * 0]
+        _native.compute(True, grid(x), taps(kernel), None, made[0], *fields, grids_first, taps_first, False)
+        _native.compute(False, grid(y), taps(kernel), None, made[1], *fields, grids_first, taps_first, False)
+        _native.gradient(grid(y), grid(x), made[2], *fields, grids_first, taps_first)
+        for found, expected in zip(made, (grid(y), grid(down), taps(gradient)), strict=True):
+            np.testing.assert_array_equal(found, expected)
 
 
 def test_results_beyond_memory_are_refused_before_any_work():

@@ -14,6 +14,7 @@ def compute(
     begin: Sequence[int],
     groups: int,
     first: bool,
+    kernel_first: bool,
     relu: bool,
 ) -> None:
     """Writes conv_transpose or conv of x to out."""
@@ -27,6 +28,7 @@ def gradient(
     begin: Sequence[int],
     groups: int,
     first: bool,
+    kernel_first: bool,
 ) -> None:
     """Writes kernel_gradient of big and small to out."""
 

@@ -84,6 +84,7 @@ def computed(call: Call, x: Array, kernel: Array, bias: Array | None, out: Array
         target,
         *call.fields,
         not call.last,
+        not call.last,
         call.relu,
     )
     if target is not result:
@@ -125,7 +126,8 @@ def computed_gradient(call: GradientCall, big: Array, small: Array, out: Array |
         result[...] = 0
         return result
     target = result if _whole(result) else _new(call.shape, _working(big.dtype))
-    _native.gradient(_readable(big, call.last), _readable(small, call.last), target, *call.fields, not call.last)
+    first = not call.last
+    _native.gradient(_readable(big, call.last), _readable(small, call.last), target, *call.fields, first, first)
     if target is not result:
         result[...] = target
     return result

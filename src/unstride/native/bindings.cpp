@@ -5,14 +5,15 @@
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
-#include <memory>
-#include <mutex>
+#include <cstring>
+#include <optional>
 #include <stdexcept>
 #include <string>
-#include <unordered_map>
+#include <vector>
 
-#include "arrays.hpp"
-#include "maps.hpp"
+#include "calls.hpp"
+#include "gradient_plan.hpp"
+#include "kernels.hpp"
 #include "memory.hpp"
 #include "pool.hpp"
 
@@ -21,38 +22,37 @@ namespace nb = nanobind;
 namespace unstride {
 namespace {
 
-InstructionSet used_set = widest_instruction_set();
-
-constexpr Size most_phases = 1024;  // along an axis; each takes memory and time of its own
-
-int lanes_of(int bytes) { return bytes == 4 ? kernels<float>(used_set).lanes : kernels<double>(used_set).lanes; }
-
-// Plans of the last few problems: making one takes longer than a small map. In a process that was forked while another
-// thread held the lock it stays locked, and nothing is remembered.
-template <class Made>
-std::shared_ptr<const Made> remembered(const Problem& p, Made (*make)(const Problem&)) {
-    static auto& lock = *new std::mutex;
-    static auto& plans = *new std::unordered_map<std::string, std::shared_ptr<const Made>>;
-    Size key[27];
-    Size* at = key;
-    for (const Axis& a : p.axes)
-        for (Size field : {a.small, a.big, a.kernel, a.stride, a.dilation, a.begin}) *at++ = field;
-    for (Size field : {Size(p.map), p.batch, p.groups, p.small_channels, p.big_channels, Size(p.dense_in), Size(p.dense_out), Size(p.finite),
-                       Size(p.lanes * 16 + p.bytes)})
-        *at++ = field;
-    const std::string name(reinterpret_cast<const char*>(key), sizeof(key));
-    std::unique_lock<std::mutex> held(lock, std::try_to_lock);
-    if (held) {
-        auto found = plans.find(name);
-        if (found != plans.end()) return found->second;
+// A Python array as memory, through the buffer protocol, for as long as this lives. Throws std::invalid_argument naming it,
+// or a Python error.
+class Buffer {
+   public:
+    Buffer(const char* name, nb::handle array, bool writable) {
+        if (PyObject_GetBuffer(array.ptr(), &view_, PyBUF_STRIDES | PyBUF_FORMAT | (writable ? PyBUF_WRITABLE : 0)) != 0)
+            throw nb::python_error();
+        const bool real = view_.format && ((!std::strcmp(view_.format, "f") && view_.itemsize == 4) ||
+                                           (!std::strcmp(view_.format, "d") && view_.itemsize == 8));
+        bool whole = real && reinterpret_cast<std::uintptr_t>(view_.buf) % static_cast<std::size_t>(view_.itemsize) == 0;
+        for (int axis = 0; whole && axis < view_.ndim; ++axis) whole = view_.strides[axis] % view_.itemsize == 0;
+        if (!whole || view_.ndim > most_dimensions) {
+            PyBuffer_Release(&view_);
+            throw std::invalid_argument(std::string(name) +
+                                        (real ? " is not aligned, or of more than 5 dimensions"
+                                              : " is not of type float32 or float64 in this machine's byte order"));
+        }
+        array_ = {name, view_.buf, view_.ndim, static_cast<int>(view_.itemsize), {}, {}};
+        for (int axis = 0; axis < view_.ndim; ++axis)
+            array_.sizes[axis] = view_.shape[axis], array_.strides[axis] = view_.strides[axis] / view_.itemsize;
     }
-    auto plan = std::make_shared<const Made>(make(p));
-    if (held) {
-        if (plans.size() >= 256) plans.clear();
-        plans.emplace(name, plan);
-    }
-    return plan;
-}
+    ~Buffer() { PyBuffer_Release(&view_); }
+    Buffer(const Buffer&) = delete;
+    Buffer& operator=(const Buffer&) = delete;
+
+    const Array& operator*() const { return array_; }
+
+   private:
+    Py_buffer view_;
+    Array array_;
+};
 
 Fields fields_of(const std::vector<Size>& stride, const std::vector<Size>& dilation, const std::vector<Size>& begin,
                  Size groups) {
@@ -67,144 +67,24 @@ Fields fields_of(const std::vector<Size>& stride, const std::vector<Size>& dilat
     return f;
 }
 
-// An array (images, space, channels) of a problem, whatever its layout: channels first is copied to channels last.
-template <class T>
-class ChannelsLast {
-   public:
-    ChannelsLast(const Buffer& array, int rank, bool first)
-        : batch(array.size(0)), channels(array.size(first ? 1 : rank + 1)), cells(cells_of(array, rank, first)),
-          copied(first && channels > 1 && cells > 1), memory(copied ? batch * channels * cells : 0), data(array.data<T>()) {
-        if (first && !array.contiguous())
-            throw std::invalid_argument(std::string(array.name()) + " is channels first and not contiguous");
-        if (!first && channels > 1 && array.stride(rank + 1) != 1)
-            throw std::invalid_argument(std::string(array.name()) + " has channels that are not adjacent");
-        Size step = channels;
-        for (int axis = 2; axis >= 0; --axis) {  // z, y, x are the last `rank` of three
-            const int own = axis - (3 - rank);
-            const Size size = own < 0 ? 1 : array.size(own + (first ? 2 : 1));
-            // Along an axis of one cell a view may have any stride; positions before the first are counted with it.
-            grid.strides[axis + 1] = first || size == 1 ? step : array.stride(own + 1);
-            step *= size;
-        }
-        grid.strides[0] = first || batch == 1 ? step : array.stride(0);
-        grid.data = copied ? memory.data() : data;
-    }
-
-    void read(const Kernels<T>& kernels) {
-        if (copied) transpose(kernels, data, memory.data(), batch, channels, cells);
-    }
-    void write(const Kernels<T>& kernels) {
-        if (copied) transpose(kernels, memory.data(), data, batch, cells, channels);
-    }
-    Grid<T> writable() const { return grid; }
-    Grid<const T> readable() const {
-        Grid<const T> g{grid.data, {}};
-        std::copy(grid.strides, grid.strides + 4, g.strides);
-        return g;
-    }
-    bool dense() const { return grid.strides[3] == channels; }
-
-   private:
-    static Size cells_of(const Buffer& array, int rank, bool first) {
-        Size cells = 1;
-        for (int i = 0; i < rank; ++i) cells *= array.size(i + (first ? 2 : 1));
-        return cells;
-    }
-    const Size batch, channels, cells;
-    const bool copied;
-    Scratch<T> memory;
-    T* data;
-    Grid<T> grid{};
-};
-
-bool nothing_in(const Buffer& array) {
-    for (int axis = 0; axis < array.dimensions(); ++axis)
-        if (array.size(axis) == 0) return true;
-    return false;
-}
-
-template <class T>
-void forward(Problem p, const Fields& f, const Buffer& x, const Buffer& kernel, const Buffer* bias, const Buffer& out, bool first,
-             bool relu) {
-    const Kernels<T>& set = kernels<T>(used_set);
-    ChannelsLast<T> in(x, f.rank, first), result(out, f.rank, first);
-    p.dense_in = in.dense(), p.dense_out = result.dense();
-    const Size smalls = p.small_channels * p.groups;
-    const bool turned = first && smalls > 1 && p.taps() * p.big_channels > 1;
-    Scratch<T> weights(turned ? smalls * p.big_channels * p.taps() : 0);
-    Taps<const T> taps{kernel.data<T>(), p.big_channels * smalls, smalls};
-    if (first) taps.tap = smalls, taps.big = p.taps() * smalls;
+void compute_arrays(bool transposed, nb::handle x, nb::handle kernel, nb::handle bias, nb::handle out,
+                    const std::vector<Size>& stride, const std::vector<Size>& dilation, const std::vector<Size>& begin,
+                    Size groups, bool first, bool kernel_first, bool relu) {
+    const Fields fields = fields_of(stride, dilation, begin, groups);
+    const Buffer in("x", x, false), weights("kernel", kernel, false), result("out", out, true);
+    std::optional<Buffer> added;
+    if (!bias.is_none()) added.emplace("bias", bias, false);
     nb::gil_scoped_release released;
-    auto plan = remembered(p, make_plan);
-    if (turned) transpose(set, kernel.data<T>(), weights.data(), 1, smalls, p.big_channels * p.taps());
-    if (turned) taps.data = weights.data();
-    in.read(set);
-    if (plan->gaps && !finite(set, in.readable(), p)) {
-        p.finite = false;
-        plan = remembered(p, make_plan);
-    }
-    run(*plan, set, in.readable(), taps, bias ? bias->data<T>() : nullptr, result.writable(), relu);
-    result.write(set);
+    compute(transposed, *in, *weights, added ? &**added : nullptr, *result, fields, {first, kernel_first}, relu);
 }
 
-void compute(bool transposed, nb::handle x, nb::handle kernel, nb::handle bias, nb::handle out, const std::vector<Size>& stride,
-             const std::vector<Size>& dilation, const std::vector<Size>& begin, Size groups, bool first, bool relu) {
-    const Fields f = fields_of(stride, dilation, begin, groups);
-    const Buffer in("x", x.ptr(), false), weights("kernel", kernel.ptr(), false), result("out", out.ptr(), true);
-    if (!weights.contiguous()) throw std::invalid_argument("kernel is not contiguous");
-    Problem p = problem_of(transposed ? Map::conv_transpose : Map::conv, transposed ? result : in, transposed ? in : result,
-                           weights, f, first);
-    std::unique_ptr<Buffer> added;
-    if (!bias.is_none()) {
-        added = std::make_unique<Buffer>("bias", bias.ptr(), false);
-        const Size channels = result.size(first ? 1 : f.rank + 1);
-        if (added->dimensions() != 1 || added->size(0) != channels || added->bytes() != in.bytes() || !added->contiguous())
-            throw std::invalid_argument("bias is not one adjacent number of x's type for each channel of out");
-    }
-    for (const Axis& axis : p.axes)
-        if (transposed && std::min(axis.stride, axis.big) > most_phases)
-            throw std::invalid_argument("stride is larger than the kernels can plan for");
-    if (nothing_in(result)) return;
-    if (nothing_in(in)) throw std::invalid_argument("x is empty where out is not");
-    p.lanes = lanes_of(p.bytes);
-    if (p.bytes == 4)
-        forward<float>(p, f, in, weights, added.get(), result, first, relu);
-    else
-        forward<double>(p, f, in, weights, added.get(), result, first, relu);
-}
-
-template <class T>
-void backward(Problem p, const Fields& f, const Buffer& big, const Buffer& small, const Buffer& gradient, bool first) {
-    const Kernels<T>& set = kernels<T>(used_set);
-    ChannelsLast<T> bigs(big, f.rank, first), smalls(small, f.rank, first);
-    p.dense_in = bigs.dense(), p.dense_out = smalls.dense();
-    const Size c_small = p.small_channels * p.groups, c_big = p.big_channels, taps = p.taps();
-    // (taps, big, small) becomes (small, taps, big), and that (small, big, taps).
-    Scratch<T> last(first ? taps * c_big * c_small : 0), middle(first && taps > 1 && c_big > 1 ? taps * c_big * c_small : 0);
-    T* to = gradient.data<T>();
+void gradient_arrays(nb::handle big, nb::handle small, nb::handle out, const std::vector<Size>& stride,
+                     const std::vector<Size>& dilation, const std::vector<Size>& begin, Size groups, bool first,
+                     bool kernel_first) {
+    const Fields fields = fields_of(stride, dilation, begin, groups);
+    const Buffer bigs("big", big, false), smalls("small", small, false), result("out", out, true);
     nb::gil_scoped_release released;
-    const auto plan = remembered(p, make_gradient_plan);
-    bigs.read(set), smalls.read(set);
-    run(*plan, set, bigs.readable(), smalls.readable(), Taps<T>{first ? last.data() : to, c_big * c_small, c_small});
-    if (!first) return;
-    T* turned = middle.data() ? middle.data() : to;
-    transpose(set, last.data(), turned, 1, taps * c_big, c_small);
-    if (middle.data()) transpose(set, turned, to, c_small, taps, c_big);
-}
-
-void gradient(nb::handle big, nb::handle small, nb::handle out, const std::vector<Size>& stride,
-              const std::vector<Size>& dilation, const std::vector<Size>& begin, Size groups, bool first) {
-    const Fields f = fields_of(stride, dilation, begin, groups);
-    const Buffer bigs("big", big.ptr(), false), smalls("small", small.ptr(), false), result("out", out.ptr(), true);
-    if (!result.contiguous()) throw std::invalid_argument("out is not contiguous");
-    Problem p = problem_of(Map::kernel_gradient, bigs, smalls, result, f, first);
-    if (nothing_in(result)) return;
-    if (nothing_in(bigs) || nothing_in(smalls)) throw std::invalid_argument("big or small is empty where out is not");
-    p.lanes = lanes_of(p.bytes);
-    if (p.bytes == 4)
-        backward<float>(p, f, bigs, smalls, result, first);
-    else
-        backward<double>(p, f, bigs, smalls, result, first);
+    gradient(*bigs, *smalls, *result, fields, {first, kernel_first});
 }
 
 // An array of numbers of any value, whose memory is used again after it.
@@ -295,7 +175,7 @@ nb::dict describe(const std::string& map, const std::vector<Size>& small, const 
 double peak(double seconds, int threads) {
     nb::gil_scoped_release released;
     std::vector<double> found(std::max(threads, 1), 0.0);
-    const InstructionSet set = used_set;
+    const InstructionSet set = used_instruction_set();
     parallel(threads, threads, [&](Size task, int) { found[task] = fma_peak(set, seconds); });
     double sum = 0;
     for (double one : found) sum += one;
@@ -310,11 +190,11 @@ std::vector<InstructionSet> available_sets() {
     return sets;
 }
 
-void use_instruction_set(const std::string& wanted) {
+void use_set_named(const std::string& wanted) {
     std::string known;
     for (InstructionSet set : available_sets()) {
         if (wanted == name(set)) {
-            used_set = set;
+            use_instruction_set(set);
             return;
         }
         known += std::string(known.empty() ? "'" : ", '") + name(set) + "'";
@@ -328,11 +208,12 @@ void use_instruction_set(const std::string& wanted) {
 NB_MODULE(_native, m) {
     using namespace unstride;
     m.doc() = "The native core of unstride: arguments are checked so far that nothing crashes; unstride.ops explains.";
-    m.def("compute", compute, nb::arg("transposed"), nb::arg("x"), nb::arg("kernel"), nb::arg("bias").none(), nb::arg("out"),
-          nb::arg("stride"), nb::arg("dilation"), nb::arg("begin"), nb::arg("groups"), nb::arg("first"), nb::arg("relu"),
-          "Writes conv_transpose or conv of x to out.");
-    m.def("gradient", gradient, nb::arg("big"), nb::arg("small"), nb::arg("out"), nb::arg("stride"), nb::arg("dilation"),
-          nb::arg("begin"), nb::arg("groups"), nb::arg("first"), "Writes kernel_gradient of big and small to out.");
+    m.def("compute", compute_arrays, nb::arg("transposed"), nb::arg("x"), nb::arg("kernel"), nb::arg("bias").none(), nb::arg("out"),
+          nb::arg("stride"), nb::arg("dilation"), nb::arg("begin"), nb::arg("groups"), nb::arg("first"),
+          nb::arg("kernel_first"), nb::arg("relu"), "Writes conv_transpose or conv of x to out.");
+    m.def("gradient", gradient_arrays, nb::arg("big"), nb::arg("small"), nb::arg("out"), nb::arg("stride"), nb::arg("dilation"),
+          nb::arg("begin"), nb::arg("groups"), nb::arg("first"), nb::arg("kernel_first"),
+          "Writes kernel_gradient of big and small to out.");
     m.def("describe", describe, nb::arg("map"), nb::arg("small"), nb::arg("big"), nb::arg("kernel"), nb::arg("stride"),
           nb::arg("dilation"), nb::arg("begin"), nb::arg("batch"), nb::arg("groups"), nb::arg("small_channels"),
           nb::arg("big_channels"), nb::arg("bytes"), "The plan of a map, as Python data; channels are those of a group.");
@@ -344,8 +225,8 @@ NB_MODULE(_native, m) {
     m.def("set_num_threads", set_num_threads, nb::arg("count"));
     m.def("thread_setting_problem", thread_setting_problem, nb::rv_policy::copy,
           "What is wrong with UNSTRIDE_NUM_THREADS, or None.");
-    m.def("instruction_set", [] { return name(used_set); }, "The instruction set whose kernels run.");
-    m.def("use_instruction_set", use_instruction_set, nb::arg("name"), "Runs the kernels of another one from now on.");
+    m.def("instruction_set", [] { return name(used_instruction_set()); }, "The instruction set whose kernels run.");
+    m.def("use_instruction_set", use_set_named, nb::arg("name"), "Runs the kernels of another one from now on.");
     m.def(
         "instruction_sets",
         [] {

@@ -1,0 +1,179 @@
+#include "calls.hpp"
+
+#include <algorithm>
+#include <memory>
+#include <mutex>
+#include <stdexcept>
+#include <string>
+#include <unordered_map>
+
+#include "maps.hpp"
+#include "memory.hpp"
+
+namespace unstride {
+
+namespace {
+
+InstructionSet used_set = widest_instruction_set();
+
+// Plans of the last few problems: making one takes longer than a small map. In a process that was forked while another
+// thread held the lock it stays locked, and nothing is remembered.
+template <class Made>
+std::shared_ptr<const Made> remembered(const Problem& p, Made (*make)(const Problem&)) {
+    static auto& lock = *new std::mutex;
+    static auto& plans = *new std::unordered_map<std::string, std::shared_ptr<const Made>>;
+    Size key[27];
+    Size* at = key;
+    for (const Axis& a : p.axes)
+        for (Size field : {a.small, a.big, a.kernel, a.stride, a.dilation, a.begin}) *at++ = field;
+    for (Size field : {Size(p.map), p.batch, p.groups, p.small_channels, p.big_channels, Size(p.dense_in),
+                       Size(p.dense_out), Size(p.finite), Size(p.lanes * 16 + p.bytes)})
+        *at++ = field;
+    const std::string name(reinterpret_cast<const char*>(key), sizeof(key));
+    std::unique_lock<std::mutex> held(lock, std::try_to_lock);
+    if (held) {
+        auto found = plans.find(name);
+        if (found != plans.end()) return found->second;
+    }
+    auto plan = std::make_shared<const Made>(make(p));
+    if (held) {
+        if (plans.size() >= 256) plans.clear();
+        plans.emplace(name, plan);
+    }
+    return plan;
+}
+
+// An array (images, space, channels) of a problem, whatever its layout: channels first is copied to channels last.
+template <class T>
+class ChannelsLast {
+   public:
+    ChannelsLast(const Array& array, int rank, bool first)
+        : batch(array.size(0)), channels(array.size(first ? 1 : rank + 1)), cells(cells_of(array, rank, first)),
+          copied(first && channels > 1 && cells > 1), memory(copied ? batch * channels * cells : 0), data(array.as<T>()) {
+        if (first && !array.contiguous())
+            throw std::invalid_argument(std::string(array.name) + " is channels first and not contiguous");
+        if (!first && channels > 1 && array.stride(rank + 1) != 1)
+            throw std::invalid_argument(std::string(array.name) + " has channels that are not adjacent");
+        Size step = channels;
+        for (int axis = 2; axis >= 0; --axis) {  // z, y, x are the last `rank` of three
+            const int own = axis - (3 - rank);
+            const Size size = own < 0 ? 1 : array.size(own + (first ? 2 : 1));
+            // Along an axis of one cell a view may have any stride; positions before the first are counted with it.
+            grid.strides[axis + 1] = first || size == 1 ? step : array.stride(own + 1);
+            step *= size;
+        }
+        grid.strides[0] = first || batch == 1 ? step : array.stride(0);
+        grid.data = copied ? memory.data() : data;
+    }
+
+    void read(const Kernels<T>& kernels) {
+        if (copied) transpose(kernels, data, memory.data(), batch, channels, cells);
+    }
+    void write(const Kernels<T>& kernels) {
+        if (copied) transpose(kernels, memory.data(), data, batch, cells, channels);
+    }
+    Grid<T> writable() const { return grid; }
+    Grid<const T> readable() const {
+        Grid<const T> g{grid.data, {}};
+        std::copy(grid.strides, grid.strides + 4, g.strides);
+        return g;
+    }
+    bool dense() const { return grid.strides[3] == channels; }
+
+   private:
+    static Size cells_of(const Array& array, int rank, bool first) {
+        Size cells = 1;
+        for (int i = 0; i < rank; ++i) cells *= array.size(i + (first ? 2 : 1));
+        return cells;
+    }
+    const Size batch, channels, cells;
+    const bool copied;
+    Scratch<T> memory;
+    T* data;
+    Grid<T> grid{};
+};
+
+template <class T>
+void forward(Problem p, int rank, const Array& x, const Array& kernel, const Array* bias, const Array& out, Layout layout,
+             bool relu) {
+    const Kernels<T>& set = kernels<T>(used_set);
+    ChannelsLast<T> in(x, rank, layout.first), result(out, rank, layout.first);
+    p.dense_in = in.dense(), p.dense_out = result.dense();
+    const Size smalls = p.small_channels * p.groups;
+    const bool turned = layout.kernel_first && smalls > 1 && p.taps() * p.big_channels > 1;
+    Scratch<T> weights(turned ? smalls * p.big_channels * p.taps() : 0);
+    Taps<const T> taps{kernel.as<T>(), p.big_channels * smalls, smalls};
+    if (layout.kernel_first) taps.tap = smalls, taps.big = p.taps() * smalls;
+    auto plan = remembered(p, make_plan);
+    if (turned) transpose(set, kernel.as<T>(), weights.data(), 1, smalls, p.big_channels * p.taps());
+    if (turned) taps.data = weights.data();
+    in.read(set);
+    if (plan->gaps && !finite(set, in.readable(), p)) {
+        p.finite = false;
+        plan = remembered(p, make_plan);
+    }
+    run(*plan, set, in.readable(), taps, bias ? bias->as<T>() : nullptr, result.writable(), relu);
+    result.write(set);
+}
+
+template <class T>
+void backward(Problem p, int rank, const Array& big, const Array& small, const Array& gradient, Layout layout) {
+    const Kernels<T>& set = kernels<T>(used_set);
+    ChannelsLast<T> bigs(big, rank, layout.first), smalls(small, rank, layout.first);
+    p.dense_in = bigs.dense(), p.dense_out = smalls.dense();
+    const bool first = layout.kernel_first;
+    const Size c_small = p.small_channels * p.groups, c_big = p.big_channels, taps = p.taps();
+    // (taps, big, small) becomes (small, taps, big), and that (small, big, taps).
+    Scratch<T> last(first ? taps * c_big * c_small : 0), middle(first && taps > 1 && c_big > 1 ? taps * c_big * c_small : 0);
+    T* to = gradient.as<T>();
+    const auto plan = remembered(p, make_gradient_plan);
+    bigs.read(set), smalls.read(set);
+    run(*plan, set, bigs.readable(), smalls.readable(), Taps<T>{first ? last.data() : to, c_big * c_small, c_small});
+    if (!first) return;
+    T* turned = middle.data() ? middle.data() : to;
+    transpose(set, last.data(), turned, 1, taps * c_big, c_small);
+    if (middle.data()) transpose(set, turned, to, c_small, taps, c_big);
+}
+
+}  // namespace
+
+InstructionSet used_instruction_set() { return used_set; }
+void use_instruction_set(InstructionSet set) { used_set = set; }
+
+int lanes_of(int bytes) { return bytes == 4 ? kernels<float>(used_set).lanes : kernels<double>(used_set).lanes; }
+
+void compute(bool transposed, const Array& x, const Array& kernel, const Array* bias, const Array& out, const Fields& fields,
+             Layout layout, bool relu) {
+    if (!kernel.contiguous()) throw std::invalid_argument("kernel is not contiguous");
+    Problem p = problem_of(transposed ? Map::conv_transpose : Map::conv, transposed ? out : x, transposed ? x : out, kernel,
+                           fields, layout);
+    if (bias) {
+        const Size channels = out.size(layout.first ? 1 : fields.rank + 1);
+        if (bias->dimensions != 1 || bias->size(0) != channels || bias->bytes != x.bytes || !bias->contiguous())
+            throw std::invalid_argument("bias is not one adjacent number of x's type for each channel of out");
+    }
+    for (const Axis& axis : p.axes)
+        if (transposed && std::min(axis.stride, axis.big) > most_phases)
+            throw std::invalid_argument("stride is larger than the kernels can plan for");
+    if (out.empty()) return;
+    if (x.empty()) throw std::invalid_argument("x is empty where out is not");
+    p.lanes = lanes_of(p.bytes);
+    if (p.bytes == 4)
+        forward<float>(p, fields.rank, x, kernel, bias, out, layout, relu);
+    else
+        forward<double>(p, fields.rank, x, kernel, bias, out, layout, relu);
+}
+
+void gradient(const Array& big, const Array& small, const Array& out, const Fields& fields, Layout layout) {
+    if (!out.contiguous()) throw std::invalid_argument("out is not contiguous");
+    Problem p = problem_of(Map::kernel_gradient, big, small, out, fields, layout);
+    if (out.empty()) return;
+    if (big.empty() || small.empty()) throw std::invalid_argument("big or small is empty where out is not");
+    p.lanes = lanes_of(p.bytes);
+    if (p.bytes == 4)
+        backward<float>(p, fields.rank, big, small, out, layout);
+    else
+        backward<double>(p, fields.rank, big, small, out, layout);
+}
+
+}  // namespace unstride
