@@ -301,7 +301,15 @@ def test_no_shape_crashes_the_core(situation, data):
     bias = array("bias") if data.draw(st.booleans()) else None
     with contextlib.suppress(ValueError, TypeError, OverflowError):
         _native.compute(
-            transposed, array(x), array("kernel"), bias, np.ones(shapes[out], np.float32), *fields, first_, first_, False
+            transposed,
+            array(x),
+            array("kernel"),
+            bias,
+            np.ones(shapes[out], np.float32),
+            *fields,
+            first_,
+            first_,
+            False,
         )
     with contextlib.suppress(ValueError, TypeError, OverflowError):
         _native.gradient(array("big"), array("small"), np.ones(shapes["kernel"], np.float32), *fields, first_, first_)
