@@ -48,6 +48,33 @@ def describe(
 ) -> dict[str, Any]:
     """The plan of a map, as plain data; channels are those of a group."""
 
+class Prepared:
+    """One of the maps for arrays of known shapes and type."""
+
+    def __init__(
+        self,
+        map: str,
+        shape: Sequence[int],
+        bytes: int,
+        stride: Sequence[int],
+        dilation: Sequence[int],
+        begin: Sequence[int],
+        groups: int,
+        first: bool,
+        kernel_first: bool,
+        relu: bool,
+    ) -> None: ...
+    def __call__(self, a: NDArray[Any], b: NDArray[Any], bias: NDArray[Any] | None) -> NDArray[Any] | None:
+        """The result for x and kernel, or big and small; None for arrays that cannot be walked over as they are."""
+
+def key(map: str, a: Any, b: Any, bias: Any, fields: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    """What tells a call from another one; None for arrays that are not NumPy's, of float32 or float64 alike."""
+
+def recall(
+    known: dict[Any, Prepared], map: str, a: Any, b: Any, bias: Any, fields: tuple[Any, ...]
+) -> NDArray[Any] | None:
+    """The result of a call that `known` has under its key; None if it has none."""
+
 def empty(shape: Sequence[int], bytes: int) -> NDArray[Any]:
     """A new array of float32 (4 bytes) or float64 (8): large ones take memory that an earlier one left."""
 

@@ -18,8 +18,7 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-
+from . import _native
 from .backends import numpy as native
 from .checks import (
     arrays_of,
@@ -106,9 +105,8 @@ def conv_transpose(
            [4., 6., 6., 9.]])
     """
     fields = geometry, stride, padding, output_padding, dilation, groups, channels, activation
-    key = _key(True, x, kernel, bias, fields)
-    if out is None and (call := _recall(_known, key)) is not None:
-        return native.computed(call, x, kernel, bias)
+    if out is None and (known := _native.recall(_known, "conv_transpose", x, kernel, bias, fields)) is not None:
+        return known
     backend, (x, kernel, bias), layout = arrays_of(channels, x=x, kernel=kernel, bias=bias)
     check_activation(activation)
     size, taps = spatial(x, layout), kernel_size_of(kernel, layout)
@@ -123,7 +121,7 @@ def conv_transpose(
     if backend is native:
         assert length is not None
         call = native.call(True, geometry, length, kernel, x, layout, activation)
-        return _natively(call, key, x, kernel, bias, channels, out)
+        return _natively(call, fields, x, kernel, bias, channels, out)
     only_native(out)
     if length is not None and 0 in length:
         return _bare(_nothing(backend, x, kernel, bias, geometry, layout, length), channels)
@@ -155,9 +153,8 @@ def conv(
     array([21., 43.])
     """
     fields = geometry, stride, padding, None, dilation, groups, channels, activation
-    key = _key(False, x, kernel, bias, fields)
-    if out is None and (call := _recall(_known, key)) is not None:
-        return native.computed(call, x, kernel, bias)
+    if out is None and (known := _native.recall(_known, "conv", x, kernel, bias, fields)) is not None:
+        return known
     backend, (x, kernel, bias), layout = arrays_of(channels, x=x, kernel=kernel, bias=bias)
     check_activation(activation)
     size, taps = spatial(x, layout), kernel_size_of(kernel, layout)
@@ -171,7 +168,7 @@ def conv(
     if backend is native:
         assert length is not None
         call = native.call(False, geometry, length, kernel, x, layout, activation)
-        return _natively(call, key, x, kernel, bias, channels, out)
+        return _natively(call, fields, x, kernel, bias, channels, out)
     only_native(out)
     y = backend.conv(x, kernel, bias, geometry, layout)
     return _bare(backend.relu(y) if activation else y, channels)
@@ -210,9 +207,8 @@ def kernel_gradient(
     array([31., 42.])
     """
     fields = geometry, kernel_size, stride, padding, dilation, groups, channels
-    key = _key(None, big, small, None, fields)
-    if out is None and (call := _recall(_known_gradients, key)) is not None:
-        return native.computed_gradient(call, big, small)
+    if out is None and (known := _native.recall(_known, "kernel_gradient", big, small, None, fields)) is not None:
+        return known
     backend, (big, small), layout = arrays_of(channels, big=big, small=small)
     bigs, smalls = spatial(big, layout), spatial(small, layout)
     if big.shape[0] != small.shape[0]:
@@ -239,56 +235,39 @@ def kernel_gradient(
         return _bare(backend.kernel_gradient(big, small, geometry, layout), channels, kernel=True)
     call = native.gradient_call(geometry, big, small, layout)
     if out is None:
-        _remember(_known_gradients, key, call, channels)
-        return _bare(native.computed_gradient(call, big, small), channels, kernel=True)
+        derivative = native.computed_gradient(call, big, small)
+        _remember("kernel_gradient", call, fields, big, small, None, channels)
+        return _bare(derivative, channels, kernel=True)
     check_out(out, call.shape if channels is not None else call.shape[:-2], big.dtype, big, small)
     native.computed_gradient(call, big, small, out if channels is not None else out[..., None, None])
     return out
 
 
 # What the checks of a call found, by everything that they looked at: a second such call need not be checked.
-_known: dict[Any, native.Call] = {}
-_known_gradients: dict[Any, native.GradientCall] = {}
+_known: dict[Any, _native.Prepared] = {}
 _MOST_KNOWN = 1024
 
 
-def _key(transposed: bool | None, x: Any, kernel: Any, bias: Any, fields: tuple[Any, ...]) -> Any:
-    """What tells a call from another one, for NumPy arrays of one type and with channels; None for others."""
-    if type(x) is not np.ndarray or type(kernel) is not np.ndarray or x.dtype != kernel.dtype or not x.dtype.isnative:
-        return None
-    if bias is not None and (type(bias) is not np.ndarray or bias.dtype != x.dtype):
-        return None
-    # The types too: a stride of True or 1.0 equals 1, and is none.
-    kinds = tuple(map(type, fields))
-    if tuple in kinds:
-        kinds = tuple(map(_kind, fields))
-    return transposed, x.dtype, x.shape, kernel.shape, None if bias is None else bias.shape, fields, kinds
-
-
-def _kind(field: Any) -> Any:
-    return tuple(map(_kind, field)) if type(field) is tuple else type(field)
-
-
-def _recall(known: dict[Any, Any], key: Any) -> Any:
-    try:
-        return known.get(key)
-    except TypeError:  # a list among the fields
-        return None
-
-
-def _remember(known: dict[Any, Any], key: Any, call: Any, channels: str | None) -> None:
-    if key is None or channels is None:  # bare grids are turned into others first
+def _remember(
+    map: str, call: native.Call | native.GradientCall, fields: Any, a: Any, b: Any, bias: Any, channels: str | None
+) -> None:
+    key = _native.key(map, a, b, bias, fields)
+    if key is None or channels is None or 0 in a.shape or 0 in b.shape:  # bare grids are turned into others first
         return
-    if len(known) >= _MOST_KNOWN:
-        known.clear()
-    with contextlib.suppress(TypeError):
-        known[key] = call
+    prepared = native.prepared(map, call, a.itemsize)
+    if prepared is None:
+        return
+    if len(_known) >= _MOST_KNOWN:
+        _known.clear()
+    with contextlib.suppress(TypeError):  # a list among the fields
+        _known[key] = prepared
 
 
-def _natively(call: native.Call, key: Any, x: Any, kernel: Any, bias: Any, channels: str | None, out: Any) -> Any:
+def _natively(call: native.Call, fields: Any, x: Any, kernel: Any, bias: Any, channels: str | None, out: Any) -> Any:
     if out is None:
-        _remember(_known, key, call, channels)
-        return _bare(native.computed(call, x, kernel, bias), channels)
+        y = native.computed(call, x, kernel, bias)
+        _remember("conv_transpose" if call.transposed else "conv", call, fields, x, kernel, bias, channels)
+        return _bare(y, channels)
     shape = call.shape if channels is not None else call.shape[1:-1]
     check_out(out, shape, x.dtype, x, kernel, bias)
     native.computed(call, x, kernel, bias, out if channels is not None else out[None, ..., None])

@@ -1,71 +1,22 @@
 // The Python face of the native core.
 #include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
-#include <cstring>
 #include <optional>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
+#include "buffers.hpp"
 #include "calls.hpp"
 #include "gradient_plan.hpp"
 #include "kernels.hpp"
-#include "memory.hpp"
 #include "pool.hpp"
-
-namespace nb = nanobind;
 
 namespace unstride {
 namespace {
-
-// A Python array as memory, through the buffer protocol, for as long as this lives. Throws std::invalid_argument naming it,
-// or a Python error.
-class Buffer {
-   public:
-    Buffer(const char* name, nb::handle array, bool writable) {
-        if (PyObject_GetBuffer(array.ptr(), &view_, PyBUF_STRIDES | PyBUF_FORMAT | (writable ? PyBUF_WRITABLE : 0)) != 0)
-            throw nb::python_error();
-        const bool real = view_.format && ((!std::strcmp(view_.format, "f") && view_.itemsize == 4) ||
-                                           (!std::strcmp(view_.format, "d") && view_.itemsize == 8));
-        bool whole = real && reinterpret_cast<std::uintptr_t>(view_.buf) % static_cast<std::size_t>(view_.itemsize) == 0;
-        for (int axis = 0; whole && axis < view_.ndim; ++axis) whole = view_.strides[axis] % view_.itemsize == 0;
-        if (!whole || view_.ndim > most_dimensions) {
-            PyBuffer_Release(&view_);
-            throw std::invalid_argument(std::string(name) +
-                                        (real ? " is not aligned, or of more than 5 dimensions"
-                                              : " is not of type float32 or float64 in this machine's byte order"));
-        }
-        array_ = {name, view_.buf, view_.ndim, static_cast<int>(view_.itemsize), {}, {}};
-        for (int axis = 0; axis < view_.ndim; ++axis)
-            array_.sizes[axis] = view_.shape[axis], array_.strides[axis] = view_.strides[axis] / view_.itemsize;
-    }
-    ~Buffer() { PyBuffer_Release(&view_); }
-    Buffer(const Buffer&) = delete;
-    Buffer& operator=(const Buffer&) = delete;
-
-    const Array& operator*() const { return array_; }
-
-   private:
-    Py_buffer view_;
-    Array array_;
-};
-
-Fields fields_of(const std::vector<Size>& stride, const std::vector<Size>& dilation, const std::vector<Size>& begin,
-                 Size groups) {
-    if (stride.empty() || stride.size() > 3 || dilation.size() != stride.size() || begin.size() != stride.size())
-        throw std::invalid_argument("stride, dilation and begin must have one entry for each of 1 to 3 axes");
-    Fields f{};
-    f.rank = static_cast<int>(stride.size());
-    std::copy(stride.begin(), stride.end(), f.stride);
-    std::copy(dilation.begin(), dilation.end(), f.dilation);
-    std::copy(begin.begin(), begin.end(), f.begin);
-    f.groups = groups;
-    return f;
-}
 
 void compute_arrays(bool transposed, nb::handle x, nb::handle kernel, nb::handle bias, nb::handle out,
                     const std::vector<Size>& stride, const std::vector<Size>& dilation, const std::vector<Size>& begin,
@@ -85,26 +36,6 @@ void gradient_arrays(nb::handle big, nb::handle small, nb::handle out, const std
     const Buffer bigs("big", big, false), smalls("small", small, false), result("out", out, true);
     nb::gil_scoped_release released;
     gradient(*bigs, *smalls, *result, fields, {first, kernel_first});
-}
-
-// An array of numbers of any value, whose memory is used again after it.
-nb::object empty(const std::vector<std::size_t>& shape, int bytes) {
-    if (bytes != 4 && bytes != 8) throw std::invalid_argument("bytes must be 4 or 8");
-    std::size_t size = static_cast<std::size_t>(bytes);
-    for (std::size_t length : shape)
-        if (__builtin_mul_overflow(size, length, &size)) throw std::bad_alloc();
-    struct Block {
-        void* data;
-        std::size_t size;
-    };
-    auto* block = new Block{take(std::max<std::size_t>(size, 1)), std::max<std::size_t>(size, 1)};
-    nb::capsule owner(block, [](void* p) noexcept {
-        auto* held = static_cast<Block*>(p);
-        give_back(held->data, held->size);
-        delete held;
-    });
-    if (bytes == 4) return nb::cast(nb::ndarray<nb::numpy, float>(block->data, shape.size(), shape.data(), owner));
-    return nb::cast(nb::ndarray<nb::numpy, double>(block->data, shape.size(), shape.data(), owner));
 }
 
 nb::list describe_passes(const std::vector<Pass>& passes) {
@@ -217,8 +148,7 @@ NB_MODULE(_native, m) {
     m.def("describe", describe, nb::arg("map"), nb::arg("small"), nb::arg("big"), nb::arg("kernel"), nb::arg("stride"),
           nb::arg("dilation"), nb::arg("begin"), nb::arg("batch"), nb::arg("groups"), nb::arg("small_channels"),
           nb::arg("big_channels"), nb::arg("bytes"), "The plan of a map, as Python data; channels are those of a group.");
-    m.def("empty", empty, nb::arg("shape"), nb::arg("bytes"),
-          "A new array of float32 (4 bytes) or float64 (8): large ones take memory that an earlier one left.");
+    bind_prepared(m);
     m.attr("most_phases") = most_phases;
     m.attr("most_threads") = most_threads;
     m.def("num_threads", num_threads, "How many threads a call uses.");

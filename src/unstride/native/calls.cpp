@@ -108,11 +108,26 @@ void forward(Problem p, int rank, const Array& x, const Array& kernel, const Arr
     if (turned) transpose(set, kernel.as<T>(), weights.data(), 1, smalls, p.big_channels * p.taps());
     if (turned) taps.data = weights.data();
     in.read(set);
-    if (plan->gaps && !finite(set, in.readable(), p)) {
-        p.finite = false;
-        plan = remembered(p, make_plan);
+    const auto computed = [&] {
+        run(*plan, set, in.readable(), taps, bias ? bias->as<T>() : nullptr, result.writable(), relu);
+    };
+    if (plan->gaps) {
+        // Zeros stand in for taps that a cell does not have: times infinity or NaN they are NaN. Whichever grid is smaller
+        // shows whether that may have happened, and then a plan without gaps computes all.
+        const Size ins[3] = {p.in_size(0), p.in_size(1), p.in_size(2)}, outs[3] = {p.out_size(0), p.out_size(1), p.out_size(2)};
+        const Size in_row = p.groups * p.in_channels(), out_row = p.groups * p.out_channels();
+        const bool before = double(ins[0] * ins[1] * ins[2] * in_row) <= double(outs[0] * outs[1] * outs[2] * out_row);
+        if (!before) computed();
+        if (before ? finite(set, in.readable(), p.batch, ins, in_row) : finite(set, result.readable(), p.batch, outs, out_row)) {
+            if (before) computed();
+        } else {
+            p.finite = false;
+            plan = remembered(p, make_plan);
+            computed();
+        }
+    } else {
+        computed();
     }
-    run(*plan, set, in.readable(), taps, bias ? bias->as<T>() : nullptr, result.writable(), relu);
     result.write(set);
 }
 

@@ -285,22 +285,22 @@ template void run(const Plan&, const Kernels<double>&, Grid<const double>, Taps<
                   bool);
 
 template <class T>
-bool finite(const Kernels<T>& kernels, Grid<const T> in, const Problem& p) {
-    const Size rows = p.batch * p.in_size(0) * p.in_size(1), row = p.in_size(2) * p.in_channels() * p.groups;
+bool finite(const Kernels<T>& kernels, Grid<const T> grid, Size batch, const Size size[3], Size channels) {
+    const Size rows = batch * size[0] * size[1], row = size[2] * channels;
     const Size some = std::max<Size>((1 << 15) / std::max<Size>(row, 1), 1);  // rows a task
     std::atomic<bool> all{true};
     parallel(ceil_div(rows, some), rows * row > 1 << 16 ? num_threads() : 1, [&](Size task, int) {
         for (Size i = task * some; i < std::min(rows, (task + 1) * some) && all; ++i) {
-            const Size image = i / (p.in_size(0) * p.in_size(1)), z = i / p.in_size(1) % p.in_size(0), y = i % p.in_size(1);
-            const T* from = in.data + image * in.strides[0] + z * in.strides[1] + y * in.strides[2];
+            const Size image = i / (size[0] * size[1]), z = i / size[1] % size[0], y = i % size[1];
+            const T* from = grid.data + image * grid.strides[0] + z * grid.strides[1] + y * grid.strides[2];
             if (!kernels.finite(from, row)) all = false;
         }
     });
     return all;
 }
 
-template bool finite(const Kernels<float>&, Grid<const float>, const Problem&);
-template bool finite(const Kernels<double>&, Grid<const double>, const Problem&);
+template bool finite(const Kernels<float>&, Grid<const float>, Size, const Size*, Size);
+template bool finite(const Kernels<double>&, Grid<const double>, Size, const Size*, Size);
 
 template <class T>
 void transpose(const Kernels<T>& kernels, const T* from, T* to, Size batch, Size rows, Size columns) {

@@ -26,9 +26,9 @@ template <class T>
 void run(const Plan& plan, const Kernels<T>& kernels, Grid<const T> in, Taps<const T> kernel, const T* bias, Grid<T> out,
          bool relu);
 
-// Whether all of a map's input is; its cells along x must be adjacent.
+// Whether all numbers of a grid are: `size` cells along z, y, x of `channels` each; those along x must be adjacent.
 template <class T>
-bool finite(const Kernels<T>& kernels, Grid<const T> in, const Problem& problem);
+bool finite(const Kernels<T>& kernels, Grid<const T> grid, Size batch, const Size size[3], Size channels);
 
 // `gradient` is written, not added to.
 template <class T>

@@ -15,15 +15,15 @@ void* take(std::size_t bytes);
 // What `take` gave, with the size asked for.
 void give_back(void* block, std::size_t bytes) noexcept;
 
-// Memory for one call.
+// Memory for one call. A little of it lies in the object itself: aligned blocks take the system's allocator long.
 template <class T>
 class Scratch {
 public:
     explicit Scratch(std::int64_t count)
         : bytes_(count > 0 ? static_cast<std::size_t>(count) * sizeof(T) : 0),
-          data_(bytes_ > 0 ? static_cast<T*>(take(bytes_)) : nullptr) {}
+          data_(bytes_ == 0 ? nullptr : bytes_ <= sizeof(own_) ? own_ : static_cast<T*>(take(bytes_))) {}
     ~Scratch() {
-        if (data_) give_back(data_, bytes_);
+        if (bytes_ > sizeof(own_)) give_back(data_, bytes_);
     }
     Scratch(const Scratch&) = delete;
     Scratch& operator=(const Scratch&) = delete;
@@ -32,6 +32,7 @@ public:
 private:
     const std::size_t bytes_;
     T* const data_;
+    alignas(64) T own_[1024 / sizeof(T)];
 };
 
 }  // namespace unstride

@@ -150,7 +150,9 @@ double cost(const Problem& p, Method method, const std::vector<Pass>& y, const s
                 const Size run = p.in_channels() * (one_run ? pass.taps() : 1);
                 const double loads = rows * double(ceil_div(run, p.lanes) * (one_run ? 1 : pass.taps()));
                 const double fresh = rows * double(p.in_channels() * std::min<Size>(pass.in_step, pass.taps())) / p.lanes;
-                total += std::max(loads * double(columns) * 1.1, 2 * loads) + 1.5 * fresh + double(columns) * 4 + 4;
+                // Sums of adjacent cells are stored at once, others number by number.
+                const double each = pass.group == pass.step ? 3.5 : 8;
+                total += std::max(loads * double(columns) * 1.1, 2 * loads) + 1.5 * fresh + double(columns) * each + 4;
             }
             cells += double(row.group * pass.group);
         }
@@ -204,9 +206,11 @@ void cut_columns(Plan& plan) {
             vectors -= now;
         }
     } else if (plan.method == Method::dot) {
-        while (plan.columns.back() < columns) {
-            Size left = columns - plan.columns.back();
-            plan.columns.push_back(plan.columns.back() + (left >= 6 ? 6 : left == 5 ? 3 : left));
+        // The columns of one cell along y are adjacent in memory, and so should a block's be.
+        const Size run = plan.axes[2][0].group * p.out_channels();
+        for (Size done = 0; done < columns; done = plan.columns.back()) {
+            const Size left = run - done % run;
+            plan.columns.push_back(done + (left == 5 || left == 9 ? 3 : left == 7 || left == 8 ? 4 : std::min<Size>(left, 6)));
         }
     } else {
         plan.columns.push_back(ceil_div(p.groups, p.lanes) * p.lanes);

@@ -21,7 +21,7 @@
 #endif
 
 // Before a loop over an array that is to stay in registers: it does only if the compiler unrolls the loop early on.
-#define UNROLLED _Pragma("GCC unroll 16")
+#define UNROLLED _Pragma("GCC unroll 32")
 
 #define INLINE inline __attribute__((always_inline))
 
@@ -176,19 +176,19 @@ struct Count<0, I...> {
 
 // Walks the positions of a box, image by image, row by row.
 struct Cursor {
-    const Walk& walk;
+    const Walk* walk;
     Size at[4] = {0, 0, 0, 0};
     Size in = 0, out = 0;
 
-    INLINE explicit Cursor(const Walk& w) : walk(w) {}
+    INLINE explicit Cursor(const Walk& w) : walk(&w) {}
 
     INLINE void next_row() {
         at[3] = 0;
-        in -= walk.count[3] * walk.in_step[3], out -= walk.count[3] * walk.out_step[3];
+        in -= walk->count[3] * walk->in_step[3], out -= walk->count[3] * walk->out_step[3];
         for (int d = 2; d >= 0; --d) {
-            in += walk.in_step[d], out += walk.out_step[d];
-            if (++at[d] < walk.count[d]) return;
-            in -= walk.count[d] * walk.in_step[d], out -= walk.count[d] * walk.out_step[d];
+            in += walk->in_step[d], out += walk->out_step[d];
+            if (++at[d] < walk->count[d]) return;
+            in -= walk->count[d] * walk->in_step[d], out -= walk->count[d] * walk->out_step[d];
             at[d] = 0;
         }
     }
@@ -196,14 +196,14 @@ struct Cursor {
     template <class T, class U>
     INLINE void take(int n, const T* from, U* to, const T** ins, U** outs) {
         for (int i = 0; i < n;) {
-            Size left = walk.count[3] - at[3];
+            Size left = walk->count[3] - at[3];
             int row = left < n - i ? static_cast<int>(left) : n - i;
             for (int r = 0; r < row; ++r, ++i) {
                 ins[i] = from + in, outs[i] = to + out;
-                in += walk.in_step[3], out += walk.out_step[3];
+                in += walk->in_step[3], out += walk->out_step[3];
             }
             at[3] += row;
-            if (at[3] == walk.count[3]) next_row();
+            if (at[3] == walk->count[3]) next_row();
         }
     }
 };
