@@ -16,6 +16,7 @@
 #include "kernels.hpp"
 #include "memory.hpp"
 #include "pool.hpp"
+#include "xla.hpp"
 
 namespace nb = nanobind;
 
@@ -172,6 +173,15 @@ nb::dict describe(const std::string& map, const std::vector<Size>& small, const 
     return told;
 }
 
+// Addresses of functions, as XLA takes them.
+nb::dict xla_targets() {
+    nb::dict all;
+    all["unstride_conv"] = nb::capsule(reinterpret_cast<const void*>(&xla::conv));
+    all["unstride_conv_transpose"] = nb::capsule(reinterpret_cast<const void*>(&xla::conv_transpose));
+    all["unstride_kernel_gradient"] = nb::capsule(reinterpret_cast<const void*>(&xla::kernel_gradient));
+    return all;
+}
+
 double peak(double seconds, int threads) {
     nb::gil_scoped_release released;
     std::vector<double> found(std::max(threads, 1), 0.0);
@@ -219,6 +229,7 @@ NB_MODULE(_native, m) {
           nb::arg("big_channels"), nb::arg("bytes"), "The plan of a map, as Python data; channels are those of a group.");
     m.def("empty", empty, nb::arg("shape"), nb::arg("bytes"),
           "A new array of float32 (4 bytes) or float64 (8): large ones take memory that an earlier one left.");
+    m.def("xla_targets", xla_targets, "The three maps as foreign functions of XLA: a capsule for each name.");
     m.attr("most_phases") = most_phases;
     m.attr("most_threads") = most_threads;
     m.def("num_threads", num_threads, "How many threads a call uses.");
