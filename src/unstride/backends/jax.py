@@ -17,6 +17,7 @@ from . import common_type
 
 Array = Any
 OLDEST = (0, 4, 34)
+FUSES_RELU = True
 
 
 def owns(array: Any) -> bool:
@@ -24,6 +25,9 @@ def owns(array: Any) -> bool:
 
 
 def convert(*arrays: Any) -> tuple[Any, ...]:
+    given = [array for array in arrays if array is not None]
+    if all(isinstance(array, jax.Array) and array.dtype == given[0].dtype for array in given):
+        return arrays  # JAX would take long to do nothing
     found = [None if array is None else jnp.asarray(array) for array in arrays]
     common = common_type(
         arrays, found, lambda types: jnp.result_type(*types), lambda t: not jnp.issubdtype(t, jnp.inexact)
@@ -42,19 +46,19 @@ def relu(array: Array) -> Array:
 def conv_transpose(
     x: Array, kernel: Array, bias: Array | None, geometry: Geometry, channels: str, *, relu: bool = False
 ) -> Array:
-    operands = _working(x, kernel, bias)
-    return primitives().conv_transpose(*operands, geometry, channels, relu=relu).astype(x.dtype)
+    operands = (_working(array) for array in (x, kernel, bias))
+    return _as(x, primitives().conv_transpose(*operands, geometry, channels, relu=relu))
 
 
 def conv(
     x: Array, kernel: Array, bias: Array | None, geometry: Geometry, channels: str, *, relu: bool = False
 ) -> Array:
-    operands = _working(x, kernel, bias)
-    return primitives().conv(*operands, geometry, channels, relu=relu).astype(x.dtype)
+    operands = (_working(array) for array in (x, kernel, bias))
+    return _as(x, primitives().conv(*operands, geometry, channels, relu=relu))
 
 
 def kernel_gradient(big: Array, small: Array, geometry: Geometry, channels: str) -> Array:
-    return primitives().kernel_gradient(*_working(big, small), geometry, channels).astype(big.dtype)
+    return _as(big, primitives().kernel_gradient(_working(big), _working(small), geometry, channels))
 
 
 @functools.cache
@@ -72,8 +76,10 @@ def primitives() -> ModuleType:
     return jax_native
 
 
-def _working(*arrays: Any) -> tuple[Any, ...]:
+def _working(array: Array | None) -> Array | None:
     """In the type to compute in."""
-    return tuple(
-        array if array is None or array.dtype.itemsize >= 4 else array.astype(jnp.float32) for array in arrays
-    )
+    return array if array is None or array.dtype.itemsize >= 4 else array.astype(jnp.float32)
+
+
+def _as(like: Array, y: Array) -> Array:
+    return y if y.dtype == like.dtype else y.astype(like.dtype)

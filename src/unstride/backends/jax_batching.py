@@ -15,7 +15,6 @@ from typing import Any
 
 import jax.numpy as jnp
 from jax import lax
-from jax.extend.core import Primitive
 from jax.interpreters import batching
 
 from ..geometry import Geometry
@@ -32,7 +31,7 @@ def register() -> None:
 
 
 def _map_rule(
-    primitive: Primitive, operands: Any, axes: Any, *, geometry: Geometry, channels: str, relu: bool
+    primitive: Any, operands: Any, axes: Any, *, geometry: Geometry, channels: str, relu: bool
 ) -> tuple[Array, int]:
     x, kernel, *bias = (_in_front(array, axis) for array, axis in zip(operands, axes, strict=True))
     many_x, many_kernels, *many_biases = (axis is not None for axis in axes)
@@ -57,7 +56,7 @@ def _map_rule(
     return (jnp.maximum(y, 0) if relu else y), 0
 
 
-def _pairs(primitive: Primitive, x: Array, kernel: Array, many_x: bool, geometry: Geometry, channels: str) -> Array:
+def _pairs(primitive: Any, x: Array, kernel: Array, many_x: bool, geometry: Geometry, channels: str) -> Array:
     """For many kernels, and many x or one."""
     transposed = primitive is conv_transpose_p
     count, dimensions, g = kernel.shape[0], geometry.rank + 2, geometry.groups

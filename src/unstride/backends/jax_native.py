@@ -1,4 +1,4 @@
-"""The three maps as primitives of JAX: on the CPU the native kernels, called by XLA itself; elsewhere XLA's convolution.
+"""The three maps as primitives of JAX: on the CPU the native kernels, called by XLA; elsewhere XLA's own convolution.
 
 Each map is linear in both of its arrays, and what carries a cotangent back to one of them is another of the three maps.
 That, their derivatives forwards and how they go under `jax.vmap` (`jax_batching`) is all that JAX needs to
@@ -9,6 +9,7 @@ differentiate them any number of times, in either direction. Operands are of one
 from __future__ import annotations
 
 import functools
+import importlib
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -19,21 +20,21 @@ import numpy as np
 from jax import lax
 from jax.core import ShapedArray
 from jax.extend.core import Primitive
-from jax.interpreters import ad, mlir
 
 from .. import _native
 from ..geometry import Geometry
 from . import jax_xla
 
-try:
-    from jax import ffi
-except ImportError:  # before jax 0.5
-    from jax.extend import ffi
-
 Array = Any
-conv_p = Primitive("unstride_conv")
-conv_transpose_p = Primitive("unstride_conv_transpose")
-kernel_gradient_p = Primitive("unstride_kernel_gradient")
+# Of these JAX tells no types, or not all.
+ad: Any = importlib.import_module("jax.interpreters.ad")
+mlir: Any = importlib.import_module("jax.interpreters.mlir")
+ffi: Any = importlib.import_module("jax.ffi" if jax.__version_info__ >= (0, 5) else "jax.extend.ffi")
+_config: Any = jax.config
+
+conv_p: Any = Primitive("unstride_conv")
+conv_transpose_p: Any = Primitive("unstride_conv_transpose")
+kernel_gradient_p: Any = Primitive("unstride_kernel_gradient")
 
 
 def conv(
@@ -53,7 +54,7 @@ def kernel_gradient(big: Array, small: Array, geometry: Geometry, channels: str)
 
 
 def _bind(
-    primitive: Primitive, x: Array, kernel: Array, bias: Array | None, geometry: Geometry, channels: str, relu: bool
+    primitive: Any, x: Array, kernel: Array, bias: Array | None, geometry: Geometry, channels: str, relu: bool
 ) -> Array:
     operands = (x, kernel) if bias is None else (x, kernel, bias)
     return primitive.bind(*operands, geometry=geometry, channels=channels, relu=relu)
@@ -102,12 +103,12 @@ kernel_gradient_p.def_abstract_eval(_gradient_shape)
 
 
 @functools.lru_cache(maxsize=1024)
-def _program(primitive: Primitive, **fields: Any) -> Any:
+def _program(primitive: Any, **fields: Any) -> Any:
     return jax.jit(partial(primitive.bind, **fields))
 
 
-def _run(primitive: Primitive, *operands: Array, **fields: Any) -> Array:
-    if jax.config.jax_disable_jit:
+def _run(primitive: Any, *operands: Array, **fields: Any) -> Array:
+    if _config.jax_disable_jit:
         with jax.disable_jit(False):
             return _program(primitive, **fields)(*operands)
     return _program(primitive, **fields)(*operands)
@@ -120,7 +121,7 @@ for _primitive in (conv_p, conv_transpose_p, kernel_gradient_p):
 # Derivatives.
 
 
-def _map_jvp(primitive: Primitive, primals: Any, tangents: Any, *, relu: bool, **fields: Any) -> tuple[Array, Any]:
+def _map_jvp(primitive: Any, primals: Any, tangents: Any, *, relu: bool, **fields: Any) -> tuple[Array, Any]:
     y = primitive.bind(*primals, relu=relu, **fields)
     x, kernel, *_ = primals
     dx, dkernel, *dbias = tangents
@@ -204,7 +205,9 @@ def _register() -> bool:
     try:
         for name, target in _native.xla_targets().items():
             ffi.register_ffi_target(name, target, platform="cpu")
-    except Exception:  # a jaxlib whose foreign-function interface is another one; XLA's convolution gives the same numbers
+    except (
+        Exception
+    ):  # a jaxlib whose foreign-function interface is another one; XLA's convolution gives the same numbers
         return False
     return True
 
@@ -227,7 +230,7 @@ def _goes_native(context: Any, geometry: Geometry, transposed: bool) -> bool:
     return max(fields) <= 1 << 40  # which is as far as the kernels count
 
 
-def _lower_on_cpu(primitive: Primitive, by_xla: Any, context: Any, *operands: Any, **fields: Any) -> Any:
+def _lower_on_cpu(primitive: Any, by_xla: Any, context: Any, *operands: Any, **fields: Any) -> Any:
     geometry, channels = fields["geometry"], fields["channels"]
     if not _goes_native(context, geometry, primitive is conv_transpose_p):
         return mlir.lower_fun(by_xla, multiple_results=False)(context, *operands, **fields)

@@ -1,13 +1,13 @@
-"""The three maps by XLA's own convolution: on accelerators, in exported programs, and where the native kernels cannot go.
+"""The three maps by XLA's own convolution: on accelerators, in exported programs, and where no native kernel can go.
 
-Zeros between the cells and signed pads are arguments of XLA's convolution. Nothing here says how to differentiate: these
-are what the primitives of `jax_native` become. Arrays are channels last.
+Zeros between the cells and signed pads are arguments of XLA's convolution. Nothing here says how to differentiate: the
+primitives of `jax_native` do, and become this in the end. Arrays are channels last.
 
-On the CPU XLA takes about 9 times as long for a transposed convolution with both its gradients as JAX derives them (3×3,
-16 to 32 channels, 26×26, 200 images: 1.0 s against 0.12 s), because a kernel gradient is then a convolution with batch
-and channels exchanged. Here it is a matrix product over a few images at a time. The plain convolution, too, is about 4
-times as fast over a few images at a time as soon as there are more than 16 input channels (32 to 16, 1,000 images: 0.41 s
-against 0.11 s).
+On the CPU XLA takes about 9 times as long for a transposed convolution with both its gradients as JAX derives them
+(3×3, 16 to 32 channels, 26×26, 200 images: 1.0 s against 0.12 s), because a kernel gradient is then a convolution with
+batch and channels exchanged. Here it is a matrix product over a few images at a time. The plain convolution, too, is
+about 4 times as fast over a few images at a time as soon as there are more than 16 input channels (32 to 16, 1,000
+images: 0.41 s against 0.11 s).
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def _plain_conv(big: Array, kernel: Array, geometry: Geometry) -> Array:
 def kernel_gradient(big: Array, small: Array, geometry: Geometry, cpu: bool) -> Array:
     shape = (*geometry.kernel_size, big.shape[-1] // geometry.groups, small.shape[-1])
     if not cpu or not _counted(big):
-        kernel = jax.ShapeDtypeStruct(shape, big.dtype)
+        kernel = jnp.zeros(shape, big.dtype)
         return jax.linear_transpose(lambda kernel: _plain_conv(big, kernel, geometry), kernel)(small)[0]
     images = max(1, min(_images_a_step(big, small.shape[1:-1], geometry), len(big)))
     steps = -(-len(big) // images)

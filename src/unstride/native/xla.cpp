@@ -9,6 +9,10 @@
 
 #include "calls.hpp"
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 namespace unstride {
 namespace xla {
 
@@ -74,6 +78,18 @@ Fields fields_of(const Attributes& all, int dimensions) {
 
 Layout layout_of(const Attributes& all) { return {number(all, "first") != 0, number(all, "kernel_first") != 0}; }
 
+// XLA takes new memory from the system for a large result of every run, page by page as it is written to. Half of the time
+// is saved, or more, if the pages are large (67 MB of result: 36 ms with small pages, 17 ms with large ones).
+void prefer_huge_pages([[maybe_unused]] const Array& out) {
+#if defined(__linux__)
+    constexpr std::uintptr_t huge_page = std::uintptr_t(2) << 20;
+    const auto begin = reinterpret_cast<std::uintptr_t>(out.data);
+    const auto end = begin + static_cast<std::uintptr_t>(out.sizes[0] * out.strides[0] * out.bytes);
+    const std::uintptr_t first = (begin + huge_page - 1) / huge_page * huge_page, last = end / huge_page * huge_page;
+    if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
+#endif
+}
+
 void check_counts(const Call& call, std::int64_t fewest, std::int64_t most) {
     const std::int64_t given = known(call.arguments).count;
     if (given < fewest || given > most || known(call.results).count != 1) wrong("another number of arrays is expected");
@@ -84,6 +100,7 @@ void forward(const Call& call, bool transposed) {
     check_counts(call, 2, 3);
     const Array x = array_of("x", call.arguments, 0), kernel = array_of("kernel", call.arguments, 1);
     const Array out = array_of("the result", call.results, 0);
+    prefer_huge_pages(out);
     Array bias{};
     if (call.arguments.count == 3) bias = array_of("bias", call.arguments, 2);
     const Attributes& all = call.attributes;
@@ -99,6 +116,7 @@ void backward(const Call& call) {
         if (!out.empty()) std::memset(out.data, 0, static_cast<std::size_t>(out.sizes[0] * out.strides[0] * out.bytes));
         return;
     }
+    prefer_huge_pages(out);
     gradient(big, small, out, fields_of(call.attributes, big.dimensions), layout_of(call.attributes));
 }
 
