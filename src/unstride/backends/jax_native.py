@@ -149,7 +149,7 @@ def _map_transpose(
     found: list[Any] = [None] * len(operands)
     if bias and ad.is_undefined_primal(bias[0]):
         kept = grid_axis(cotangent.ndim, channels)
-        found[2] = cotangent.sum([axis for axis in range(cotangent.ndim) if axis != kept])
+        found[2] = jnp.sum(cotangent, tuple(axis for axis in range(cotangent.ndim) if axis != kept))
     if ad.is_undefined_primal(x):
         if transposed:
             found[0] = conv(cotangent, kernel, None, geometry, channels)
