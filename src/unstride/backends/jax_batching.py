@@ -21,7 +21,8 @@ from ..geometry import Geometry
 from .jax_native import conv_p, conv_transpose_p, grid_axis, kernel_axes, kernel_gradient_p, space
 
 Array = Any
-MOST_IN_GROUPS = 2**16  # multiply-adds of a pair
+# Multiply-adds of a pair. 64 pairs of 2,300 take 128 µs in groups and 172 µs in a loop, of 37,000 383 µs and 282 µs.
+MOST_IN_GROUPS = 2**12
 
 
 def register() -> None:
