@@ -147,6 +147,12 @@ def test_relu_has_the_slope_that_jax_gives_it():
     z, dz = jax.jvp(jax.nn.relu, (x,), (jnp.full_like(x, 3),))
     np.testing.assert_array_equal(y, z)
     np.testing.assert_array_equal(dy, dz)
+    kernels = jnp.zeros((3, 1, 1, 1))
+
+    def of_all(kernels):
+        return jax.vmap(lambda k: us.conv_transpose(x[:, :3], k, jnp.zeros(1), activation="relu"))(kernels).sum()
+
+    np.testing.assert_array_equal(jax.grad(of_all)(kernels), jnp.zeros_like(kernels))
     with pytest.raises(NotImplementedError, match="relu is not linear"):
         jax.linear_transpose(fused, x)(y)
 

@@ -13,6 +13,7 @@ import math
 from functools import partial
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.interpreters import batching
@@ -43,7 +44,7 @@ def _map_rule(
         return y.reshape(count, images, *y.shape[1:]), 0
     if not bias:
         y = _pairs(primitive, x, kernel, many_x, geometry, channels)
-        return (jnp.maximum(y, 0) if relu else y), 0
+        return (jax.nn.relu(y) if relu else y), 0
     # The bias is not the same for all that one call would add it to: it is added after.
     if many_x or many_kernels:
         both = (x, kernel), tuple(0 if many else None for many in (many_x, many_kernels))
@@ -54,7 +55,7 @@ def _map_rule(
     shape = [count] + [1] * (y.ndim - 1)
     shape[1 + grid_axis(y.ndim - 1, channels)] = bias[0].shape[-1]
     y = y + bias[0].reshape(shape)
-    return (jnp.maximum(y, 0) if relu else y), 0
+    return (jax.nn.relu(y) if relu else y), 0
 
 
 def _pairs(primitive: Any, x: Array, kernel: Array, many_x: bool, geometry: Geometry, channels: str) -> Array:
