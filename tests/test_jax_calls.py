@@ -197,7 +197,7 @@ with open("/proc/self/statm") as file:
 resource.setrlimit(resource.RLIMIT_AS, (used + (100 << 20), -1))
 try:
     rule(x, kernel).block_until_ready()
-except jax.errors.JaxRuntimeError as error:
+except (jax.errors.JaxRuntimeError, ValueError) as error:  # the second where JAX knows the program already
     assert "RESOURCE_EXHAUSTED" in str(error) and "no memory for the arrays" in str(error), error
 else:
     raise AssertionError("there was memory")
