@@ -102,7 +102,7 @@ def known_to_fail(framework, geometry, arguments):
     if framework == "tensorflow":  # on a CPU
         return max(geometry.dilation) > 1 and (geometry.rank == 3 or arguments["padding"] != "VALID")
     if framework in ("jax", "keras"):
-        # jaxlib 0.10.2 ends the process where an axis with kernel 2 and stride 2 has no pads (see backends/jax.py)
+        # jaxlib 0.10.2 ends the process where an axis with kernel 2 and stride 2 has no pads (see backends/jax_xla.py)
         return any(K == 2 and s == 2 for K, s in zip(geometry.spans, geometry.stride, strict=True))
     return False
 

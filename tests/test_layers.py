@@ -123,7 +123,7 @@ def test_any_geometry_of_a_convolution(data_format):
 
 
 def keras_ends_the_process(kernel, strides, dilation):
-    # jaxlib 0.10.2, in jax.lax.conv_transpose: see unstride/backends/jax.py
+    # jaxlib 0.10.2, in jax.lax.conv_transpose: see unstride/backends/jax_xla.py
     return BACKEND == "jax" and any(
         (k - 1) * d + 1 == 2 == s for k, s, d in zip(kernel, strides, dilation, strict=True)
     )

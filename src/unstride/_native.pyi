@@ -78,6 +78,9 @@ def recall(
 def empty(shape: Sequence[int], bytes: int) -> NDArray[Any]:
     """A new array of float32 (4 bytes) or float64 (8): large ones take memory that an earlier one left."""
 
+def xla_targets() -> dict[str, Any]:
+    """The three maps as foreign functions of XLA: a capsule for each name."""
+
 most_phases: int  # along an axis of a transposed convolution
 most_threads: int
 

@@ -80,8 +80,8 @@ def conv_transpose(
     array
         Of the library and layout of `x`, with ``C_big`` channels and the spatial size ``Geometry.output_size``; of the
         type that the given arrays promote to (numbers and lists take theirs). Half and bfloat16 are computed in
-        float32. Bare grids of integers become float64. Differentiable in every framework; in JAX to any order in
-        reverse mode, not yet in forward mode (``jax.jvp``).
+        float32. Bare grids of integers become float64. Differentiable in every framework; in JAX to any order,
+        forwards (``jax.jvp``) and backwards, and under ``jax.vmap``.
 
     Raises
     ------
@@ -125,8 +125,8 @@ def conv_transpose(
     only_native(out)
     if length is not None and 0 in length:
         return _bare(_nothing(backend, x, kernel, bias, geometry, layout, length), channels)
-    y = backend.conv_transpose(x, kernel, bias, geometry, layout)
-    return _bare(backend.relu(y) if activation else y, channels)
+    y = _handed_over(backend, backend.conv_transpose, activation, x, kernel, bias, geometry, layout)
+    return _bare(y, channels)
 
 
 def conv(
@@ -170,8 +170,8 @@ def conv(
         call = native.call(False, geometry, length, kernel, x, layout, activation)
         return _natively(call, fields, x, kernel, bias, channels, out)
     only_native(out)
-    y = backend.conv(x, kernel, bias, geometry, layout)
-    return _bare(backend.relu(y) if activation else y, channels)
+    y = _handed_over(backend, backend.conv, activation, x, kernel, bias, geometry, layout)
+    return _bare(y, channels)
 
 
 def kernel_gradient(
@@ -272,6 +272,13 @@ def _natively(call: native.Call, fields: Any, x: Any, kernel: Any, bias: Any, ch
     check_out(out, shape, x.dtype, x, kernel, bias)
     native.computed(call, x, kernel, bias, out if channels is not None else out[None, ..., None])
     return out
+
+
+def _handed_over(backend: ModuleType, rule: Any, activation: str | None, *arguments: Any) -> Any:
+    if activation and getattr(backend, "FUSES_RELU", False):
+        return rule(*arguments, relu=True)
+    y = rule(*arguments)
+    return backend.relu(y) if activation else y
 
 
 def _nothing(

@@ -10,7 +10,8 @@ NumPy alone. Every backend module has the same seven functions (NumPy's fuses th
 * ``conv_transpose(x, kernel, bias, geometry, channels)``, ``conv(x, kernel, bias, geometry, channels)`` and
   ``kernel_gradient(big, small, geometry, channels)``: the three maps, for arguments that `unstride.ops` has checked,
   with ``channels`` "last" or "first" and the kernel laid out accordingly;
-* ``relu(array)``: negative numbers made 0, NaN kept.
+* ``relu(array)``: negative numbers made 0, NaN kept. Where the module's ``FUSES_RELU`` is true, ``conv_transpose`` and
+  ``conv`` do it on the way if told ``relu=True``.
 """
 
 from __future__ import annotations

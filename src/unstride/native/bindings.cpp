@@ -14,6 +14,7 @@
 #include "gradient_plan.hpp"
 #include "kernels.hpp"
 #include "pool.hpp"
+#include "xla.hpp"
 
 namespace unstride {
 namespace {
@@ -103,6 +104,15 @@ nb::dict describe(const std::string& map, const std::vector<Size>& small, const 
     return told;
 }
 
+// Addresses of functions, as XLA takes them.
+nb::dict xla_targets() {
+    nb::dict all;
+    all["unstride_conv"] = nb::capsule(reinterpret_cast<const void*>(&xla::conv));
+    all["unstride_conv_transpose"] = nb::capsule(reinterpret_cast<const void*>(&xla::conv_transpose));
+    all["unstride_kernel_gradient"] = nb::capsule(reinterpret_cast<const void*>(&xla::kernel_gradient));
+    return all;
+}
+
 double peak(double seconds, int threads) {
     nb::gil_scoped_release released;
     std::vector<double> found(std::max(threads, 1), 0.0);
@@ -149,6 +159,7 @@ NB_MODULE(_native, m) {
           nb::arg("dilation"), nb::arg("begin"), nb::arg("batch"), nb::arg("groups"), nb::arg("small_channels"),
           nb::arg("big_channels"), nb::arg("bytes"), "The plan of a map, as Python data; channels are those of a group.");
     bind_prepared(m);
+    m.def("xla_targets", xla_targets, "The three maps as foreign functions of XLA: a capsule for each name.");
     m.attr("most_phases") = most_phases;
     m.attr("most_threads") = most_threads;
     m.def("num_threads", num_threads, "How many threads a call uses.");
