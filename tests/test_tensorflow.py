@@ -130,7 +130,7 @@ def test_compiled_by_xla():
 @pytest.mark.parametrize("way", [0, 4, 5, 9, 12])
 def test_a_saved_graph_runs_and_trains_without_unstride(way, tmp_path):
     geometry, size, c_small, c_big = WAYS[way]
-    v, kernel, bias, u = values_of(geometry, size, c_small, c_big)
+    v, kernel, bias, _ = values_of(geometry, size, c_small, c_big)
     module = tf.Module()
     module.kernel, module.bias = tf.Variable(kernel), tf.Variable(bias)
     module.call = tf.function(

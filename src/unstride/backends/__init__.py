@@ -56,14 +56,21 @@ def common_type(
 
 def unwrap(array: Any) -> Any:
     """The array behind a Keras variable; any other array as it is."""
-    keras = sys.modules.get("keras")
-    if keras is None or not hasattr(keras, "KerasTensor"):  # not imported, not wholly, or another module of that name
-        return array
-    if isinstance(array, keras.Variable):
+    keras = _keras()
+    if keras is not None and isinstance(array, keras.Variable):
         return keras.ops.convert_to_tensor(array)  # in the autocast scope's type, where there is one
-    if isinstance(array, keras.KerasTensor):
-        raise TypeError(
-            "a symbolic Keras tensor has no values to compute with; inside a functional model use the layers "
-            "of unstride.keras"
-        )
     return array
+
+
+def symbols(*arrays: Any) -> ModuleType | None:
+    """What records a map as a node of a functional Keras model, if one of the arrays is a symbolic Keras tensor."""
+    keras = _keras()
+    if keras is None or not any(isinstance(array, keras.KerasTensor) for array in arrays):
+        return None
+    return _module("keras")
+
+
+def _keras() -> ModuleType | None:
+    keras = sys.modules.get("keras")
+    # A module that is not wholly imported, or another of that name, has no symbolic tensors.
+    return keras if hasattr(keras, "KerasTensor") else None
