@@ -35,6 +35,7 @@ if keras.backend.backend() not in BACKENDS:
         f"unstride.keras runs on the Keras backends {', '.join(BACKENDS)}; KERAS_BACKEND is {keras.backend.backend()!r}"
     )
 
+from ..backends import keras as _symbols  # noqa: E402, F401 - so that models saved with its nodes load
 from ._accelerate import Report, accelerate  # noqa: E402 - after the checks
 from ._layers import Conv1D, Conv1DTranspose, Conv2D, Conv2DTranspose, Conv3D, Conv3DTranspose  # noqa: E402
 
