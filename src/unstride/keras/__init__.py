@@ -36,7 +36,7 @@ if keras.backend.backend() not in BACKENDS:
     )
 
 from ..backends import keras as _symbols  # noqa: E402, F401 - so that models saved with its nodes load
-from ._accelerate import Report, accelerate  # noqa: E402 - after the checks
+from ._accelerate import Convolution, Report, accelerate, restore  # noqa: E402 - after the checks
 from ._layers import Conv1D, Conv1DTranspose, Conv2D, Conv2DTranspose, Conv3D, Conv3DTranspose  # noqa: E402
 
 __all__ = [
@@ -46,9 +46,11 @@ __all__ = [
     "Conv2DTranspose",
     "Conv3D",
     "Conv3DTranspose",
+    "Convolution",
     "Report",
     "accelerate",
+    "restore",
 ]
 
-for _public in (Conv1D, Conv1DTranspose, Conv2D, Conv2DTranspose, Conv3D, Conv3DTranspose, Report, accelerate):
-    _public.__module__ = __name__  # by which saved models find the layers
+for _name in __all__:
+    globals()[_name].__module__ = __name__  # by which saved models find the layers

@@ -25,37 +25,42 @@ _OTHERS = (
 
 
 @dataclass(frozen=True)
-class Report:
-    """What `accelerate` did: printable, and the way back.
+class Convolution:
+    """One convolution of a model: its name and class, whether it was changed, and why not."""
 
-    Attributes
-    ----------
-    changed : list of (name, class name)
-        The layers that go through unstride now.
-    left : list of (name, class name, reason)
-        The convolutions that do not, and why.
-    """
-
-    changed: list[tuple[str, str]] = field(default_factory=list)
-    left: list[tuple[str, str, str]] = field(default_factory=list)
-    _root: Layer = field(default=None, repr=False)
-    _layers: list[Layer] = field(default_factory=list, repr=False)
-
-    def restore(self) -> None:
-        """Give the layers that this call changed their own computation back; a second time does nothing."""
-        for layer in self._layers:
-            if _is_ours(layer):
-                del layer.__dict__["call"]
-        if self._layers:
-            _forget_compiled(self._root)
-        self._layers.clear()
+    name: str
+    kind: str
+    changed: bool
+    reason: str = ""
 
     def __str__(self) -> str:
-        lines = [f"{len(self.changed)} of {len(self.changed) + len(self.left)} convolutions go through unstride"]
-        lines += [f"  {name} ({kind})" for name, kind in self.changed]
-        if self.left:
-            lines += ["left as they were:", *(f"  {name} ({kind}): {reason}" for name, kind, reason in self.left)]
-        return "\n".join(lines)
+        return f"{self.name}: {self.kind}, {'changed' if self.changed else f'not changed: {self.reason}'}"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `accelerate` did: every convolution of the model. `print` it to read it."""
+
+    layers: tuple[Convolution, ...]
+    _model: Layer = field(repr=False)
+    _changed: tuple[Layer, ...] = field(repr=False)
+
+    @property
+    def changed(self) -> tuple[Convolution, ...]:
+        return tuple(layer for layer in self.layers if layer.changed)
+
+    @property
+    def unchanged(self) -> tuple[Convolution, ...]:
+        return tuple(layer for layer in self.layers if not layer.changed)
+
+    def restore(self) -> None:
+        """Gives the layers that were changed their own computation back; a second time does nothing."""
+        if sum(map(_restored, self._changed)):
+            _forget_compiled(self._model)
+
+    def __str__(self) -> str:
+        head = f"{len(self.changed)} of {len(self.layers)} convolutions changed"
+        return "\n".join([head, *(f"  {layer}" for layer in self.layers)])
 
 
 def accelerate(model: Layer) -> Report:
@@ -74,8 +79,8 @@ def accelerate(model: Layer) -> Report:
     Returns
     -------
     Report
-        Print it to see which layers changed, and which did not and why; ``restore()`` undoes this call. Layers with a
-        ``call`` of their own, quantised layers and depthwise and separable convolutions are left as they are.
+        Which layers were changed and which were not, and why; ``report.restore()`` undoes it, as does `restore`.
+        Layers with a ``call`` of their own, quantised layers and depthwise and separable convolutions are left alone.
 
     Raises
     ------
@@ -88,27 +93,39 @@ def accelerate(model: Layer) -> Report:
     >>> model = keras.Sequential([keras.Input((8, 8, 2)), keras.layers.Conv2DTranspose(3, 4, 2, name="up")])
     >>> report = accelerate(model)
     >>> print(report)
-    1 of 1 convolutions go through unstride
-      up (Conv2DTranspose)
+    1 of 1 convolutions changed
+      up: Conv2DTranspose, changed
     >>> report.restore()
     """
-    if not isinstance(model, keras.layers.Layer):
-        raise TypeError(f"model is {type(model).__name__}; expected a Keras model or layer")
-    report = Report(_root=model)
+    found: list[Convolution] = []
+    changed: list[Layer] = []
     for layer in _layers_of(model):
         if not isinstance(layer, PLAIN + TRANSPOSED + _OTHERS):
             continue
-        kind = type(layer).__name__
-        if (reason := _objection(layer)) is not None:
-            report.left.append((layer.name, kind, reason))
-            continue
-        # Past __setattr__, by which Keras would track the method and refuse it once the model is built.
-        layer.__dict__["call"] = types.MethodType(computed, layer)
-        report.changed.append((layer.name, kind))
-        report._layers.append(layer)
-    if report._layers:
+        reason = _objection(layer)
+        if reason is None:
+            # Past __setattr__, by which Keras would track the method and refuse it once the model is built.
+            layer.__dict__["call"] = types.MethodType(computed, layer)
+            changed.append(layer)
+        found.append(Convolution(layer.name, type(layer).__name__, reason is None, reason or ""))
+    if changed:
         _forget_compiled(model)
-    return report
+    return Report(tuple(found), model, tuple(changed))
+
+
+def restore(model: Layer) -> int:
+    """Undoes `accelerate` on every layer of a model, in place; returns how many there were.
+
+    >>> import keras
+    >>> model = keras.Sequential([keras.Input((8, 2)), keras.layers.Conv1D(3, 4)])
+    >>> report = accelerate(model)
+    >>> restore(model), restore(model)
+    (1, 0)
+    """
+    count = sum(map(_restored, _layers_of(model)))
+    if count:
+        _forget_compiled(model)
+    return count
 
 
 def _objection(layer: Layer) -> str | None:
@@ -131,12 +148,21 @@ def _objection(layer: Layer) -> str | None:
     return None
 
 
+def _restored(layer: Layer) -> bool:
+    if _is_ours(layer):
+        del layer.__dict__["call"]
+        return True
+    return False
+
+
 def _is_ours(layer: Layer) -> bool:
     return getattr(layer.__dict__.get("call"), "__func__", None) is computed
 
 
 def _layers_of(model: Layer) -> Iterator[Layer]:
     """The layer itself and those in it, at any depth, each once, in the model's order."""
+    if not isinstance(model, keras.layers.Layer):
+        raise TypeError(f"model is {type(model).__name__}; expected a Keras model or layer")
     seen: set[int] = set()
     waiting = [model]
     while waiting:
