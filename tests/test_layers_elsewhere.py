@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 
-@pytest.mark.parametrize("name", ["test_layers", "test_keras_accelerate", "test_keras_symbols"])
+@pytest.mark.parametrize("name", ["test_layers", "test_keras_accelerate", "test_keras_symbols", "test_keras_refusals"])
 @pytest.mark.parametrize("backend", ["torch", "tensorflow"])
 def test_layers(backend, name):
     tests = Path(__file__).with_name(f"{name}.py")
