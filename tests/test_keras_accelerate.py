@@ -186,9 +186,11 @@ class OwnKernel(L.Conv2D):
 def test_what_is_left_alone_and_why():
     replaced = L.Conv2D(2, 1, name="replaced")
     replaced.call = lambda inputs: inputs
+    turned = L.Conv2D(2, 1, name="turned")
+    turned.convolution_op = lambda inputs, kernel: -inputs
     layers = [
         OwnCall(2, 3, name="own"), OwnConvolution(2, 3, name="convolution"), OwnKernel(2, 3, name="kernel"),
-        replaced, uk.Conv2D(2, 3, name="ours"), L.DepthwiseConv2D(3, name="depthwise"),
+        replaced, turned, uk.Conv2D(2, 3, name="ours"), L.DepthwiseConv2D(3, name="depthwise"),
         L.SeparableConv2D(2, 3, name="separable"), L.Dense(2),
     ]  # fmt: skip
     model = keras.Sequential([keras.Input((20, 20, 2)), *layers])
@@ -201,6 +203,7 @@ def test_what_is_left_alone_and_why():
         "own": "OwnCall has a call of its own",
         "convolution": "OwnConvolution has a convolution_op of its own",
         "replaced": "its call was replaced",
+        "turned": "its convolution_op was replaced",
         "ours": "it is unstride's own",
         "depthwise": "unstride has no layer of this kind",
         "separable": "unstride has no layer of this kind",

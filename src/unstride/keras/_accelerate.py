@@ -137,11 +137,12 @@ def _objection(layer: Layer) -> str | None:
         return "it is unstride's own"
     if _is_ours(layer):
         return "it goes through unstride already"
-    if "call" in layer.__dict__:
-        return "its call was replaced"
     base = next(base for base in kind.__mro__ if base in PLAIN + TRANSPOSED)
+    for method in ("call", "convolution_op"):
+        if method in layer.__dict__:
+            return f"its {method} was replaced"
     for method in ("call", "__call__", "convolution_op"):
-        if getattr(kind, method, None) is not getattr(base, method, None) or "convolution_op" in layer.__dict__:
+        if getattr(kind, method, None) is not getattr(base, method, None):
             return f"{kind.__name__} has a {method} of its own"
     if getattr(layer, "quantization_mode", None) is not None:
         return f"it is quantised ({layer.quantization_mode})"
