@@ -187,7 +187,7 @@ def test_what_is_left_alone_and_why():
     replaced = L.Conv2D(2, 1, name="replaced")
     replaced.call = lambda inputs: inputs
     turned = L.Conv2D(2, 1, name="turned")
-    turned.convolution_op = lambda inputs, kernel: -inputs
+    turned.convolution_op = lambda inputs, kernel: -inputs  # noqa: ARG005
     layers = [
         OwnCall(2, 3, name="own"), OwnConvolution(2, 3, name="convolution"), OwnKernel(2, 3, name="kernel"),
         replaced, turned, uk.Conv2D(2, 3, name="ours"), L.DepthwiseConv2D(3, name="depthwise"),
