@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 
+@pytest.mark.parametrize("name", ["test_layers", "test_keras_accelerate", "test_keras_symbols", "test_keras_refusals"])
 @pytest.mark.parametrize("backend", ["torch", "tensorflow"])
-def test_layers(backend):
-    tests = Path(__file__).with_name("test_layers.py")
+def test_layers(backend, name):
+    tests = Path(__file__).with_name(f"{name}.py")
     environment = os.environ | {"KERAS_BACKEND": backend}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tests)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=tests.parents[1], check=False)

@@ -25,11 +25,11 @@ def arrays_of(channels: str | None, **arrays: Any) -> tuple[ModuleType, list[Any
     converted = list(backend.convert(*values))
     for index, (name, array) in enumerate(zip(arrays, converted, strict=True)):
         if array is not None:
-            converted[index] = _checked(name, array, channels, backend)
+            converted[index] = check_array(name, array, channels, backend)
     return backend, converted, channels or "last"
 
 
-def _checked(name: str, array: Any, channels: str | None, backend: ModuleType) -> Any:
+def check_array(name: str, array: Any, channels: str | None, backend: ModuleType) -> Any:
     """`array` with batch and channels, if its type and its number of dimensions are right."""
     kind = getattr(array.dtype, "name", str(array.dtype)).removeprefix("torch.")
     if kind.startswith(("int", "uint")) and channels is None:

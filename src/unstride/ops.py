@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
-from . import _native
+from . import _native, backends
 from .backends import numpy as native
 from .checks import (
     arrays_of,
@@ -58,7 +58,8 @@ def conv_transpose(
     ----------
     x : array
         ``channels="last"``: ``(batch, *space, C_small)``; ``"first"``: ``(batch, C_small, *space)``; None: a bare
-        grid of 1 to 3 dimensions. An array of NumPy, PyTorch, JAX or TensorFlow, a Keras variable, or nested lists.
+        grid of 1 to 3 dimensions. An array of NumPy, PyTorch, JAX or TensorFlow, a Keras variable, a symbolic Keras
+        tensor (which gives one back: a node of a functional model), or nested lists.
     kernel : array
         ``"last"``: ``(*k, C_big / groups, C_small)``, as in Keras and TensorFlow; ``"first"``: ``(C_small,
         C_big / groups, *k)``, as in PyTorch and ONNX; None: bare, of as many dimensions as `x`.
@@ -107,6 +108,16 @@ def conv_transpose(
     fields = geometry, stride, padding, output_padding, dilation, groups, channels, activation
     if out is None and (known := _native.recall(_known, "conv_transpose", x, kernel, bias, fields)) is not None:
         return known
+    if symbols := backends.symbols(x, kernel, bias):
+        arrays = {"x": x, "kernel": kernel, "bias": bias}
+        own = {
+            "stride": stride,
+            "padding": padding,
+            "output_padding": output_padding,
+            "dilation": dilation,
+            "groups": groups,
+        }
+        return symbols.record("conv_transpose", arrays, geometry, channels, out, activation=activation, **own)
     backend, (x, kernel, bias), layout = arrays_of(channels, x=x, kernel=kernel, bias=bias)
     check_activation(activation)
     size, taps = spatial(x, layout), kernel_size_of(kernel, layout)
@@ -155,6 +166,10 @@ def conv(
     fields = geometry, stride, padding, None, dilation, groups, channels, activation
     if out is None and (known := _native.recall(_known, "conv", x, kernel, bias, fields)) is not None:
         return known
+    if symbols := backends.symbols(x, kernel, bias):
+        arrays = {"x": x, "kernel": kernel, "bias": bias}
+        own = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups, "activation": activation}
+        return symbols.record("conv", arrays, geometry, channels, out, **own)
     backend, (x, kernel, bias), layout = arrays_of(channels, x=x, kernel=kernel, bias=bias)
     check_activation(activation)
     size, taps = spatial(x, layout), kernel_size_of(kernel, layout)
@@ -209,6 +224,9 @@ def kernel_gradient(
     fields = geometry, kernel_size, stride, padding, dilation, groups, channels
     if out is None and (known := _native.recall(_known, "kernel_gradient", big, small, None, fields)) is not None:
         return known
+    if symbols := backends.symbols(big, small):
+        own = {"kernel_size": kernel_size, "stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+        return symbols.record("kernel_gradient", {"big": big, "small": small}, geometry, channels, out, **own)
     backend, (big, small), layout = arrays_of(channels, big=big, small=small)
     bigs, smalls = spatial(big, layout), spatial(small, layout)
     if big.shape[0] != small.shape[0]:

@@ -16,29 +16,56 @@ NumPy alone. Every backend module has the same seven functions (NumPy's fuses th
 
 from __future__ import annotations
 
-import functools
 import importlib
 import sys
 from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
-_FRAMEWORKS = ("torch", "jax", "tensorflow")
+# The oldest versions that have what the backends call (TensorFlow 2.14 is the oldest for NumPy 1.26 too).
+OLDEST = {"torch": ("PyTorch", (2, 6)), "jax": ("JAX", (0, 4, 34)), "tensorflow": ("TensorFlow", (2, 14))}
 
 
 def find(*arrays: Any) -> ModuleType:
     """The backend of the first array that belongs to an imported framework, or NumPy's."""
-    for framework in _FRAMEWORKS:
-        if framework in sys.modules:
+    for framework in OLDEST:
+        if framework in sys.modules and _is_usable(framework, arrays):
             backend = _module(framework)
             if any(backend.owns(array) for array in arrays):
                 return backend
     return _module("numpy")
 
 
-@functools.cache
+def _is_usable(framework: str, arrays: Sequence[Any]) -> bool:
+    """Whether it is new enough; if it is not, that concerns its own arrays alone, and those are an ImportError."""
+    if f"{__name__}.{framework}" in sys.modules:  # found to be so before
+        return True
+    version = getattr(sys.modules[framework], "__version__", None)
+    if not isinstance(version, str):  # not wholly imported, or another module of that name
+        return False
+    name, oldest = OLDEST[framework]
+    if _numbers(version) >= oldest:
+        return True
+    if any(type(array).__module__.partition(".")[0] in (framework, f"{framework}lib") for array in arrays):
+        needed = ".".join(map(str, oldest))
+        raise ImportError(f"unstride needs {name} {needed} or later for its arrays; {version} is installed")
+    return False
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """The leading numbers: (2, 13, 0) of "2.13.0+cpu", (2, 18) of "2.18.dev1"."""
+    numbers: list[int] = []
+    for part in version.partition("+")[0].split("."):
+        if not part[:1].isdigit():
+            break
+        digits = [c if c.isdigit() else " " for c in part]
+        numbers.append(int("".join(digits).split()[0]))
+    return tuple(numbers)
+
+
 def _module(name: str) -> ModuleType:
-    return importlib.import_module(f"{__name__}.{name}")
+    qualified = f"{__name__}.{name}"
+    return sys.modules.get(qualified) or importlib.import_module(qualified)
 
 
 def common_type(
@@ -57,14 +84,21 @@ def common_type(
 
 def unwrap(array: Any) -> Any:
     """The array behind a Keras variable; any other array as it is."""
-    keras = sys.modules.get("keras")
-    if keras is None or not hasattr(keras, "KerasTensor"):  # not imported, not wholly, or another module of that name
-        return array
-    if isinstance(array, keras.Variable):
+    keras = _keras()
+    if keras is not None and isinstance(array, keras.Variable):
         return keras.ops.convert_to_tensor(array)  # in the autocast scope's type, where there is one
-    if isinstance(array, keras.KerasTensor):
-        raise TypeError(
-            "a symbolic Keras tensor has no values to compute with; inside a functional model use the layers "
-            "of unstride.keras"
-        )
     return array
+
+
+def symbols(*arrays: Any) -> ModuleType | None:
+    """What records a map as a node of a functional Keras model, if one of the arrays is a symbolic Keras tensor."""
+    keras = _keras()
+    if keras is None or not any(isinstance(array, keras.KerasTensor) for array in arrays):
+        return None
+    return _module("keras")
+
+
+def _keras() -> ModuleType | None:
+    keras = sys.modules.get("keras")
+    # A module that is not wholly imported, or another of that name, has no symbolic tensors.
+    return keras if hasattr(keras, "KerasTensor") else None

@@ -1,47 +1,58 @@
-"""Keras's convolution layers, forwards and transposed, computed by `unstride.ops`.
-
-Each is a subclass of the Keras layer of the same name, with its whole signature, weights and file format: put
-``from unstride.keras import Conv2DTranspose`` in place of Keras's own. Beyond Keras they take
-
-* ``groups`` in transposed convolutions too;
-* ``strides`` and ``dilation_rate`` above 1 together;
-* ``padding`` as an int, one int an axis, or one signed ``(begin, end)`` pair an axis, with or without
-  ``output_padding``, which may be as large as it likes;
-* ``data_format="channels_first"`` on every backend and device.
-
-The kernel of a transposed convolution is ``(*kernel_size, filters / groups, input channels)``.
-"""
+"""The layers of `unstride.keras`, and how any layer of these kinds is computed."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from . import ops
-from .geometry import Geometry, GeometryError, as_int, convolution, is_sequence, per_axis
+import keras
 
-try:
-    import keras
-except ModuleNotFoundError as error:
-    if error.name != "keras":  # Keras is there, its backend is not
-        raise
-    raise ModuleNotFoundError('unstride.keras needs Keras: pip install "unstride[keras]"', name="keras") from None
-
-OLDEST_KERAS = (3, 15)  # earlier ones shift odd "same" kernels by a pixel on PyTorch
-BACKENDS = ("jax", "torch", "tensorflow", "numpy")
-
-if tuple(int(part) for part in keras.__version__.split(".")[:2]) < OLDEST_KERAS:
-    raise ImportError(f"unstride.keras needs Keras 3.15 or later; {keras.__version__} is installed")
-if keras.backend.backend() not in BACKENDS:
-    raise ImportError(
-        f"unstride.keras runs on the Keras backends {', '.join(BACKENDS)}; KERAS_BACKEND is {keras.backend.backend()!r}"
-    )
+from .. import ops
+from ..geometry import Geometry, GeometryError, as_int, convolution, is_sequence, per_axis
 
 Ints = int | Sequence[int]
 Tensor = Any
 Shape = tuple[int | None, ...]
+PLAIN = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
+TRANSPOSED = (keras.layers.Conv1DTranspose, keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose)
 UNKNOWN = 2**20  # stands for a size that a symbolic shape leaves open: large enough for any kernel
+
+
+def geometry_of(layer: Any, size: Shape) -> Geometry:
+    """The geometry of a layer, Keras's or ours, for inputs of that spatial size, in which None is unknown."""
+    kernel_size, strides, padding, dilation = layer.kernel_size, layer.strides, layer.padding, layer.dilation_rate
+    groups = getattr(layer, "groups", 1)  # which Keras's transposed convolutions do not have
+    if isinstance(layer, TRANSPOSED):
+        return Geometry(kernel_size, strides, padding, layer.output_padding, dilation, groups)
+    if padding == "causal" and layer.rank == 1:
+        padding = (((kernel_size[0] - 1) * dilation[0], 0),)
+    return convolution([UNKNOWN if n is None else n for n in size], kernel_size, strides, padding, dilation, groups)
+
+
+def computed(layer: Any, inputs: Tensor) -> Tensor:
+    """The outputs of a convolution layer, plain or transposed, Keras's or ours."""
+    outputs = mapped(layer, inputs, layer.kernel, layer.bias if layer.use_bias else None)
+    return outputs if layer.activation is None else layer.activation(outputs)
+
+
+def mapped(layer: Any, inputs: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
+    """The layer, with these weights, without its activation."""
+    last = layer.data_format == "channels_last"
+    size = tuple(inputs.shape[1:-1] if last else inputs.shape[2:])
+    transposed = isinstance(layer, TRANSPOSED)
+    if not transposed and layer.padding == "same" and max(layer.strides) > 1 and None in size:
+        # A TensorFlow graph that is traced for any size: "same" then depends on a number not known yet, which
+        # TensorFlow's own convolution works out when it runs.
+        strides, dilation = list(layer.strides), layer.dilation_rate
+        outputs = keras.ops.conv(inputs, kernel, strides, "same", layer.data_format, dilation)
+        shape = (-1,) if last else (-1, *(1,) * layer.rank)
+        return outputs if bias is None else outputs + keras.ops.reshape(bias, shape)
+    kernel = keras.ops.convert_to_tensor(kernel)  # in the compute type, under mixed precision
+    bias = None if bias is None else keras.ops.convert_to_tensor(bias)
+    if not last:  # Keras keeps one kernel layout for both data formats
+        kernel = keras.ops.transpose(kernel, (layer.rank + 1, layer.rank, *range(layer.rank)))
+    op = ops.conv_transpose if transposed else ops.conv
+    return op(inputs, kernel, bias, geometry_of(layer, size), channels="last" if last else "first")
 
 
 class _Layer:
@@ -55,11 +66,8 @@ class _Layer:
     strides: tuple[int, ...]
     dilation_rate: tuple[int, ...]
     padding: Any
-    output_padding: Any
     use_bias: bool
     bias: Any
-    kernel: Any
-    activation: Callable[[Tensor], Tensor] | None
 
     def _take_over(
         self, kernel_size: Ints, strides: Ints, padding: Any, output_padding: Any, dilation_rate: Ints, groups: int
@@ -79,33 +87,16 @@ class _Layer:
         self.dilation_rate = per_axis("dilation_rate", dilation_rate, self.rank, 1)
         self.padding = padding
         self.groups = as_int("groups", groups, 1)
-        if output_padding is not None:
-            output_padding = per_axis("output_padding", output_padding, self.rank, 0)
-        self.output_padding = output_padding
-        self._geometry((UNKNOWN,) * self.rank)
+        if isinstance(self, _ConvTranspose):
+            if output_padding is not None:
+                output_padding = per_axis("output_padding", output_padding, self.rank, 0)
+            self.output_padding = output_padding
+        geometry_of(self, (UNKNOWN,) * self.rank)
         if as_int("filters", self.filters, 1) % self.groups:
             raise GeometryError(f"filters is {self.filters}, which {self.groups} groups do not divide evenly")
 
-    @abstractmethod
-    def _geometry(self, size: Shape) -> Geometry:
-        """The geometry for inputs of that spatial size, in which None is unknown."""
-
-    @abstractmethod
-    def _map(self, inputs: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
-        """The layer without its activation."""
-
-    def _map_by(self, op: Callable[..., Tensor], inputs: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
-        kernel = keras.ops.convert_to_tensor(kernel)  # in the compute type, under mixed precision
-        bias = None if bias is None else keras.ops.convert_to_tensor(bias)
-        if self.data_format == "channels_last":
-            return op(inputs, kernel, bias, self._geometry(inputs.shape[1:-1]), channels="last")
-        # Keras keeps one kernel layout for both data formats.
-        kernel = keras.ops.transpose(kernel, (self.rank + 1, self.rank, *range(self.rank)))
-        return op(inputs, kernel, bias, self._geometry(inputs.shape[2:]), channels="first")
-
     def call(self, inputs: Tensor) -> Tensor:
-        outputs = self._map(inputs, self.kernel, self.bias if self.use_bias else None)
-        return outputs if self.activation is None else self.activation(outputs)
+        return computed(self, inputs)
 
     def _output_shape(self, input_shape: Shape, rule: Callable[[Geometry], Callable[[Any], tuple[int, ...]]]) -> Shape:
         if len(input_shape) != self.rank + 2:
@@ -115,7 +106,7 @@ class _Layer:
             )
         last = self.data_format == "channels_last"
         size = input_shape[1:-1] if last else input_shape[2:]
-        known = rule(self._geometry(size))([UNKNOWN if n is None else n for n in size])
+        known = rule(geometry_of(self, size))([UNKNOWN if n is None else n for n in size])
         space = [None if n is None else length for n, length in zip(size, known, strict=True)]
         return (input_shape[0], *space, self.filters) if last else (input_shape[0], self.filters, *space)
 
@@ -158,37 +149,21 @@ class _Conv(_Layer):
         )
         self._take_over(kernel_size, strides, padding, None, dilation_rate, groups)
 
-    def _geometry(self, size: Shape) -> Geometry:
-        padding: Any = self.padding
-        if padding == "causal" and self.rank == 1:
-            padding = (((self.kernel_size[0] - 1) * self.dilation_rate[0], 0),)
-        sizes = [UNKNOWN if n is None else n for n in size]
-        return convolution(sizes, self.kernel_size, self.strides, padding, self.dilation_rate, self.groups)
-
-    def _map(self, inputs: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
-        size = inputs.shape[1:-1] if self.data_format == "channels_last" else inputs.shape[2:]
-        if self.padding == "same" and max(self.strides) > 1 and None in size:
-            # A TensorFlow graph that is traced for any size: "same" then depends on a number not known yet, which
-            # TensorFlow's own convolution works out when it runs.
-            strides, dilation = list(self.strides), self.dilation_rate
-            outputs = keras.ops.conv(inputs, kernel, strides, "same", self.data_format, dilation)
-            shape = (-1,) if self.data_format == "channels_last" else (-1, *(1,) * self.rank)
-            return outputs if bias is None else outputs + keras.ops.reshape(bias, shape)
-        return self._map_by(ops.conv, inputs, kernel, bias)
-
     def build(self, input_shape: Shape) -> None:
         if input_shape[-1 if self.data_format == "channels_last" else 1] is None:
             raise GeometryError(f"the input has shape {tuple(input_shape)}; expected a known number of channels")
         super().build(input_shape)  # type: ignore[misc]
 
     def convolution_op(self, inputs: Tensor, kernel: Tensor) -> Tensor:
-        return self._map(inputs, kernel, None)
+        return mapped(self, inputs, kernel, None)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return self._output_shape(input_shape, lambda geometry: geometry.conv_size)
 
 
 class _ConvTranspose(_Layer):
+    output_padding: tuple[int, ...] | None
+
     def __init__(
         self,
         filters: int,
@@ -253,14 +228,6 @@ class _ConvTranspose(_Layer):
                 regularizer=layer.bias_regularizer,
                 constraint=layer.bias_constraint,
             )
-
-    def _geometry(self, size: Shape) -> Geometry:  # noqa: ARG002 - it does not depend on the size
-        return Geometry(
-            self.kernel_size, self.strides, self.padding, self.output_padding, self.dilation_rate, self.groups
-        )
-
-    def _map(self, inputs: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
-        return self._map_by(ops.conv_transpose, inputs, kernel, bias)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return self._output_shape(input_shape, lambda geometry: geometry.output_size)

@@ -1,0 +1,56 @@
+"""Keras's convolution layers, forwards and transposed, computed by `unstride.ops`.
+
+Each is a subclass of the Keras layer of the same name, with its whole signature, weights and file format: put
+``from unstride.keras import Conv2DTranspose`` in place of Keras's own. Beyond Keras they take
+
+* ``groups`` in transposed convolutions too;
+* ``strides`` and ``dilation_rate`` above 1 together;
+* ``padding`` as an int, one int an axis, or one signed ``(begin, end)`` pair an axis, with or without
+  ``output_padding``, which may be as large as it likes;
+* ``data_format="channels_first"`` on every backend and device.
+
+The kernel of a transposed convolution is ``(*kernel_size, filters / groups, input channels)``.
+
+`accelerate` does the same for the layers of a model that there is already.
+"""
+
+from __future__ import annotations
+
+OLDEST_KERAS = (3, 15)  # earlier ones shift odd "same" kernels by a pixel on PyTorch
+BACKENDS = ("jax", "torch", "tensorflow", "numpy")
+
+try:
+    import keras
+except ModuleNotFoundError as error:
+    if error.name != "keras":  # Keras is there, its backend is not
+        raise
+    raise ModuleNotFoundError(
+        'unstride.keras needs Keras 3.15 or later: pip install "unstride[keras]"', name="keras"
+    ) from None
+
+if tuple(int(part) for part in keras.__version__.split(".")[:2]) < OLDEST_KERAS:
+    raise ImportError(f"unstride.keras needs Keras 3.15 or later; {keras.__version__} is installed")
+if keras.backend.backend() not in BACKENDS:
+    raise ImportError(
+        f"unstride.keras runs on the Keras backends {', '.join(BACKENDS)}; KERAS_BACKEND is {keras.backend.backend()!r}"
+    )
+
+from ..backends import keras as _symbols  # noqa: E402, F401 - so that models saved with its nodes load
+from ._accelerate import Convolution, Report, accelerate, restore  # noqa: E402 - after the checks
+from ._layers import Conv1D, Conv1DTranspose, Conv2D, Conv2DTranspose, Conv3D, Conv3DTranspose  # noqa: E402
+
+__all__ = [
+    "Conv1D",
+    "Conv1DTranspose",
+    "Conv2D",
+    "Conv2DTranspose",
+    "Conv3D",
+    "Conv3DTranspose",
+    "Convolution",
+    "Report",
+    "accelerate",
+    "restore",
+]
+
+for _name in __all__:
+    globals()[_name].__module__ = __name__  # by which saved models find the layers

@@ -1,0 +1,180 @@
+"""`accelerate`: the convolutions of an existing Keras model computed by `unstride.ops`.
+
+Of every layer that changes only the method `call` does, on that one object: its class, its weights and all that Keras
+knows about it stay, so that a model saved from it is a plain Keras model.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+
+from ._layers import PLAIN, TRANSPOSED, _Layer, computed
+
+Layer = Any
+_OTHERS = (
+    keras.layers.DepthwiseConv1D,
+    keras.layers.DepthwiseConv2D,
+    keras.layers.SeparableConv1D,
+    keras.layers.SeparableConv2D,
+)
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """One convolution of a model: its name and class, whether it was changed, and why not."""
+
+    name: str
+    kind: str
+    changed: bool
+    reason: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.kind}, {'changed' if self.changed else f'not changed: {self.reason}'}"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `accelerate` did: every convolution of the model. `print` it to read it."""
+
+    layers: tuple[Convolution, ...]
+    _model: Layer = field(repr=False)
+    _changed: tuple[Layer, ...] = field(repr=False)
+
+    @property
+    def changed(self) -> tuple[Convolution, ...]:
+        return tuple(layer for layer in self.layers if layer.changed)
+
+    @property
+    def unchanged(self) -> tuple[Convolution, ...]:
+        return tuple(layer for layer in self.layers if not layer.changed)
+
+    def restore(self) -> None:
+        """Gives the layers that were changed their own computation back; a second time does nothing."""
+        if sum(map(_restored, self._changed)):
+            _forget_compiled(self._model)
+
+    def __str__(self) -> str:
+        head = f"{len(self.changed)} of {len(self.layers)} convolutions changed"
+        return "\n".join([head, *(f"  {layer}" for layer in self.layers)])
+
+
+def accelerate(model: Layer) -> Report:
+    """Let every ``Conv{1,2,3}D`` and ``Conv{1,2,3}DTranspose`` of a Keras model be computed by unstride, in place.
+
+    Weights, names, trainable flags, checkpoints, ``summary()``, the optimizer's and the compiled state stay; a model
+    saved afterwards is the plain Keras model. Functions that Keras compiled for this model (for ``fit``, ``evaluate``
+    and ``predict``) are compiled again when they are next needed; those of a larger model that contains this one keep
+    the old computation, as do functions that you compiled yourself, so accelerate the outermost model, before that.
+
+    Parameters
+    ----------
+    model : keras.Model or keras.layers.Layer
+        Sequential, functional, subclassed, nested, built or not: the layers that it tracks, at any depth.
+
+    Returns
+    -------
+    Report
+        Which layers were changed and which were not, and why; ``report.restore()`` undoes it, as does `restore`.
+        Layers with a ``call`` of their own, quantised layers and depthwise and separable convolutions are left alone.
+
+    Raises
+    ------
+    TypeError
+        `model` is no Keras layer or model.
+
+    Examples
+    --------
+    >>> import keras
+    >>> model = keras.Sequential([keras.Input((8, 8, 2)), keras.layers.Conv2DTranspose(3, 4, 2, name="up")])
+    >>> report = accelerate(model)
+    >>> print(report)
+    1 of 1 convolutions changed
+      up: Conv2DTranspose, changed
+    >>> report.restore()
+    """
+    found: list[Convolution] = []
+    changed: list[Layer] = []
+    for layer in _layers_of(model):
+        if not isinstance(layer, PLAIN + TRANSPOSED + _OTHERS):
+            continue
+        reason = _objection(layer)
+        if reason is None:
+            # Past __setattr__, by which Keras would track the method and refuse it once the model is built.
+            layer.__dict__["call"] = types.MethodType(computed, layer)
+            changed.append(layer)
+        found.append(Convolution(layer.name, type(layer).__name__, reason is None, reason or ""))
+    if changed:
+        _forget_compiled(model)
+    return Report(tuple(found), model, tuple(changed))
+
+
+def restore(model: Layer) -> int:
+    """Undoes `accelerate` on every layer of a model, in place; returns how many there were.
+
+    >>> import keras
+    >>> model = keras.Sequential([keras.Input((8, 2)), keras.layers.Conv1D(3, 4)])
+    >>> report = accelerate(model)
+    >>> restore(model), restore(model)
+    (1, 0)
+    """
+    count = sum(map(_restored, _layers_of(model)))
+    if count:
+        _forget_compiled(model)
+    return count
+
+
+def _objection(layer: Layer) -> str | None:
+    """Why a layer stays as it is."""
+    kind = type(layer)
+    if isinstance(layer, _OTHERS):
+        return "unstride has no layer of this kind"
+    if isinstance(layer, _Layer):
+        return "it is unstride's own"
+    if _is_ours(layer):
+        return "it goes through unstride already"
+    base = next(base for base in kind.__mro__ if base in PLAIN + TRANSPOSED)
+    for method in ("call", "convolution_op"):
+        if method in layer.__dict__:
+            return f"its {method} was replaced"
+    for method in ("call", "__call__", "convolution_op"):
+        if getattr(kind, method, None) is not getattr(base, method, None):
+            return f"{kind.__name__} has a {method} of its own"
+    if getattr(layer, "quantization_mode", None) is not None:
+        return f"it is quantised ({layer.quantization_mode})"
+    return None
+
+
+def _restored(layer: Layer) -> bool:
+    if _is_ours(layer):
+        del layer.__dict__["call"]
+        return True
+    return False
+
+
+def _is_ours(layer: Layer) -> bool:
+    return getattr(layer.__dict__.get("call"), "__func__", None) is computed
+
+
+def _layers_of(model: Layer) -> Iterator[Layer]:
+    """The layer itself and those in it, at any depth, each once, in the model's order."""
+    if not isinstance(model, keras.layers.Layer):
+        raise TypeError(f"model is {type(model).__name__}; expected a Keras model or layer")
+    seen: set[int] = set()
+    waiting = [model]
+    while waiting:
+        layer = waiting.pop()
+        if id(layer) not in seen:
+            seen.add(id(layer))
+            yield layer
+            waiting += reversed(layer._layers)
+
+
+def _forget_compiled(model: Layer) -> None:
+    for layer in _layers_of(model):
+        if isinstance(layer, keras.Model):
+            layer.train_function = layer.test_function = layer.predict_function = None
