@@ -48,7 +48,7 @@ def describe(
 ) -> dict[str, Any]:
     """The plan of a map, as plain data; channels are those of a group."""
 
-class Prepared:
+class Known:
     """One of the maps for arrays of known shapes and type."""
 
     def __init__(
@@ -71,7 +71,7 @@ def key(map: str, a: Any, b: Any, bias: Any, fields: tuple[Any, ...]) -> tuple[A
     """What tells a call from another one; None for arrays that are not NumPy's, of float32 or float64 alike."""
 
 def recall(
-    known: dict[Any, Prepared], map: str, a: Any, b: Any, bias: Any, fields: tuple[Any, ...]
+    known: dict[Any, Known], map: str, a: Any, b: Any, bias: Any, fields: tuple[Any, ...]
 ) -> NDArray[Any] | None:
     """The result of a call that `known` has under its key; None if it has none."""
 

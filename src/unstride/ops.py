@@ -18,6 +18,8 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 from . import _native, backends
 from .backends import numpy as native
 from .checks import (
@@ -106,7 +108,11 @@ def conv_transpose(
            [4., 6., 6., 9.]])
     """
     fields = geometry, stride, padding, output_padding, dilation, groups, channels, activation
-    if out is None and (known := _native.recall(_known, "conv_transpose", x, kernel, bias, fields)) is not None:
+    if (
+        out is None
+        and type(x) is np.ndarray
+        and (known := _native.recall(_known, "conv_transpose", x, kernel, bias, fields)) is not None
+    ):
         return known
     if symbols := backends.symbols(x, kernel, bias):
         arrays = {"x": x, "kernel": kernel, "bias": bias}
@@ -164,7 +170,11 @@ def conv(
     array([21., 43.])
     """
     fields = geometry, stride, padding, None, dilation, groups, channels, activation
-    if out is None and (known := _native.recall(_known, "conv", x, kernel, bias, fields)) is not None:
+    if (
+        out is None
+        and type(x) is np.ndarray
+        and (known := _native.recall(_known, "conv", x, kernel, bias, fields)) is not None
+    ):
         return known
     if symbols := backends.symbols(x, kernel, bias):
         arrays = {"x": x, "kernel": kernel, "bias": bias}
@@ -222,7 +232,11 @@ def kernel_gradient(
     array([31., 42.])
     """
     fields = geometry, kernel_size, stride, padding, dilation, groups, channels
-    if out is None and (known := _native.recall(_known, "kernel_gradient", big, small, None, fields)) is not None:
+    if (
+        out is None
+        and type(big) is np.ndarray
+        and (known := _native.recall(_known, "kernel_gradient", big, small, None, fields)) is not None
+    ):
         return known
     if symbols := backends.symbols(big, small):
         own = {"kernel_size": kernel_size, "stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
@@ -262,7 +276,7 @@ def kernel_gradient(
 
 
 # What the checks of a call found, by everything that they looked at: a second such call need not be checked.
-_known: dict[Any, _native.Prepared] = {}
+_known: dict[Any, _native.Known] = {}
 _MOST_KNOWN = 1024
 
 
@@ -272,13 +286,13 @@ def _remember(
     key = _native.key(map, a, b, bias, fields)
     if key is None or channels is None or 0 in a.shape or 0 in b.shape:  # bare grids are turned into others first
         return
-    prepared = native.prepared(map, call, a.itemsize)
-    if prepared is None:
+    known = native.known(map, call, a.itemsize)
+    if known is None:
         return
     if len(_known) >= _MOST_KNOWN:
         _known.clear()
     with contextlib.suppress(TypeError):  # a list among the fields
-        _known[key] = prepared
+        _known[key] = known
 
 
 def _natively(call: native.Call, fields: Any, x: Any, kernel: Any, bias: Any, channels: str | None, out: Any) -> Any:

@@ -92,12 +92,12 @@ def computed(call: Call, x: Array, kernel: Array, bias: Array | None, out: Array
     return result
 
 
-def prepared(map: str, call: Call | GradientCall, bytes: int) -> _native.Prepared | None:
+def known(map: str, call: Call | GradientCall, bytes: int) -> _native.Known | None:
     """The call for arrays of its shapes and of numbers of so many bytes; None if the kernels have no plan for it."""
     if isinstance(call, Call) and not call.planned:
         return None
     relu = isinstance(call, Call) and call.relu
-    return _native.Prepared(map, call.shape, bytes, *call.fields, not call.last, not call.last, relu)
+    return _native.Known(map, call.shape, bytes, *call.fields, not call.last, not call.last, relu)
 
 
 def conv_transpose(x: Array, kernel: Array, bias: Array | None, geometry: Geometry, channels: str) -> Array:

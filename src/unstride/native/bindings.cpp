@@ -158,7 +158,7 @@ NB_MODULE(_native, m) {
     m.def("describe", describe, nb::arg("map"), nb::arg("small"), nb::arg("big"), nb::arg("kernel"), nb::arg("stride"),
           nb::arg("dilation"), nb::arg("begin"), nb::arg("batch"), nb::arg("groups"), nb::arg("small_channels"),
           nb::arg("big_channels"), nb::arg("bytes"), "The plan of a map, as Python data; channels are those of a group.");
-    bind_prepared(m);
+    bind_known(m);
     m.def("xla_targets", xla_targets, "The three maps as foreign functions of XLA: a capsule for each name.");
     m.attr("most_phases") = most_phases;
     m.attr("most_threads") = most_threads;

@@ -63,6 +63,6 @@ inline Fields fields_of(const std::vector<Size>& stride, const std::vector<Size>
 // An array of numbers of any value, whose memory is used again after it.
 nb::object empty(const std::vector<std::size_t>& shape, int bytes);
 
-void bind_prepared(nb::module_& m);
+void bind_known(nb::module_& m);
 
 }  // namespace unstride

@@ -57,10 +57,10 @@ struct NumPy {
 };
 
 // One of the maps for arrays of known shapes and type.
-class Prepared {
+class Known {
    public:
 
-    Prepared(const std::string& map, const std::vector<Size>& shape, int bytes, const std::vector<Size>& stride,
+    Known(const std::string& map, const std::vector<Size>& shape, int bytes, const std::vector<Size>& stride,
              const std::vector<Size>& dilation, const std::vector<Size>& begin, Size groups, bool first, bool kernel_first,
              bool relu)
         : map_(map == "conv"             ? Map::conv
@@ -166,18 +166,18 @@ nb::object recall(nb::dict known, nb::handle map, nb::handle a, nb::handle b, nb
         return nb::none();
     }
     const nb::object held = nb::borrow(call);  // another thread may clear the dictionary meanwhile
-    return (*nb::cast<const Prepared*>(held))(a, b, bias);
+    return (*nb::cast<const Known*>(held))(a, b, bias);
 }
 
 }  // namespace
 
-void bind_prepared(nb::module_& m) {
-    nb::class_<Prepared>(m, "Prepared")
+void bind_known(nb::module_& m) {
+    nb::class_<Known>(m, "Known")
         .def(nb::init<const std::string&, const std::vector<Size>&, int, const std::vector<Size>&, const std::vector<Size>&,
                       const std::vector<Size>&, Size, bool, bool, bool>(),
              nb::arg("map"), nb::arg("shape"), nb::arg("bytes"), nb::arg("stride"), nb::arg("dilation"), nb::arg("begin"),
              nb::arg("groups"), nb::arg("first"), nb::arg("kernel_first"), nb::arg("relu"))
-        .def("__call__", &Prepared::operator(), nb::arg("a"), nb::arg("b"), nb::arg("bias").none(),
+        .def("__call__", &Known::operator(), nb::arg("a"), nb::arg("b"), nb::arg("bias").none(),
              "The result for contiguous arrays; None for others.");
     m.def("key", key, nb::arg("map"), nb::arg("a").none(), nb::arg("b").none(), nb::arg("bias").none(), nb::arg("fields"),
           "What tells a call from another one; None for arrays that are not NumPy's, of float32 or float64 alike.");
