@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from . import backends
 from .backends import numpy as native
 from .checks import (
     arrays_of,
@@ -105,6 +106,13 @@ def conv_transpose(
            [0., 2., 0., 3.],
            [4., 6., 6., 9.]])
     """
+    if out is None and (views := backends.torch_views(channels, x, kernel, bias)) is not None:
+        x, kernel, bias = views
+        y = conv_transpose(
+            x, kernel, bias, geometry, stride=stride, padding=padding, output_padding=output_padding, dilation=dilation,
+            groups=groups, channels=channels, activation=activation,
+        )  # fmt: skip
+        return backends.torch_result(y)
     fields = geometry, stride, padding, output_padding, dilation, groups, channels, activation
     key = _key(True, x, kernel, bias, fields)
     if out is None and (call := _recall(_known, key)) is not None:
@@ -154,6 +162,13 @@ def conv(
     >>> conv([1, 2, 3, 4], [1, 10], stride=2, channels=None)
     array([21., 43.])
     """
+    if out is None and (views := backends.torch_views(channels, x, kernel, bias)) is not None:
+        x, kernel, bias = views
+        y = conv(
+            x, kernel, bias, geometry, stride=stride, padding=padding, dilation=dilation,
+            groups=groups, channels=channels, activation=activation,
+        )  # fmt: skip
+        return backends.torch_result(y)
     fields = geometry, stride, padding, None, dilation, groups, channels, activation
     key = _key(False, x, kernel, bias, fields)
     if out is None and (call := _recall(_known, key)) is not None:
@@ -209,6 +224,12 @@ def kernel_gradient(
     >>> kernel_gradient([1, 2, 3, 4], [1, 10], kernel_size=2, stride=2, channels=None)
     array([31., 42.])
     """
+    if out is None and (views := backends.torch_views(channels, big, small)) is not None:
+        made = kernel_gradient(
+            *views, geometry, kernel_size=kernel_size, stride=stride, padding=padding, dilation=dilation,
+            groups=groups, channels=channels,
+        )  # fmt: skip
+        return backends.torch_result(made)
     fields = geometry, kernel_size, stride, padding, dilation, groups, channels
     key = _key(None, big, small, None, fields)
     if out is None and (call := _recall(_known_gradients, key)) is not None:

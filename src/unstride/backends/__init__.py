@@ -15,12 +15,13 @@ NumPy alone. Every backend module has the same seven functions (NumPy's fuses th
 
 from __future__ import annotations
 
-import functools
 import importlib
 import sys
 from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
+
+import numpy as np
 
 _FRAMEWORKS = ("torch", "jax", "tensorflow")
 
@@ -35,9 +36,22 @@ def find(*arrays: Any) -> ModuleType:
     return _module("numpy")
 
 
-@functools.cache
 def _module(name: str) -> ModuleType:
-    return importlib.import_module(f"{__name__}.{name}")
+    qualified = f"{__name__}.{name}"
+    return sys.modules.get(qualified) or importlib.import_module(qualified)  # looked up, as compilers can follow that
+
+
+def torch_views(channels: str | None, first: Any, *others: Any) -> list[Any] | None:
+    """PyTorch tensors as NumPy's views of them, if `first` is one and NumPy's way gives all that is asked for."""
+    if type(first) is np.ndarray or "torch" not in sys.modules or not hasattr(first, "requires_grad"):
+        return None
+    backend = _module("torch")
+    return backend.views(channels, first, *others) if backend.owns(first) else None
+
+
+def torch_result(view: Any) -> Any:
+    """What was computed of such views, as a PyTorch tensor."""
+    return _module("torch").from_view(view)
 
 
 def common_type(
