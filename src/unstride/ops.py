@@ -225,8 +225,9 @@ def kernel_gradient(
     array([31., 42.])
     """
     if out is None and (views := backends.torch_views(channels, big, small)) is not None:
+        big, small = views
         made = kernel_gradient(
-            *views, geometry, kernel_size=kernel_size, stride=stride, padding=padding, dilation=dilation,
+            big, small, geometry, kernel_size=kernel_size, stride=stride, padding=padding, dilation=dilation,
             groups=groups, channels=channels,
         )  # fmt: skip
         return backends.torch_result(made)

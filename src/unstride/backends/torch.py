@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - as everywhere
 
 from ..conventions import torch_call
-from ..geometry import Crop, Geometry, GeometryError
+from ..geometry import Crop, Geometry
 
 OLDEST_TORCH = (2, 6)
 if tuple(int("".join(filter(str.isdigit, part))) for part in torch.__version__.split(".")[:2]) < OLDEST_TORCH:
@@ -69,7 +69,13 @@ def from_view(array: Any) -> Tensor:
 
 def exporting() -> bool:
     """Whether a graph is made for somewhere else, where there are PyTorch's operators alone."""
-    return _is_exporting() or torch.jit.is_tracing() or torch.onnx.is_in_onnx_export()
+    if torch.compiler.is_compiling():
+        return bool(_is_exporting())
+    return bool(torch._C._is_tracing())
+
+
+def autocasting() -> bool:
+    return torch.is_autocast_enabled("cpu")
 
 
 # PyTorch 2.6 does not tell an export from a compilation.

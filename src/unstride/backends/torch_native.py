@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 
 from .. import _native
@@ -48,8 +47,7 @@ def forward(
         weights = _memory(kernel, working)
         if last:
             weights = weights.transpose(KERNEL_TO_LAST[len(stride)])
-        fields = (tuple(stride), tuple(dilation), tuple(begin), groups)
-        call = Call(transposed, shape, last, False, fields, False)
+        call = Call(transposed, shape, last, False, (tuple(stride), tuple(dilation), tuple(begin), groups), False)
         computed(call, _grid(x, working, last), weights, _bias(bias, working), out)
     else:
         grid, offset, (weights, kernel_first) = _grid(x, working, last), _bias(bias, working), _kernel(kernel, working)
@@ -160,12 +158,11 @@ def _bias(bias: Tensor | None, dtype: torch.dtype) -> Any:
 
 def _grid(x: Tensor, dtype: torch.dtype, last: bool) -> Any:
     """A grid as the kernels read it; copied only if it lies in another layout."""
-    array = _memory(x, dtype)
     if last:
-        array = array.transpose(TO_LAST[x.dim() - 2])
-        if array.strides[-1] == array.itemsize or array.shape[-1] == 1:
-            return array
-    return array if array.flags.c_contiguous else np.ascontiguousarray(array)
+        if x.stride(1) != 1 and x.shape[1] > 1:
+            return _memory(x.permute(TO_LAST[x.dim() - 2]).contiguous(), dtype)
+        return _memory(x, dtype).transpose(TO_LAST[x.dim() - 2])
+    return _memory(x if x.is_contiguous() else x.contiguous(), dtype)
 
 
 def _kernel(kernel: Tensor, dtype: torch.dtype) -> tuple[Any, bool]:
@@ -175,5 +172,5 @@ def _kernel(kernel: Tensor, dtype: torch.dtype) -> tuple[Any, bool]:
         turned = array.transpose(KERNEL_TO_LAST[kernel.dim() - 2])
         if turned.flags.c_contiguous:
             return turned, False
-        array = np.ascontiguousarray(array)
+        return _memory(kernel.contiguous(), dtype), True
     return array, True

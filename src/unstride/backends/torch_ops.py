@@ -32,9 +32,9 @@ _SCHEMAS = {
 # A compiled graph hands over the strides that it was traced with, as `last` was chosen by them.
 _TAGS = (getattr(torch.Tag, "needs_exact_strides", torch.Tag.needs_fixed_stride_order), torch.Tag.pt2_compliant_tag)
 
-_PLAIN = torch._C._dispatch_keys(torch.empty(0, device="cpu"))
 with torch.inference_mode():
-    _INFERENCE = torch._C._dispatch_keys(torch.empty(0, device="cpu"))
+    _INFERENCE = torch.empty(0, device="cpu")
+_IN_MEMORY = tuple(torch._C._dispatch_keys(tensor) for tensor in (torch.empty(0, device="cpu"), _INFERENCE))
 
 
 def is_plain(tensor: Any) -> bool:
@@ -43,7 +43,7 @@ def is_plain(tensor: Any) -> bool:
     if kind is not Tensor and kind is not torch.nn.Parameter:
         return False
     keys = torch._C._dispatch_keys(tensor)
-    return bool(keys == _PLAIN or keys == _INFERENCE)
+    return keys in _IN_MEMORY
 
 
 def is_watched() -> bool:
@@ -54,7 +54,7 @@ def is_watched() -> bool:
         or torch._C._are_functorch_transforms_active()
         or torch._C._is_tracing()
         or torch.is_autocast_enabled("cpu")
-        or torch.autograd._profiler_enabled()
+        or torch._C._autograd._profiler_enabled()
     )
 
 
@@ -191,7 +191,7 @@ def _transformable(name: str, compute: Callable[..., Tensor], save: Any, backwar
     return type(name, (torch.autograd.Function,), {key: staticmethod(rule) for key, rule in rules.items()})
 
 
-_library = torch.library.Library("unstride", "DEF")
+_library: Any = torch.library.Library("unstride", "DEF")  # type: ignore[no-untyped-call]
 
 
 def _register(

@@ -3,7 +3,7 @@ into its batch, one that the kernel has into the groups or into the channels of 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -30,19 +30,19 @@ def batched_map(
         y = own(x, kernel, None, *fields)[None]
     elif kernel_dim is None:
         x = x.movedim(x_dim, 0)
-        y = own(x.flatten(0, 1), kernel, one_bias, *fields).unflatten(0, x.shape[:2])
+        y = _unflatten(own(x.flatten(0, 1), kernel, one_bias, *fields), 0, x.shape[:2])
     elif x_dim is not None:
         x, kernel = x.movedim(x_dim, 0), kernel.movedim(kernel_dim, 0)
         y = own(_beside(x), kernel.flatten(0, 1), None, *before, groups * count, last)
-        y = y.unflatten(1, (count, y.shape[1] // count)).movedim(1, 0)
+        y = _unflatten(y, 1, (count, y.shape[1] // count)).movedim(1, 0)
     else:
         kernel = kernel.movedim(kernel_dim, 0)
         if transposed:  # every channel of the result as often as there are kernels, group by group
             y = own(x, kernel.movedim(0, 1).flatten(1, 2), None, *fields)
         else:
-            kernel = kernel.unflatten(1, (groups, kernel.shape[1] // groups)).movedim(1, 0)
+            kernel = _unflatten(kernel, 1, (groups, kernel.shape[1] // groups)).movedim(1, 0)
             y = own(x, kernel.flatten(0, 2), None, *fields)
-        y = y.unflatten(1, (groups, count, y.shape[1] // (groups * count))).movedim(2, 0).flatten(2, 3)
+        y = _unflatten(y, 1, (groups, count, y.shape[1] // (groups * count))).movedim(2, 0).flatten(2, 3)
     if bias is not None and one_bias is None:
         each = bias[None] if bias_dim is None else bias.movedim(bias_dim, 0)
         y = y + each.reshape(each.shape[0], 1, each.shape[1], *(1,) * (y.dim() - 3))
@@ -60,13 +60,13 @@ def batched_gradient(
     if big_dim is not None and small_dim is not None:
         bigs, smalls = big.movedim(big_dim, 0), small.movedim(small_dim, 0)
         kernel = own(_beside(bigs), _beside(smalls), *before, groups * count, last, kernel_last)
-        return kernel.unflatten(0, (count, smalls.shape[2])), 0
+        return _unflatten(kernel, 0, (count, smalls.shape[2])), 0
     if small_dim is None:
         kernel = own(_within_groups(big.movedim(big_dim, 0), groups), small, *fields)
-        return kernel.unflatten(1, (count, kernel.shape[1] // count)).movedim(1, 0), 0
+        return _unflatten(kernel, 1, (count, kernel.shape[1] // count)).movedim(1, 0), 0
     kernel = own(big, _within_groups(small.movedim(small_dim, 0), groups), *fields)
     each = kernel.shape[0] // (groups * count)
-    return kernel.unflatten(0, (groups, count, each)).movedim(1, 0).flatten(1, 2), 0
+    return _unflatten(kernel, 0, (groups, count, each)).movedim(1, 0).flatten(1, 2), 0
 
 
 def _beside(grids: Tensor) -> Tensor:
@@ -76,5 +76,10 @@ def _beside(grids: Tensor) -> Tensor:
 
 def _within_groups(grids: Tensor, groups: int) -> Tensor:
     """(B, N, g * c, *space) as (N, g * B * c, *space): in every group each grid's channels beside the others'."""
-    split = grids.unflatten(2, (groups, grids.shape[2] // groups))
+    split = _unflatten(grids, 2, (groups, grids.shape[2] // groups))
     return split.movedim(0, 2).flatten(1, 3)
+
+
+def _unflatten(tensor: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
+    made: Tensor = torch.unflatten(tensor, dim, sizes)
+    return made
