@@ -8,8 +8,11 @@ way.
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 
@@ -39,23 +42,24 @@ def forward(
     last: bool,
 ) -> Tensor:
     """conv_transpose or conv, for checked tensors of one floating-point type, with a result of that spatial size."""
-    channels = kernel.shape[1] * groups if transposed else kernel.shape[0]
-    shape = (x.shape[0], *size, channels) if last else (x.shape[0], channels, *size)
-    working = _working(x)
-    result, out = _new(shape, working)
-    if x.numel() == 0 or (transposed and max(stride) > _native.most_phases):
-        weights = _memory(kernel, working)
-        if last:
-            weights = weights.transpose(KERNEL_TO_LAST[len(stride)])
-        call = Call(transposed, shape, last, False, (tuple(stride), tuple(dilation), tuple(begin), groups), False)
-        computed(call, _grid(x, working, last), weights, _bias(bias, working), out)
+    dtype = x.dtype
+    if dtype is not torch.float32 and dtype is not torch.float64:
+        x, kernel, bias = x.float(), kernel.float(), None if bias is None else bias.float()
+        return forward(transposed, x, kernel, bias, size, stride, dilation, begin, groups, last).to(dtype)
+    x, (kernel, kernel_first) = _grid(x, last), _kernel(kernel)
+    if bias is not None and not bias.is_contiguous():
+        bias = bias.contiguous()
+    fields = (tuple(size), tuple(stride), tuple(dilation), tuple(begin), groups, last)
+    key = (transposed, dtype, x.shape, x.stride(), kernel.shape, kernel_first, bias is None, fields)
+    call = _calls.get(key)
+    if call is None:
+        call = _remember(key, _map_call(transposed, x, kernel, bias, *fields, kernel_first))
+    result = _new(call.shape, dtype)
+    if call.prepared is None:
+        _without_plan(transposed, x, kernel, bias, result, *fields)
     else:
-        grid, offset, (weights, kernel_first) = _grid(x, working, last), _bias(bias, working), _kernel(kernel, working)
-        fields = (stride, dilation, begin, groups)
-        _native.compute(transposed, grid, weights, offset, out, *fields, not last, kernel_first, False)
-    if working != x.dtype:
-        result = result.to(x.dtype)
-    return result.permute(TO_FIRST[len(stride)]) if last else result
+        call.prepared(x.data_ptr(), kernel.data_ptr(), 0 if bias is None else bias.data_ptr(), result.data_ptr())
+    return result.permute(TO_FIRST[x.dim() - 2]) if last else result
 
 
 def gradient(
@@ -70,18 +74,146 @@ def gradient(
     kernel_last: bool,
 ) -> Tensor:
     """kernel_gradient, for a kernel of that size, which lies in memory as `kernel_last` says."""
+    dtype = big.dtype
+    if dtype is not torch.float32 and dtype is not torch.float64:
+        return gradient(big.float(), small.float(), size, stride, dilation, begin, groups, last, kernel_last).to(dtype)
+    big, small = _grid(big, last), _grid(small, last)
+    fields = (tuple(size), tuple(stride), tuple(dilation), tuple(begin), groups, last, kernel_last)
+    key = (None, dtype, big.shape, big.stride(), small.shape, small.stride(), fields)
+    call = _calls.get(key)
+    if call is None:
+        call = _remember(key, _gradient_call(big, small, *fields))
+    result = _new(call.shape, dtype)
+    if call.prepared is None:
+        result.zero_()
+    else:
+        call.prepared(big.data_ptr(), small.data_ptr(), 0, result.data_ptr())
+    return result.permute(KERNEL_TO_FIRST[big.dim() - 2]) if kernel_last else result
+
+
+class _Call(NamedTuple):
+    """What is the same for all tensors of some shapes and strides."""
+
+    shape: tuple[int, ...]  # of the result's memory
+    prepared: _native.Prepared | None  # None where the kernels have nothing to compute, or no plan
+
+
+_calls: dict[Any, _Call] = {}
+_MOST_CALLS = 1024
+
+
+def _remember(key: Any, call: _Call) -> _Call:
+    if len(_calls) >= _MOST_CALLS:
+        _calls.clear()
+    _calls[key] = call
+    return call
+
+
+def _map_call(
+    transposed: bool,
+    x: Tensor,
+    kernel: Tensor,
+    bias: Tensor | None,
+    size: tuple[int, ...],
+    stride: tuple[int, ...],
+    dilation: tuple[int, ...],
+    begin: tuple[int, ...],
+    groups: int,
+    last: bool,
+    kernel_first: bool,
+) -> _Call:
+    rank = len(stride)
+    channels = kernel.shape[1] * groups if transposed else kernel.shape[0]
+    shape = (x.shape[0], *size, channels) if last else (x.shape[0], channels, *size)
+    if x.numel() == 0 or (transposed and max(stride) > _native.most_phases):
+        return _Call(shape, None)
+    grid = x.permute(TO_LAST[rank]) if last else x
+    weights = kernel if kernel_first else kernel.permute(KERNEL_TO_LAST[rank])
+    prepared = _native.prepare(
+        "conv_transpose" if transposed else "conv",
+        grid.shape,
+        grid.stride(),
+        weights.shape,
+        weights.stride(),
+        shape,
+        _steps(shape),
+        bias is not None,
+        stride,
+        dilation,
+        begin,
+        groups,
+        not last,
+        kernel_first,
+        False,
+        x.dtype.itemsize,
+    )
+    return _Call(shape, prepared)
+
+
+def _gradient_call(
+    big: Tensor,
+    small: Tensor,
+    size: tuple[int, ...],
+    stride: tuple[int, ...],
+    dilation: tuple[int, ...],
+    begin: tuple[int, ...],
+    groups: int,
+    last: bool,
+    kernel_last: bool,
+) -> _Call:
     ends = big.shape[1] // groups, small.shape[1]
     shape = (*size, *ends) if kernel_last else (*ends[::-1], *size)
-    working = _working(big)
-    result, out = _new(shape, working)
     if big.numel() == 0 or small.numel() == 0:
-        out[...] = 0
-    else:
-        grids = _grid(big, working, last), _grid(small, working, last)
-        _native.gradient(*grids, out, stride, dilation, begin, groups, not last, not kernel_last)
-    if working != big.dtype:
-        result = result.to(big.dtype)
-    return result.permute(KERNEL_TO_FIRST[len(stride)]) if kernel_last else result
+        return _Call(shape, None)
+    bigs, smalls = (grid.permute(TO_LAST[len(stride)]) if last else grid for grid in (big, small))
+    prepared = _native.prepare(
+        "kernel_gradient",
+        bigs.shape,
+        bigs.stride(),
+        smalls.shape,
+        smalls.stride(),
+        shape,
+        _steps(shape),
+        False,
+        stride,
+        dilation,
+        begin,
+        groups,
+        not last,
+        not kernel_last,
+        False,
+        big.dtype.itemsize,
+    )
+    return _Call(shape, prepared)
+
+
+def _steps(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The strides of contiguous memory."""
+    steps = [1]
+    for length in shape[:0:-1]:
+        steps.append(steps[-1] * length)
+    return tuple(reversed(steps))
+
+
+def _without_plan(
+    transposed: bool,
+    x: Tensor,
+    kernel: Tensor,
+    bias: Tensor | None,
+    result: Tensor,
+    size: tuple[int, ...],  # noqa: ARG001 - it is in the result's shape
+    stride: tuple[int, ...],
+    dilation: tuple[int, ...],
+    begin: tuple[int, ...],
+    groups: int,
+    last: bool,
+) -> None:
+    """A result of no input, and of strides beyond what the kernels plan for, as NumPy's backend computes them."""
+    grid, weights = x.detach().numpy(), kernel.detach().numpy()
+    if last:
+        grid, weights = grid.transpose(TO_LAST[len(stride)]), weights.transpose(KERNEL_TO_LAST[len(stride)])
+    call = Call(transposed, tuple(result.shape), last, False, (stride, dilation, begin, groups), False)
+    computed(call, grid, weights, None if bias is None else bias.detach().numpy(), result.numpy())
 
 
 def forward_meta(
@@ -123,54 +255,49 @@ def gradient_meta(
     return big.new_empty((*ends[::-1], *size))
 
 
-def _working(x: Tensor) -> torch.dtype:
-    """The type to compute in: half and bfloat16 lose too much in sums."""
-    return x.dtype if x.dtype.itemsize >= 4 else torch.float32
-
-
-def _new(shape: tuple[int, ...], dtype: torch.dtype) -> tuple[Tensor, Any]:
-    """A new contiguous tensor and its memory."""
+def _new(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     count = dtype.itemsize
     for length in shape:
         count *= length
     if count < _LARGE:
-        small = torch.empty(shape, dtype=dtype, device="cpu")
-        return small, small.numpy()
+        return torch.empty(shape, dtype=dtype, device="cpu")
     try:
         if count >= 1 << 62:
             raise MemoryError
-        large = _native.empty(shape, dtype.itemsize)
+        return torch.from_numpy(_native.empty(shape, dtype.itemsize))
     except MemoryError:
         raise MemoryError(f"no memory for a result of shape {shape}, type {dtype}: {count:,} bytes") from None
-    return torch.from_numpy(large), large
 
 
-def _memory(tensor: Tensor, dtype: torch.dtype) -> Any:
-    """Its numbers in that type: in place, if they have it."""
-    if tensor.requires_grad:
-        tensor = tensor.detach()
-    return (tensor if tensor.dtype is dtype else tensor.to(dtype)).numpy()
-
-
-def _bias(bias: Tensor | None, dtype: torch.dtype) -> Any:
-    return None if bias is None else _memory(bias if bias.is_contiguous() else bias.contiguous(), dtype)
-
-
-def _grid(x: Tensor, dtype: torch.dtype, last: bool) -> Any:
+def _grid(x: Tensor, last: bool) -> Tensor:
     """A grid as the kernels read it; copied only if it lies in another layout."""
-    if last:
-        if x.stride(1) != 1 and x.shape[1] > 1:
-            return _memory(x.permute(TO_LAST[x.dim() - 2]).contiguous(), dtype)
-        return _memory(x, dtype).transpose(TO_LAST[x.dim() - 2])
-    return _memory(x if x.is_contiguous() else x.contiguous(), dtype)
+    if not last:
+        return x if x.is_contiguous() else x.contiguous()
+    if x.stride(1) == 1 or x.shape[1] == 1:
+        return x
+    rank = x.dim() - 2
+    return x.permute(TO_LAST[rank]).contiguous().permute(TO_FIRST[rank])
 
 
-def _kernel(kernel: Tensor, dtype: torch.dtype) -> tuple[Any, bool]:
+def _kernel(kernel: Tensor) -> tuple[Tensor, bool]:
     """A kernel as the kernels read it, and whether its channels come first."""
-    array = _memory(kernel, dtype)
-    if not array.flags.c_contiguous:
-        turned = array.transpose(KERNEL_TO_LAST[kernel.dim() - 2])
-        if turned.flags.c_contiguous:
-            return turned, False
-        return _memory(kernel.contiguous(), dtype), True
-    return array, True
+    if kernel.is_contiguous():
+        return kernel, True
+    rank = kernel.dim() - 2
+    return kernel.permute(KERNEL_TO_LAST[rank]).contiguous().permute(KERNEL_TO_FIRST[rank]), False
+
+
+def _borrow_threads() -> None:
+    """PyTorch's threads watch for work for a while after each operation. Ours would share the processors with them: so
+    that calls on tensors run on PyTorch's, where these are OpenMP's."""
+    if sys.platform != "linux":
+        return
+    try:
+        library = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"))
+        found = [ctypes.cast(library[name], ctypes.c_void_p).value for name in ("GOMP_parallel", "omp_get_max_threads")]
+    except (OSError, AttributeError):  # another build of PyTorch, with other threads
+        return
+    _native.set_team(*(address or 0 for address in found))
+
+
+_borrow_threads()

@@ -1,0 +1,34 @@
+// A call of one of the maps for arrays of known shapes, to which only the places in memory are missing.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "calls.hpp"
+
+namespace unstride {
+
+class Prepared {
+public:
+    struct Shape {
+        std::vector<Size> sizes, strides;  // strides in numbers
+    };
+
+    // `first` and `second` are x and the kernel, or big and small. Throws std::invalid_argument.
+    Prepared(Map map, const Shape& first, const Shape& second, const Shape& out, bool bias, const Fields& fields,
+             Layout layout, bool relu, int bytes);
+
+    // Of numbers of `bytes` bytes, aligned for them, as many as the shapes say, which nobody changes meanwhile; on the
+    // threads of the team, if there is one (team.hpp). `bias` is not read where there is none.
+    void operator()(void* first, void* second, void* bias, void* out) const;
+
+private:
+    Map map_;
+    Array first_, second_, out_, bias_;
+    bool has_bias_;
+    Fields fields_;
+    Layout layout_;
+    bool relu_;
+};
+
+}  // namespace unstride
