@@ -52,10 +52,11 @@ def prepare(
     groups: int,
     channels_first: bool,
     kernel_first: bool,
-    relu: bool,
+    turned: bool,
     bytes: int,
 ) -> Prepared:
-    """A call of 'conv_transpose', 'conv' or 'kernel_gradient' but for the memory; strides are in numbers."""
+    """A call of 'conv_transpose', 'conv' or 'kernel_gradient' but for the memory; strides are in numbers. `turned`: the
+    kernel is described as (*k, C_big / groups, C_small) and lies as (C_small, *k, C_big / groups)."""
 
 def set_team(fork_join: int, most: int) -> None:
     """The addresses of GOMP_parallel and omp_get_max_threads, on whose threads prepared calls run from now on; 0: on

@@ -18,6 +18,7 @@ if tuple(int("".join(filter(str.isdigit, part))) for part in torch.__version__.s
     raise ImportError(f"unstride needs PyTorch 2.6 or later for its tensors; {torch.__version__} is installed")
 
 from . import common_type, torch_ops  # noqa: E402 - the operators need that version
+from .torch_native import FIRST, LAST  # noqa: E402 - the operators need that version
 
 Tensor = torch.Tensor
 _FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
@@ -126,8 +127,8 @@ def kernel_gradient(big: Tensor, small: Tensor, geometry: Geometry, channels: st
     begins = tuple(b for b, _ in geometry.crops)
     fields = geometry.kernel_size, geometry.stride, geometry.dilation, begins, geometry.groups
     if channels == "first":
-        return torch_ops.kernel_gradient(big, small, *fields, lies_last(big, small), False)
-    made = torch_ops.kernel_gradient(big.movedim(-1, 1), small.movedim(-1, 1), *fields, True, True)
+        return torch_ops.kernel_gradient(big, small, *fields, lies_last(big, small), FIRST)
+    made = torch_ops.kernel_gradient(big.movedim(-1, 1), small.movedim(-1, 1), *fields, True, LAST)
     return made.movedim((0, 1), (-1, -2))
 
 

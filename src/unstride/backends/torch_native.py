@@ -2,8 +2,8 @@
 
 Tensors are ``(N, C, *space)`` and kernels ``(C_small, C_big / groups, *k)``, as everywhere in PyTorch; where their
 numbers lie in memory is another matter. With `last` the result's channels are adjacent (PyTorch's ``channels_last``),
-and grids that lie so are read where they are; without it the same holds for contiguous grids. A kernel may lie either
-way.
+and grids that lie so are read where they are; without it the same holds for contiguous grids. A kernel may lie in any
+of three ways.
 """
 
 from __future__ import annotations
@@ -26,6 +26,10 @@ TO_LAST = {rank: (0, *range(2, rank + 2), 1) for rank in (1, 2, 3)}  # (N, C, *s
 TO_FIRST = {rank: (0, rank + 1, *range(1, rank + 1)) for rank in (1, 2, 3)}
 KERNEL_TO_LAST = {rank: (*range(2, rank + 2), 1, 0) for rank in (1, 2, 3)}  # to (*k, C_big / groups, C_small)
 KERNEL_TO_FIRST = {rank: (rank + 1, rank, *range(rank)) for rank in (1, 2, 3)}
+_AS_IT_IS = {rank: tuple(range(rank + 2)) for rank in (1, 2, 3)}
+_LOGICAL = (_AS_IT_IS, KERNEL_TO_FIRST, TO_FIRST)  # from a kernel's memory to (C_small, C_big / groups, *k)
+FIRST, LAST, TURNED = 0, 1, 2  # how a kernel lies: (C_small, C_big / groups, *k), (*k, C_big / groups, C_small), or
+# (C_small, *k, C_big / groups), PyTorch's channels_last
 _LARGE = 1 << 16  # bytes, from which on a result takes memory that an earlier one left: new pages cost much to clear
 
 
@@ -46,14 +50,14 @@ def forward(
     if dtype is not torch.float32 and dtype is not torch.float64:
         x, kernel, bias = x.float(), kernel.float(), None if bias is None else bias.float()
         return forward(transposed, x, kernel, bias, size, stride, dilation, begin, groups, last).to(dtype)
-    x, (kernel, kernel_first) = _grid(x, last), _kernel(kernel)
+    x, (kernel, lies) = _grid(x, last), _kernel(kernel)
     if bias is not None and not bias.is_contiguous():
         bias = bias.contiguous()
     fields = (tuple(size), tuple(stride), tuple(dilation), tuple(begin), groups, last)
-    key = (transposed, dtype, x.shape, x.stride(), kernel.shape, kernel_first, bias is None, fields)
+    key = (transposed, dtype, x.shape, x.stride(), kernel.shape, lies, bias is None, fields)
     call = _calls.get(key)
     if call is None:
-        call = _remember(key, _map_call(transposed, x, kernel, bias, *fields, kernel_first))
+        call = _remember(key, _map_call(transposed, x, kernel, bias, *fields, lies))
     result = _new(call.shape, dtype)
     if call.prepared is None:
         _without_plan(transposed, x, kernel, bias, result, *fields)
@@ -71,14 +75,14 @@ def gradient(
     begin: Ints,
     groups: int,
     last: bool,
-    kernel_last: bool,
+    kernel_lies: int,
 ) -> Tensor:
-    """kernel_gradient, for a kernel of that size, which lies in memory as `kernel_last` says."""
+    """kernel_gradient, for a kernel of that size, which lies in memory as `kernel_lies` says."""
     dtype = big.dtype
     if dtype is not torch.float32 and dtype is not torch.float64:
-        return gradient(big.float(), small.float(), size, stride, dilation, begin, groups, last, kernel_last).to(dtype)
+        return gradient(big.float(), small.float(), size, stride, dilation, begin, groups, last, kernel_lies).to(dtype)
     big, small = _grid(big, last), _grid(small, last)
-    fields = (tuple(size), tuple(stride), tuple(dilation), tuple(begin), groups, last, kernel_last)
+    fields = (tuple(size), tuple(stride), tuple(dilation), tuple(begin), groups, last, kernel_lies)
     key = (None, dtype, big.shape, big.stride(), small.shape, small.stride(), fields)
     call = _calls.get(key)
     if call is None:
@@ -88,7 +92,7 @@ def gradient(
         result.zero_()
     else:
         call.prepared(big.data_ptr(), small.data_ptr(), 0, result.data_ptr())
-    return result.permute(KERNEL_TO_FIRST[big.dim() - 2]) if kernel_last else result
+    return result.permute(_LOGICAL[kernel_lies][big.dim() - 2])
 
 
 class _Call(NamedTuple):
@@ -120,7 +124,7 @@ def _map_call(
     begin: tuple[int, ...],
     groups: int,
     last: bool,
-    kernel_first: bool,
+    lies: int,
 ) -> _Call:
     rank = len(stride)
     channels = kernel.shape[1] * groups if transposed else kernel.shape[0]
@@ -128,13 +132,13 @@ def _map_call(
     if x.numel() == 0 or (transposed and max(stride) > _native.most_phases):
         return _Call(shape, None)
     grid = x.permute(TO_LAST[rank]) if last else x
-    weights = kernel if kernel_first else kernel.permute(KERNEL_TO_LAST[rank])
+    weights = kernel.shape if lies == FIRST else _kernel_shape(LAST, kernel.shape[2:], kernel.shape[1], kernel.shape[0])
     prepared = _native.prepare(
         "conv_transpose" if transposed else "conv",
         grid.shape,
         grid.stride(),
-        weights.shape,
-        weights.stride(),
+        weights,
+        _steps(weights),
         shape,
         _steps(shape),
         bias is not None,
@@ -143,8 +147,8 @@ def _map_call(
         begin,
         groups,
         not last,
-        kernel_first,
-        False,
+        lies == FIRST,
+        lies == TURNED,
         x.dtype.itemsize,
     )
     return _Call(shape, prepared)
@@ -159,29 +163,29 @@ def _gradient_call(
     begin: tuple[int, ...],
     groups: int,
     last: bool,
-    kernel_last: bool,
+    kernel_lies: int,
 ) -> _Call:
-    ends = big.shape[1] // groups, small.shape[1]
-    shape = (*size, *ends) if kernel_last else (*ends[::-1], *size)
+    shape = _kernel_shape(kernel_lies, size, big.shape[1] // groups, small.shape[1])
     if big.numel() == 0 or small.numel() == 0:
         return _Call(shape, None)
     bigs, smalls = (grid.permute(TO_LAST[len(stride)]) if last else grid for grid in (big, small))
+    described = shape if kernel_lies == FIRST else _kernel_shape(LAST, size, big.shape[1] // groups, small.shape[1])
     prepared = _native.prepare(
         "kernel_gradient",
         bigs.shape,
         bigs.stride(),
         smalls.shape,
         smalls.stride(),
-        shape,
-        _steps(shape),
+        described,
+        _steps(described),
         False,
         stride,
         dilation,
         begin,
         groups,
         not last,
-        not kernel_last,
-        False,
+        kernel_lies == FIRST,
+        kernel_lies == TURNED,
         big.dtype.itemsize,
     )
     return _Call(shape, prepared)
@@ -245,14 +249,12 @@ def gradient_meta(
     begin: Ints,
     groups: int,
     last: bool,
-    kernel_last: bool,
+    kernel_lies: int,
 ) -> Tensor:
     """A tensor of the shape, type and strides of what `gradient` gives."""
     del dilation, begin, last
-    ends = big.shape[1] // groups, small.shape[1]
-    if kernel_last:
-        return big.new_empty((*size, *ends)).permute(KERNEL_TO_FIRST[len(stride)])
-    return big.new_empty((*ends[::-1], *size))
+    shape = _kernel_shape(kernel_lies, size, big.shape[1] // groups, small.shape[1])
+    return big.new_empty(shape).permute(_LOGICAL[kernel_lies][len(stride)])
 
 
 def _new(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
@@ -279,12 +281,26 @@ def _grid(x: Tensor, last: bool) -> Tensor:
     return x.permute(TO_LAST[rank]).contiguous().permute(TO_FIRST[rank])
 
 
-def _kernel(kernel: Tensor) -> tuple[Tensor, bool]:
-    """A kernel as the kernels read it, and whether its channels come first."""
-    if kernel.is_contiguous():
-        return kernel, True
+def kernel_lies(kernel: Tensor) -> int:
+    """Which of the three ways a kernel lies in memory; FIRST for those that lie in none, too."""
     rank = kernel.dim() - 2
-    return kernel.permute(KERNEL_TO_LAST[rank]).contiguous().permute(KERNEL_TO_FIRST[rank]), False
+    if not kernel.is_contiguous():
+        if kernel.permute(KERNEL_TO_LAST[rank]).is_contiguous():
+            return LAST
+        if kernel.permute(TO_LAST[rank]).is_contiguous():
+            return TURNED
+    return FIRST
+
+
+def _kernel(kernel: Tensor) -> tuple[Tensor, int]:
+    """A kernel as the kernels read it, and how it lies."""
+    lies = kernel_lies(kernel)
+    return kernel.contiguous() if lies == FIRST else kernel, lies
+
+
+def _kernel_shape(lies: int, size: Ints, bigs: int, smalls: int) -> tuple[int, ...]:
+    """The shape of a kernel's memory."""
+    return ((smalls, bigs, *size), (*size, bigs, smalls), (smalls, *size, bigs))[lies]
 
 
 def _borrow_threads() -> None:

@@ -27,7 +27,7 @@ _FIELDS = "SymInt[] size, int[] stride, int[] dilation, SymInt[] begin, SymInt g
 _SCHEMAS = {
     "conv_transpose": f"(Tensor x, Tensor kernel, Tensor? bias, {_FIELDS}) -> Tensor",
     "conv": f"(Tensor x, Tensor kernel, Tensor? bias, {_FIELDS}) -> Tensor",
-    "kernel_gradient": f"(Tensor big, Tensor small, {_FIELDS}, bool kernel_last) -> Tensor",
+    "kernel_gradient": f"(Tensor big, Tensor small, {_FIELDS}, int kernel_lies) -> Tensor",
 }
 # A compiled graph hands over the strides that it was traced with, as `last` was chosen by them.
 _TAGS = (getattr(torch.Tag, "needs_exact_strides", torch.Tag.needs_fixed_stride_order), torch.Tag.pt2_compliant_tag)
@@ -83,7 +83,7 @@ def conv(x: Tensor, kernel: Tensor, bias: Tensor | None, *fields: Any) -> Tensor
 
 
 def kernel_gradient(big: Tensor, small: Tensor, *fields: Any) -> Tensor:
-    """From both grids to the kernel. `fields`: size, stride, dilation, begin, groups, last, kernel_last."""
+    """From both grids to the kernel. `fields`: size, stride, dilation, begin, groups, last, kernel_lies."""
     if _at_once(big, small, None):
         if needs_derivative(big, small):
             return _apply(_KernelGradientAtOnce, big, small, *fields)
@@ -114,13 +114,13 @@ def _save(context: Any, first: Tensor, second: Tensor, fields: tuple[Any, ...]) 
     context.save_for_backward(first if needs[1] else None, second if needs[0] else None)
     context.save_for_forward(first, second)
     context.sizes = first.shape[2:], second.shape[2:]
-    context.kernel_last = second.stride(0) == 1 and not second.is_contiguous()
     context.fields = fields
 
 
 def _save_map(context: Any, arguments: tuple[Any, ...], output: Any = None) -> None:  # noqa: ARG001 - PyTorch's signature
     x, kernel, _, *fields = arguments
     _save(context, x, kernel, tuple(fields))
+    context.kernel_lies = torch_native.kernel_lies(kernel)
 
 
 def _save_gradient(context: Any, arguments: tuple[Any, ...], output: Any = None) -> None:  # noqa: ARG001 - as above
@@ -137,7 +137,7 @@ def _map_backward(transposed: bool, context: Any, slope: Tensor) -> tuple[Any, .
         gx = (conv if transposed else conv_transpose)(slope, kernel, None, size, *fields)
     if context.needs_input_grad[1]:
         big, small = (slope, x) if transposed else (x, slope)
-        gk = kernel_gradient(big, small, taps, *fields, context.kernel_last)
+        gk = kernel_gradient(big, small, taps, *fields, context.kernel_lies)
     if context.needs_input_grad[2]:
         gb = slope.sum((0, *range(2, slope.dim())))
     return gx, gk, gb, *(None,) * len(context.fields)

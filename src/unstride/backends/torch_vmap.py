@@ -54,12 +54,12 @@ def batched_gradient(
 ) -> tuple[Tensor, int]:
     """kernel_gradient, `own`, of arguments with a batch axis at `dims`; the result's is the first."""
     count, (big_dim, small_dim) = info.batch_size, dims[:2]
-    *before, groups, last, kernel_last = fields
+    *before, groups, last, kernel_lies = fields
     if big_dim is None and small_dim is None:
         return own(big, small, *fields)[None].expand(count, *(-1,) * big.dim()), 0
     if big_dim is not None and small_dim is not None:
         bigs, smalls = big.movedim(big_dim, 0), small.movedim(small_dim, 0)
-        kernel = own(_beside(bigs), _beside(smalls), *before, groups * count, last, kernel_last)
+        kernel = own(_beside(bigs), _beside(smalls), *before, groups * count, last, kernel_lies)
         return _unflatten(kernel, 0, (count, smalls.shape[2])), 0
     if small_dim is None:
         kernel = own(_within_groups(big.movedim(big_dim, 0), groups), small, *fields)

@@ -93,11 +93,11 @@ using Sizes = std::vector<Size>;
 
 Prepared prepare(const std::string& map, const Sizes& first, const Sizes& first_strides, const Sizes& second,
                  const Sizes& second_strides, const Sizes& out, const Sizes& out_strides, bool bias, const Sizes& stride,
-                 const Sizes& dilation, const Sizes& begin, Size groups, bool channels_first, bool kernel_first, bool relu,
+                 const Sizes& dilation, const Sizes& begin, Size groups, bool channels_first, bool kernel_first, bool turned,
                  int bytes) {
     const Map which = map == "conv" ? Map::conv : map == "conv_transpose" ? Map::conv_transpose : Map::kernel_gradient;
     return {which, {first, first_strides}, {second, second_strides}, {out, out_strides}, bias,
-            fields_of(stride, dilation, begin, groups), {channels_first, kernel_first}, relu, bytes};
+            fields_of(stride, dilation, begin, groups), {channels_first, kernel_first}, turned, bytes};
 }
 
 void run_prepared(const Prepared& call, std::uintptr_t first, std::uintptr_t second, std::uintptr_t bias, std::uintptr_t out) {
@@ -238,7 +238,7 @@ NB_MODULE(_native, m) {
     m.def("prepare", prepare, nb::arg("map"), nb::arg("first"), nb::arg("first_strides"), nb::arg("second"),
           nb::arg("second_strides"), nb::arg("out"), nb::arg("out_strides"), nb::arg("bias"), nb::arg("stride"),
           nb::arg("dilation"), nb::arg("begin"), nb::arg("groups"), nb::arg("channels_first"), nb::arg("kernel_first"),
-          nb::arg("relu"), nb::arg("bytes"), "A call of 'conv_transpose', 'conv' or 'kernel_gradient' but for the memory.");
+          nb::arg("turned"), nb::arg("bytes"), "A call of 'conv_transpose', 'conv' or 'kernel_gradient' but for the memory.");
     m.def(
         "set_team",
         [](std::uintptr_t fork_join, std::uintptr_t most) {
