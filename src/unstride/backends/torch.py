@@ -104,7 +104,7 @@ def lies_last(x: Tensor, kernel: Tensor) -> bool:
 
 
 def _adjacent(tensor: Tensor) -> bool:
-    return tensor.stride(1) == 1 and tensor.shape[1] > 1 and not tensor.is_contiguous()
+    return tensor.stride()[1] == 1 and tensor.shape[1] > 1 and not tensor.is_contiguous()
 
 
 def conv_transpose(x: Tensor, kernel: Tensor, bias: Tensor | None, geometry: Geometry, channels: str) -> Tensor:

@@ -9,6 +9,7 @@ of three ways.
 from __future__ import annotations
 
 import ctypes
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -58,12 +59,12 @@ def forward(
     call = _calls.get(key)
     if call is None:
         call = _remember(key, _map_call(transposed, x, kernel, bias, *fields, lies))
-    result = _new(call.shape, dtype)
+    result = _new(call, dtype)
     if call.prepared is None:
-        _without_plan(transposed, x, kernel, bias, result, *fields)
+        _without_plan(transposed, x, kernel, bias, result, *fields[1:-1])
     else:
         call.prepared(x.data_ptr(), kernel.data_ptr(), 0 if bias is None else bias.data_ptr(), result.data_ptr())
-    return result.permute(TO_FIRST[x.dim() - 2]) if last else result
+    return result
 
 
 def gradient(
@@ -87,19 +88,31 @@ def gradient(
     call = _calls.get(key)
     if call is None:
         call = _remember(key, _gradient_call(big, small, *fields))
-    result = _new(call.shape, dtype)
+    result = _new(call, dtype)
     if call.prepared is None:
         result.zero_()
     else:
         call.prepared(big.data_ptr(), small.data_ptr(), 0, result.data_ptr())
-    return result.permute(_LOGICAL[kernel_lies][big.dim() - 2])
+    return result
 
 
 class _Call(NamedTuple):
     """What is the same for all tensors of some shapes and strides."""
 
-    shape: tuple[int, ...]  # of the result's memory
+    memory: tuple[int, ...]  # the shape of the result's memory
+    order: tuple[int, ...]  # of its axes in the result
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    bytes: int
     prepared: _native.Prepared | None  # None where the kernels have nothing to compute, or no plan
+
+
+def _call(
+    memory: tuple[int, ...], order: tuple[int, ...], dtype: torch.dtype, prepared: _native.Prepared | None
+) -> _Call:
+    steps = _steps(memory)
+    shape, strides = tuple(memory[axis] for axis in order), tuple(steps[axis] for axis in order)
+    return _Call(memory, order, shape, strides, math.prod(memory) * dtype.itemsize, prepared)
 
 
 _calls: dict[Any, _Call] = {}
@@ -129,8 +142,9 @@ def _map_call(
     rank = len(stride)
     channels = kernel.shape[1] * groups if transposed else kernel.shape[0]
     shape = (x.shape[0], *size, channels) if last else (x.shape[0], channels, *size)
+    order = TO_FIRST[rank] if last else _AS_IT_IS[rank]
     if x.numel() == 0 or (transposed and max(stride) > _native.most_phases):
-        return _Call(shape, None)
+        return _call(shape, order, x.dtype, None)
     grid = x.permute(TO_LAST[rank]) if last else x
     weights = kernel.shape if lies == FIRST else _kernel_shape(LAST, kernel.shape[2:], kernel.shape[1], kernel.shape[0])
     prepared = _native.prepare(
@@ -151,7 +165,7 @@ def _map_call(
         lies == TURNED,
         x.dtype.itemsize,
     )
-    return _Call(shape, prepared)
+    return _call(shape, order, x.dtype, prepared)
 
 
 def _gradient_call(
@@ -166,8 +180,9 @@ def _gradient_call(
     kernel_lies: int,
 ) -> _Call:
     shape = _kernel_shape(kernel_lies, size, big.shape[1] // groups, small.shape[1])
+    order = _LOGICAL[kernel_lies][len(stride)]
     if big.numel() == 0 or small.numel() == 0:
-        return _Call(shape, None)
+        return _call(shape, order, big.dtype, None)
     bigs, smalls = (grid.permute(TO_LAST[len(stride)]) if last else grid for grid in (big, small))
     described = shape if kernel_lies == FIRST else _kernel_shape(LAST, size, big.shape[1] // groups, small.shape[1])
     prepared = _native.prepare(
@@ -188,7 +203,7 @@ def _gradient_call(
         kernel_lies == TURNED,
         big.dtype.itemsize,
     )
-    return _Call(shape, prepared)
+    return _call(shape, order, big.dtype, prepared)
 
 
 def _steps(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -205,18 +220,14 @@ def _without_plan(
     kernel: Tensor,
     bias: Tensor | None,
     result: Tensor,
-    size: tuple[int, ...],  # noqa: ARG001 - it is in the result's shape
     stride: tuple[int, ...],
     dilation: tuple[int, ...],
     begin: tuple[int, ...],
     groups: int,
-    last: bool,
 ) -> None:
     """A result of no input, and of strides beyond what the kernels plan for, as NumPy's backend computes them."""
     grid, weights = x.detach().numpy(), kernel.detach().numpy()
-    if last:
-        grid, weights = grid.transpose(TO_LAST[len(stride)]), weights.transpose(KERNEL_TO_LAST[len(stride)])
-    call = Call(transposed, tuple(result.shape), last, False, (stride, dilation, begin, groups), False)
+    call = Call(transposed, tuple(result.shape), False, False, (stride, dilation, begin, groups), False)
     computed(call, grid, weights, None if bias is None else bias.detach().numpy(), result.numpy())
 
 
@@ -257,18 +268,16 @@ def gradient_meta(
     return big.new_empty(shape).permute(_LOGICAL[kernel_lies][len(stride)])
 
 
-def _new(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    count = dtype.itemsize
-    for length in shape:
-        count *= length
-    if count < _LARGE:
-        return torch.empty(shape, dtype=dtype, device="cpu")
+def _new(call: _Call, dtype: torch.dtype) -> Tensor:
+    """A tensor for a result; no view of another one, as forward mode would then ask how a derivative lies."""
+    if call.bytes < _LARGE:
+        return torch.empty_strided(call.shape, call.strides, dtype=dtype, device="cpu")
     try:
-        if count >= 1 << 62:
+        if call.bytes >= 1 << 62:
             raise MemoryError
-        return torch.from_numpy(_native.empty(shape, dtype.itemsize))
+        return torch.from_numpy(_native.empty(call.memory, dtype.itemsize).transpose(call.order))
     except MemoryError:
-        raise MemoryError(f"no memory for a result of shape {shape}, type {dtype}: {count:,} bytes") from None
+        raise MemoryError(f"no memory for a result of shape {call.shape}, type {dtype}: {call.bytes:,} bytes") from None
 
 
 def _grid(x: Tensor, last: bool) -> Tensor:

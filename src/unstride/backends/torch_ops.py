@@ -59,7 +59,7 @@ def is_watched() -> bool:
 
 
 def needs_derivative(*tensors: Tensor | None) -> bool:
-    if forward_ad._current_level >= 0:
+    if not torch.compiler.is_compiling() and forward_ad._current_level >= 0:
         return True
     return torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors)
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from .torch_native import FIRST, KERNEL_TO_LAST, LAST, TO_LAST, TURNED
+
 Tensor = torch.Tensor
 Map = Callable[..., Tensor]
 
@@ -46,7 +48,7 @@ def batched_map(
     if bias is not None and one_bias is None:
         each = bias[None] if bias_dim is None else bias.movedim(bias_dim, 0)
         y = y + each.reshape(each.shape[0], 1, each.shape[1], *(1,) * (y.dim() - 3))
-    return y, 0
+    return _laid_out(y, TO_LAST[y.dim() - 3] if last else None), 0
 
 
 def batched_gradient(
@@ -54,19 +56,32 @@ def batched_gradient(
 ) -> tuple[Tensor, int]:
     """kernel_gradient, `own`, of arguments with a batch axis at `dims`; the result's is the first."""
     count, (big_dim, small_dim) = info.batch_size, dims[:2]
-    *before, groups, last, kernel_lies = fields
+    *before, groups, last, lies = fields
     if big_dim is None and small_dim is None:
-        return own(big, small, *fields)[None].expand(count, *(-1,) * big.dim()), 0
-    if big_dim is not None and small_dim is not None:
+        kernel = own(big, small, *fields)[None].expand(count, *(-1,) * big.dim())
+    elif big_dim is not None and small_dim is not None:
         bigs, smalls = big.movedim(big_dim, 0), small.movedim(small_dim, 0)
-        kernel = own(_beside(bigs), _beside(smalls), *before, groups * count, last, kernel_lies)
-        return _unflatten(kernel, 0, (count, smalls.shape[2])), 0
-    if small_dim is None:
+        kernel = own(_beside(bigs), _beside(smalls), *before, groups * count, last, lies)
+        kernel = _unflatten(kernel, 0, (count, smalls.shape[2]))
+    elif small_dim is None:
         kernel = own(_within_groups(big.movedim(big_dim, 0), groups), small, *fields)
-        return _unflatten(kernel, 1, (count, kernel.shape[1] // count)).movedim(1, 0), 0
-    kernel = own(big, _within_groups(small.movedim(small_dim, 0), groups), *fields)
-    each = kernel.shape[0] // (groups * count)
-    return _unflatten(kernel, 0, (groups, count, each)).movedim(1, 0).flatten(1, 2), 0
+        kernel = _unflatten(kernel, 1, (count, kernel.shape[1] // count)).movedim(1, 0)
+    else:
+        kernel = own(big, _within_groups(small.movedim(small_dim, 0), groups), *fields)
+        each = kernel.shape[0] // (groups * count)
+        kernel = _unflatten(kernel, 0, (groups, count, each)).movedim(1, 0).flatten(1, 2)
+    rank = kernel.dim() - 3
+    order = {FIRST: None, LAST: KERNEL_TO_LAST[rank], TURNED: TO_LAST[rank]}[lies]
+    return _laid_out(kernel, order), 0
+
+
+def _laid_out(many: Tensor, order: Sequence[int] | None) -> Tensor:
+    """The same with each of them in memory as the map gives a single one: contiguous in that order of axes. Forward
+    mode wants a derivative to lie as its value does."""
+    if order is None:
+        return many.contiguous()
+    back = sorted(range(len(order)), key=lambda axis: order[axis])
+    return many.permute(0, *(a + 1 for a in order)).contiguous().permute(0, *(a + 1 for a in back))
 
 
 def _beside(grids: Tensor) -> Tensor:
