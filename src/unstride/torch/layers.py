@@ -22,7 +22,6 @@ import torch
 
 from ..backends import torch as backend
 from ..backends import torch_ops
-from ..backends.torch_ops import needs_derivative
 from ..geometry import Crop, Geometry, GeometryError, per_axis, split
 
 Tensor = torch.Tensor
@@ -44,19 +43,16 @@ def _goes_native(x: Tensor, weight: Tensor, bias: Tensor | None, rank: int) -> b
     return x.dim() == rank + 2 == weight.dim() and backend.is_native(x, weight, bias) and not backend.autocasting()
 
 
-def _torch_wins(x: Tensor, weight: Tensor, bias: Tensor | None, groups: int) -> bool:
+def _torch_wins(weight: Tensor, groups: int) -> bool:
     """Whether PyTorch's own plain convolution is as fast as ours, or faster.
 
     With oneDNN it computes float32 in one or two dimensions at the processor's peak as soon as the output channels fill
-    a vector register; ours is then up to a tenth slower. With few of them ours takes as little as a sixth of the time.
-    Its derivatives are slower, but for kernels of one cell and where every channel is convolved by itself.
+    a vector register; ours is then up to a tenth slower, and a whole training step takes the same with either. With few
+    of them ours takes as little as a sixth of the time.
     """
     if weight.dim() == 5 or weight.dtype is not torch.float32 or not _HAS_ONEDNN:
         return False
-    few = weight.shape[1] > 1 and weight.shape[0] <= 8
-    if groups == 1 and few:
-        return False
-    return groups > 1 or weight.dim() == 3 or max(weight.shape[2:]) == 1 or not needs_derivative(x, weight, bias)
+    return groups > 1 or weight.shape[1] == 1 or weight.shape[0] > 8
 
 
 class _Layer:
@@ -148,7 +144,7 @@ class _Conv(_Layer):
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         native = isinstance(input, Tensor) and _goes_native(input, weight, bias, self.rank)
-        if not native or (_torch_wins(input, weight, bias, self.groups) and self._is_torchs()):
+        if not native or (_torch_wins(weight, self.groups) and self._is_torchs()):
             if self._is_torchs():
                 made: Tensor = super()._conv_forward(input, weight, bias)  # type: ignore[misc]
                 return made
