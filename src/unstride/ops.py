@@ -116,7 +116,10 @@ def conv_transpose(
     fields = geometry, stride, padding, output_padding, dilation, groups, channels, activation
     key = _key(True, x, kernel, bias, fields)
     if out is None and (call := _recall(_known, key)) is not None:
-        return native.computed(call, x, kernel, bias)
+        if type(call) is native.Call:
+            return native.computed(call, x, kernel, bias)
+        y = backends.torch_conv_transpose(x, kernel, bias, call, channels)
+        return backends.torch_relu(y) if activation else y
     backend, (x, kernel, bias), layout = arrays_of(channels, x=x, kernel=kernel, bias=bias)
     check_activation(activation)
     size, taps = spatial(x, layout), kernel_size_of(kernel, layout)
@@ -135,6 +138,7 @@ def conv_transpose(
     only_native(out)
     if length is not None and 0 in length:
         return _bare(_nothing(backend, x, kernel, bias, geometry, layout, length), channels)
+    _remember(_known, key, geometry, channels)
     y = backend.conv_transpose(x, kernel, bias, geometry, layout)
     return _bare(backend.relu(y) if activation else y, channels)
 
@@ -172,7 +176,10 @@ def conv(
     fields = geometry, stride, padding, None, dilation, groups, channels, activation
     key = _key(False, x, kernel, bias, fields)
     if out is None and (call := _recall(_known, key)) is not None:
-        return native.computed(call, x, kernel, bias)
+        if type(call) is native.Call:
+            return native.computed(call, x, kernel, bias)
+        y = backends.torch_conv(x, kernel, bias, call, channels)
+        return backends.torch_relu(y) if activation else y
     backend, (x, kernel, bias), layout = arrays_of(channels, x=x, kernel=kernel, bias=bias)
     check_activation(activation)
     size, taps = spatial(x, layout), kernel_size_of(kernel, layout)
@@ -188,6 +195,7 @@ def conv(
         call = native.call(False, geometry, length, kernel, x, layout, activation)
         return _natively(call, key, x, kernel, bias, channels, out)
     only_native(out)
+    _remember(_known, key, geometry, channels)
     y = backend.conv(x, kernel, bias, geometry, layout)
     return _bare(backend.relu(y) if activation else y, channels)
 
@@ -269,17 +277,23 @@ def kernel_gradient(
 
 
 # What the checks of a call found, by everything that they looked at: a second such call need not be checked.
-_known: dict[Any, native.Call] = {}
+# PyTorch's tensors need the geometry alone.
+_known: dict[Any, native.Call | Geometry] = {}
 _known_gradients: dict[Any, native.GradientCall] = {}
 _MOST_KNOWN = 1024
 
 
 def _key(transposed: bool | None, x: Any, kernel: Any, bias: Any, fields: tuple[Any, ...]) -> Any:
-    """What tells a call from another one, for NumPy arrays of one type and with channels; None for others."""
-    if type(x) is not np.ndarray or type(kernel) is not np.ndarray or x.dtype != kernel.dtype or not x.dtype.isnative:
-        return None
-    if bias is not None and (type(bias) is not np.ndarray or bias.dtype != x.dtype):
-        return None
+    """What tells a call from another one, for arrays of NumPy, or PyTorch, of one type and with channels; None for
+    others."""
+    if type(x) is not np.ndarray:
+        if not backends.are_torchs(x, kernel, bias):
+            return None
+    else:
+        if type(kernel) is not np.ndarray or x.dtype != kernel.dtype or not x.dtype.isnative:
+            return None
+        if bias is not None and (type(bias) is not np.ndarray or bias.dtype != x.dtype):
+            return None
     # The types too: a stride of True or 1.0 equals 1, and is none.
     kinds = tuple(map(type, fields))
     if tuple in kinds:
@@ -292,6 +306,8 @@ def _kind(field: Any) -> Any:
 
 
 def _recall(known: dict[Any, Any], key: Any) -> Any:
+    if key is None:  # nor does a compiler then look into what is known
+        return None
     try:
         return known.get(key)
     except TypeError:  # a list among the fields

@@ -54,6 +54,25 @@ def torch_result(view: Any) -> Any:
     return _module("torch").from_view(view)
 
 
+def are_torchs(first: Any, *others: Any) -> bool:
+    """Whether all of them (None aside) are PyTorch tensors of one type, on one device, and none is being compiled."""
+    if "torch" not in sys.modules or not hasattr(first, "requires_grad"):
+        return False
+    return bool(_module("torch").are_alike(first, *others))
+
+
+def torch_conv_transpose(*arguments: Any) -> Any:
+    return _module("torch").conv_transpose(*arguments)
+
+
+def torch_conv(*arguments: Any) -> Any:
+    return _module("torch").conv(*arguments)
+
+
+def torch_relu(array: Any) -> Any:
+    return _module("torch").relu(array)
+
+
 def common_type(
     arrays: Sequence[Any], converted: Sequence[Any], promote: Callable[[list[Any]], Any], whole: Any
 ) -> Any:

@@ -64,6 +64,19 @@ def views(channels: str | None, *arrays: Any) -> list[Any] | None:
     return [None if a is None else (a.detach() if a.requires_grad else a).numpy() for a in arrays]
 
 
+def are_alike(first: Any, *others: Any) -> bool:
+    """Whether these are tensors of one type on one device, of no subclass. Never while a compiler follows."""
+    if torch.compiler.is_compiling():
+        return False
+    for tensor in (first, *others):
+        if tensor is not None:
+            if type(tensor) is not Tensor and type(tensor) is not torch.nn.Parameter:
+                return False
+            if tensor.dtype is not first.dtype or tensor.device != first.device:
+                return False
+    return True
+
+
 def from_view(array: Any) -> Tensor:
     return torch.from_numpy(array)
 
@@ -104,7 +117,10 @@ def lies_last(x: Tensor, kernel: Tensor) -> bool:
 
 
 def _adjacent(tensor: Tensor) -> bool:
-    return tensor.stride()[1] == 1 and tensor.shape[1] > 1 and not tensor.is_contiguous()
+    if torch.compiler.is_compiling():  # Dynamo cannot follow what is asked of a stride that may be any
+        form = torch.channels_last if tensor.dim() == 4 else torch.channels_last_3d
+        return tensor.is_contiguous(memory_format=form) and not tensor.is_contiguous()
+    return tensor.stride(1) == 1 and tensor.shape[1] > 1 and not tensor.is_contiguous()
 
 
 def conv_transpose(x: Tensor, kernel: Tensor, bias: Tensor | None, geometry: Geometry, channels: str) -> Tensor:
