@@ -32,6 +32,36 @@ def gradient(
 ) -> None:
     """Writes kernel_gradient of big and small to out."""
 
+class Prepared:
+    """A call for arrays of known shapes, which takes their addresses."""
+
+    def __call__(self, first: int, second: int, bias: int, out: int) -> None: ...
+
+def prepare(
+    map: str,
+    first: Sequence[int],
+    first_strides: Sequence[int],
+    second: Sequence[int],
+    second_strides: Sequence[int],
+    out: Sequence[int],
+    out_strides: Sequence[int],
+    bias: bool,
+    stride: Sequence[int],
+    dilation: Sequence[int],
+    begin: Sequence[int],
+    groups: int,
+    channels_first: bool,
+    kernel_first: bool,
+    turned: bool,
+    bytes: int,
+) -> Prepared:
+    """A call of 'conv_transpose', 'conv' or 'kernel_gradient' but for the memory; strides are in numbers. `turned`: the
+    kernel is described as (*k, C_big / groups, C_small) and lies as (C_small, *k, C_big / groups)."""
+
+def set_team(fork_join: int, most: int) -> None:
+    """The addresses of GOMP_parallel and omp_get_max_threads, on whose threads prepared calls run from now on; 0: on
+    ours."""
+
 def describe(
     map: str,
     small: Sequence[int],

@@ -13,14 +13,11 @@ One kernel array serves all three, unflipped: ``<conv(u, K), v> == <u, conv_tran
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-
-from . import _native, backends
+from . import backends
 from .backends import numpy as native
 from .checks import (
     arrays_of,
@@ -35,6 +32,7 @@ from .checks import (
     spatial,
 )
 from .geometry import Geometry, GeometryError, Padding, convolution, per_axis
+from .known import geometry_of, recalled, remember, remember_geometry, tensor_key
 
 Ints = int | Sequence[int]
 
@@ -108,12 +106,19 @@ def conv_transpose(
            [4., 6., 6., 9.]])
     """
     fields = geometry, stride, padding, output_padding, dilation, groups, channels, activation
-    if (
-        out is None
-        and type(x) is np.ndarray
-        and (known := _native.recall(_known, "conv_transpose", x, kernel, bias, fields)) is not None
-    ):
+    if out is None and (known := recalled("conv_transpose", x, kernel, bias, fields)) is not None:
         return known
+    if out is None and (views := backends.torch_views(channels, x, kernel, bias)) is not None:
+        x, kernel, bias = views
+        y = conv_transpose(
+            x, kernel, bias, geometry, stride=stride, padding=padding, output_padding=output_padding, dilation=dilation,
+            groups=groups, channels=channels, activation=activation,
+        )  # fmt: skip
+        return backends.torch_result(y)
+    key = tensor_key("conv_transpose", x, kernel, bias, fields)
+    if out is None and (checked := geometry_of(key)) is not None:
+        y = backends.torch_conv_transpose(x, kernel, bias, checked, channels)
+        return backends.torch_relu(y) if activation else y
     if symbols := backends.symbols(x, kernel, bias):
         arrays = {"x": x, "kernel": kernel, "bias": bias}
         own = {
@@ -142,6 +147,7 @@ def conv_transpose(
     only_native(out)
     if length is not None and 0 in length:
         return _bare(_nothing(backend, x, kernel, bias, geometry, layout, length), channels)
+    remember_geometry(key, geometry, channels)
     y = _handed_over(backend, backend.conv_transpose, activation, x, kernel, bias, geometry, layout)
     return _bare(y, channels)
 
@@ -170,12 +176,19 @@ def conv(
     array([21., 43.])
     """
     fields = geometry, stride, padding, None, dilation, groups, channels, activation
-    if (
-        out is None
-        and type(x) is np.ndarray
-        and (known := _native.recall(_known, "conv", x, kernel, bias, fields)) is not None
-    ):
+    if out is None and (known := recalled("conv", x, kernel, bias, fields)) is not None:
         return known
+    if out is None and (views := backends.torch_views(channels, x, kernel, bias)) is not None:
+        x, kernel, bias = views
+        y = conv(
+            x, kernel, bias, geometry, stride=stride, padding=padding, dilation=dilation,
+            groups=groups, channels=channels, activation=activation,
+        )  # fmt: skip
+        return backends.torch_result(y)
+    key = tensor_key("conv", x, kernel, bias, fields)
+    if out is None and (checked := geometry_of(key)) is not None:
+        y = backends.torch_conv(x, kernel, bias, checked, channels)
+        return backends.torch_relu(y) if activation else y
     if symbols := backends.symbols(x, kernel, bias):
         arrays = {"x": x, "kernel": kernel, "bias": bias}
         own = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups, "activation": activation}
@@ -195,6 +208,7 @@ def conv(
         call = native.call(False, geometry, length, kernel, x, layout, activation)
         return _natively(call, fields, x, kernel, bias, channels, out)
     only_native(out)
+    remember_geometry(key, geometry, channels)
     y = _handed_over(backend, backend.conv, activation, x, kernel, bias, geometry, layout)
     return _bare(y, channels)
 
@@ -232,12 +246,15 @@ def kernel_gradient(
     array([31., 42.])
     """
     fields = geometry, kernel_size, stride, padding, dilation, groups, channels
-    if (
-        out is None
-        and type(big) is np.ndarray
-        and (known := _native.recall(_known, "kernel_gradient", big, small, None, fields)) is not None
-    ):
+    if out is None and (known := recalled("kernel_gradient", big, small, None, fields)) is not None:
         return known
+    if out is None and (views := backends.torch_views(channels, big, small)) is not None:
+        big, small = views
+        made = kernel_gradient(
+            big, small, geometry, kernel_size=kernel_size, stride=stride, padding=padding, dilation=dilation,
+            groups=groups, channels=channels,
+        )  # fmt: skip
+        return backends.torch_result(made)
     if symbols := backends.symbols(big, small):
         own = {"kernel_size": kernel_size, "stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
         return symbols.record("kernel_gradient", {"big": big, "small": small}, geometry, channels, out, **own)
@@ -268,37 +285,17 @@ def kernel_gradient(
     call = native.gradient_call(geometry, big, small, layout)
     if out is None:
         derivative = native.computed_gradient(call, big, small)
-        _remember("kernel_gradient", call, fields, big, small, None, channels)
+        remember("kernel_gradient", call, fields, big, small, None, channels)
         return _bare(derivative, channels, kernel=True)
     check_out(out, call.shape if channels is not None else call.shape[:-2], big.dtype, big, small)
     native.computed_gradient(call, big, small, out if channels is not None else out[..., None, None])
     return out
 
 
-# What the checks of a call found, by everything that they looked at: a second such call need not be checked.
-_known: dict[Any, _native.Known] = {}
-_MOST_KNOWN = 1024
-
-
-def _remember(
-    map: str, call: native.Call | native.GradientCall, fields: Any, a: Any, b: Any, bias: Any, channels: str | None
-) -> None:
-    key = _native.key(map, a, b, bias, fields)
-    if key is None or channels is None or 0 in a.shape or 0 in b.shape:  # bare grids are turned into others first
-        return
-    known = native.known(map, call, a.itemsize)
-    if known is None:
-        return
-    if len(_known) >= _MOST_KNOWN:
-        _known.clear()
-    with contextlib.suppress(TypeError):  # a list among the fields
-        _known[key] = known
-
-
 def _natively(call: native.Call, fields: Any, x: Any, kernel: Any, bias: Any, channels: str | None, out: Any) -> Any:
     if out is None:
         y = native.computed(call, x, kernel, bias)
-        _remember("conv_transpose" if call.transposed else "conv", call, fields, x, kernel, bias, channels)
+        remember("conv_transpose" if call.transposed else "conv", call, fields, x, kernel, bias, channels)
         return _bare(y, channels)
     shape = call.shape if channels is not None else call.shape[1:-1]
     check_out(out, shape, x.dtype, x, kernel, bias)

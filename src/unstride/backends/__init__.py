@@ -22,6 +22,8 @@ from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 # The oldest versions that have what the backends call (TensorFlow 2.14 is the oldest for NumPy 1.26 too).
 OLDEST = {"torch": ("PyTorch", (2, 6)), "jax": ("JAX", (0, 4, 34)), "tensorflow": ("TensorFlow", (2, 14))}
 
@@ -66,6 +68,38 @@ def _numbers(version: str) -> tuple[int, ...]:
 def _module(name: str) -> ModuleType:
     qualified = f"{__name__}.{name}"
     return sys.modules.get(qualified) or importlib.import_module(qualified)
+
+
+def torch_views(channels: str | None, first: Any, *others: Any) -> list[Any] | None:
+    """PyTorch tensors as NumPy's views of them, if `first` is one and NumPy's way gives all that is asked for."""
+    if type(first) is np.ndarray or "torch" not in sys.modules or not hasattr(first, "requires_grad"):
+        return None
+    backend = _module("torch")
+    return backend.views(channels, first, *others) if backend.owns(first) else None
+
+
+def torch_result(view: Any) -> Any:
+    """What was computed of such views, as a PyTorch tensor."""
+    return _module("torch").from_view(view)
+
+
+def are_torchs(first: Any, *others: Any) -> bool:
+    """Whether all of them (None aside) are PyTorch tensors of one type, on one device, and none is being compiled."""
+    if "torch" not in sys.modules or not hasattr(first, "requires_grad"):
+        return False
+    return bool(_module("torch").are_alike(first, *others))
+
+
+def torch_conv_transpose(*arguments: Any) -> Any:
+    return _module("torch").conv_transpose(*arguments)
+
+
+def torch_conv(*arguments: Any) -> Any:
+    return _module("torch").conv(*arguments)
+
+
+def torch_relu(array: Any) -> Any:
+    return _module("torch").relu(array)
 
 
 def common_type(

@@ -1,4 +1,5 @@
-"""The three maps for PyTorch tensors, by its own convolutions; what they cannot express is cropped or extended."""
+"""The three maps for PyTorch tensors: on the CPU by the native kernels, elsewhere, and where a model is exported, by
+PyTorch's own convolutions, with a crop or an extension where these cannot express the geometry."""
 
 from __future__ import annotations
 
@@ -11,9 +12,16 @@ import torch.nn.functional as F  # noqa: N812 - as everywhere
 
 from ..conventions import torch_call
 from ..geometry import Crop, Geometry
-from . import common_type
+
+OLDEST_TORCH = (2, 6)
+if tuple(int("".join(filter(str.isdigit, part))) for part in torch.__version__.split(".")[:2]) < OLDEST_TORCH:
+    raise ImportError(f"unstride needs PyTorch 2.6 or later for its tensors; {torch.__version__} is installed")
+
+from . import common_type, torch_ops  # noqa: E402 - the operators need that version
+from .torch_native import FIRST, LAST  # noqa: E402 - the operators need that version
 
 Tensor = torch.Tensor
+_FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 
 def owns(array: Any) -> bool:
@@ -37,7 +45,131 @@ def relu(array: Tensor) -> Tensor:
     return torch.relu(array)
 
 
+def views(channels: str | None, *arrays: Any) -> list[Any] | None:
+    """NumPy's views of these tensors, where NumPy's way gives all that is asked for: dense tensors of one type on the
+    CPU, and no derivative. None otherwise."""
+    if torch.compiler.is_compiling() or torch_ops.is_watched():
+        return None
+    tensors = [array for array in arrays if array is not None]
+    dtype = getattr(tensors[0], "dtype", None)
+    if dtype is not torch.float32 and dtype is not torch.float64:
+        return None
+    for tensor in tensors:
+        if not torch_ops.is_plain(tensor) or tensor.dtype is not dtype:
+            return None
+        if channels == "first" and not tensor.is_contiguous():  # perhaps in another memory format
+            return None
+    if torch_ops.needs_derivative(*tensors):
+        return None
+    return [None if a is None else (a.detach() if a.requires_grad else a).numpy() for a in arrays]
+
+
+def are_alike(first: Any, *others: Any) -> bool:
+    """Whether these are tensors of one type on one device, of no subclass. Never while a compiler follows."""
+    if torch.compiler.is_compiling():
+        return False
+    for tensor in (first, *others):
+        if tensor is not None:
+            if type(tensor) is not Tensor and type(tensor) is not torch.nn.Parameter:
+                return False
+            if tensor.dtype is not first.dtype or tensor.device != first.device:
+                return False
+    return True
+
+
+def from_view(array: Any) -> Tensor:
+    return torch.from_numpy(array)
+
+
+def exporting() -> bool:
+    """Whether a graph is made for somewhere else, where there are PyTorch's operators alone."""
+    if torch.compiler.is_compiling():
+        return bool(_is_exporting())
+    return bool(torch._C._is_tracing())
+
+
+def autocasting() -> bool:
+    return torch.is_autocast_enabled("cpu")
+
+
+# PyTorch 2.6 does not tell an export from a compilation.
+_is_exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
+
+
+def is_native(*tensors: Tensor | None) -> bool:
+    """Whether the native kernels take them: dense tensors of one floating-point type on the CPU, and no export."""
+    dtype = None
+    for tensor in tensors:
+        if tensor is not None:
+            if tensor.device.type != "cpu" or tensor.layout is not torch.strided or tensor.dtype not in _FLOATS:
+                return False
+            if dtype is not None and tensor.dtype is not dtype:
+                return False
+            dtype = tensor.dtype
+    return not exporting()
+
+
+def lies_last(x: Tensor, kernel: Tensor) -> bool:
+    """Whether PyTorch's own convolution of them would give its result in the memory format channels_last."""
+    if x.dim() == 3:
+        return False
+    return _adjacent(x) or _adjacent(kernel)
+
+
+def _adjacent(tensor: Tensor) -> bool:
+    if torch.compiler.is_compiling():  # Dynamo cannot follow what is asked of a stride that may be any
+        form = torch.channels_last if tensor.dim() == 4 else torch.channels_last_3d
+        return tensor.is_contiguous(memory_format=form) and not tensor.is_contiguous()
+    return tensor.stride(1) == 1 and tensor.shape[1] > 1 and not tensor.is_contiguous()
+
+
 def conv_transpose(x: Tensor, kernel: Tensor, bias: Tensor | None, geometry: Geometry, channels: str) -> Tensor:
+    if is_native(x, kernel, bias):
+        size = x.shape[1:-1] if channels == "last" else x.shape[2:]
+        return _natively(torch_ops.conv_transpose, x, kernel, bias, geometry.output_size(size), geometry, channels)
+    return _own_conv_transpose(x, kernel, bias, geometry, channels)
+
+
+def conv(x: Tensor, kernel: Tensor, bias: Tensor | None, geometry: Geometry, channels: str) -> Tensor:
+    if is_native(x, kernel, bias):
+        size = x.shape[1:-1] if channels == "last" else x.shape[2:]
+        return _natively(torch_ops.conv, x, kernel, bias, geometry.conv_size(size), geometry, channels)
+    return _own_conv(x, kernel, bias, geometry, channels)
+
+
+def kernel_gradient(big: Tensor, small: Tensor, geometry: Geometry, channels: str) -> Tensor:
+    if not is_native(big, small):
+        return _own_kernel_gradient(big, small, geometry, channels)
+    begins = tuple(b for b, _ in geometry.crops)
+    fields = geometry.kernel_size, geometry.stride, geometry.dilation, begins, geometry.groups
+    if channels == "first":
+        return torch_ops.kernel_gradient(big, small, *fields, lies_last(big, small), FIRST)
+    made = torch_ops.kernel_gradient(big.movedim(-1, 1), small.movedim(-1, 1), *fields, True, LAST)
+    return made.movedim((0, 1), (-1, -2))
+
+
+def _natively(
+    own: Any,
+    x: Tensor,
+    kernel: Tensor,
+    bias: Tensor | None,
+    size: tuple[int, ...],
+    geometry: Geometry,
+    channels: str,
+) -> Tensor:
+    begins = tuple(b for b, _ in geometry.crops)
+    fields = size, geometry.stride, geometry.dilation, begins, geometry.groups
+    if channels == "first":
+        y: Tensor = own(x, kernel, bias, *fields, lies_last(x, kernel))
+        return y
+    y = own(x.movedim(-1, 1), kernel.movedim((-1, -2), (0, 1)), bias, *fields, True)
+    return y.movedim(1, -1)
+
+
+# PyTorch's own convolutions.
+
+
+def _own_conv_transpose(x: Tensor, kernel: Tensor, bias: Tensor | None, geometry: Geometry, channels: str) -> Tensor:
     arguments, crops = torch_call(geometry)
     del arguments["kernel_size"]  # the functions read it off the kernel
     transposed = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[geometry.rank - 1]
@@ -51,7 +183,7 @@ def conv_transpose(x: Tensor, kernel: Tensor, bias: Tensor | None, geometry: Geo
     return _back(y, x, channels)
 
 
-def conv(x: Tensor, kernel: Tensor, bias: Tensor | None, geometry: Geometry, channels: str) -> Tensor:
+def _own_conv(x: Tensor, kernel: Tensor, bias: Tensor | None, geometry: Geometry, channels: str) -> Tensor:
     padding = tuple(max(min(crop), 0) for crop in geometry.crops)
     rest = [(p - b, p - e) for p, (b, e) in zip(padding, geometry.crops, strict=True)]
     convolved = (F.conv1d, F.conv2d, F.conv3d)[geometry.rank - 1]
@@ -67,13 +199,13 @@ def conv(x: Tensor, kernel: Tensor, bias: Tensor | None, geometry: Geometry, cha
     return _back(y, x, channels)
 
 
-def kernel_gradient(big: Tensor, small: Tensor, geometry: Geometry, channels: str) -> Tensor:
+def _own_kernel_gradient(big: Tensor, small: Tensor, geometry: Geometry, channels: str) -> Tensor:
     axis = -1 if channels == "last" else 1
     per_group, c_small = big.shape[axis] // geometry.groups, small.shape[axis]
     k = geometry.kernel_size
     shape = (*k, per_group, c_small) if channels == "last" else (c_small, per_group, *k)
     # The map from kernel to convolution is linear, so that its derivative, anywhere, is what is asked for.
-    linear = torch.func.vjp(lambda kernel: conv(big, kernel, None, geometry, channels), big.new_zeros(shape))
+    linear = torch.func.vjp(lambda kernel: _own_conv(big, kernel, None, geometry, channels), big.new_zeros(shape))
     gradient: Tensor = linear[1](small)[0]
     return gradient
 

@@ -14,6 +14,8 @@
 #include "gradient_plan.hpp"
 #include "kernels.hpp"
 #include "pool.hpp"
+#include "prepared.hpp"
+#include "team.hpp"
 #include "xla.hpp"
 
 namespace unstride {
@@ -37,6 +39,23 @@ void gradient_arrays(nb::handle big, nb::handle small, nb::handle out, const std
     const Buffer bigs("big", big, false), smalls("small", small, false), result("out", out, true);
     nb::gil_scoped_release released;
     gradient(*bigs, *smalls, *result, fields, {first, kernel_first});
+}
+
+using Sizes = std::vector<Size>;
+
+Prepared prepare(const std::string& map, const Sizes& first, const Sizes& first_strides, const Sizes& second,
+                 const Sizes& second_strides, const Sizes& out, const Sizes& out_strides, bool bias, const Sizes& stride,
+                 const Sizes& dilation, const Sizes& begin, Size groups, bool channels_first, bool kernel_first, bool turned,
+                 int bytes) {
+    const Map which = map == "conv" ? Map::conv : map == "conv_transpose" ? Map::conv_transpose : Map::kernel_gradient;
+    return {which, {first, first_strides}, {second, second_strides}, {out, out_strides}, bias,
+            fields_of(stride, dilation, begin, groups), {channels_first, kernel_first}, turned, bytes};
+}
+
+void run_prepared(const Prepared& call, std::uintptr_t first, std::uintptr_t second, std::uintptr_t bias, std::uintptr_t out) {
+    const auto memory = [](std::uintptr_t address) { return reinterpret_cast<void*>(address); };
+    nb::gil_scoped_release released;
+    call(memory(first), memory(second), memory(bias), memory(out));
 }
 
 nb::list describe_passes(const std::vector<Pass>& passes) {
@@ -155,6 +174,19 @@ NB_MODULE(_native, m) {
     m.def("gradient", gradient_arrays, nb::arg("big"), nb::arg("small"), nb::arg("out"), nb::arg("stride"), nb::arg("dilation"),
           nb::arg("begin"), nb::arg("groups"), nb::arg("first"), nb::arg("kernel_first"),
           "Writes kernel_gradient of big and small to out.");
+    nb::class_<Prepared>(m, "Prepared", "A call for arrays of known shapes, which takes their addresses.")
+        .def("__call__", run_prepared, nb::arg("first"), nb::arg("second"), nb::arg("bias"), nb::arg("out"));
+    m.def("prepare", prepare, nb::arg("map"), nb::arg("first"), nb::arg("first_strides"), nb::arg("second"),
+          nb::arg("second_strides"), nb::arg("out"), nb::arg("out_strides"), nb::arg("bias"), nb::arg("stride"),
+          nb::arg("dilation"), nb::arg("begin"), nb::arg("groups"), nb::arg("channels_first"), nb::arg("kernel_first"),
+          nb::arg("turned"), nb::arg("bytes"), "A call of 'conv_transpose', 'conv' or 'kernel_gradient' but for the memory.");
+    m.def(
+        "set_team",
+        [](std::uintptr_t fork_join, std::uintptr_t most) {
+            set_team(reinterpret_cast<ForkJoin>(fork_join), reinterpret_cast<MostThreads>(most));
+        },
+        nb::arg("fork_join"), nb::arg("most"),
+        "The addresses of GOMP_parallel and omp_get_max_threads, on whose threads prepared calls run from now on; 0: on ours.");
     m.def("describe", describe, nb::arg("map"), nb::arg("small"), nb::arg("big"), nb::arg("kernel"), nb::arg("stride"),
           nb::arg("dilation"), nb::arg("begin"), nb::arg("batch"), nb::arg("groups"), nb::arg("small_channels"),
           nb::arg("big_channels"), nb::arg("bytes"), "The plan of a map, as Python data; channels are those of a group.");

@@ -404,6 +404,8 @@ std::atomic<Pool*> current{nullptr};
 [[maybe_unused]] const int at_fork =
     pthread_atfork(nullptr, nullptr, [] { current.store(nullptr, std::memory_order_relaxed); });
 
+std::atomic<OtherPool> other_pool{nullptr};
+
 // nullptr if there is no memory for it.
 Pool* the_pool() {
     Pool* pool = current.load(std::memory_order_acquire);
@@ -424,9 +426,13 @@ void set_num_threads(int count) {
 
 const char* thread_setting_problem() { return setting.problem[0] ? setting.problem : nullptr; }
 
+void set_other_pool(OtherPool other) { other_pool.store(other, std::memory_order_release); }
+
 void parallel(std::int64_t count, int limit, Task task, void* context) {
     limit = static_cast<int>(std::min<std::int64_t>({count, limit, most_threads}));
     if (limit > 1) {
+        const OtherPool other = other_pool.load(std::memory_order_acquire);
+        if (other && other(count, limit, task, context)) return;
         Pool* pool = the_pool();
         if (pool && pool->run(count, limit, task, context)) return;
     }

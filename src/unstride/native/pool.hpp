@@ -37,6 +37,11 @@ using Task = void (*)(void* context, std::int64_t task, int worker);
 // may fork at any time: the child starts with no workers and makes its own.
 void parallel(std::int64_t count, int limit, Task task, void* context);
 
+// Asked first by every call from now on: runs the tasks as parallel() does and returns true, or does nothing and returns
+// false. A null pointer: nobody is asked.
+using OtherPool = bool (*)(std::int64_t count, int limit, Task task, void* context);
+void set_other_pool(OtherPool other);
+
 // The same with body(task, worker).
 template <class Body>
 void parallel(std::int64_t count, int limit, Body&& body) {

@@ -1,0 +1,31 @@
+"""PyTorch's convolution layers, forwards and transposed, computed by the native kernels; and `accelerate`, which puts
+them into a model that is there already.
+
+>>> import torch
+>>> from unstride.torch import ConvTranspose2d                              # in place of torch.nn's
+>>> layer = ConvTranspose2d(8, 4, 3, stride=2, padding="same")
+>>> layer(torch.zeros(1, 8, 7, 7)).shape
+torch.Size([1, 4, 14, 14])
+"""
+
+try:
+    from .accelerating import Layer, Report, accelerate, restore
+    from .layers import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
+except ModuleNotFoundError as error:
+    if error.name != "torch":
+        raise
+    message = 'unstride.torch needs PyTorch 2.6 or later: pip install "unstride[torch]"'
+    raise ModuleNotFoundError(message, name="torch") from None
+
+__all__ = [
+    "Conv1d",
+    "Conv2d",
+    "Conv3d",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
+    "ConvTranspose3d",
+    "Layer",
+    "Report",
+    "accelerate",
+    "restore",
+]

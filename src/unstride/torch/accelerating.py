@@ -1,0 +1,188 @@
+"""`accelerate`: the convolutions of a model that is there already, through the native kernels.
+
+A layer is changed by giving it another class, which has the same fields and weights: names, checkpoints, hooks and the
+training mode stay, as they belong to the module itself. `restore` gives the classes back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch.nn.modules.conv import _ConvNd
+from torch.nn.modules.lazy import LazyModuleMixin
+from torch.nn.utils import parametrize
+
+from . import layers
+
+Module = torch.nn.Module
+_OURS: dict[type, type] = {
+    torch.nn.Conv1d: layers.Conv1d,
+    torch.nn.Conv2d: layers.Conv2d,
+    torch.nn.Conv3d: layers.Conv3d,
+    torch.nn.ConvTranspose1d: layers.ConvTranspose1d,
+    torch.nn.ConvTranspose2d: layers.ConvTranspose2d,
+    torch.nn.ConvTranspose3d: layers.ConvTranspose3d,
+}
+_THEIRS = {ours: theirs for theirs, ours in _OURS.items()}
+_MARK = "_unstride_accelerated"  # on a module that `accelerate` has changed: layers made as ours are never restored
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One convolution of a model: its names there, its class, whether it was changed, and why not."""
+
+    names: tuple[str, ...]
+    kind: str
+    changed: bool
+    reason: str = ""
+
+    def __str__(self) -> str:
+        names = " = ".join(name or "the module itself" for name in self.names)
+        return f"{names}: {self.kind}, {'changed' if self.changed else f'not changed: {self.reason}'}"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `accelerate` did: every convolution of the model, in the model's order. `print` it to read it."""
+
+    layers: tuple[Layer, ...]
+    _modules: tuple[Module, ...] = field(default=(), repr=False)
+
+    @property
+    def changed(self) -> tuple[Layer, ...]:
+        return tuple(layer for layer in self.layers if layer.changed)
+
+    @property
+    def unchanged(self) -> tuple[Layer, ...]:
+        return tuple(layer for layer in self.layers if not layer.changed)
+
+    def restore(self) -> None:
+        """Gives the layers that were changed their own classes back."""
+        for module in self._modules:
+            _restore_one(module)
+
+    def __str__(self) -> str:
+        head = f"{len(self.changed)} of {len(self.layers)} convolutions changed"
+        return "\n".join([head, *(f"  {layer}" for layer in self.layers)])
+
+
+def accelerate(module: Module) -> Report:
+    """Sends every convolution and transposed convolution of a model through the native kernels, in place.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        A model, or a single layer. Weights, names, ``state_dict``, hooks, parametrizations, training mode, device and
+        type stay as they are; so do layers that are on another device than the CPU, in half precision, quantised,
+        scripted, not initialised yet, or of a subclass with a ``forward`` of its own.
+
+    Returns
+    -------
+    Report
+        Which layers were changed and which were not, and why; ``report.restore()`` undoes it, as does `restore`.
+
+    Raises
+    ------
+    TypeError
+        `module` is not a torch.nn.Module.
+
+    Examples
+    --------
+    >>> import torch
+    >>> model = torch.nn.Sequential(torch.nn.ConvTranspose2d(8, 4, 4, stride=2), torch.nn.ReLU())
+    >>> print(accelerate(model))
+    1 of 1 convolutions changed
+      0: ConvTranspose2d, changed
+    """
+    found: list[Layer] = []
+    changed: list[Module] = []
+    for names, part in _convolutions(module):
+        reason = _obstacle(part)
+        if reason is None:
+            _change_class(part, _OURS)
+            part.__dict__[_MARK] = True
+            changed.append(part)
+        found.append(Layer(names, _kind(part), reason is None, reason or ""))
+    return Report(tuple(found), tuple(changed))
+
+
+def restore(module: Module) -> int:
+    """Undoes `accelerate` on every layer of a model, in place; returns how many there were.
+
+    It also works on a copy of an accelerated model, and on one that was saved as a whole and loaded again.
+
+    >>> import torch
+    >>> model = torch.nn.Sequential(torch.nn.Conv1d(8, 4, 3))
+    >>> report = accelerate(model)
+    >>> restore(model), type(model[0])
+    (1, <class 'torch.nn.modules.conv.Conv1d'>)
+    """
+    _check_module(module)
+    return sum(_restore_one(part) for part in module.modules())
+
+
+def _check_module(module: Any) -> None:
+    if not isinstance(module, Module):
+        raise TypeError(f"module is {type(module).__name__}; expected a torch.nn.Module")
+
+
+def _convolutions(module: Module) -> Iterator[tuple[tuple[str, ...], Module]]:
+    """Each convolution once, with all its names."""
+    _check_module(module)
+    names: dict[Module, list[str]] = {}
+    for name, part in module.named_modules(remove_duplicate=False):
+        if _kind(part).removeprefix("Lazy").startswith("Conv") or isinstance(part, _ConvNd):
+            names.setdefault(part, []).append(name)
+    for part, own in names.items():
+        yield tuple(own), part
+
+
+def _kind(module: Module) -> str:
+    if isinstance(module, torch.jit.ScriptModule):
+        return str(getattr(module, "original_name", type(module).__name__))
+    kind = type(module)
+    return kind.__bases__[0].__name__ if parametrize.is_parametrized(module) else kind.__name__
+
+
+def _obstacle(module: Module) -> str | None:
+    """Why a layer stays as it is, or None."""
+    kind = type(module)
+    if isinstance(module, torch.jit.ScriptModule):
+        return "it is scripted"
+    if not isinstance(module, _ConvNd):
+        return f"it is no torch.nn convolution, but {kind.__module__}.{kind.__qualname__}"
+    if isinstance(module, LazyModuleMixin):
+        return "it has no weights yet; run the model once before"
+    own = kind.__bases__[0] if parametrize.is_parametrized(module) else kind
+    if own in _THEIRS:
+        return "it is one of unstride's already"
+    if own not in _OURS:
+        return f"it is a subclass of PyTorch's, {kind.__module__}.{kind.__qualname__}"
+    if "forward" in module.__dict__ or "_conv_forward" in module.__dict__:
+        return "it has a forward of its own"
+    weight: Any = module.weight
+    if weight.device.type != "cpu":
+        return f"it is on the device {weight.device}, where PyTorch's own convolution is used"
+    if weight.dtype not in (torch.float32, torch.float64):
+        return f"it is of type {str(weight.dtype).removeprefix('torch.')}, which PyTorch's own convolution computes"
+    return None
+
+
+def _change_class(module: Module, classes: dict[type, type]) -> bool:
+    kind = type(module)
+    if kind in classes:
+        module.__class__ = classes[kind]
+        return True
+    if parametrize.is_parametrized(module) and kind.__bases__[0] in classes:
+        # A parametrized module has a class of its own, which copies of it share: so that there is another one here.
+        fields = {name: value for name, value in vars(kind).items() if name not in ("__dict__", "__weakref__")}
+        module.__class__ = type(kind.__name__, (classes[kind.__bases__[0]],), fields)
+        return True
+    return False
+
+
+def _restore_one(module: Module) -> bool:
+    return bool(module.__dict__.pop(_MARK, False)) and _change_class(module, _THEIRS)

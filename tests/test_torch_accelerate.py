@@ -1,0 +1,279 @@
+"""accelerate(): an existing model's convolutions through ours; what must stay stays, and what cannot change is left."""
+
+import copy
+import io
+import pickle
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils import parametrizations
+
+import unstride.torch as ut
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:.*weight_norm.*is deprecated:FutureWarning"),
+    pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor:UserWarning"),
+]
+
+
+class Autoencoder(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.down = nn.Sequential(nn.Conv2d(1, 6, 3, 2, 1), nn.BatchNorm2d(6), nn.ReLU())
+        self.up = nn.Sequential(nn.ConvTranspose2d(6, 6, 4, 2, 1), nn.Dropout(0.1), nn.ConvTranspose2d(6, 1, 3, 1, 1))
+
+    def forward(self, x):
+        return self.up(self.down(x))
+
+
+def trained(model, x, steps=3):
+    torch.manual_seed(0)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    losses = []
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss = (model(x) - x).square().mean()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+def test_same_model_same_training_and_back():
+    model, x = Autoencoder(), torch.randn(4, 1, 12, 12)
+    plain = copy.deepcopy(model)
+    classes = [type(part) for part in model.modules()]
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    calls = []
+    handle = model.up[0].register_forward_hook(lambda *_: calls.append(1))
+    model.up[2].eval()
+    report = ut.accelerate(model)
+    assert [layer.names for layer in report.changed] == [("down.0",), ("up.0",), ("up.2",)]
+    assert isinstance(model.up[0], nn.ConvTranspose2d)
+    assert type(model.up[0]) is ut.ConvTranspose2d
+    assert not model.up[2].training
+    assert model.up[0].training
+    assert repr(model) == repr(plain)
+    assert list(model.state_dict()) == list(before)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    model.up[2].train()
+    assert trained(model, x) == pytest.approx(trained(plain, x), rel=1e-5)
+    assert len(calls) == 3
+    handle.remove()
+    plain.load_state_dict(model.state_dict())
+    report.restore()
+    assert [type(part) for part in model.modules()] == classes
+    assert torch.equal(model.eval()(x), plain.eval()(x))  # PyTorch's own numbers again, to the last bit
+
+
+def test_the_kernels_of_ours_run(monkeypatch):
+    seen = []
+    monkeypatch.setattr(ut.layers.torch_ops, "conv_transpose", lambda *a: seen.append(a[4]) or torch.zeros(1, 1, 1, 1))
+    model = nn.Sequential(nn.ConvTranspose2d(2, 1, 3, stride=(2, 3)))
+    ut.accelerate(model)
+    model(torch.zeros(1, 2, 4, 4))
+    assert seen == [(2, 3)]
+
+
+def test_shared_layers_are_one():
+    shared = nn.ConvTranspose1d(3, 3, 2)
+    model = nn.ModuleDict({"a": shared, "b": nn.Sequential(shared, nn.Conv1d(3, 3, 1))})
+    report = ut.accelerate(model)
+    assert [layer.names for layer in report.layers] == [("a", "b.0"), ("b.1",)]
+    assert model["a"] is model["b"][0]
+    assert "a = b.0: ConvTranspose1d, changed" in str(report)
+    assert ut.restore(model) == 2
+    assert ut.restore(model) == 0
+
+
+def test_a_single_layer_and_a_second_time():
+    layer = nn.Conv3d(2, 3, 2)
+    x = torch.randn(1, 2, 4, 4, 4)
+    expected = layer(x)
+    assert str(ut.accelerate(layer)) == "1 of 1 convolutions changed\n  the module itself: Conv3d, changed"
+    torch.testing.assert_close(layer(x), expected)
+    again = ut.accelerate(layer)
+    assert again.unchanged[0].reason == "it is one of unstride's already"
+    again.restore()
+    assert type(layer) is ut.Conv3d
+    assert ut.restore(layer) == 1
+    assert type(layer) is nn.Conv3d
+    with pytest.raises(TypeError, match=r"module is dict; expected a torch\.nn\.Module"):
+        ut.accelerate({})
+
+
+def test_layers_made_as_ours_are_not_restored():
+    model = nn.Sequential(ut.ConvTranspose2d(2, 2, 3, padding="same"), nn.ConvTranspose2d(2, 2, 3))
+    report = ut.accelerate(model)
+    assert [layer.changed for layer in report.layers] == [False, True]
+    assert ut.restore(model) == 1
+    assert type(model[0]) is ut.ConvTranspose2d
+
+
+def parametrized():
+    old = nn.utils.weight_norm(nn.ConvTranspose2d(4, 4, 3, 2), dim=1)
+    older = nn.utils.spectral_norm(nn.ConvTranspose2d(4, 4, 3))
+    return nn.Sequential(
+        parametrizations.weight_norm(nn.ConvTranspose2d(3, 4, 4, 2)),
+        parametrizations.spectral_norm(nn.Conv2d(4, 4, 3)),
+        old,
+        older,
+        parametrizations.orthogonal(nn.Conv2d(4, 4, 1)),
+    )
+
+
+def test_parametrized_layers():
+    model, x = parametrized().eval(), torch.randn(2, 3, 6, 6)
+    with torch.no_grad():  # PyTorch copies no module that an old weight_norm has left a derivative in
+        expected = model(x)
+    classes = [[c.__name__ for c in type(part).__mro__[1:3]] for part in model]
+    twin = copy.deepcopy(model)
+    report = ut.accelerate(model)
+    assert len(report.changed) == 5, str(report)
+    assert all(isinstance(part, ut.Conv2d | ut.ConvTranspose2d) for part in model)
+    assert not any(isinstance(part, ut.Conv2d | ut.ConvTranspose2d) for part in twin)
+    torch.testing.assert_close(copy.deepcopy(model)(x), expected)
+    torch.testing.assert_close(model(x), expected)
+    twin.load_state_dict(model.state_dict())
+    model(x).sum().backward()
+    twin(x).sum().backward()
+    for (name, mine), theirs in zip(model.named_parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(mine.grad, theirs.grad, msg=name, atol=1e-4, rtol=1e-4)
+    report.restore()
+    assert [[c.__name__ for c in type(part).__mro__[1:3]] for part in model] == classes
+    assert torch.equal(model(x), expected)
+
+
+def test_parametrizations_that_come_or_go_afterwards():
+    model = nn.Sequential(nn.ConvTranspose2d(3, 4, 3), parametrizations.weight_norm(nn.ConvTranspose2d(4, 4, 3)))
+    x = torch.randn(1, 3, 5, 5)
+    expected = model(x)
+    ut.accelerate(model)
+    parametrizations.weight_norm(model[0])
+    nn.utils.parametrize.remove_parametrizations(model[1], "weight")
+    assert type(model[1]) is ut.ConvTranspose2d
+    torch.testing.assert_close(model(x), expected)
+    assert ut.restore(model) == 2
+    assert type(model[1]) is nn.ConvTranspose2d
+    nn.utils.parametrize.remove_parametrizations(model[0], "weight")
+    assert type(model[0]) is nn.ConvTranspose2d
+    torch.testing.assert_close(model(x), expected)
+
+
+class Doubled(nn.Conv2d):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+class Named(nn.ConvTranspose1d):
+    pass
+
+
+def test_what_is_left_alone_and_why():
+    patched = nn.Conv1d(1, 1, 1)
+    patched.forward = lambda x: x
+    model = nn.ModuleDict(
+        {
+            "lazy": nn.LazyConvTranspose2d(3, 2),
+            "own": Doubled(1, 1, 1),
+            "named": Named(1, 1, 1),
+            "scripted": torch.jit.script(nn.Conv2d(1, 1, 1)),
+            "quantised": torch.ao.nn.quantized.Conv2d(1, 1, 1),
+            "float16": nn.Conv2d(1, 1, 1).half(),
+            "meta": nn.Conv2d(1, 1, 1, device="meta"),
+            "patched": patched,
+            "complex": nn.ConvTranspose1d(1, 1, 1, dtype=torch.complex64),
+            "linear": nn.Linear(1, 1),
+        }
+    )
+    classes = [type(part) for part in model.values()]
+    report = ut.accelerate(model)
+    assert [type(part) for part in model.values()] == classes
+    reasons = {layer.names[0]: layer.reason for layer in report.layers}
+    assert reasons == {
+        "lazy": "it has no weights yet; run the model once before",
+        "own": f"it is a subclass of PyTorch's, {__name__}.Doubled",
+        "named": f"it is a subclass of PyTorch's, {__name__}.Named",
+        "scripted": "it is scripted",
+        "quantised": "it is no torch.nn convolution, but torch.ao.nn.quantized.modules.conv.Conv2d",
+        "float16": "it is of type float16, which PyTorch's own convolution computes",
+        "meta": "it is on the device meta, where PyTorch's own convolution is used",
+        "patched": "it has a forward of its own",
+        "complex": "it is of type complex64, which PyTorch's own convolution computes",
+    }
+    assert not report.changed
+    assert str(report).startswith("0 of 9 convolutions changed\n  lazy: LazyConvTranspose2d, not changed: it has no")
+    model["lazy"](torch.zeros(1, 2, 3, 3))
+    assert [layer.names for layer in ut.accelerate(model).changed] == [("lazy",)]
+
+
+def test_copies_pickles_and_whole_models_in_files():
+    model, x = Autoencoder().eval(), torch.randn(2, 1, 8, 8)
+    expected = model(x)
+    ut.accelerate(model)
+    buffer = io.BytesIO()
+    torch.save(model, buffer)
+    buffer.seek(0)
+    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model)), torch.load(buffer, weights_only=False)):
+        torch.testing.assert_close(other(x), expected)
+        assert ut.restore(other) == 3
+        assert type(other.up[0]) is nn.ConvTranspose2d
+    assert type(model.up[0]) is ut.ConvTranspose2d
+
+
+def test_types_and_devices_may_change_afterwards():
+    model, x = Autoencoder().eval(), torch.randn(2, 1, 8, 8)
+    ut.accelerate(model)
+    expected = model(x)
+    torch.testing.assert_close(model.double()(x.double()).float(), expected)
+    assert model.bfloat16()(x.bfloat16()).dtype is torch.bfloat16
+    assert model.to("meta")(x.bfloat16().to("meta")).shape == expected.shape
+    layer = nn.ConvTranspose1d(1, 1, 1).double()
+    ut.accelerate(layer)
+    with pytest.raises(RuntimeError, match="type"):  # in PyTorch's own words
+        layer(torch.zeros(1, 1, 1))
+
+
+def test_mixed_precision_is_pytorchs():
+    model, x = Autoencoder().eval(), torch.randn(2, 1, 8, 8)
+    plain = copy.deepcopy(model)
+    ut.accelerate(model)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(model(x), plain(x))
+
+
+def test_compiled_exported_and_functional_use():
+    torch._dynamo.reset()
+    model, x = Autoencoder().eval(), torch.randn(2, 1, 8, 8)
+    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+    expected = compiled(x)
+    ut.accelerate(model)  # the compiled model notices
+    torch.testing.assert_close(compiled(x), expected)
+    weights = dict(model.named_parameters())
+
+    def loss(weights, x):
+        return torch.func.functional_call(model, (weights, dict(model.named_buffers())), (x[None],)).square().mean()
+
+    each = torch.func.vmap(torch.func.grad(loss), (None, 0))(weights, x)
+    for index in range(2):
+        one = torch.func.grad(loss)(weights, x[index])
+        for name in one:
+            torch.testing.assert_close(each[name][index], one[name])
+    names = {str(node.target) for node in torch.export.export(model, (x,)).graph.nodes}
+    assert "aten.conv_transpose2d.input" in names
+    assert not any("unstride" in name for name in names)
+
+
+def test_channels_last_models_stay_so():
+    model = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ConvTranspose2d(8, 8, 2, 2)).to(
+        memory_format=torch.channels_last
+    )
+    ut.accelerate(model)
+    y = model(torch.randn(2, 3, 8, 8).contiguous(memory_format=torch.channels_last))
+    assert y.is_contiguous(memory_format=torch.channels_last)
+    y.sum().backward()
+    weight = model[1].weight
+    assert weight.grad.stride() == weight.stride()
+    assert model(torch.randn(2, 3, 8, 8)).is_contiguous(memory_format=torch.channels_last)  # by the weights, as PyTorch
