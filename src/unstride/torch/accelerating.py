@@ -70,14 +70,15 @@ class Report:
 
 
 def accelerate(module: Module) -> Report:
-    """Sends every convolution and transposed convolution of a model through the native kernels, in place.
+    """Sends the convolutions and transposed convolutions of a model through the native kernels, in place.
 
     Parameters
     ----------
     module : torch.nn.Module
         A model, or a single layer. Weights, names, ``state_dict``, hooks, parametrizations, training mode, device and
         type stay as they are; so do layers that are on another device than the CPU, in half precision, quantised,
-        scripted, not initialised yet, or of a subclass with a ``forward`` of its own.
+        scripted, not initialised yet, or of a subclass; and plain convolutions in one or two dimensions that PyTorch
+        computes as fast: in float32, with more than 8 output channels, with groups, or with one input channel.
 
     Returns
     -------
@@ -168,6 +169,8 @@ def _obstacle(module: Module) -> str | None:
         return f"it is on the device {weight.device}, where PyTorch's own convolution is used"
     if weight.dtype not in (torch.float32, torch.float64):
         return f"it is of type {str(weight.dtype).removeprefix('torch.')}, which PyTorch's own convolution computes"
+    if not module.transposed and layers.torch_wins(weight, module.groups):
+        return "PyTorch's own plain convolution is as fast with so many channels, or with groups"
     return None
 
 

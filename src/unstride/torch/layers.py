@@ -9,7 +9,7 @@ PyTorch's they take
 * ``output_padding`` of any size.
 
 What the native kernels do not compute (other devices, half precision, a model that is being exported) goes through
-PyTorch's own convolutions; so do those plain convolutions of float32 in which these are as fast (`_torch_wins`).
+PyTorch's own convolutions; so do those plain convolutions of float32 in which these are as fast (`torch_wins`).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def _goes_native(x: Tensor, weight: Tensor, bias: Tensor | None, rank: int) -> b
     return x.dim() == rank + 2 == weight.dim() and backend.is_native(x, weight, bias) and not backend.autocasting()
 
 
-def _torch_wins(weight: Tensor, groups: int) -> bool:
+def torch_wins(weight: Tensor, groups: int) -> bool:
     """Whether PyTorch's own plain convolution is as fast as ours, or faster.
 
     With oneDNN it computes float32 in one or two dimensions at the processor's peak as soon as the output channels fill
@@ -144,7 +144,7 @@ class _Conv(_Layer):
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         native = isinstance(input, Tensor) and _goes_native(input, weight, bias, self.rank)
-        if not native or (_torch_wins(weight, self.groups) and self._is_torchs()):
+        if not native or (torch_wins(weight, self.groups) and self._is_torchs()):
             if self._is_torchs():
                 made: Tensor = super()._conv_forward(input, weight, bias)  # type: ignore[misc]
                 return made
