@@ -13,8 +13,6 @@ import numpy as np
 import pytest
 
 import unstride as us
-from unstride import backends
-from unstride.backends import jax as backend
 from unstride.backends import jax_native
 
 SOURCES = Path(__file__).parent.parent / "src" / "unstride" / "native"
@@ -344,16 +342,3 @@ np.testing.assert_allclose(each(x, kernel), us.conv_transpose(x, kernel, stride=
         XLA_FLAGS="--xla_force_host_platform_device_count=2",
         JAX_PLATFORMS="cpu",
     )
-
-
-def test_a_jax_that_is_too_old_is_named_when_its_arrays_appear(monkeypatch):
-    backend.primitives.cache_clear()
-    monkeypatch.setattr(jax, "__version_info__", (0, 4, 30))
-    monkeypatch.setattr(jax, "__version__", "0.4.30")
-    try:
-        assert backends.find(np.ones(3)) is not backend
-        np.testing.assert_array_equal(us.conv_transpose([1.0, 2.0], [1.0, 10.0], channels=None), [1, 12, 20])
-        with pytest.raises(ImportError, match=r"needs jax 0\.4\.34 or later .* this is 0\.4\.30"):
-            us.conv_transpose(jnp.ones(3), [1.0, 2.0], channels=None)
-    finally:
-        backend.primitives.cache_clear()

@@ -255,9 +255,10 @@ def test_compiles_without_a_break():
 
 
 def test_the_oldest_version_is_named():
-    code = "import torch; torch.__version__ = '2.5.1+cpu'; import unstride as us; us.conv(torch.zeros(1, 3, 1), torch.zeros(1, 1, 1))"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "ImportError: unstride needs PyTorch 2.6 or later for its tensors; 2.5.1+cpu is installed" in run.stderr
+    for use in ("import unstride as us; us.conv(torch.zeros(1, 3, 1), torch.zeros(1, 1, 1))", "import unstride.torch"):
+        code = f"import torch; torch.__version__ = '2.5.1+cpu'; {use}"
+        run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert "ImportError: unstride needs PyTorch 2.6 or later for its arrays; 2.5.1+cpu is installed" in run.stderr
     code = "import sys; sys.modules['torch'] = None; import unstride.torch"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert 'unstride.torch needs PyTorch 2.6 or later: pip install "unstride[torch]"' in run.stderr

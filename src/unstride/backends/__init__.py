@@ -45,13 +45,20 @@ def _is_usable(framework: str, arrays: Sequence[Any]) -> bool:
     version = getattr(sys.modules[framework], "__version__", None)
     if not isinstance(version, str):  # not wholly imported, or another module of that name
         return False
-    name, oldest = OLDEST[framework]
-    if _numbers(version) >= oldest:
+    if _numbers(version) >= OLDEST[framework][1]:
         return True
     if any(type(array).__module__.partition(".")[0] in (framework, f"{framework}lib") for array in arrays):
+        check_version(framework)
+    return False
+
+
+def check_version(framework: str) -> None:
+    """Raises an ImportError if the framework, which is imported, is too old for what its backend calls."""
+    name, oldest = OLDEST[framework]
+    version = sys.modules[framework].__version__
+    if _numbers(version) < oldest:
         needed = ".".join(map(str, oldest))
         raise ImportError(f"unstride needs {name} {needed} or later for its arrays; {version} is installed")
-    return False
 
 
 def _numbers(version: str) -> tuple[int, ...]:
@@ -72,10 +79,15 @@ def _module(name: str) -> ModuleType:
 
 def torch_views(channels: str | None, first: Any, *others: Any) -> list[Any] | None:
     """PyTorch tensors as NumPy's views of them, if `first` is one and NumPy's way gives all that is asked for."""
-    if type(first) is np.ndarray or "torch" not in sys.modules or not hasattr(first, "requires_grad"):
+    backend = _torch_of(first)
+    return backend.views(channels, first, *others) if backend is not None and backend.owns(first) else None
+
+
+def _torch_of(array: Any) -> ModuleType | None:
+    """PyTorch's backend, if the array may be a tensor."""
+    if type(array) is np.ndarray or "torch" not in sys.modules or not hasattr(array, "requires_grad"):
         return None
-    backend = _module("torch")
-    return backend.views(channels, first, *others) if backend.owns(first) else None
+    return _module("torch") if _is_usable("torch", (array,)) else None
 
 
 def torch_result(view: Any) -> Any:
@@ -85,9 +97,8 @@ def torch_result(view: Any) -> Any:
 
 def are_torchs(first: Any, *others: Any) -> bool:
     """Whether all of them (None aside) are PyTorch tensors of one type, on one device, and none is being compiled."""
-    if "torch" not in sys.modules or not hasattr(first, "requires_grad"):
-        return False
-    return bool(_module("torch").are_alike(first, *others))
+    backend = _torch_of(first)
+    return backend is not None and bool(backend.are_alike(first, *others))
 
 
 def torch_conv_transpose(*arguments: Any) -> Any:

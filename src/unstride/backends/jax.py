@@ -16,7 +16,6 @@ from ..geometry import Geometry
 from . import common_type
 
 Array = Any
-OLDEST = (0, 4, 34)
 FUSES_RELU = True
 
 
@@ -63,13 +62,7 @@ def kernel_gradient(big: Array, small: Array, geometry: Geometry, channels: str)
 
 @functools.cache
 def primitives() -> ModuleType:
-    """The module of the primitives, which is written for recent versions of JAX."""
-    if jax.__version_info__ < OLDEST:
-        needed = ".".join(map(str, OLDEST))
-        raise ImportError(
-            f"unstride needs jax {needed} or later to compute with JAX arrays, and this is {jax.__version__}; "
-            f"upgrade it: pip install --upgrade 'jax>={needed}'"
-        )
+    """The module of the primitives, with their rules for vmap."""
     from . import jax_batching, jax_native
 
     jax_batching.register()

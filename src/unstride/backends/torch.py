@@ -12,13 +12,8 @@ import torch.nn.functional as F  # noqa: N812 - as everywhere
 
 from ..conventions import torch_call
 from ..geometry import Crop, Geometry
-
-OLDEST_TORCH = (2, 6)
-if tuple(int("".join(filter(str.isdigit, part))) for part in torch.__version__.split(".")[:2]) < OLDEST_TORCH:
-    raise ImportError(f"unstride needs PyTorch 2.6 or later for its tensors; {torch.__version__} is installed")
-
-from . import common_type, torch_ops  # noqa: E402 - the operators need that version
-from .torch_native import FIRST, LAST  # noqa: E402 - the operators need that version
+from . import common_type, torch_ops
+from .torch_native import FIRST, LAST
 
 Tensor = torch.Tensor
 _FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)

@@ -8,7 +8,12 @@ them into a model that is there already.
 torch.Size([1, 4, 14, 14])
 """
 
+from ..backends import check_version as _check_version
+
 try:
+    import torch as _torch  # noqa: F401 - of a version that the rest can be imported with
+
+    _check_version("torch")
     from .accelerating import Layer, Report, accelerate, restore
     from .layers import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 except ModuleNotFoundError as error:
