@@ -1,13 +1,14 @@
 """The three maps as PyTorch operators: derivatives of every order and kind, compilation, transforms, export, threads,
 forks, memory formats."""
 
-import multiprocessing
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-import torch.utils.data
 from cases import arrays, assert_within, first, kernel_first, samples, situations, terms_of
 from hypothesis import given, settings
 from torch.autograd import forward_ad, gradcheck, gradgradcheck
@@ -308,39 +309,11 @@ def test_many_threads_at_a_time():
     assert not wrong
 
 
-class Grown(torch.utils.data.Dataset):
-    """Images that the workers enlarge by a transposed convolution."""
-
-    kernel = torch.arange(64 * 64 * 9.0).reshape(64, 64, 3, 3) / 1e4
-
-    def __len__(self):
-        return 4
-
-    def __getitem__(self, index):
-        return us.conv_transpose(torch.full((1, 64, 40, 40), float(index)), self.kernel, stride=2, channels="first")[0]
-
-
-def test_data_loaders_workers():
-    data = Grown()
-    expected = torch.stack([data[index] for index in range(4)])  # the parent's threads have run before the fork
-    loader = torch.utils.data.DataLoader(data, batch_size=2, num_workers=2, multiprocessing_context="fork", timeout=60)
-    torch.testing.assert_close(torch.cat(list(loader)), expected)
-
-
-def _in_a_fork(queue):
-    torch.set_num_threads(1)
-    queue.put(Grown()[1].sum().item())
-
-
-def test_a_forked_process():
-    expected = Grown()[1].sum().item()
-    context = multiprocessing.get_context("fork")
-    queue = context.Queue()
-    process = context.Process(target=_in_a_fork, args=(queue,))
-    process.start()
-    assert queue.get(timeout=60) == expected
-    process.join(60)
-    assert process.exitcode == 0
+def test_forked_processes():
+    """Data loaders' workers and others, in a process without JAX, which has threads of its own and warns of forks."""
+    script = Path(__file__).parent / "torch_forks.py"
+    run = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stderr
 
 
 def test_threads_do_not_change_a_result():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import keras
 
@@ -31,12 +31,17 @@ def geometry_of(layer: Any, size: Shape) -> Geometry:
 
 def computed(layer: Any, inputs: Tensor) -> Tensor:
     """The outputs of a convolution layer, plain or transposed, Keras's or ours."""
-    outputs = mapped(layer, inputs, layer.kernel, layer.bias if layer.use_bias else None)
+    bias = layer.bias if layer.use_bias else None
+    if layer.activation is keras.activations.relu:
+        return mapped(layer, inputs, layer.kernel, bias, "relu")
+    outputs = mapped(layer, inputs, layer.kernel, bias)
     return outputs if layer.activation is None else layer.activation(outputs)
 
 
-def mapped(layer: Any, inputs: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
-    """The layer, with these weights, without its activation."""
+def mapped(
+    layer: Any, inputs: Tensor, kernel: Tensor, bias: Tensor | None, activation: Literal["relu"] | None = None
+) -> Tensor:
+    """The layer, with these weights and this activation, which is computed on the way where that is possible."""
     last = layer.data_format == "channels_last"
     size = tuple(inputs.shape[1:-1] if last else inputs.shape[2:])
     transposed = isinstance(layer, TRANSPOSED)
@@ -46,13 +51,15 @@ def mapped(layer: Any, inputs: Tensor, kernel: Tensor, bias: Tensor | None) -> T
         strides, dilation = list(layer.strides), layer.dilation_rate
         outputs = keras.ops.conv(inputs, kernel, strides, "same", layer.data_format, dilation)
         shape = (-1,) if last else (-1, *(1,) * layer.rank)
-        return outputs if bias is None else outputs + keras.ops.reshape(bias, shape)
+        outputs = outputs if bias is None else outputs + keras.ops.reshape(bias, shape)
+        return keras.ops.relu(outputs) if activation else outputs
     kernel = keras.ops.convert_to_tensor(kernel)  # in the compute type, under mixed precision
     bias = None if bias is None else keras.ops.convert_to_tensor(bias)
     if not last:  # Keras keeps one kernel layout for both data formats
         kernel = keras.ops.transpose(kernel, (layer.rank + 1, layer.rank, *range(layer.rank)))
     op = ops.conv_transpose if transposed else ops.conv
-    return op(inputs, kernel, bias, geometry_of(layer, size), channels="last" if last else "first")
+    channels = "last" if last else "first"
+    return op(inputs, kernel, bias, geometry_of(layer, size), channels=channels, activation=activation)
 
 
 class _Layer:
