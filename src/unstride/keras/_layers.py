@@ -18,6 +18,10 @@ TRANSPOSED = (keras.layers.Conv1DTranspose, keras.layers.Conv2DTranspose, keras.
 UNKNOWN = 2**20  # stands for a size that a symbolic shape leaves open: large enough for any kernel
 
 
+# TensorFlow's own fuses with its own convolution, where a graph has one after the other.
+FUSES_RELU = keras.backend.backend() != "tensorflow"
+
+
 def geometry_of(layer: Any, size: Shape) -> Geometry:
     """The geometry of a layer, Keras's or ours, for inputs of that spatial size, in which None is unknown."""
     kernel_size, strides, padding, dilation = layer.kernel_size, layer.strides, layer.padding, layer.dilation_rate
@@ -32,7 +36,7 @@ def geometry_of(layer: Any, size: Shape) -> Geometry:
 def computed(layer: Any, inputs: Tensor) -> Tensor:
     """The outputs of a convolution layer, plain or transposed, Keras's or ours."""
     bias = layer.bias if layer.use_bias else None
-    if layer.activation is keras.activations.relu:
+    if layer.activation is keras.activations.relu and FUSES_RELU:
         return mapped(layer, inputs, layer.kernel, bias, "relu")
     outputs = mapped(layer, inputs, layer.kernel, bias)
     return outputs if layer.activation is None else layer.activation(outputs)
