@@ -45,6 +45,7 @@ def pytorch(name: str, options: argparse.Namespace) -> Iterator[tuple[Runs, Any]
 
     import models_torch
     import torch
+
     import unstride.torch
 
     make, shape = models_torch.MODELS[name]
