@@ -14,6 +14,7 @@ PyTorch's own convolutions; so do those plain convolutions of float32 in which t
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -81,9 +82,9 @@ class _Layer:
         crops = Geometry((1,) * self.rank, padding=padding).crops
         return tuple(b for b, _ in crops) if all(b == e for b, e in crops) and min(crops)[0] >= 0 else crops
 
+    @abstractmethod
     def _is_torchs(self) -> bool:
         """Whether PyTorch's own layer takes these fields."""
-        raise NotImplementedError
 
     def extra_repr(self) -> str:
         own: Any = torch.nn.modules.conv._ConvNd
