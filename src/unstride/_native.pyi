@@ -36,6 +36,8 @@ class Prepared:
     """A call for arrays of known shapes, which takes their addresses."""
 
     def __call__(self, first: int, second: int, bias: int, out: int) -> None: ...
+    def gradients(self, x: int, kernel: int, slope: int, x_gradient: int, kernel_gradient: int) -> None:
+        """Both gradients of a map; `out` was described as the slope lies, and the one by x is dense."""
 
 def prepare(
     map: str,
@@ -126,3 +128,22 @@ def instruction_sets() -> list[str]:
 
 def fma_peak(seconds: float, threads: int) -> float:
     """Billions of floating-point operations a second in registers alone, of all threads together."""
+
+def stack_lanes() -> int:
+    """How many images a group of a stack has."""
+
+def stack_saved(code: Sequence[int], batch: int) -> int:
+    """How many numbers `stack_forward` keeps for `stack_backward`."""
+
+def stack_forward(
+    code: Sequence[int], x: NDArray[Any], weights: Sequence[NDArray[Any]], y: NDArray[Any], saved: NDArray[Any] | None
+) -> None: ...
+def stack_backward(
+    code: Sequence[int],
+    x: NDArray[Any],
+    weights: Sequence[NDArray[Any]],
+    y_gradient: NDArray[Any],
+    saved: NDArray[Any] | None,
+    x_gradient: NDArray[Any] | None,
+    weight_gradients: Sequence[NDArray[Any]],
+) -> None: ...

@@ -15,6 +15,7 @@ from .geometry import Geometry, GeometryError, Padding, as_int, is_sequence
 _METHODS = {
     "tile": "output channels in the vector lanes, a tile of positions in registers",
     "dot": "input channels and taps in the vector lanes, summed at the end",
+    "planes": "positions in the vector lanes, the input's channels copied apart",
     "lanes": "channels of input and output alike in the vector lanes (depthwise)",
     "outer": "one array's channels in the vector lanes, the other's broadcast, summed over positions",
     "pairs": "channels of both arrays in the vector lanes (depthwise), summed over positions",
@@ -47,7 +48,8 @@ class Plan:
     passes : tuple of tuples of Pass
         For each axis, what is computed one after the other.
     kernel : str
-        The kind of kernel, "tile", "dot", "lanes", "outer" or "pairs", with its vectors' `lanes` on this machine.
+        The kind of kernel, "tile", "dot", "planes", "lanes", "outer" or "pairs", with its vectors' `lanes` on this
+        machine.
     multiply_adds : int
         That are done.
     avoided : int
@@ -180,7 +182,7 @@ def plan(
     return Plan(
         map, geometry, batch, c_small, c_big, small, big, passes, told["method"], told["lanes"],
         _native.instruction_set(), done, dense - done, read * number.itemsize, written * number.itemsize,
-        0 if map == "kernel_gradient" else weights * number.itemsize,
+        0 if map == "kernel_gradient" or told["in_place"] else weights * number.itemsize,
         len(told["pieces"]) if "pieces" in told else len(told["parts"]),
     )  # fmt: skip
 

@@ -52,10 +52,17 @@ Prepared prepare(const std::string& map, const Sizes& first, const Sizes& first_
             fields_of(stride, dilation, begin, groups), {channels_first, kernel_first}, turned, bytes};
 }
 
+void* memory(std::uintptr_t address) { return reinterpret_cast<void*>(address); }
+
 void run_prepared(const Prepared& call, std::uintptr_t first, std::uintptr_t second, std::uintptr_t bias, std::uintptr_t out) {
-    const auto memory = [](std::uintptr_t address) { return reinterpret_cast<void*>(address); };
     nb::gil_scoped_release released;
     call(memory(first), memory(second), memory(bias), memory(out));
+}
+
+void run_prepared_gradients(const Prepared& call, std::uintptr_t x, std::uintptr_t kernel, std::uintptr_t slope,
+                            std::uintptr_t x_gradient, std::uintptr_t kernel_gradient) {
+    nb::gil_scoped_release released;
+    call.gradients(memory(x), memory(kernel), memory(slope), memory(x_gradient), memory(kernel_gradient));
 }
 
 nb::list describe_passes(const std::vector<Pass>& passes) {
@@ -116,7 +123,7 @@ nb::dict describe(const std::string& map, const std::vector<Size>& small, const 
     const Plan plan = make_plan(p);
     nb::list axes;
     for (const auto& axis : plan.axes) axes.append(describe_passes(axis));
-    told["method"] = name(plan.method), told["blockwise"] = plan.blockwise;
+    told["method"] = name(plan.method), told["blockwise"] = plan.blockwise, told["in_place"] = plan.in_place;
     told["axes"] = axes, told["columns"] = nb::cast(plan.columns), told["pieces"] = describe_pieces(plan.pieces);
     told["split_axis"] = plan.split_axis;
     told["multiply_adds"] = plan.multiply_adds, told["vector_operations"] = plan.vector_operations;
@@ -129,6 +136,8 @@ nb::dict xla_targets() {
     all["unstride_conv"] = nb::capsule(reinterpret_cast<const void*>(&xla::conv));
     all["unstride_conv_transpose"] = nb::capsule(reinterpret_cast<const void*>(&xla::conv_transpose));
     all["unstride_kernel_gradient"] = nb::capsule(reinterpret_cast<const void*>(&xla::kernel_gradient));
+    all["unstride_stack_forward"] = nb::capsule(reinterpret_cast<const void*>(&xla::stack_forward));
+    all["unstride_stack_backward"] = nb::capsule(reinterpret_cast<const void*>(&xla::stack_backward));
     return all;
 }
 
@@ -175,7 +184,9 @@ NB_MODULE(_native, m) {
           nb::arg("begin"), nb::arg("groups"), nb::arg("first"), nb::arg("kernel_first"),
           "Writes kernel_gradient of big and small to out.");
     nb::class_<Prepared>(m, "Prepared", "A call for arrays of known shapes, which takes their addresses.")
-        .def("__call__", run_prepared, nb::arg("first"), nb::arg("second"), nb::arg("bias"), nb::arg("out"));
+        .def("__call__", run_prepared, nb::arg("first"), nb::arg("second"), nb::arg("bias"), nb::arg("out"))
+        .def("gradients", run_prepared_gradients, nb::arg("x"), nb::arg("kernel"), nb::arg("slope"), nb::arg("x_gradient"),
+             nb::arg("kernel_gradient"));
     m.def("prepare", prepare, nb::arg("map"), nb::arg("first"), nb::arg("first_strides"), nb::arg("second"),
           nb::arg("second_strides"), nb::arg("out"), nb::arg("out_strides"), nb::arg("bias"), nb::arg("stride"),
           nb::arg("dilation"), nb::arg("begin"), nb::arg("groups"), nb::arg("channels_first"), nb::arg("kernel_first"),
@@ -191,7 +202,8 @@ NB_MODULE(_native, m) {
           nb::arg("dilation"), nb::arg("begin"), nb::arg("batch"), nb::arg("groups"), nb::arg("small_channels"),
           nb::arg("big_channels"), nb::arg("bytes"), "The plan of a map, as Python data; channels are those of a group.");
     bind_known(m);
-    m.def("xla_targets", xla_targets, "The three maps as foreign functions of XLA: a capsule for each name.");
+    bind_stack(m);
+    m.def("xla_targets", xla_targets, "The maps and stacks as foreign functions of XLA: a capsule for each name.");
     m.attr("most_phases") = most_phases;
     m.attr("most_threads") = most_threads;
     m.def("num_threads", num_threads, "How many threads a call uses.");

@@ -64,5 +64,6 @@ inline Fields fields_of(const std::vector<Size>& stride, const std::vector<Size>
 nb::object empty(const std::vector<std::size_t>& shape, int bytes);
 
 void bind_known(nb::module_& m);
+void bind_stack(nb::module_& m);
 
 }  // namespace unstride

@@ -9,6 +9,7 @@
 
 #include "maps.hpp"
 #include "memory.hpp"
+#include "pool.hpp"
 
 namespace unstride {
 
@@ -93,11 +94,11 @@ class ChannelsLast {
     Grid<T> grid{};
 };
 
+// `in` has been read.
 template <class T>
-void forward(Problem p, int rank, const Array& x, const Array& kernel, const Array* bias, const Array& out, Layout layout,
+void forward(Problem p, const ChannelsLast<T>& in, const Array& kernel, const Array* bias, ChannelsLast<T>& result, Layout layout,
              bool relu) {
     const Kernels<T>& set = kernels<T>(used_set);
-    ChannelsLast<T> in(x, rank, layout.first), result(out, rank, layout.first);
     p.dense_in = in.dense(), p.dense_out = result.dense();
     const Size smalls = p.small_channels * p.groups;
     const bool turned = layout.kernel_first && smalls > 1 && p.taps() * p.big_channels > 1;
@@ -107,11 +108,14 @@ void forward(Problem p, int rank, const Array& x, const Array& kernel, const Arr
     auto plan = remembered(p, make_plan);
     if (turned) transpose(set, kernel.as<T>(), weights.data(), 1, smalls, p.big_channels * p.taps());
     if (turned) taps.data = weights.data();
-    in.read(set);
     const auto computed = [&] {
         run(*plan, set, in.readable(), taps, bias ? bias->as<T>() : nullptr, result.writable(), relu);
     };
-    if (plan->gaps) {
+    if (plan->gaps && plan->method == Method::planes) {
+        // Zeros stand in for cells beyond the input: times infinity or NaN among the weights they would be NaN.
+        if (!set.finite(kernel.as<T>(), p.taps() * p.big_channels * smalls)) p.finite = false, plan = remembered(p, make_plan);
+        computed();
+    } else if (plan->gaps) {
         // Zeros stand in for taps that a cell does not have: times infinity or NaN they are NaN. Whichever grid is smaller
         // shows whether that may have happened, and then a plan without gaps computes all.
         const Size ins[3] = {p.in_size(0), p.in_size(1), p.in_size(2)}, outs[3] = {p.out_size(0), p.out_size(1), p.out_size(2)};
@@ -131,23 +135,62 @@ void forward(Problem p, int rank, const Array& x, const Array& kernel, const Arr
     result.write(set);
 }
 
+// A kernel's gradient, (taps, big, small), as (small, big, taps): by some small channels at a time, each of which is written
+// in one run.
 template <class T>
-void backward(Problem p, int rank, const Array& big, const Array& small, const Array& gradient, Layout layout) {
+void turn_kernel(const Kernels<T>& kernels, const T* from, T* to, Size taps, Size bigs, Size smalls) {
+    constexpr Size some = 64 / sizeof(T);
+    const Size tasks = ceil_div(smalls, some);
+    parallel(tasks, taps * bigs * smalls > 1 << 15 ? num_threads() : 1, [&](Size task, int) {
+        const Size small = task * some, count = std::min(some, smalls - small);
+        for (Size big = 0; big < bigs; ++big)
+            kernels.transpose(from + big * smalls + small, bigs * smalls, to + (small * bigs + big) * taps, bigs * taps, taps,
+                              count);
+    });
+}
+
+// `bigs` and `smalls` have been read.
+template <class T>
+void backward(Problem p, const ChannelsLast<T>& bigs, const ChannelsLast<T>& smalls, const Array& gradient, Layout layout) {
     const Kernels<T>& set = kernels<T>(used_set);
-    ChannelsLast<T> bigs(big, rank, layout.first), smalls(small, rank, layout.first);
     p.dense_in = bigs.dense(), p.dense_out = smalls.dense();
-    const bool first = layout.kernel_first;
     const Size c_small = p.small_channels * p.groups, c_big = p.big_channels, taps = p.taps();
-    // (taps, big, small) becomes (small, taps, big), and that (small, big, taps).
-    Scratch<T> last(first ? taps * c_big * c_small : 0), middle(first && taps > 1 && c_big > 1 ? taps * c_big * c_small : 0);
-    T* to = gradient.as<T>();
+    Scratch<T> last(layout.kernel_first ? taps * c_big * c_small : 0);
+    T* const to = layout.kernel_first ? last.data() : gradient.as<T>();
     const auto plan = remembered(p, make_gradient_plan);
-    bigs.read(set), smalls.read(set);
-    run(*plan, set, bigs.readable(), smalls.readable(), Taps<T>{first ? last.data() : to, c_big * c_small, c_small});
-    if (!first) return;
-    T* turned = middle.data() ? middle.data() : to;
-    transpose(set, last.data(), turned, 1, taps * c_big, c_small);
-    if (middle.data()) transpose(set, turned, to, c_small, taps, c_big);
+    run(*plan, set, bigs.readable(), smalls.readable(), Taps<T>{to, c_big * c_small, c_small});
+    if (layout.kernel_first) turn_kernel(set, to, gradient.as<T>(), taps, c_big, c_small);
+}
+
+template <class T>
+void compute_as(const Problem& p, int rank, const Array& x, const Array& kernel, const Array* bias, const Array& out,
+                Layout layout, bool relu) {
+    ChannelsLast<T> in(x, rank, layout.first), result(out, rank, layout.first);
+    in.read(kernels<T>(used_set));
+    forward<T>(p, in, kernel, bias, result, layout, relu);
+}
+
+template <class T>
+void gradient_as(const Problem& p, int rank, const Array& big, const Array& small, const Array& out, Layout layout) {
+    ChannelsLast<T> bigs(big, rank, layout.first), smalls(small, rank, layout.first);
+    bigs.read(kernels<T>(used_set)), smalls.read(kernels<T>(used_set));
+    backward<T>(p, bigs, smalls, out, layout);
+}
+
+template <class T>
+void gradients_as(const Problem& by_x, const Problem& by_kernel, int rank, const Array& x, const Array& kernel,
+                  const Array& slope, const Array& x_gradient, const Array& kernel_gradient, Layout layout) {
+    ChannelsLast<T> in(x, rank, layout.first), slopes(slope, rank, layout.first), result(x_gradient, rank, layout.first);
+    in.read(kernels<T>(used_set)), slopes.read(kernels<T>(used_set));
+    forward<T>(by_x, slopes, kernel, nullptr, result, layout, false);
+    by_x.transposed() ? backward<T>(by_kernel, in, slopes, kernel_gradient, layout)
+                      : backward<T>(by_kernel, slopes, in, kernel_gradient, layout);
+}
+
+void check_phases(const Problem& p) {
+    for (const Axis& axis : p.axes)
+        if (p.transposed() && std::min(axis.stride, axis.big) > most_phases)
+            throw std::invalid_argument("stride is larger than the kernels can plan for");
 }
 
 }  // namespace
@@ -167,16 +210,14 @@ void compute(bool transposed, const Array& x, const Array& kernel, const Array* 
         if (bias->dimensions != 1 || bias->size(0) != channels || bias->bytes != x.bytes || !bias->contiguous())
             throw std::invalid_argument("bias is not one adjacent number of x's type for each channel of out");
     }
-    for (const Axis& axis : p.axes)
-        if (transposed && std::min(axis.stride, axis.big) > most_phases)
-            throw std::invalid_argument("stride is larger than the kernels can plan for");
+    check_phases(p);
     if (out.empty()) return;
     if (x.empty()) throw std::invalid_argument("x is empty where out is not");
     p.lanes = lanes_of(p.bytes);
     if (p.bytes == 4)
-        forward<float>(p, fields.rank, x, kernel, bias, out, layout, relu);
+        compute_as<float>(p, fields.rank, x, kernel, bias, out, layout, relu);
     else
-        forward<double>(p, fields.rank, x, kernel, bias, out, layout, relu);
+        compute_as<double>(p, fields.rank, x, kernel, bias, out, layout, relu);
 }
 
 void gradient(const Array& big, const Array& small, const Array& out, const Fields& fields, Layout layout) {
@@ -186,9 +227,26 @@ void gradient(const Array& big, const Array& small, const Array& out, const Fiel
     if (big.empty() || small.empty()) throw std::invalid_argument("big or small is empty where out is not");
     p.lanes = lanes_of(p.bytes);
     if (p.bytes == 4)
-        backward<float>(p, fields.rank, big, small, out, layout);
+        gradient_as<float>(p, fields.rank, big, small, out, layout);
     else
-        backward<double>(p, fields.rank, big, small, out, layout);
+        gradient_as<double>(p, fields.rank, big, small, out, layout);
+}
+
+void gradients(bool transposed, const Array& x, const Array& kernel, const Array& slope, const Array& x_gradient,
+               const Array& kernel_gradient, const Fields& fields, Layout layout) {
+    if (!kernel.contiguous() || !kernel_gradient.contiguous())
+        throw std::invalid_argument("the kernel, or its gradient, is not contiguous");
+    Problem by_x = problem_of(transposed ? Map::conv : Map::conv_transpose, transposed ? slope : x_gradient,
+                              transposed ? x_gradient : slope, kernel, fields, layout);
+    Problem by_kernel = problem_of(Map::kernel_gradient, transposed ? slope : x, transposed ? x : slope, kernel_gradient, fields,
+                                   layout);
+    check_phases(by_x);
+    if (x.empty() || slope.empty() || kernel.empty()) throw std::invalid_argument("x, the kernel or the slope is empty");
+    by_x.lanes = by_kernel.lanes = lanes_of(by_x.bytes);
+    if (by_x.bytes == 4)
+        gradients_as<float>(by_x, by_kernel, fields.rank, x, kernel, slope, x_gradient, kernel_gradient, layout);
+    else
+        gradients_as<double>(by_x, by_kernel, fields.rank, x, kernel, slope, x_gradient, kernel_gradient, layout);
 }
 
 }  // namespace unstride

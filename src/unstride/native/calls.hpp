@@ -25,4 +25,8 @@ void compute(bool transposed, const Array& x, const Array& kernel, const Array* 
 // Writes kernel_gradient of big and small to out, laid out as the kernel.
 void gradient(const Array& big, const Array& small, const Array& out, const Fields& fields, Layout layout);
 
+// Both gradients of conv_transpose, or of conv, where `slope` is that of its result: what both read is rearranged once.
+void gradients(bool transposed, const Array& x, const Array& kernel, const Array& slope, const Array& x_gradient,
+               const Array& kernel_gradient, const Fields& fields, Layout layout);
+
 }  // namespace unstride

@@ -3,12 +3,15 @@
 
 #include <chrono>
 
+#include "lanes.hpp"
+
 namespace unstride {
 
 #define DECLARE(SET)                                    \
     namespace SET {                                     \
     extern const Kernels<float> narrow;                 \
     extern const Kernels<double> wide;                  \
+    extern const LaneKernels lane_table;                \
     double multiply_adds(Size rounds, float* used);     \
     }
 DECLARE(baseline)
@@ -48,6 +51,8 @@ template <>
 const Kernels<double>& kernels<double>(InstructionSet set) {
     CHOOSE(set, wide)
 }
+
+const LaneKernels& lane_kernels(InstructionSet set) { CHOOSE(set, lane_table) }
 
 namespace {
 

@@ -47,6 +47,33 @@ struct Job {
     bool relu;
 };
 
+// Columns from .. to of a PlanesJob read `count` numbers of every channel each.
+struct Reach {
+    int from, to;
+    Size count;
+};
+
+// out[column][position] = bias[column] + sum over channels, and over the offsets that the column reaches, of
+// in[channel * plane + offset + position] * weight, and ReLU where asked for. Weights lie in the order in which they are
+// used: channel by channel, offset by offset. Up to planes_slack numbers after the last position are read and written.
+template <class T>
+struct PlanesJob {
+    const T* in;
+    Size plane, channels;
+    const Size* offsets;
+    const Reach* reaches;
+    Size reach_count;
+    const T* weights;
+    const T* bias;
+    int columns;  // up to most_planes_columns
+    T* out;
+    Size out_plane, count;
+    bool relu;
+};
+
+constexpr int most_planes_columns = 8;
+constexpr Size planes_slack = 256;
+
 // sums[row][lane] += in_a[position][row] * in_b[position][lane] over all positions; a kernel's gradient is made of these.
 // `walk.in_step` is of a, `walk.out_step` of b. Of b only lanes from .. to are read; sums has `stride` numbers a row.
 template <class T>
@@ -76,6 +103,7 @@ struct Kernels {
     void (*tile)(const Job<T>&);
     void (*dot)(const Job<T>&);
     void (*channels)(const Job<T>&);
+    void (*planes)(const PlanesJob<T>&);
     void (*outer)(const Outer<T>&);
     void (*pairs)(const Pairs<T>&);
     // Whether there is neither infinity nor NaN among them.

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <memory>
 #include <vector>
 
 #include "memory.hpp"
@@ -21,7 +22,7 @@ public:
         : plan(plan), p(plan.problem), kernels(kernels), in(in), kernel(kernel), out(out), relu(relu),
           blocks(static_cast<Size>(plan.columns.size()) - 1), columns(plan.columns.back()),
           group_count(plan.method == Method::lanes ? 1 : p.groups),
-          limit(static_cast<int>(std::min<Size>(num_threads(), std::max<Size>(plan.pieces.size(), 1)))),
+          limit(static_cast<int>(std::min<Size>(threads_for(plan.vector_operations), std::max<Size>(plan.pieces.size(), 1)))),
           padded_bias(columns * group_count), spaces(limit) {
         std::size_t most_taps = 1;
         for (const auto& axis : plan.axes) {
@@ -29,7 +30,10 @@ public:
             for (const Pass& one : axis) most = std::max(most, one.taps());
             most_taps *= static_cast<std::size_t>(most);
         }
-        for (Space& space : spaces) space.segments.reserve(most_taps), space.blocks.resize(blocks);
+        for (Space& space : spaces) {
+            space.segments.reserve(most_taps), space.blocks.resize(blocks);
+            if (plan.method == Method::dot) space.offsets.resize(columns), space.written = std::make_unique<bool[]>(columns);
+        }
         pad_bias(bias);
     }
 
@@ -56,6 +60,8 @@ private:
     struct Space {
         std::vector<Block<T>> blocks;
         std::vector<Segment> segments;
+        std::vector<Size> offsets;  // these two of each column, for dots
+        std::unique_ptr<bool[]> written;
     };
     std::vector<Space> spaces;
 
@@ -68,6 +74,9 @@ private:
         const Size x = static_cast<Size>(plan.axes[2].size()), y = static_cast<Size>(plan.axes[1].size());
         return {{&plan.axes[0][number / (x * y)], &plan.axes[1][number / x % y], &plan.axes[2][number % x]}};
     }
+
+    // Where a tap's weights begin in the kernel.
+    Size tap(Size z, Size y, Size x) const { return ((z * p.axes[1].kernel + y) * p.axes[2].kernel + x) * kernel.tap; }
 
     Size rows(const Passes& passes) const { return passes.taps() * (plan.method == Method::lanes ? 1 : p.in_channels()); }
 
@@ -95,9 +104,9 @@ private:
                     for (Size cell = first / outs; cell < y.group * x.group && cell * outs < last; ++cell) {
                         const Size jy = y.index[cell / x.group * y.taps() + ty], jx = x.index[cell % x.group * x.taps() + tx];
                         if (jy < 0 || jx < 0) continue;
-                        const T* tap = kernel.data + ((jz * p.axes[1].kernel + jy) * p.axes[2].kernel + jx) * kernel.tap;
+                        const T* from = kernel.data + tap(jz, jy, jx);
                         const Size begin = std::max(first, cell * outs), end = std::min(last, (cell + 1) * outs);
-                        pack_tap(tap, group, begin - cell * outs, end - begin, to, row, begin - first, width, rows(passes));
+                        pack_tap(from, group, begin - cell * outs, end - begin, to, row, begin - first, width, rows(passes));
                     }
     }
 
@@ -149,7 +158,7 @@ private:
                 const Passes passes = pass(each % plan.passes());
                 for (Size b = 0; b < blocks; ++b)
                     all[b] = block(group, b, weights.data() + where[each] + rows(passes) * plan.columns[b]);
-                compute(plan.pieces[i], group, passes, all.data(), blocks, spaces[worker].segments);
+                compute(plan.pieces[i], group, passes, all.data(), blocks, spaces[worker]);
             }
         });
     }
@@ -160,7 +169,7 @@ private:
         for (const Piece& piece : plan.pieces)
             most = std::max(most, rows(pass(piece.pass % plan.passes())) *
                                       (plan.columns[piece.block + piece.blocks] - plan.columns[piece.block]));
-        most = (most + 15) / 16 * 16;
+        most = plan.in_place ? 0 : (most + 15) / 16 * 16;
         Scratch<T> weights(most * limit);
         parallel(static_cast<Size>(plan.pieces.size()), limit, [&](Size i, int worker) {
             const Piece& piece = plan.pieces[i];
@@ -169,11 +178,15 @@ private:
             T* to = weights.data() + most * worker;
             std::vector<Block<T>>& some = spaces[worker].blocks;
             for (Size b = piece.block; b < piece.block + piece.blocks; ++b) {
+                if (plan.in_place) {
+                    some[b - piece.block] = block(group, b, kernel.data + plan.columns[b] * kernel.big);
+                    continue;
+                }
                 pack(group, passes, b, to);
                 some[b - piece.block] = block(group, b, to);
                 to += rows(passes) * (plan.columns[b + 1] - plan.columns[b]);
             }
-            compute(piece, group, passes, some.data(), piece.blocks, spaces[worker].segments);
+            compute(piece, group, passes, some.data(), piece.blocks, spaces[worker]);
         });
     }
 
@@ -183,14 +196,12 @@ private:
     }
 
     void compute(const Piece& piece, Size group, const Passes& passes, const Block<T>* some, Size count,
-                 std::vector<Segment>& segments) const {
+                 Space& space) const {
         Job<T> job{};
         job.blocks = some, job.block_count = count;
-        job.weight_stride = plan.method == Method::dot ? rows(passes) : columns;
+        job.weight_stride = plan.in_place ? kernel.big : plan.method == Method::dot ? rows(passes) : columns;
         job.relu = relu;
-        bool written[most_dots];
-        Size offsets[most_dots];
-        job.written = written, job.offsets = offsets;
+        job.written = space.written.get(), job.offsets = space.offsets.data();
         for (Box z : passes.axis[0]->boxes) {
             if (!clip(0, *passes.axis[0], piece, z)) continue;
             for (Box y : passes.axis[1]->boxes) {
@@ -199,9 +210,9 @@ private:
                     if (!clip(2, *passes.axis[2], piece, x)) continue;
                     const Box boxes[3] = {z, y, x};
                     place(piece, group, passes, boxes, job);
-                    if (plan.method == Method::dot) list_columns(passes, boxes, offsets, written);
-                    connect(passes, boxes, segments);
-                    job.segments = segments.data(), job.segment_count = static_cast<Size>(segments.size());
+                    if (plan.method == Method::dot) list_columns(passes, boxes, some[0].column, some[count - 1], space);
+                    connect(passes, boxes, space.segments);
+                    job.segments = space.segments.data(), job.segment_count = static_cast<Size>(space.segments.size());
                     (plan.method == Method::tile ? kernels.tile : plan.method == Method::dot ? kernels.dot : kernels.channels)(
                         job);
                 }
@@ -239,15 +250,15 @@ private:
         job.to = (boxes[2].cell + boxes[2].cells) * channels;
     }
 
-    // Where a position's columns lie, for a dot: a column is a cell along y, one along x, and a channel.
-    void list_columns(const Passes& passes, const Box* boxes, Size* offsets, bool* written) const {
-        for (Size y = 0, column = 0; y < passes.axis[1]->group; ++y)
-            for (Size x = 0; x < passes.axis[2]->group; ++x)
-                for (Size channel = 0; channel < p.out_channels(); ++channel, ++column) {
-                    offsets[column] = y * out.strides[2] + x * out.strides[3] + channel;
-                    written[column] = y >= boxes[1].cell && y < boxes[1].cell + boxes[1].cells && x >= boxes[2].cell &&
-                                      x < boxes[2].cell + boxes[2].cells;
-                }
+    // Where the columns of some blocks lie, for a dot: a column is a cell along y, one along x, and a channel.
+    void list_columns(const Passes& passes, const Box* boxes, Size first, const Block<T>& last, Space& space) const {
+        const Size outs = p.out_channels(), width = passes.axis[2]->group;
+        for (Size column = first; column < last.column + last.columns; ++column) {
+            const Size y = column / outs / width, x = column / outs % width;
+            space.offsets[column] = y * out.strides[2] + x * out.strides[3] + column % outs;
+            space.written[column] = y >= boxes[1].cell && y < boxes[1].cell + boxes[1].cells && x >= boxes[2].cell &&
+                                    x < boxes[2].cell + boxes[2].cells;
+        }
     }
 
     // Which input numbers a position reads: along x in one run where the cells are adjacent.
@@ -255,11 +266,12 @@ private:
         segments.clear();
         const Pass &z = *passes.axis[0], &y = *passes.axis[1], &x = *passes.axis[2];
         const Size depth = plan.method == Method::lanes ? 1 : p.in_channels();
-        const bool runs = plan.method != Method::lanes && p.groups == 1 && p.dense_in;
+        const bool runs = plan.method != Method::lanes && p.groups == 1 && p.dense_in && !plan.in_place;
         for (int tz = boxes[0].tap; tz < boxes[0].tap + boxes[0].taps; ++tz)
             for (int ty = boxes[1].tap; ty < boxes[1].tap + boxes[1].taps; ++ty)
                 for (int tx = boxes[2].tap; tx < boxes[2].tap + boxes[2].taps; ++tx) {
-                    const Size row = ((tz * y.taps() + ty) * x.taps() + tx) * depth;
+                    const Size row = plan.in_place ? tap(z.index[tz], y.index[ty], x.index[tx])
+                                                   : ((tz * y.taps() + ty) * x.taps() + tx) * depth;
                     const bool follows = tx > boxes[2].tap && x.shifts[tx] == x.shifts[tx - 1] + 1;
                     if (runs && follows) {
                         segments.back().length += depth;
@@ -274,10 +286,15 @@ private:
 
 }  // namespace
 
+int threads_for(double vector_operations) { return vector_operations < short_work ? 1 : num_threads(); }
+
 template <class T>
 void run(const Plan& plan, const Kernels<T>& kernels, Grid<const T> in, Taps<const T> kernel, const T* bias, Grid<T> out,
          bool relu) {
-    Runner<T>(plan, kernels, in, kernel, bias, out, relu).all();
+    if (plan.method == Method::planes)
+        run_planes(plan, kernels, in, kernel, bias, out, relu);
+    else
+        Runner<T>(plan, kernels, in, kernel, bias, out, relu).all();
 }
 
 template void run(const Plan&, const Kernels<float>&, Grid<const float>, Taps<const float>, const float*, Grid<float>, bool);

@@ -21,10 +21,18 @@ struct Taps {
     Size tap, big;
 };
 
+// How many threads a call of so many vector operations takes. See `short_work`.
+int threads_for(double vector_operations);
+
 // conv and conv_transpose. `bias` may be null. Throws std::bad_alloc before it has written anything.
 template <class T>
 void run(const Plan& plan, const Kernels<T>& kernels, Grid<const T> in, Taps<const T> kernel, const T* bias, Grid<T> out,
          bool relu);
+
+// The same for plans of method `planes`.
+template <class T>
+void run_planes(const Plan& plan, const Kernels<T>& kernels, Grid<const T> in, Taps<const T> kernel, const T* bias,
+                Grid<T> out, bool relu);
 
 // Whether all numbers of a grid are: `size` cells along z, y, x of `channels` each; those along x must be adjacent.
 template <class T>

@@ -39,6 +39,7 @@ enum class Method {
     tile,   // output channels in the lanes, a tile of positions: the input is broadcast
     dot,    // input channels and taps in the lanes, summed at the end: for few output channels
     lanes,  // channels in the lanes, nothing summed over channels: depthwise
+    planes,  // positions in the lanes, the input's channels copied apart: for few channels, see planes_plan.hpp
 };
 
 // A piece of work: images [image, image + images), cells [cell, cell + cells) along `Plan::split_axis`, of all passes; or,
@@ -48,6 +49,21 @@ struct Piece {
     Size pass, block, blocks;  // where `blockwise`: of this pass (groups * passes are counted), these blocks of columns
 };
 
+// planes: one tap of all columns [from, to) of a block, which lies `offset` numbers from the position's own in the planes.
+struct Step {
+    Size offset;
+    int from, to;
+    int taps[3];
+};
+
+// planes: where things lie in a worker's memory, in numbers.
+struct Planes {
+    Size pitch = 0, plane = 0, slice = 0;  // from one row, plane, or input cell along z to the next one
+    Size slices = 0;                       // at most
+    Size strip = 1, result = 0;            // rows that are computed at once, and from one of their columns to the next
+    std::vector<std::vector<Step>> steps;  // [pass along z * blocks + block]
+};
+
 struct Plan {
     Problem problem;
     Method method = Method::tile;
@@ -55,8 +71,10 @@ struct Plan {
     std::vector<Size> columns;   // where each block of columns begins, and where the last one ends
     bool gaps = false;           // whether zeros stand in for taps that some cells of a group do not have
     bool blockwise = false;      // weights are packed block by block, in the cache of the thread that uses them
+    bool in_place = false;       // weights are not packed: a dot reads the kernel itself
     int split_axis = 1;
     std::vector<Piece> pieces;
+    Planes planes;
     double multiply_adds = 0;    // that the kernels do, those with padded lanes not counted
     double vector_operations = 0;  // the cost rule's estimate
 
@@ -66,7 +84,9 @@ struct Plan {
     }
 };
 
-constexpr Size most_dots = 32;  // columns of a position that are summed from lanes
+constexpr double short_work = 150e3;  // vector operations, about 40 microseconds: below, waking a thread costs too much
+
+constexpr Size most_dots = 32;  // columns of a position, or blocks of a piece, that are summed from lanes
 
 Plan make_plan(const Problem& problem);
 

@@ -44,23 +44,59 @@ Prepared::Prepared(Map map, const Shape& first, const Shape& second, const Shape
     if (out_.dimensions == fields.rank + 2) bias_.sizes[0] = out_.size(layout.first ? 1 : fields.rank + 1);
 }
 
+// A kernel that lies turned, as it is described; or only memory for one.
+template <class T>
+class Upright {
+   public:
+    Upright(const Array& kernel, bool turned)
+        : smalls_(turned ? kernel.size(kernel.dimensions - 1) : 1), count_(turned ? count_of(kernel) : 0), memory_(count_) {}
+
+    void* read(const Kernels<T>& kernels, void* lies) {
+        if (!count_) return lies;
+        transpose(kernels, static_cast<const T*>(lies), memory_.data(), 1, smalls_, count_ / smalls_);
+        return memory_.data();
+    }
+    void* room(void* lies) { return count_ ? memory_.data() : lies; }
+    void write(const Kernels<T>& kernels, void* lies) {
+        if (count_) transpose(kernels, static_cast<const T*>(memory_.data()), static_cast<T*>(lies), 1, count_ / smalls_, smalls_);
+    }
+
+   private:
+    static Size count_of(const Array& kernel) {
+        Size count = 1;
+        for (int axis = 0; axis < kernel.dimensions; ++axis) count *= kernel.size(axis);
+        return count;
+    }
+    const Size smalls_, count_;
+    Scratch<T> memory_;
+};
+
 template <class T>
 void Prepared::run(void* first, void* second, void* bias, void* out) const {
-    const Array& kernel = map_ == Map::kernel_gradient ? out_ : second_;
-    Size count = turned_ ? 1 : 0;
-    for (int axis = 0; axis < kernel.dimensions; ++axis) count *= kernel.size(axis);
-    const Size smalls = kernel.dimensions > 0 ? kernel.size(kernel.dimensions - 1) : 0;
-    const Scratch<T> memory(count);
     const Kernels<T>& set = kernels<T>(used_instruction_set());
     if (map_ == Map::kernel_gradient) {
-        gradient(at(first_, first), at(second_, second), at(out_, count ? memory.data() : out), fields_, layout_);
-        if (count) transpose(set, static_cast<const T*>(memory.data()), static_cast<T*>(out), 1, count / smalls, smalls);
+        Upright<T> kernel(out_, turned_);
+        gradient(at(first_, first), at(second_, second), at(out_, kernel.room(out)), fields_, layout_);
+        kernel.write(set, out);
         return;
     }
-    if (count) transpose(set, static_cast<const T*>(second), memory.data(), 1, smalls, count / smalls);
+    Upright<T> kernel(second_, turned_);
     const Array offset = at(bias_, bias);
-    compute(map_ == Map::conv_transpose, at(first_, first), at(second_, count ? memory.data() : second),
+    compute(map_ == Map::conv_transpose, at(first_, first), at(second_, kernel.read(set, second)),
             has_bias_ ? &offset : nullptr, at(out_, out), fields_, layout_, false);
+}
+
+template <class T>
+void Prepared::run_gradients(void* x, void* kernel, void* slope, void* x_gradient, void* kernel_gradient) const {
+    const Kernels<T>& set = kernels<T>(used_instruction_set());
+    Array by_x = at(first_, x_gradient), by_kernel = second_, slopes = at(out_, slope);
+    Size step = 1;
+    for (int axis = by_x.dimensions - 1; axis >= 0; --axis) by_x.strides[axis] = step, step *= by_x.size(axis);
+    by_x.name = "x_gradient", by_kernel.name = "kernel_gradient", slopes.name = "slope";
+    Upright<T> weights(second_, turned_), gradient(second_, turned_);
+    unstride::gradients(map_ == Map::conv_transpose, at(first_, x), at(second_, weights.read(set, kernel)), slopes, by_x,
+                        at(by_kernel, gradient.room(kernel_gradient)), fields_, layout_);
+    gradient.write(set, kernel_gradient);
 }
 
 void Prepared::operator()(void* first, void* second, void* bias, void* out) const {
@@ -69,6 +105,15 @@ void Prepared::operator()(void* first, void* second, void* bias, void* out) cons
         run<float>(first, second, bias, out);
     else
         run<double>(first, second, bias, out);
+}
+
+void Prepared::gradients(void* x, void* kernel, void* slope, void* x_gradient, void* kernel_gradient) const {
+    if (map_ == Map::kernel_gradient) throw std::invalid_argument("a call of kernel_gradient has no gradients of its own");
+    const InTeam team;
+    if (out_.bytes == 4)
+        run_gradients<float>(x, kernel, slope, x_gradient, kernel_gradient);
+    else
+        run_gradients<double>(x, kernel, slope, x_gradient, kernel_gradient);
 }
 
 }  // namespace unstride

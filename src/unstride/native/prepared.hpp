@@ -24,7 +24,13 @@ public:
     // threads of the team, if there is one (team.hpp). `bias` is not read where there is none.
     void operator()(void* first, void* second, void* bias, void* out) const;
 
+    // Both gradients of a map, where `slope` is that of its result and lies as that was described: by x, which lies as x if
+    // that is dense, and by the kernel.
+    void gradients(void* x, void* kernel, void* slope, void* x_gradient, void* kernel_gradient) const;
+
 private:
+    template <class T>
+    void run_gradients(void* x, void* kernel, void* slope, void* x_gradient, void* kernel_gradient) const;
     template <class T>
     void run(void* first, void* second, void* bias, void* out) const;
 

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "calls.hpp"
+#include "stack.hpp"
 
 #if defined(__linux__)
 #include <sys/mman.h>
@@ -120,6 +121,50 @@ void backward(const Call& call) {
     gradient(big, small, out, fields_of(call.attributes, big.dimensions), layout_of(call.attributes));
 }
 
+Stack stack_of(const Call& call) {
+    const auto& code = *static_cast<const ArrayAttribute*>(attribute(known(call.attributes), "code", array_attribute));
+    if (code.type != s64) wrong("the attribute code is not of 64-bit integers");
+    return read_stack(static_cast<const Size*>(code.data), static_cast<Size>(code.size), lanes_of(4));
+}
+
+std::vector<Array> weights_of(const Arguments& all, std::int64_t from) {
+    std::vector<Array> weights;
+    for (std::int64_t i = from; i < all.count; ++i) weights.push_back(array_of("a weight", all, i));
+    return weights;
+}
+
+// What is kept from forward to backward; null where the array has no numbers.
+float* kept(const Stack& stack, const Array& array, Size batch) {
+    if (array.empty()) return nullptr;
+    if (array.bytes != 4 || array.dimensions != 1 || array.sizes[0] != stack.groups(batch) * stack.saved())
+        wrong("what is kept for backward is of another size");
+    return array.as<float>();
+}
+
+void check_stack_counts(const Call& call, std::int64_t arguments, std::int64_t results) {
+    if (known(call.arguments).count < arguments || known(call.results).count < results)
+        wrong("another number of arrays is expected");
+}
+
+void forward_stack(const Call& call) {
+    check_stack_counts(call, 1, 2);
+    const Stack stack = stack_of(call);
+    const Array x = array_of("x", call.arguments, 0), y = array_of("y", call.results, 0);
+    const Array saved = array_of("what is kept", call.results, 1);
+    prefer_huge_pages(saved);
+    stack_forward(stack, x, weights_of(call.arguments, 1), y, kept(stack, saved, x.sizes[0]));
+}
+
+void backward_stack(const Call& call) {
+    check_stack_counts(call, 3, 1);
+    const Stack stack = stack_of(call);
+    const Array x = array_of("x", call.arguments, 0), saved = array_of("what is kept", call.arguments, 1);
+    const Array y_gradient = array_of("the gradient by y", call.arguments, 2);
+    const Array x_gradient = array_of("the gradient by x", call.results, 0);
+    stack_backward(stack, &x, weights_of(call.arguments, 3), y_gradient, kept(stack, saved, y_gradient.sizes[0]),
+                   x_gradient.dimensions == 1 ? nullptr : &x_gradient, weights_of(call.results, 1));
+}
+
 // XLA lets its threads round the smallest numbers to zero. The kernels' own threads do not, and results should not depend
 // on which thread computed what.
 class PlainArithmetic {
@@ -198,6 +243,10 @@ Error* conv_transpose(Call* call) {
 Error* kernel_gradient(Call* call) {
     return guarded(call, "kernel_gradient", [](const Call& c) { backward(c); });
 }
+
+Error* stack_forward(Call* call) { return guarded(call, "stack", forward_stack); }
+
+Error* stack_backward(Call* call) { return guarded(call, "stack", backward_stack); }
 
 }  // namespace xla
 }  // namespace unstride

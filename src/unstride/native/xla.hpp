@@ -124,5 +124,13 @@ Error* conv_transpose(Call* call);
 // Arguments big and small; the same attributes but for relu.
 Error* kernel_gradient(Call* call);
 
+// A stack of float32; attribute code, an array of 64-bit integers (stack.hpp). Arguments x and the weights; results y, and
+// the numbers kept for backward, or none.
+Error* stack_forward(Call* call);
+
+// Arguments x, what forward kept (or no numbers: it is computed again), the gradient by y, and the weights; results the
+// gradient by x (or no numbers: it is not wanted) and those by the weights.
+Error* stack_backward(Call* call);
+
 }  // namespace xla
 }  // namespace unstride

@@ -59,10 +59,9 @@ struct Places {
 
 constexpr int most_blocks = 32;  // at most one a column
 
-template <class T, int Q>
+template <class T, int Q, int P>
 void dot(const Job<T>& job, const Block<T>& block, const Places<T>& places, bool solid) {
     using V = Vector<T>;
-    constexpr int P = dot_rows<Q>;
     V sums[P][Q];
     UNROLLED
     for (int q = 0; q < Q; ++q) {
@@ -142,6 +141,13 @@ void dot(const Job<T>& job, const Block<T>& block, const Places<T>& places, bool
     }
 }
 
+// Half of a tile costs about half of its time.
+template <class T, int Q>
+void some_dots(const Job<T>& job, const Block<T>& block, const Places<T>& places, bool solid) {
+    constexpr int all = dot_rows<Q>, half = (all + 1) / 2;
+    places.rows > half ? dot<T, Q, all>(job, block, places, solid) : dot<T, Q, half>(job, block, places, solid);
+}
+
 // Columns whose cells are adjacent, and fill the step from one position along x to the next.
 template <class T>
 bool solid(const Job<T>& job, const Block<T>& block) {
@@ -186,11 +192,11 @@ void dot_job(const Job<T>& job) {
                 for (int r = places.rows; r < height; ++r) places.in[r] = places.in[places.rows - 1];
                 rest -= places.rows;
                 switch (block.columns) {
-                    case 1: dot<T, 1>(job, block, places, whole[b]); break;
-                    case 2: dot<T, 2>(job, block, places, whole[b]); break;
-                    case 3: dot<T, 3>(job, block, places, whole[b]); break;
-                    case 4: dot<T, 4>(job, block, places, whole[b]); break;
-                    default: dot<T, 6>(job, block, places, whole[b]);
+                    case 1: some_dots<T, 1>(job, block, places, whole[b]); break;
+                    case 2: some_dots<T, 2>(job, block, places, whole[b]); break;
+                    case 3: some_dots<T, 3>(job, block, places, whole[b]); break;
+                    case 4: some_dots<T, 4>(job, block, places, whole[b]); break;
+                    default: some_dots<T, 6>(job, block, places, whole[b]);
                 }
             }
         }

@@ -2,6 +2,7 @@
 #include "channels.hpp"
 #include "dot.hpp"
 #include "outer.hpp"
+#include "planes.hpp"
 #include "tile.hpp"
 #include "transpose.hpp"
 
@@ -24,8 +25,8 @@ bool finite(const T* from, Size count) {
 }
 
 template <class T>
-constexpr Kernels<T> table{W<T>,         tile_job<T>,  dot_job<T>, channels_job<T>,
-                           outer_job<T>, pairs_job<T>, finite<T>,  transpose<T>};
+constexpr Kernels<T> table{W<T>,          tile_job<T>,  dot_job<T>,   channels_job<T>, planes_job<T>,
+                           outer_job<T>, pairs_job<T>, finite<T>, transpose<T>};
 
 extern const Kernels<float> narrow;
 extern const Kernels<double> wide;

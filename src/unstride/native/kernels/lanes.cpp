@@ -1,0 +1,14 @@
+// The kernels of a stack for one instruction set: compiled once for each, with UNSTRIDE_SET naming it.
+#include "activations.hpp"
+#include "lanes.hpp"
+#include "winograd.hpp"
+
+namespace unstride {
+namespace UNSTRIDE_SET {
+
+extern const LaneKernels lane_table;
+const LaneKernels lane_table{W<float>, lane_sums_job, lane_products_job, spread, gather, spread_results,
+                             activate, differentiate, reduce_lanes};
+
+}  // namespace UNSTRIDE_SET
+}  // namespace unstride

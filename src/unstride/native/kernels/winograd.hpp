@@ -1,0 +1,163 @@
+// The transformations of Winograd's F(4 x 4, 3 x 3), with the batch in the lanes. Its points are 0, infinity, a, -a, b, -b in
+// this order; winograd.hpp says why these. Along one axis, for inputs d and results y, with e and o even and odd parts:
+//     d -> a2 b2 d0 - (a2 + b2) d2 + d4, the same of d1, d3, d5,
+//          e +- a o of e = d4 - b2 d2, o = d3 - b2 d1,   e +- b o of e = d4 - a2 d2, o = d3 - a2 d1
+//     m -> y_j = [j = 0] m0 + [j = 3] m1 + a^j (m2 +- m3) + b^j (m4 +- m5), with + for even j and - for odd ones
+#pragma once
+
+#include "lanes.hpp"
+
+namespace unstride {
+namespace UNSTRIDE_SET {
+
+constexpr float wa = winograd_a, wb = winograd_b, wa2 = wa * wa, wb2 = wb * wb;
+
+// Two of the six frequencies of an axis: the points 0 and infinity, a and -a, or b and -b.
+template <int Pair>
+INLINE void spread_pair(const Vector<float>* d, Vector<float>& one, Vector<float>& other) {
+    using V = Vector<float>;
+    if constexpr (Pair == 0) {
+        one = d[0] * (wa2 * wb2) + (d[4] - d[2] * (wa2 + wb2));
+        other = d[1] * (wa2 * wb2) + (d[5] - d[3] * (wa2 + wb2));
+    } else {
+        constexpr float root = Pair == 1 ? wa : wb, square = Pair == 1 ? wb2 : wa2;
+        const V e = d[4] - d[2] * square, o = d[3] - d[1] * square;
+        one = e + o * root, other = e - o * root;
+    }
+}
+
+// The adjoint of gathering: four numbers of an axis to two of its frequencies.
+template <int Pair>
+INLINE void spread_results_pair(const Vector<float>* d, Vector<float>& one, Vector<float>& other) {
+    using V = Vector<float>;
+    if constexpr (Pair == 0) {
+        one = d[0], other = d[3];
+    } else {
+        constexpr float root = Pair == 1 ? wa : wb, square = root * root;
+        const V e = d[0] + d[2] * square, o = d[1] + d[3] * square;
+        one = e + o * root, other = e - o * root;
+    }
+}
+
+// Along x: a row of numbers to its six frequencies, stored `step` numbers apart.
+template <bool Results>
+INLINE void spread_row(const Vector<float>* d, Vector<float>* f) {
+    if constexpr (Results)
+        spread_results_pair<0>(d, f[0], f[1]), spread_results_pair<1>(d, f[2], f[3]), spread_results_pair<2>(d, f[4], f[5]);
+    else
+        spread_pair<0>(d, f[0], f[1]), spread_pair<1>(d, f[2], f[3]), spread_pair<2>(d, f[4], f[5]);
+}
+
+// A channel's rows of frequencies that belong to a pair along y. `at(y, x)` is one of the Side x Side numbers. To `check` is
+// added zero, or NaN if one of them is not finite: every number is in one of the sums looked at.
+template <int Pair, bool Results, class At>
+INLINE void spread_channel(At at, float* to, Size step, Vector<float>& check) {
+    using V = Vector<float>;
+    constexpr int side = Results ? 4 : 6;
+    V rows[2][side];
+    UNROLLED
+    for (int x = 0; x < side; ++x) {
+        V d[side];
+        UNROLLED
+        for (int y = 0; y < side; ++y) d[y] = at(y, x);  // what is not used is not loaded
+        if constexpr (Results)
+            spread_results_pair<Pair>(d, rows[0][x], rows[1][x]);
+        else
+            spread_pair<Pair>(d, rows[0][x], rows[1][x]);
+    }
+    UNROLLED
+    for (int row = 0; row < 2; ++row, to += 6 * step) {
+        V f[6];
+        spread_row<Results>(rows[row], f);
+        if (Results && Pair == 1 && row == 0) check += f[2] * 0.0f;
+        if (!Results && Pair == 0) check += f[0] * 0.0f + f[1] * 0.0f;
+        UNROLLED
+        for (int x = 0; x < 6; ++x) store(to + x * step, f[x]);
+    }
+}
+
+template <int Pair, bool Results, class At>
+INLINE void spread_pairs(At at, float* to, Size step, Vector<float>& check) {
+    if constexpr (Pair >= 0) {
+        spread_channel<Pair, Results>(at, to, step, check);
+    } else {
+        spread_channel<0, Results>(at, to, step, check);
+        spread_channel<1, Results>(at, to + 12 * step, step, check);
+        spread_channel<2, Results>(at, to + 24 * step, step, check);
+    }
+}
+
+INLINE bool all_zero(Vector<float> numbers) {
+    bool zero = true;
+    for (int lane = 0; lane < W<float>; ++lane) zero = zero && numbers[lane] == 0.0f;
+    return zero;
+}
+
+template <int Pair, bool Results>
+bool spread_tile(const LaneTile& tile) {
+    constexpr int side = Results ? 4 : 6;
+    const Size numbers = tile.channels * W<float>, pixel = tile.pixel, step = tile.frequency;
+    float* const* const places = tile.places;
+    float* const to = tile.frequencies;
+    Vector<float> check{};
+    if (pixel) {  // rows of adjacent places
+        for (Size c = 0; c < numbers; c += W<float>)
+            spread_pairs<Pair, Results>([&](int y, int x) { return load(places[y * side] + c + x * pixel); }, to + c, step, check);
+    } else {
+        for (Size c = 0; c < numbers; c += W<float>)
+            spread_pairs<Pair, Results>([&](int y, int x) { return load(places[y * side + x] + c); }, to + c, step, check);
+    }
+    return all_zero(check);
+}
+
+template <bool Results>
+INLINE bool spread_any(const LaneTile& tile) {
+    static constexpr bool (*functions[])(const LaneTile&) = {spread_tile<-1, Results>, spread_tile<0, Results>,
+                                                             spread_tile<1, Results>, spread_tile<2, Results>};
+    return functions[tile.pair + 1](tile);
+}
+
+inline bool spread(const LaneTile& tile) { return spread_any<false>(tile); }
+inline bool spread_results(const LaneTile& tile) { return spread_any<true>(tile); }
+
+// Six frequencies of an axis to its four results.
+INLINE void gather_axis(const Vector<float>* m, Vector<float>* y, int step) {
+    using V = Vector<float>;
+    const V sa = m[2] + m[3], da = m[2] - m[3], sb = m[4] + m[5], db = m[4] - m[5];
+    y[0] = m[0] + sa + sb;
+    y[step] = da * wa + db * wb;
+    y[2 * step] = sa * wa2 + sb * wb2;
+    y[3 * step] = m[1] + (da * (wa * wa2) + db * (wb * wb2));
+}
+
+inline void gather(const LaneTile& tile) {
+    using V = Vector<float>;
+    const Size step = tile.frequency, channels = tile.channels;
+    const bool relus = tile.relu;
+    for (Size c = 0; c < channels; ++c) {
+        const float* const from = tile.frequencies + c * W<float>;
+        V columns[4][6];
+        UNROLLED
+        for (int x = 0; x < 6; ++x) {
+            V m[6];
+            UNROLLED
+            for (int y = 0; y < 6; ++y) m[y] = load(from + (6 * y + x) * step);
+            gather_axis(m, columns[0] + x, 6);
+        }
+        const V bias = splat(tile.bias ? tile.bias[c] : 0.0f);
+        UNROLLED
+        for (int y = 0; y < 4; ++y) {
+            V results[4];
+            gather_axis(columns[y], results, 1);
+            UNROLLED
+            for (int x = 0; x < 4; ++x) {
+                results[x] += bias;
+                if (tile.places[4 * y + x])
+                    store(tile.places[4 * y + x] + c * W<float>, relus ? relu<float>(results[x]) : results[x]);
+            }
+        }
+    }
+}
+
+}  // namespace UNSTRIDE_SET
+}  // namespace unstride

@@ -1,0 +1,72 @@
+// The kernels of a stack, with the batch in the vector lanes: a vector holds one number of each image of a group. Jobs as
+// plain data, and a table of functions for every instruction set. All numbers are float32.
+#pragma once
+
+#include "kernels.hpp"
+
+namespace unstride {
+
+enum class Activation : Size { none, relu, leaky_relu, elu, tanh, sigmoid };
+
+// out[position][column] = bias[column] + sum over taps and channels of in[tap][position][channel] * weight: positions along
+// a row, each channel a vector.
+struct LaneSums {
+    const float* const* in;       // a tap's first position
+    const float* const* weights;  // a tap's weights: (channels, weight_stride)
+    Size taps, channels;
+    float* out;
+    Size positions, in_step, out_step;
+    Size columns, weight_stride;
+    const float* bias;  // or null
+    bool relu;
+};
+
+// sums[row][column] += a[offsets[row]] * b[column] over positions, lane by lane; or = where they are `fresh`.
+struct LaneProducts {
+    const float* a;
+    const float* b;
+    Size lines, a_line, b_line;      // rows of positions
+    Size positions, a_step, b_step;  // in a row
+    const Size* offsets;
+    Size rows, columns;
+    float* sums;
+    Size stride;  // vectors from one row of sums to the next
+    bool fresh;
+};
+
+// Of Winograd's algorithm F(4 x 4, 3 x 3) (winograd.hpp): its frequencies, and the points that are not 0 and infinity.
+constexpr Size winograd_frequencies = 36;
+constexpr float winograd_a = 0.625f, winograd_b = 1.5f;
+
+// One tile of it: some places of a grid, a pointer to each one's first channel, and
+// 36 vectors a channel, `frequency` numbers apart.
+struct LaneTile {
+    float* const* places;  // 6 x 6 or 4 x 4; of `gather` null where there is none
+    Size pixel;            // of spreading: numbers from one place of a row to the next, or 0 where that differs
+    float* frequencies;
+    Size frequency, channels;
+    int pair;  // of spreading: 0, 1 or 2 for one third of the frequencies, -1 for all
+    const float* bias;  // of `gather`, or null
+    bool relu;
+};
+
+struct LaneKernels {
+    int lanes;
+    void (*sums)(const LaneSums&);
+    void (*products)(const LaneProducts&);
+    bool (*spread)(const LaneTile&);          // 6 x 6 numbers to their frequencies; false if one is not finite
+    void (*gather)(const LaneTile&);          // frequencies to 4 x 4 results
+    bool (*spread_results)(const LaneTile&);  // its adjoint: 4 x 4 numbers to frequencies; false as above
+    // y = f(y), for so many vectors
+    void (*activate)(float* y, Size vectors, Activation activation, float slope);
+    // gradient *= f'(x), from y = f(x), for positions of `channels` vectors, `step` numbers apart; what results is added up
+    // over all positions in bias, a vector for each channel.
+    void (*differentiate)(float* gradient, const float* y, Size positions, Size channels, Size step, Activation activation,
+                          float slope, float* bias);
+    // to[row] = sum over the lanes of from[row], for so many vectors
+    void (*reduce)(const float* from, Size vectors, float* to);
+};
+
+const LaneKernels& lane_kernels(InstructionSet set);
+
+}  // namespace unstride

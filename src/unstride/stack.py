@@ -1,0 +1,386 @@
+"""Stacks: convolutions and transposed convolutions in a row, executed depth first over small groups of images.
+
+Layer by layer, every grid between two layers travels to memory and back for all images of a batch. A stack takes a few
+images at a time through all its stages, so that what one stage leaves is in the cache when the next one reads it; the
+images fill the processor's vectors, whatever the number of channels. `Stack` describes such a run; its derivatives go
+backwards in the same way. Everything is float32.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import _native, ops
+from .geometry import Geometry, GeometryError, as_int, is_sequence, per_axis
+
+Array = NDArray[np.float32]
+Shape = tuple[int, ...]
+
+# Each with its number in the native core, and the slope that it has by default: of leaky_relu for negative numbers, of
+# elu where it goes through zero from below.
+ACTIVATIONS: dict[str | None, int] = {None: 0, "relu": 1, "leaky_relu": 2, "elu": 3, "tanh": 4, "sigmoid": 5}
+SLOPES = {"leaky_relu": 0.01, "elu": 1.0}
+
+MOST_KEPT = 64  # images: of so many, what the derivative needs is small enough to be kept instead of computed again
+MOST_CHANNELS = 64  # from here on single layers fill the vectors with channels as well as a stack does with images
+FEWEST_IMAGES = 16
+MOST_BYTES = 1 << 23  # of the two largest grids in a row of one group: more would leave the cache
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One convolution or transposed convolution of a stack, with what follows it cell by cell.
+
+    Parameters
+    ----------
+    transposed : bool
+    channels : int
+        Of its result.
+    geometry : Geometry
+        Of a plain convolution too: with the crops as numbers (`unstride.geometry.convolution` makes them of "same").
+    bias : bool
+    activation : {None, "relu", "leaky_relu", "elu", "tanh", "sigmoid"}
+    slope : float, optional
+        Of "leaky_relu" for negative numbers (0.01 unless given) and of "elu" (its alpha, 1 unless given).
+
+    Raises
+    ------
+    GeometryError
+        Names the argument, what it was and what was expected.
+    """
+
+    transposed: bool
+    channels: int
+    geometry: Geometry
+    bias: bool = True
+    activation: str | None = None
+    slope: float | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.geometry, Geometry):
+            raise TypeError(f"geometry is {self.geometry!r}; expected a Geometry")
+        object.__setattr__(self, "channels", as_int("channels", self.channels, 1))
+        if self.channels % self.geometry.groups:
+            raise GeometryError(
+                f"channels is {self.channels}, which {self.geometry.groups} groups do not divide evenly"
+            )
+        if self.activation not in ACTIVATIONS:
+            known = ", ".join(repr(name) for name in ACTIVATIONS)
+            raise GeometryError(f"activation is {self.activation!r}; expected one of {known}")
+        if self.activation not in SLOPES:
+            if self.slope is not None:
+                raise GeometryError(f"slope is {self.slope}; expected None, as {self.activation!r} has no slope")
+            return
+        slope = SLOPES[self.activation] if self.slope is None else float(self.slope)
+        if not has_inverse(self.activation, slope):
+            raise GeometryError(f"slope of {self.activation!r} is {slope}; expected a number that is not negative")
+        object.__setattr__(self, "slope", _as_float32(slope))
+
+
+def has_inverse(activation: str | None, slope: float) -> bool:
+    """Whether a result of the activation tells its derivative, which is what stacks go by."""
+    return activation not in SLOPES or (math.isfinite(_as_float32(slope)) and slope >= 0)
+
+
+def _as_float32(number: float) -> float:
+    return float(np.float32(number))
+
+
+@dataclass(frozen=True, init=False)
+class Stack:
+    """Stages in a row, from grids of one spatial size and number of channels.
+
+    Parameters
+    ----------
+    input_size : int or one int an axis
+        The spatial size of the first stage's input.
+    channels : int
+        Of the first stage's input.
+    stages : sequence of Stage
+        At least one; all of as many axes as `input_size` (an int stands for the same size along all axes).
+    layout : {"last", "first"}
+        ``"last"``: grids ``(batch, *space, channels)``, kernels ``(*k, C_big / groups, C_small)``; ``"first"``:
+        ``(batch, channels, *space)`` and ``(C_small, C_big / groups, *k)``.
+
+    Attributes
+    ----------
+    sizes : tuple of tuples of int
+        The spatial sizes from the input to the result.
+    code : tuple of int
+        All of it in numbers, as the native core takes it.
+
+    Raises
+    ------
+    GeometryError
+        Stages that do not fit together, or that make grids of no cells.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> down = Stage(False, 4, Geometry((3, 3), stride=2), activation="relu")
+    >>> up = Stage(True, 1, Geometry((3, 3), stride=2), activation="sigmoid")
+    >>> stack = Stack((9, 9), 2, [down, up])
+    >>> stack.sizes
+    ((9, 9), (4, 4), (9, 9))
+    >>> stack.weight_shapes
+    ((3, 3, 2, 4), (4,), (3, 3, 1, 4), (1,))
+    >>> y, _ = stack.forward(np.ones((20, 9, 9, 2), np.float32), [np.ones(s, np.float32) for s in stack.weight_shapes])
+    >>> y.shape
+    (20, 9, 9, 1)
+    """
+
+    input_size: Shape = field(compare=False)
+    channels: int = field(compare=False)
+    stages: tuple[Stage, ...] = field(compare=False)
+    layout: str = field(compare=False)
+    sizes: tuple[Shape, ...] = field(compare=False, repr=False)
+    code: tuple[int, ...] = field(repr=False)
+
+    def __init__(
+        self, input_size: int | Sequence[int], channels: int, stages: Sequence[Stage], layout: str = "last"
+    ) -> None:
+        if layout not in ("last", "first"):
+            raise GeometryError(f"layout is {layout!r}; expected 'last' or 'first'")
+        stages = tuple(stages)
+        if not stages:
+            raise GeometryError("stages is empty; expected at least one Stage")
+        rank = stages[0].geometry.rank
+        if rank > 3:
+            raise GeometryError(f"the stages have {rank} axes; expected 1 to 3")
+        set_field = object.__setattr__  # frozen: this is the one place that writes
+        set_field(self, "input_size", per_axis("input_size", input_size, rank, 1))
+        set_field(self, "channels", as_int("channels", channels, 1))
+        set_field(self, "stages", stages)
+        set_field(self, "layout", layout)
+        sizes, made = [self.input_size], self.channels
+        for index, stage in enumerate(stages):
+            sizes.append(_size_after(index, stage, sizes[-1], made, rank))
+            made = stage.channels
+        set_field(self, "sizes", tuple(sizes))
+        set_field(self, "code", self._code())
+
+    def _code(self) -> tuple[int, ...]:
+        code = [len(self.input_size), int(self.layout == "first"), len(self.stages), self.channels, *self.input_size]
+        for stage, made in zip(self.stages, self.sizes[1:], strict=True):
+            geometry = stage.geometry
+            slope = 0 if stage.slope is None else struct.unpack("<I", struct.pack("<f", stage.slope))[0]
+            code += [stage.transposed, stage.channels, geometry.groups, stage.bias]
+            activation = "relu" if stage.slope == 0 else stage.activation  # which -0.0 tells from others better
+            code += [ACTIVATIONS[activation], slope, *geometry.kernel_size, *geometry.stride, *geometry.dilation]
+            code += [*(begin for begin, _ in geometry.crops), *made]
+        return tuple(map(int, code))
+
+    @functools.cached_property
+    def weight_shapes(self) -> tuple[Shape, ...]:
+        """Of each stage the kernel's, then the bias's if it has one."""
+        shapes: list[Shape] = []
+        taken = self.channels
+        for stage in self.stages:
+            big, small = (stage.channels, taken) if stage.transposed else (taken, stage.channels)
+            ends, taps = (big // stage.geometry.groups, small), stage.geometry.kernel_size
+            shapes.append((*taps, *ends) if self.layout == "last" else (*ends[::-1], *taps))
+            if stage.bias:
+                shapes.append((stage.channels,))
+            taken = stage.channels
+        return tuple(shapes)
+
+    def input_shape(self, batch: int) -> Shape:
+        return self._grid(batch, self.channels, self.input_size)
+
+    def output_shape(self, batch: int) -> Shape:
+        return self._grid(batch, self.stages[-1].channels, self.sizes[-1])
+
+    def _grid(self, batch: int, channels: int, size: Shape) -> Shape:
+        return (batch, *size, channels) if self.layout == "last" else (batch, channels, *size)
+
+    def multiply_adds(self) -> int:
+        """Of one image, as if every cell of the small grids met the whole kernel."""
+        kernels = [shape for shape in self.weight_shapes if len(shape) > 1]
+        rows = zip(self.stages, itertools.pairwise(self.sizes), kernels, strict=True)
+        return sum(
+            math.prod(kernel) * math.prod(before if stage.transposed else after)
+            for stage, (before, after), kernel in rows
+        )
+
+    def saved(self, batch: int) -> int:
+        """How many numbers `forward` keeps for `backward` of a batch."""
+        return _native.stack_saved(self.code, batch)
+
+    def forward(self, x: Array, weights: Sequence[Array], *, keep: bool = False) -> tuple[Array, Array | None]:
+        """The result, and with `keep` what `backward` needs of the stages in between (else None).
+
+        Parameters
+        ----------
+        x : numpy.ndarray
+            `input_shape`, float32.
+        weights : sequence of numpy.ndarray
+            `weight_shapes`, float32: each stage's kernel, then its bias if it has one.
+        keep : bool
+
+        Returns
+        -------
+        y, saved : numpy.ndarray, numpy.ndarray or None
+
+        Raises
+        ------
+        GeometryError
+            An array of another shape. TypeError: of another type.
+        """
+        x, weights = self._grid_of("x", x, self.input_shape), self._weights(weights)
+        y = np.empty(self.output_shape(len(x)), np.float32)
+        saved = np.empty(self.saved(len(x)), np.float32) if keep else None
+        if len(x):
+            _native.stack_forward(self.code, x, weights, y, saved)
+        return y, saved
+
+    def backward(
+        self,
+        slope: Array,
+        x: Array,
+        weights: Sequence[Array],
+        saved: Array | None = None,
+        *,
+        input_gradient: bool = True,
+    ) -> tuple[Array | None, list[Array]]:
+        """The derivatives with respect to x and each of the weights, for one with respect to the result.
+
+        Parameters
+        ----------
+        slope : numpy.ndarray
+            `output_shape`, float32.
+        x, weights
+            As for `forward`.
+        saved : numpy.ndarray, optional
+            What `forward` kept for this x; without it everything is computed again.
+        input_gradient : bool
+            Whether the derivative with respect to x is wanted.
+
+        Returns
+        -------
+        numpy.ndarray or None, list of numpy.ndarray
+            The same numbers for any number of threads.
+
+        Raises
+        ------
+        GeometryError
+            An array of another shape. TypeError: of another type.
+        """
+        x, weights = self._grid_of("x", x, self.input_shape), self._weights(weights)
+        slope = self._grid_of("slope", slope, self.output_shape)
+        if len(slope) != len(x):
+            raise GeometryError(f"slope is of a batch of {len(slope)}, and x of {len(x)}; expected the same")
+        if saved is not None:
+            saved = _checked("saved", saved, (self.saved(len(x)),))
+        gx = np.empty_like(x) if input_gradient else None
+        gradients = [np.zeros(shape, np.float32) for shape in self.weight_shapes]
+        if len(x):
+            _native.stack_backward(self.code, x, weights, slope, saved, gx, gradients)
+        return gx, gradients
+
+    def _grid_of(self, name: str, array: Array, shape: Callable[[int], Shape]) -> Array:
+        batch = array.shape[0] if isinstance(array, np.ndarray) and array.ndim else 0
+        return _checked(name, array, shape(batch))
+
+    def _weights(self, weights: Sequence[Array]) -> list[Array]:
+        if not is_sequence(weights) or len(weights) != len(self.weight_shapes):
+            found = f"{len(weights)} arrays" if is_sequence(weights) else type(weights).__name__
+            raise GeometryError(
+                f"weights is {found}; expected {len(self.weight_shapes)} arrays: each stage's kernel, and its bias if "
+                "it has one"
+            )
+        named = zip(self._names, weights, self.weight_shapes, strict=True)
+        return [_checked(name, array, shape) for name, array, shape in named]
+
+    @functools.cached_property
+    def _names(self) -> tuple[str, ...]:
+        parts = [("kernel", "bias") if stage.bias else ("kernel",) for stage in self.stages]
+        return tuple(f"the {part} of stage {index}" for index, own in enumerate(parts) for part in own)
+
+
+def _size_after(index: int, stage: Stage, size: Shape, channels: int, rank: int) -> Shape:
+    geometry = stage.geometry
+    if geometry.rank != rank:
+        raise GeometryError(f"stage {index} has {geometry.rank} axes, and stage 0 has {rank}; expected the same")
+    if channels % geometry.groups:
+        raise GeometryError(
+            f"stage {index} takes {channels} channels, which {geometry.groups} groups do not divide evenly"
+        )
+    try:
+        made = (geometry.output_size if stage.transposed else geometry.conv_size)(size)
+    except GeometryError as error:
+        raise GeometryError(f"stage {index}, of {size} cells: {error}") from None
+    if min(made) < 1:
+        raise GeometryError(f"stage {index} makes {made} cells of {size}; expected at least one along every axis")
+    return made
+
+
+def _checked(name: str, array: Any, shape: Shape) -> Array:
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"{name} is {type(array).__name__}; expected a numpy.ndarray")
+    if array.dtype != np.float32:
+        raise TypeError(f"{name} is of type {array.dtype}; expected float32, as stacks compute in no other")
+    if array.shape != shape:
+        raise GeometryError(f"{name} has shape {array.shape}; expected {shape}")
+    return np.ascontiguousarray(array, np.float32)
+
+
+def composed(stack: Stack, x: Any, weights: Sequence[Any], activate: Callable[[str, float, Any], Any]) -> Any:
+    """What a stack is: its stages one after the other by `ops`, for any library's arrays.
+
+    `activate` computes an activation, given its name, its slope and the array, in the library's own way.
+    """
+    rest = iter(weights)
+    for stage in stack.stages:
+        kernel = next(rest)
+        bias = next(rest) if stage.bias else None
+        op = ops.conv_transpose if stage.transposed else ops.conv
+        fused = "relu" if stage.activation == "relu" else None
+        x = op(x, kernel, bias, stage.geometry, channels=stack.layout, activation=fused)
+        if stage.activation is not None and not fused:
+            x = activate(stage.activation, stage.slope or 0.0, x)
+    return x
+
+
+@functools.lru_cache(maxsize=1024)
+def worthwhile(stack: Stack, batch: int) -> bool:
+    """Whether a stack is predicted to be faster than its layers one by one.
+
+    It is if there are images enough to fill the vectors, and channels so few that single layers do not fill them; and
+    if the grids of a group stay in the cache, which is the point of it.
+    """
+    if batch < FEWEST_IMAGES or len(stack.stages) < 2 or not computable(stack):
+        return False
+    counts = [stack.channels, *(stage.channels for stage in stack.stages)]
+    if max(counts) > MOST_CHANNELS:
+        return False
+    cells = [math.prod(size) * count for size, count in zip(stack.sizes, counts, strict=True)]
+    pairs = itertools.pairwise(cells)
+    return max(map(sum, pairs)) * 4 * _native.stack_lanes() <= MOST_BYTES
+
+
+def computable(stack: Stack) -> bool:
+    """Whether the native core counts as far as the numbers of a stack."""
+    for stage in stack.stages:
+        geometry = stage.geometry
+        if stage.transposed and max(geometry.stride) > _native.most_phases:
+            return False
+        if (
+            max(*geometry.kernel_size, *geometry.stride, *geometry.dilation, *(abs(b) for b, _ in geometry.crops))
+            > 1 << 20
+        ):
+            return False
+    return True
+
+
+def keeps(batch: int) -> bool:
+    """Whether what the derivative needs of so many images is kept, and not computed again."""
+    return batch <= MOST_KEPT
