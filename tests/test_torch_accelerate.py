@@ -82,7 +82,7 @@ def test_the_kernels_of_ours_run(monkeypatch):
 
 def test_shared_layers_are_one():
     shared = nn.ConvTranspose1d(3, 3, 2)
-    model = nn.ModuleDict({"a": shared, "b": nn.Sequential(shared, nn.Conv1d(3, 3, 1))})
+    model = nn.ModuleDict({"a": shared, "b": nn.Sequential(shared, nn.Conv1d(3, 3, 2))})
     report = ut.accelerate(model)
     assert [layer.names for layer in report.layers] == [("a", "b.0"), ("b.1",)]
     assert model["a"] is model["b"][0]
@@ -123,7 +123,7 @@ def parametrized():
         parametrizations.spectral_norm(nn.Conv2d(4, 4, 3)),
         old,
         older,
-        parametrizations.orthogonal(nn.Conv2d(4, 4, 1)),
+        parametrizations.orthogonal(nn.Conv2d(4, 4, 2)),
     )
 
 

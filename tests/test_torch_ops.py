@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from torch.autograd import forward_ad, gradcheck, gradgradcheck
 
 import unstride as us
-from unstride.backends import torch_native, torch_ops
+from unstride.backends import torch_layout, torch_native, torch_ops
 
 pytestmark = [
     # PyTorch's own: it scripts its decompositions when forward mode is first used.
@@ -86,7 +86,7 @@ def test_operators_keep_the_dispatchers_rules(geometry):
             torch.ops.unstride.conv_transpose.default, (v, kernel, bias, tuple(u.shape[2:]), *rest, last)
         )
         torch.library.opcheck(torch.ops.unstride.conv.default, (u, kernel, None, tuple(v.shape[2:]), *rest, last))
-    for lies in (torch_native.FIRST, torch_native.LAST, torch_native.TURNED):
+    for lies in (torch_layout.FIRST, torch_layout.LAST, torch_layout.TURNED):
         arguments = (u, v, geometry.kernel_size, *rest, False, lies)
         torch.library.opcheck(torch.ops.unstride.kernel_gradient.default, arguments)
 
@@ -152,10 +152,43 @@ def test_nothing_is_copied(monkeypatch):
         )
         assert seen.pop() == (grid.data_ptr(), weights.data_ptr(), bias.data_ptr(), y.data_ptr())
         gradient = torch_ops.kernel_gradient(
-            y, grid, (3, 3), (2, 2), (1, 1), (0, 0), 1, form is torch.channels_last, torch_native.kernel_lies(weights)
+            y, grid, (3, 3), (2, 2), (1, 1), (0, 0), 1, form is torch.channels_last, torch_layout.kernel_lies(weights)
         )
         assert seen.pop() == (y.data_ptr(), grid.data_ptr(), 0, gradient.data_ptr())
         assert gradient.stride() == weights.stride()
+
+
+@pytest.mark.parametrize("transposed", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_both_gradients_come_from_one_call(monkeypatch, transposed, dtype):
+    """In every layout, with slopes and inputs that lie in memory as they like, as from one call each."""
+    monkeypatch.setattr(torch_native, "_pairs", {})
+    generator = torch.Generator().manual_seed(3)
+    own = torch_ops.conv_transpose if transposed else torch_ops.conv
+    for space, taps, stride in (((9,), (4,), (3,)), ((7, 8), (3, 2), (2, 1)), ((4, 5, 3), (2, 3, 1), (2, 1, 2))):
+        rank = len(space)
+        size = tuple((n - 1) * s + k for n, s, k in zip(space, stride, taps, strict=True))
+        ones, none = (1,) * rank, (0,) * rank
+        small, big = torch.randn(3, 36, *space, generator=generator), torch.randn(3, 20, *size, generator=generator)
+        x, slope = (small, big) if transposed else (big, small)
+        kernel = torch.randn(36, 10, *taps, generator=generator).to(dtype)
+        fields = (tuple(slope.shape[2:]), stride, ones, none, 2)
+        for last in (False, True):
+            to_last, to_first = torch_layout.TO_LAST[rank], torch_layout.TO_FIRST[rank]
+            for order in ((*range(rank, 0, -1), 0, rank + 1), tuple(range(rank + 2)), to_last):
+                back = [order.index(axis) for axis in range(rank + 2)]
+                given, weights, lies = x.to(dtype), kernel.permute(order).contiguous().permute(back), slope.to(dtype)
+                if last:
+                    given = given.permute(to_last).contiguous().permute(to_first)
+                lies = lies.transpose(0, 1).contiguous().transpose(0, 1)
+                leaves = [given.detach().requires_grad_(), weights.detach().requires_grad_()]
+                both = torch.autograd.grad(own(*leaves, None, *fields, last), leaves, lies)
+                for i, leaf in enumerate(leaves):
+                    others = [leaf if t is leaf else t.detach() for t in leaves]
+                    (single,) = torch.autograd.grad(own(*others, None, *fields, last), leaf, lies)
+                    assert both[i].stride() == single.stride()
+                    torch.testing.assert_close(both[i], single)
+    assert torch_native._pairs
 
 
 @pytest.mark.parametrize("dynamic", [False, True])

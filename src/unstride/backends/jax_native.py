@@ -133,7 +133,7 @@ def _map_jvp(primitive: Any, primals: Any, tangents: Any, *, relu: bool, **field
     if dbias and type(dbias[0]) is not ad.Zero:
         parts.append(lax.broadcast_in_dim(dbias[0], y.shape, (grid_axis(y.ndim, fields["channels"]),)))
     if not parts:
-        return y, ad.Zero.from_primal_value(y)
+        return y, jnp.zeros_like(y)
     dy = functools.reduce(ad.add_jaxvals, parts)
     return y, lax.select(y > 0, dy, jnp.zeros_like(dy)) if relu else dy  # as jax.nn.relu has it
 

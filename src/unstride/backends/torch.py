@@ -13,7 +13,7 @@ import torch.nn.functional as F  # noqa: N812 - as everywhere
 from ..conventions import torch_call
 from ..geometry import Crop, Geometry
 from . import common_type, torch_ops
-from .torch_native import FIRST, LAST
+from .torch_layout import FIRST, LAST
 
 Tensor = torch.Tensor
 _FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)

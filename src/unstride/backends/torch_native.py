@@ -13,24 +13,29 @@ import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 
 from .. import _native
 from .numpy import Call, computed
+from .torch_layout import (
+    FIRST,
+    LAST,
+    LOGICAL,
+    TO_FIRST,
+    TO_LAST,
+    TURNED,
+    as_grid,
+    as_kernel,
+    grid_memory,
+    kernel_shape,
+    steps,
+)
 
 Tensor = torch.Tensor
 Ints = Sequence[int]
 
-TO_LAST = {rank: (0, *range(2, rank + 2), 1) for rank in (1, 2, 3)}  # (N, C, *space) to (N, *space, C)
-TO_FIRST = {rank: (0, rank + 1, *range(1, rank + 1)) for rank in (1, 2, 3)}
-KERNEL_TO_LAST = {rank: (*range(2, rank + 2), 1, 0) for rank in (1, 2, 3)}  # to (*k, C_big / groups, C_small)
-KERNEL_TO_FIRST = {rank: (rank + 1, rank, *range(rank)) for rank in (1, 2, 3)}
-_AS_IT_IS = {rank: tuple(range(rank + 2)) for rank in (1, 2, 3)}
-_LOGICAL = (_AS_IT_IS, KERNEL_TO_FIRST, TO_FIRST)  # from a kernel's memory to (C_small, C_big / groups, *k)
-FIRST, LAST, TURNED = 0, 1, 2  # how a kernel lies: (C_small, C_big / groups, *k), (*k, C_big / groups, C_small), or
-# (C_small, *k, C_big / groups), PyTorch's channels_last
 _LARGE = 1 << 16  # bytes, from which on a result takes memory that an earlier one left: new pages cost much to clear
 
 
@@ -51,14 +56,14 @@ def forward(
     if dtype is not torch.float32 and dtype is not torch.float64:
         x, kernel, bias = x.float(), kernel.float(), None if bias is None else bias.float()
         return forward(transposed, x, kernel, bias, size, stride, dilation, begin, groups, last).to(dtype)
-    x, (kernel, lies) = _grid(x, last), _kernel(kernel)
+    x, (kernel, lies) = as_grid(x, last), as_kernel(kernel)
     if bias is not None and not bias.is_contiguous():
         bias = bias.contiguous()
     fields = (tuple(size), tuple(stride), tuple(dilation), tuple(begin), groups, last)
     key = (transposed, dtype, x.shape, x.stride(), kernel.shape, lies, bias is None, fields)
     call = _calls.get(key)
     if call is None:
-        call = _remember(key, _map_call(transposed, x, kernel, bias, *fields, lies))
+        call = _remember(_calls, key, _map_call(transposed, x, kernel, bias, *fields, lies))
     result = _new(call, dtype)
     if call.prepared is None:
         _without_plan(transposed, x, kernel, bias, result, *fields[1:-1])
@@ -82,18 +87,51 @@ def gradient(
     dtype = big.dtype
     if dtype is not torch.float32 and dtype is not torch.float64:
         return gradient(big.float(), small.float(), size, stride, dilation, begin, groups, last, kernel_lies).to(dtype)
-    big, small = _grid(big, last), _grid(small, last)
+    big, small = as_grid(big, last), as_grid(small, last)
     fields = (tuple(size), tuple(stride), tuple(dilation), tuple(begin), groups, last, kernel_lies)
     key = (None, dtype, big.shape, big.stride(), small.shape, small.stride(), fields)
     call = _calls.get(key)
     if call is None:
-        call = _remember(key, _gradient_call(big, small, *fields))
+        call = _remember(_calls, key, _gradient_call(big, small, *fields))
     result = _new(call, dtype)
     if call.prepared is None:
         result.zero_()
     else:
         call.prepared(big.data_ptr(), small.data_ptr(), 0, result.data_ptr())
     return result
+
+
+def gradients(
+    transposed: bool,
+    x: Tensor,
+    kernel: Tensor,
+    slope: Tensor,
+    stride: Ints,
+    dilation: Ints,
+    begin: Ints,
+    groups: int,
+    last: bool,
+) -> tuple[Tensor, Tensor] | None:
+    """Both gradients of conv_transpose or conv, by x and by the kernel, which lies as the kernel does: in one call, so
+    that what both read is rearranged once. None where the kernels have nothing to compute, or no plan."""
+    dtype = x.dtype
+    if dtype is not torch.float32 and dtype is not torch.float64:
+        made = gradients(transposed, x.float(), kernel.float(), slope.float(), stride, dilation, begin, groups, last)
+        return made and (made[0].to(dtype), made[1].to(dtype))
+    x, slope, (kernel, lies) = as_grid(x, last), as_grid(slope, last), as_kernel(kernel)
+    fields = (tuple(stride), tuple(dilation), tuple(begin), groups, last)
+    key = ("both", transposed, dtype, x.shape, x.stride(), slope.shape, slope.stride(), kernel.shape, lies, fields)
+    calls = _pairs.get(key)
+    if calls is None:
+        calls = _remember(_pairs, key, _gradients_calls(transposed, x, kernel, slope, *fields, lies))
+    by_x, by_kernel = calls
+    if by_x.prepared is None:
+        return None
+    results = _new(by_x, dtype), _new(by_kernel, dtype)
+    by_x.prepared.gradients(
+        x.data_ptr(), kernel.data_ptr(), slope.data_ptr(), results[0].data_ptr(), results[1].data_ptr()
+    )
+    return results
 
 
 class _Call(NamedTuple):
@@ -110,19 +148,23 @@ class _Call(NamedTuple):
 def _call(
     memory: tuple[int, ...], order: tuple[int, ...], dtype: torch.dtype, prepared: _native.Prepared | None
 ) -> _Call:
-    steps = _steps(memory)
-    shape, strides = tuple(memory[axis] for axis in order), tuple(steps[axis] for axis in order)
+    own = steps(memory)
+    shape, strides = tuple(memory[axis] for axis in order), tuple(own[axis] for axis in order)
     return _Call(memory, order, shape, strides, math.prod(memory) * dtype.itemsize, prepared)
 
 
 _calls: dict[Any, _Call] = {}
+_pairs: dict[Any, tuple[_Call, _Call]] = {}
 _MOST_CALLS = 1024
 
 
-def _remember(key: Any, call: _Call) -> _Call:
-    if len(_calls) >= _MOST_CALLS:
-        _calls.clear()
-    _calls[key] = call
+Kept = TypeVar("Kept")
+
+
+def _remember(calls: dict[Any, Kept], key: Any, call: Kept) -> Kept:
+    if len(calls) >= _MOST_CALLS:
+        calls.clear()
+    calls[key] = call
     return call
 
 
@@ -139,23 +181,70 @@ def _map_call(
     last: bool,
     lies: int,
 ) -> _Call:
-    rank = len(stride)
     channels = kernel.shape[1] * groups if transposed else kernel.shape[0]
-    shape = (x.shape[0], *size, channels) if last else (x.shape[0], channels, *size)
-    order = TO_FIRST[rank] if last else _AS_IT_IS[rank]
-    if x.numel() == 0 or (transposed and max(stride) > _native.most_phases):
+    shape, order = grid_memory(x.shape[0], channels, size, last)
+    if x.numel() == 0 or _unplanned(transposed, stride):
         return _call(shape, order, x.dtype, None)
-    grid = x.permute(TO_LAST[rank]) if last else x
-    weights = kernel.shape if lies == FIRST else _kernel_shape(LAST, kernel.shape[2:], kernel.shape[1], kernel.shape[0])
-    prepared = _native.prepare(
+    fields = (stride, dilation, begin, groups, last, lies)
+    return _call(
+        shape, order, x.dtype, _prepare_map(transposed, x, kernel, shape, steps(shape), bias is not None, *fields)
+    )
+
+
+def _gradients_calls(
+    transposed: bool,
+    x: Tensor,
+    kernel: Tensor,
+    slope: Tensor,
+    stride: tuple[int, ...],
+    dilation: tuple[int, ...],
+    begin: tuple[int, ...],
+    groups: int,
+    last: bool,
+    lies: int,
+) -> tuple[_Call, _Call]:
+    by_x = grid_memory(x.shape[0], x.shape[1], tuple(x.shape[2:]), last)
+    by_kernel = kernel_shape(lies, kernel.shape[2:], kernel.shape[1], kernel.shape[0])
+    prepared = None
+    if x.numel() and slope.numel() and kernel.numel() and not _unplanned(not transposed, stride):
+        slopes = slope.permute(TO_LAST[len(stride)]) if last else slope
+        fields = (stride, dilation, begin, groups, last, lies)
+        prepared = _prepare_map(transposed, x, kernel, slopes.shape, slopes.stride(), False, *fields)
+    return (
+        _call(*by_x, x.dtype, prepared),
+        _call(by_kernel, LOGICAL[lies][len(stride)], x.dtype, prepared),
+    )
+
+
+def _unplanned(transposed: bool, stride: Ints) -> bool:
+    return transposed and max(stride) > _native.most_phases
+
+
+def _prepare_map(
+    transposed: bool,
+    x: Tensor,
+    kernel: Tensor,
+    out: Ints,
+    out_strides: Ints,
+    bias: bool,
+    stride: Ints,
+    dilation: Ints,
+    begin: Ints,
+    groups: int,
+    last: bool,
+    lies: int,
+) -> _native.Prepared:
+    grid = x.permute(TO_LAST[len(stride)]) if last else x
+    weights = kernel.shape if lies == FIRST else kernel_shape(LAST, kernel.shape[2:], kernel.shape[1], kernel.shape[0])
+    return _native.prepare(
         "conv_transpose" if transposed else "conv",
         grid.shape,
         grid.stride(),
         weights,
-        _steps(weights),
-        shape,
-        _steps(shape),
-        bias is not None,
+        steps(weights),
+        out,
+        out_strides,
+        bias,
         stride,
         dilation,
         begin,
@@ -165,7 +254,6 @@ def _map_call(
         lies == TURNED,
         x.dtype.itemsize,
     )
-    return _call(shape, order, x.dtype, prepared)
 
 
 def _gradient_call(
@@ -179,12 +267,12 @@ def _gradient_call(
     last: bool,
     kernel_lies: int,
 ) -> _Call:
-    shape = _kernel_shape(kernel_lies, size, big.shape[1] // groups, small.shape[1])
-    order = _LOGICAL[kernel_lies][len(stride)]
+    shape = kernel_shape(kernel_lies, size, big.shape[1] // groups, small.shape[1])
+    order = LOGICAL[kernel_lies][len(stride)]
     if big.numel() == 0 or small.numel() == 0:
         return _call(shape, order, big.dtype, None)
     bigs, smalls = (grid.permute(TO_LAST[len(stride)]) if last else grid for grid in (big, small))
-    described = shape if kernel_lies == FIRST else _kernel_shape(LAST, size, big.shape[1] // groups, small.shape[1])
+    described = shape if kernel_lies == FIRST else kernel_shape(LAST, size, big.shape[1] // groups, small.shape[1])
     prepared = _native.prepare(
         "kernel_gradient",
         bigs.shape,
@@ -192,7 +280,7 @@ def _gradient_call(
         smalls.shape,
         smalls.stride(),
         described,
-        _steps(described),
+        steps(described),
         False,
         stride,
         dilation,
@@ -204,14 +292,6 @@ def _gradient_call(
         big.dtype.itemsize,
     )
     return _call(shape, order, big.dtype, prepared)
-
-
-def _steps(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The strides of contiguous memory."""
-    steps = [1]
-    for length in shape[:0:-1]:
-        steps.append(steps[-1] * length)
-    return tuple(reversed(steps))
 
 
 def _without_plan(
@@ -264,8 +344,8 @@ def gradient_meta(
 ) -> Tensor:
     """A tensor of the shape, type and strides of what `gradient` gives."""
     del dilation, begin, last
-    shape = _kernel_shape(kernel_lies, size, big.shape[1] // groups, small.shape[1])
-    return big.new_empty(shape).permute(_LOGICAL[kernel_lies][len(stride)])
+    shape = kernel_shape(kernel_lies, size, big.shape[1] // groups, small.shape[1])
+    return big.new_empty(shape).permute(LOGICAL[kernel_lies][len(stride)])
 
 
 def _new(call: _Call, dtype: torch.dtype) -> Tensor:
@@ -278,38 +358,6 @@ def _new(call: _Call, dtype: torch.dtype) -> Tensor:
         return torch.from_numpy(_native.empty(call.memory, dtype.itemsize).transpose(call.order))
     except MemoryError:
         raise MemoryError(f"no memory for a result of shape {call.shape}, type {dtype}: {call.bytes:,} bytes") from None
-
-
-def _grid(x: Tensor, last: bool) -> Tensor:
-    """A grid as the kernels read it; copied only if it lies in another layout."""
-    if not last:
-        return x if x.is_contiguous() else x.contiguous()
-    if x.stride(1) == 1 or x.shape[1] == 1:
-        return x
-    rank = x.dim() - 2
-    return x.permute(TO_LAST[rank]).contiguous().permute(TO_FIRST[rank])
-
-
-def kernel_lies(kernel: Tensor) -> int:
-    """Which of the three ways a kernel lies in memory; FIRST for those that lie in none, too."""
-    rank = kernel.dim() - 2
-    if not kernel.is_contiguous():
-        if kernel.permute(KERNEL_TO_LAST[rank]).is_contiguous():
-            return LAST
-        if kernel.permute(TO_LAST[rank]).is_contiguous():
-            return TURNED
-    return FIRST
-
-
-def _kernel(kernel: Tensor) -> tuple[Tensor, int]:
-    """A kernel as the kernels read it, and how it lies."""
-    lies = kernel_lies(kernel)
-    return kernel.contiguous() if lies == FIRST else kernel, lies
-
-
-def _kernel_shape(lies: int, size: Ints, bigs: int, smalls: int) -> tuple[int, ...]:
-    """The shape of a kernel's memory."""
-    return ((smalls, bigs, *size), (*size, bigs, smalls), (smalls, *size, bigs))[lies]
 
 
 def _borrow_threads() -> None:

@@ -1,7 +1,7 @@
 """The three maps as PyTorch operators on the CPU, ``torch.ops.unstride.*``: what PyTorch differentiates, compiles,
 transforms and traces.
 
-Arguments are tensors, laid out as `torch_native` says, and then the same fields for all three: the spatial size of the
+Arguments are tensors, laid out as `torch_layout` says, and then the same fields for all three: the spatial size of the
 result, stride, dilation, the crops' begins, groups, and how the result lies in memory. Every derivative of one map is
 made of the other two, so that they are differentiable to any order, backwards and forwards.
 
@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch.autograd import forward_ad
 
-from . import torch_native
+from . import torch_layout, torch_native
 from .torch_vmap import batched_gradient, batched_map
 
 Tensor = torch.Tensor
@@ -97,6 +97,12 @@ def _at_once(x: Tensor, kernel: Tensor, bias: Tensor | None) -> bool:
     return is_plain(x) and is_plain(kernel) and (bias is None or is_plain(bias))
 
 
+def _numbers_alone(*tensors: Tensor) -> bool:
+    """Whether nothing but numbers is asked for."""
+    watched = torch.compiler.is_compiling() or is_watched() or needs_derivative(*tensors)
+    return not watched and all(is_plain(tensor) for tensor in tensors)
+
+
 def _apply(function: Any, *arguments: Any) -> Tensor:
     return _tensor(function.apply(*arguments))
 
@@ -120,7 +126,7 @@ def _save(context: Any, first: Tensor, second: Tensor, fields: tuple[Any, ...]) 
 def _save_map(context: Any, arguments: tuple[Any, ...], output: Any = None) -> None:  # noqa: ARG001 - PyTorch's signature
     x, kernel, _, *fields = arguments
     _save(context, x, kernel, tuple(fields))
-    context.kernel_lies = torch_native.kernel_lies(kernel)
+    context.kernel_lies = torch_layout.kernel_lies(kernel)
 
 
 def _save_gradient(context: Any, arguments: tuple[Any, ...], output: Any = None) -> None:  # noqa: ARG001 - as above
@@ -133,9 +139,11 @@ def _map_backward(transposed: bool, context: Any, slope: Tensor) -> tuple[Any, .
     size, taps = context.sizes
     _, *fields = context.fields
     gx = gk = gb = None
-    if context.needs_input_grad[0]:
+    if all(context.needs_input_grad[:2]) and _numbers_alone(x, kernel, slope):
+        gx, gk = torch_native.gradients(transposed, x, kernel, slope, *fields) or (None, None)
+    if context.needs_input_grad[0] and gx is None:
         gx = (conv if transposed else conv_transpose)(slope, kernel, None, size, *fields)
-    if context.needs_input_grad[1]:
+    if context.needs_input_grad[1] and gk is None:
         big, small = (slope, x) if transposed else (x, slope)
         gk = kernel_gradient(big, small, taps, *fields, context.kernel_lies)
     if context.needs_input_grad[2]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from .torch_native import FIRST, KERNEL_TO_LAST, LAST, TO_LAST, TURNED
+from .torch_layout import FIRST, KERNEL_TO_LAST, LAST, TO_LAST, TURNED
 
 Tensor = torch.Tensor
 Map = Callable[..., Tensor]

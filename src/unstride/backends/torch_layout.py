@@ -1,0 +1,66 @@
+"""How PyTorch's tensors lie in memory: grids ``(N, C, *space)`` whose channels come first or last there, and kernels
+``(C_small, C_big / groups, *k)`` in any of three ways."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+Tensor = torch.Tensor
+Ints = Sequence[int]
+
+TO_LAST = {rank: (0, *range(2, rank + 2), 1) for rank in (1, 2, 3)}  # (N, C, *space) to (N, *space, C)
+TO_FIRST = {rank: (0, rank + 1, *range(1, rank + 1)) for rank in (1, 2, 3)}
+KERNEL_TO_LAST = {rank: (*range(2, rank + 2), 1, 0) for rank in (1, 2, 3)}  # to (*k, C_big / groups, C_small)
+KERNEL_TO_FIRST = {rank: (rank + 1, rank, *range(rank)) for rank in (1, 2, 3)}
+AS_IT_IS = {rank: tuple(range(rank + 2)) for rank in (1, 2, 3)}
+LOGICAL = (AS_IT_IS, KERNEL_TO_FIRST, TO_FIRST)  # from a kernel's memory to (C_small, C_big / groups, *k)
+FIRST, LAST, TURNED = 0, 1, 2  # how a kernel lies: (C_small, C_big / groups, *k), (*k, C_big / groups, C_small), or
+# (C_small, *k, C_big / groups), PyTorch's channels_last
+
+
+def steps(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The strides of contiguous memory."""
+    found = [1]
+    for length in shape[:0:-1]:
+        found.append(found[-1] * length)
+    return tuple(reversed(found))
+
+
+def grid_memory(batch: int, channels: int, size: Ints, last: bool) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The shape of a grid's memory, and the order of its axes in the tensor."""
+    rank = len(size)
+    return ((batch, *size, channels), TO_FIRST[rank]) if last else ((batch, channels, *size), AS_IT_IS[rank])
+
+
+def as_grid(x: Tensor, last: bool) -> Tensor:
+    """A grid as the kernels read it; copied only if it lies in another layout."""
+    if not last:
+        return x if x.is_contiguous() else x.contiguous()
+    if x.stride(1) == 1 or x.shape[1] == 1:
+        return x
+    rank = x.dim() - 2
+    return x.permute(TO_LAST[rank]).contiguous().permute(TO_FIRST[rank])
+
+
+def kernel_lies(kernel: Tensor) -> int:
+    """Which of the three ways a kernel lies in memory; FIRST for those that lie in none, too."""
+    rank = kernel.dim() - 2
+    if not kernel.is_contiguous():
+        if kernel.permute(KERNEL_TO_LAST[rank]).is_contiguous():
+            return LAST
+        if kernel.permute(TO_LAST[rank]).is_contiguous():
+            return TURNED
+    return FIRST
+
+
+def as_kernel(kernel: Tensor) -> tuple[Tensor, int]:
+    """A kernel as the kernels read it, and how it lies."""
+    lies = kernel_lies(kernel)
+    return kernel.contiguous() if lies == FIRST else kernel, lies
+
+
+def kernel_shape(lies: int, size: Ints, bigs: int, smalls: int) -> tuple[int, ...]:
+    """The shape of a kernel's memory."""
+    return ((smalls, bigs, *size), (*size, bigs, smalls), (smalls, *size, bigs))[lies]

@@ -1,0 +1,213 @@
+"""Runs of convolutions in ``torch.nn.Sequential`` modules, each executed as one stack.
+
+A Sequential becomes a subclass that looks for runs each time it is called, as its modules may change at any time: what
+has hooks, another type, another device, or a forward of its own is no part of a run and is called as ever.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules import module as modules_of_torch
+
+from ..backends import torch_stack
+from ..geometry import Geometry, GeometryError, convolution
+from ..stack import MOST_CHANNELS, Stack, Stage, has_inverse, worthwhile
+from . import layers
+
+Module = torch.nn.Module
+Tensor = torch.Tensor
+
+_TRANSPOSED: tuple[type, ...] = (
+    *(nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
+    *(layers.ConvTranspose1d, layers.ConvTranspose2d, layers.ConvTranspose3d),
+)
+_CONVOLUTIONS: frozenset[type] = frozenset(
+    (nn.Conv1d, nn.Conv2d, nn.Conv3d, layers.Conv1d, layers.Conv2d, layers.Conv3d, *_TRANSPOSED)
+)
+_ACTIVATIONS: frozenset[type] = frozenset((nn.ReLU, nn.LeakyReLU, nn.ELU, nn.Tanh, nn.Sigmoid))
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+_any_global_hook: Any = modules_of_torch._has_any_global_hook
+
+Described = tuple[Any, ...]
+
+
+class Sequential(nn.Sequential):
+    """`torch.nn.Sequential`, whose runs of convolutions are executed as stacks where that is predicted to be faster."""
+
+    def forward(self, input: Any) -> Any:
+        modules = list(self)
+        index = 0
+        while index < len(modules):
+            end = run_at(modules, index) if _is_stackable(input) else index
+            result = executed(modules[index:end], input) if end > index else None
+            if result is None:
+                end = max(end, index + 1)
+                for module in modules[index:end]:
+                    input = module(input)
+            else:
+                input = result
+            index = end
+        return input
+
+
+def _is_stackable(x: Any) -> bool:
+    return isinstance(x, Tensor) and torch_stack.takes(x) and not _any_global_hook()
+
+
+def run_at(modules: Sequence[Module], begin: int) -> int:
+    """The end of the longest run of at least two convolutions that begins here; `begin` if none does."""
+    end, waits_for_activation, rank, convolutions = begin, False, None, 0
+    for module in modules[begin:]:
+        kind: type = type(module)
+        if not _is_plain(module):
+            break
+        if kind in _CONVOLUTIONS:
+            own = len(_fields(module)[0])
+            if rank not in (None, own):
+                break
+            rank, waits_for_activation = own, True
+            convolutions += 1
+        elif kind in _ACTIVATIONS and waits_for_activation and has_inverse(*_activation(module)):
+            waits_for_activation = False
+        else:
+            break
+        end += 1
+    return end if convolutions >= 2 else begin
+
+
+def _is_plain(module: Module) -> bool:
+    """Whether calling the module does nothing but compute what its fields say."""
+    own = module.__dict__
+    if "forward" in own or "_conv_forward" in own or any(own.get(name) for name in _HOOKS):
+        return False
+    return bool(own.get("padding_mode", "zeros") == "zeros")
+
+
+def _activation(module: Any) -> tuple[str, float]:
+    kind = type(module)
+    if kind is nn.LeakyReLU:
+        return "leaky_relu", float(module.negative_slope)
+    if kind is nn.ELU:
+        return "elu", float(module.alpha)
+    return kind.__name__.lower(), 0.0
+
+
+def _fields(module: Any) -> Described:
+    """What tells one convolution from another, but for its weights."""
+    kind = type(module)
+    extra = module.output_padding if kind in _TRANSPOSED else None
+    return (
+        tuple(module.kernel_size),
+        tuple(module.stride),
+        module.padding,
+        extra,
+        tuple(module.dilation),
+        module.groups,
+        module.in_channels,
+        module.out_channels,
+        module.bias is not None,
+        kind in _TRANSPOSED,
+    )
+
+
+@functools.lru_cache(maxsize=1024)
+def _stack(shape: tuple[int, ...], described: tuple[Described, ...]) -> Stack | None:
+    """The stack of these modules for inputs of that shape, without the batch; None where they do not fit it."""
+    channels, *size = shape
+    stages: list[Stage] = []
+    taken = channels
+    for one in described:
+        if len(one) == 2:
+            before, (name, slope) = stages.pop(), one
+            slope = slope if name in ("leaky_relu", "elu") else None
+            stages.append(Stage(before.transposed, before.channels, before.geometry, before.bias, name, slope))
+            continue
+        taps, stride, padding, extra, dilation, groups, given, made, bias, transposed = one
+        if given != taken:
+            return None
+        try:
+            if transposed:
+                geometry = Geometry(taps, stride, padding, extra, dilation, groups)
+                size = list(geometry.output_size(size))
+            else:
+                geometry = convolution(size, taps, stride, padding, dilation, groups)
+                size = list(geometry.conv_size(size))
+            stages.append(Stage(transposed, made, geometry, bias))
+        except GeometryError:
+            return None  # the layers will say what is wrong, or know better
+        taken = made
+    try:
+        return Stack(shape[1:], channels, stages, "first")
+    except GeometryError:
+        return None
+
+
+def executed(modules: Sequence[Module], x: Tensor) -> Tensor | None:
+    """The result of a run, or None where its modules are better computed one by one."""
+    weights: list[Tensor] = []
+    described: list[Described] = []
+    for module in modules:
+        if type(module) in _ACTIVATIONS:
+            described.append(_activation(module))
+            continue
+        described.append(_fields(module))
+        own: Any = module
+        weights += [own.weight] if own.bias is None else [own.weight, own.bias]
+    if x.dim() != len(described[0][0]) + 2:
+        return None
+    stack = _stack(tuple(x.shape[1:]), tuple(described))
+    if stack is None or not worthwhile(stack, x.shape[0]) or not torch_stack.takes(*weights):
+        return None
+    if tuple(tuple(weight.shape) for weight in weights) != stack.weight_shapes:
+        return None
+    return torch_stack.applied(stack, x, weights)
+
+
+# For `accelerate`.
+
+
+def install(module: Module) -> tuple[list[Module], list[tuple[str, ...]]]:
+    """Let the Sequentials of a model execute their runs as stacks: those that were changed, and the names in each run,
+    as far as can be told before the sizes are known."""
+    changed: list[Module] = []
+    found: list[tuple[str, ...]] = []
+    for prefix, part in module.named_modules():
+        runs = list(_runs(part)) if type(part) in (nn.Sequential, Sequential) else []
+        if not runs or "forward" in part.__dict__:
+            continue
+        if type(part) is nn.Sequential:
+            part.__class__ = Sequential  # type: ignore[assignment]
+            changed.append(part)
+        names = [f"{prefix}.{name}" if prefix else name for name, _ in part._modules.items()]
+        found += [tuple(names[begin:end]) for begin, end in runs]
+    return changed, found
+
+
+def _runs(sequential: Module) -> Iterator[tuple[int, int]]:
+    modules: list[Any] = list(sequential._modules.values())
+    begin = 0
+    while begin < len(modules):
+        end = run_at(modules, begin)
+        if end > begin and all(_is_narrow(module) for module in modules[begin:end]):
+            yield begin, end
+        begin = max(end, begin + 1)
+
+
+def _is_narrow(module: Any) -> bool:
+    if type(module) in _ACTIVATIONS:
+        return True
+    cpu = module.weight.device.type == "cpu" and module.weight.dtype is torch.float32
+    return bool(cpu and max(module.in_channels, module.out_channels) <= MOST_CHANNELS)
+
+
+def remove(module: Module) -> bool:
+    """Gives a Sequential its own class back."""
+    if type(module) is Sequential:
+        module.__class__ = nn.Sequential  # type: ignore[assignment]
+        return True
+    return False
