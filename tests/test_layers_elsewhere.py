@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+EVERYWHERE = ["test_layers", "test_keras_accelerate", "test_keras_symbols", "test_keras_refusals"]
+RUNS = [(backend, name) for backend in ("torch", "tensorflow") for name in EVERYWHERE]
+RUNS.append(("torch", "test_stack_keras"))  # TensorFlow has no stacks
 
-@pytest.mark.parametrize("name", ["test_layers", "test_keras_accelerate", "test_keras_symbols", "test_keras_refusals"])
-@pytest.mark.parametrize("backend", ["torch", "tensorflow"])
+
+@pytest.mark.parametrize(("backend", "name"), RUNS)
 def test_layers(backend, name):
     tests = Path(__file__).with_name(f"{name}.py")
     environment = os.environ | {"KERAS_BACKEND": backend}

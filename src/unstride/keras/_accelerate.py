@@ -1,7 +1,8 @@
-"""`accelerate`: the convolutions of an existing Keras model computed by `unstride.ops`.
+"""`accelerate`: the convolutions of an existing Keras model computed by `unstride.ops`, in runs as stacks.
 
 Of every layer that changes only the method `call` does, on that one object: its class, its weights and all that Keras
-knows about it stay, so that a model saved from it is a plain Keras model.
+knows about it stay, so that a model saved from it is a plain Keras model. The same holds for a model whose runs are
+executed as stacks (`_stacks`) and which trains in micro-batches (`_microbatches`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from typing import Any
 
 import keras
 
+from ..stack import FEWEST_IMAGES, worthwhile
+from . import _microbatches, _stacks
 from ._layers import PLAIN, TRANSPOSED, _Layer, computed
 
 Layer = Any
@@ -53,14 +56,37 @@ class Report:
     def unchanged(self) -> tuple[Convolution, ...]:
         return tuple(layer for layer in self.layers if not layer.changed)
 
+    @property
+    def stacks(self) -> tuple[tuple[str, ...], ...]:
+        """The names of the layers in each run that is executed as one stack, as the model is now, in batches of
+        16 images or more. (An input of unknown size may turn out too large for it.)"""
+        return tuple(_names(run) for run, executed in _runs_in(self._model) if executed)
+
+    @property
+    def training(self) -> str:
+        """How the model, as it is now, trains: in micro-batches, or on whole batches, and why."""
+        reason = _microbatches.objection(self._model)
+        if reason is None:
+            return f"in micro-batches of {_microbatches.MICRO_BATCH} images, one update a batch"
+        return f"on whole batches: {reason}"
+
     def restore(self) -> None:
-        """Gives the layers that were changed their own computation back; a second time does nothing."""
-        if sum(map(_restored, self._changed)):
+        """Gives what was changed its own computation back; a second time does nothing."""
+        if sum([*map(_restored, self._changed), *map(_unstacked, _layers_of(self._model))]):
             _forget_compiled(self._model)
 
     def __str__(self) -> str:
         head = f"{len(self.changed)} of {len(self.layers)} convolutions changed"
-        return "\n".join([head, *(f"  {layer}" for layer in self.layers)])
+        lines = [head, *(f"  {layer}" for layer in self.layers)]
+        runs = _runs_in(self._model)
+        if any(executed for _, executed in runs):
+            lines.append(f"one stack each, from {FEWEST_IMAGES} images on:")
+            lines += [f"  {', '.join(_names(run))}" for run, executed in runs if executed]
+            lines.append(f"trains {self.training}")
+        if not all(executed for _, executed in runs):
+            lines.append("layer by layer, which is predicted to be faster than a stack:")
+            lines += [f"  {', '.join(_names(run))}" for run, executed in runs if not executed]
+        return "\n".join(lines)
 
 
 def accelerate(model: Layer) -> Report:
@@ -70,6 +96,14 @@ def accelerate(model: Layer) -> Report:
     saved afterwards is the plain Keras model. Functions that Keras compiled for this model (for ``fit``, ``evaluate``
     and ``predict``) are compiled again when they are next needed; those of a larger model that contains this one keep
     the old computation, as do functions that you compiled yourself, so accelerate the outermost model, before that.
+
+    Convolutions in a row, with the activations between and after them (relu, leaky_relu, elu, tanh, sigmoid), whose
+    outputs nothing else uses, are executed as one stack in the CPU's float32 where that is predicted to be faster:
+    with few channels, in batches of 16 images or more. A model that spends most of its work there trains in
+    micro-batches: forwards, loss and backwards of 64 images at a time, and one update a batch, which is the same step
+    up to rounding. Layers that mix the images of a batch or draw random numbers (BatchNormalization, Dropout), losses
+    that are not known to be means or sums over the images, and whatever else would make another step of it, keep the
+    whole batch; ``report.training`` says so. Keras on TensorFlow has neither stacks nor micro-batches.
 
     Parameters
     ----------
@@ -108,7 +142,9 @@ def accelerate(model: Layer) -> Report:
             layer.__dict__["call"] = types.MethodType(computed, layer)
             changed.append(layer)
         found.append(Convolution(layer.name, type(layer).__name__, reason is None, reason or ""))
-    if changed:
+    stacked = [layer for layer in _layers_of(model) if _stacks.install(layer)]
+    divided = _microbatches.install(model)
+    if changed or stacked or divided:
         _forget_compiled(model)
     return Report(tuple(found), model, tuple(changed))
 
@@ -123,7 +159,8 @@ def restore(model: Layer) -> int:
     (1, 0)
     """
     count = sum(map(_restored, _layers_of(model)))
-    if count:
+    stacked = sum(map(_unstacked, _layers_of(model)))
+    if count or stacked:
         _forget_compiled(model)
     return count
 
@@ -154,6 +191,28 @@ def _restored(layer: Layer) -> bool:
         del layer.__dict__["call"]
         return True
     return False
+
+
+def _unstacked(layer: Layer) -> bool:
+    """Gives a model its own way through its layers and its own training step back."""
+    removed = _stacks.remove(layer), _microbatches.remove(layer)
+    return any(removed)
+
+
+def _runs_in(model: Layer) -> list[tuple[_stacks.Run, bool]]:
+    """The runs that stacks may execute, and whether they do, as far as the size of the input is known."""
+    found = []
+    for layer in _layers_of(model):
+        graph = _stacks.graph_of(layer) if _stacks.is_installed(layer) else None
+        for run in () if graph is None else _stacks.runs_of(graph):
+            shape = run.nodes[0].input_tensors[0].shape
+            stack = run.stack(shape)
+            found.append((run, None in shape[1:] or (stack is not None and worthwhile(stack, FEWEST_IMAGES))))
+    return found
+
+
+def _names(run: _stacks.Run) -> tuple[str, ...]:
+    return tuple(layer.name for layer in run.layers)
 
 
 def _is_ours(layer: Layer) -> bool:

@@ -288,3 +288,6 @@ class Conv3DTranspose(_ConvTranspose, keras.layers.Conv3DTranspose):  # type: ig
         **kwargs: Any,
     ) -> None:
         super().__init__(filters, kernel_size, strides, padding, output_padding, data_format, *args, **kwargs)
+
+
+OWN = (Conv1D, Conv2D, Conv3D, Conv1DTranspose, Conv2DTranspose, Conv3DTranspose)
