@@ -1,0 +1,91 @@
+"""See it: every number and every step of a transposed convolution, as text, pictures, pages and code.
+
+========================  ==============================================================================
+``unstride.explain(...)``  a `Trace` of one small case (also ``from unstride.explain import explain``)
+``explain.trace``          the `Trace`: all numbers of it
+``explain.steps``          what happens one after another, in each of five views
+``explain.presets``        the examples of the course reading, by name
+``explain.text``           tables for a terminal
+``explain.code``           programs that compute the same in each framework
+``explain.quiz``           questions whose answers are computed
+========================  ==============================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..geometry import Geometry, Padding
+    from .trace import Trace
+
+__all__ = ["explain"]
+
+Ints = int | Sequence[int]
+
+
+def explain(
+    x: Any,
+    kernel: Any,
+    bias: float | None = None,
+    geometry: Geometry | None = None,
+    *,
+    map: str = "conv_transpose",
+    stride: Ints = 1,
+    padding: Padding = 0,
+    output_padding: Ints | None = None,
+    dilation: Ints = 1,
+    upstream: Any = None,
+) -> Trace:
+    """The `Trace` of one small transposed convolution: every copy, sum, window, matrix entry and gradient of it.
+
+    Parameters
+    ----------
+    x : array
+        A bare grid of 1 to 3 dimensions, without batch or channels: anything that NumPy makes an array of.
+    kernel : array
+        Bare, of as many dimensions as `x`, unflipped.
+    bias : number, optional
+        Added to every cell of the output.
+    geometry : Geometry, optional
+        Instead of the fields that follow, as in `unstride.conv_transpose`.
+    map : {"conv_transpose", "conv"}
+        "conv" explains the plain convolution of `x` instead, with `padding` as in `unstride.conv`.
+    stride, padding, output_padding, dilation
+        The fields of `Geometry`.
+    upstream : array, optional
+        The gradient that arrives at the output, of its shape. Default: ones, that of the output's sum.
+
+    Raises
+    ------
+    GeometryError
+        The shapes, or a field, describe no (transposed) convolution; the case is too large to show every step of it.
+    TypeError
+        An argument is no array of real numbers.
+
+    Examples
+    --------
+    >>> trace = explain([[0, 1], [2, 3]], [[0, 1], [2, 3]], stride=2)
+    >>> trace.output
+    array([[0., 0., 0., 1.],
+           [0., 0., 2., 3.],
+           [0., 2., 0., 3.],
+           [4., 6., 6., 9.]])
+    >>> [(term.input, term.tap, term.product) for term in trace.contributors((3, 3))]
+    [((1, 1), (1, 1), 9.0)]
+    """
+    from .trace import trace
+
+    return trace(
+        x, kernel, bias, geometry, map=map, stride=stride, padding=padding, output_padding=output_padding,
+        dilation=dilation, upstream=upstream,
+    )  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Trace":
+        from .trace import Trace
+
+        return Trace
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,143 @@
+// A step of a view as a picture: rectangles and texts, once as SVG text and once painted on a canvas.
+
+import { cellColors } from "./colors.mjs";
+import { show } from "./compute.mjs";
+import { scene } from "./scene.mjs";
+import { sentence, sizes, VIEW_NAMES } from "./words.mjs";
+
+const FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Liberation Sans', sans-serif";
+const MARGIN = 24;
+const WIDEST = 1000;
+const widthOf = (text, size) => text.length * size * 0.62;
+
+function wrapped(text, size, width) {
+  const lines = [""];
+  for (const word of text.split(" ")) {
+    const longer = lines.at(-1) ? `${lines.at(-1)} ${word}` : word;
+    if (widthOf(longer, size) <= width) lines[lines.length - 1] = longer;
+    else lines.push(word);
+  }
+  return lines.filter(Boolean);
+}
+
+/** Where the panels of a view stand; the same for all of its steps. */
+function arranged(s) {
+  s.draw(s.steps, null);
+  const longest = Math.max(...s.panels.flatMap((p) => (p.dense ? [1] : p.text.map((text) => text.length))));
+  const most = Math.max(...s.panels.map((p) => (p.dense ? 1 : p.columns)));
+  const cell = Math.max(most > 24 ? 20 : most > 12 ? 26 : 34, Math.ceil(longest * 6.8 + 6));
+  const boxes = s.panels.map((p) => {
+    const side = p.dense ? Math.max(2, Math.min(6, Math.floor(700 / p.columns))) : p.mini ? Math.max(20, Math.ceil(longest * 6 + 5)) : Math.min(cell, s.view === "matrix" && p.rows > 40 ? 20 : cell);
+    const lead = p.before ? 26 : 0;
+    return { side, lead, width: lead + Math.max(p.columns * side, widthOf(p.title, 13)), height: 24 + p.rows * side };
+  });
+  let [x, y, low, width] = [MARGIN, MARGIN + 44, 0, 0];
+  boxes.forEach((box, n) => {
+    const first = s.panels[n].mini && !s.panels[n - 1].mini;
+    if (x > MARGIN && (first || x + box.width > WIDEST)) [x, y] = [MARGIN, y + low + 22];
+    if (x === MARGIN) low = 0;
+    Object.assign(box, { x, y });
+    low = Math.max(low, box.height);
+    x += box.width + 22;
+    width = Math.max(width, x - 22);
+  });
+  return { boxes, width: Math.max(width + MARGIN, 420), bottom: y + low };
+}
+
+/** { width, height, shapes } of one step. */
+export function figure(t, view, step, palette, s = scene(t, view), layout = arranged(s)) {
+  const shapes = [];
+  const rect = (x, y, w, h, fill, more = {}) => shapes.push({ kind: "rect", x, y, w, h, fill, ...more });
+  const text = (x, y, words, size, color, more = {}) => shapes.push({ kind: "text", x, y, words, size, color, ...more });
+  const { boxes, width, bottom } = layout;
+  s.draw(step, null);
+  const name = t.up ? "Transposed convolution" : "Convolution";
+  const setting = `stride ${t.geometry.stride.join("×")}, crop ${t.asked.crops.map((ends) => `(${ends.map(show).join(", ")})`).join(" ")}, dilation ${t.geometry.dilation.join("×")}`;
+  text(MARGIN, MARGIN + 12, `${name}: ${VIEW_NAMES[view].toLowerCase()}`, 17, palette.ink, { bold: true });
+  text(MARGIN, MARGIN + 30, t.up ? setting : setting.replace("crop", "padding"), 12, palette.soft);
+  s.panels.forEach((p, n) => {
+    const { x: left, y: top, side, lead } = boxes[n];
+    const x = left + lead;
+    const y = top + 24;
+    if (lead) text(left + 8, y + Math.min(p.rows * side, 200) / 2 + 7, p.before, 20, palette.soft, { middle: true });
+    text(x, top + 15, p.title, 13, palette.ink, { bold: true });
+    if (p.dense) rect(x, y, p.columns * side, p.rows * side, palette.blank[0]);
+    for (let i = 0; i < p.count; i++) {
+      const [r, c] = [Math.floor(i / p.columns), i % p.columns];
+      const [cx, cy] = [x + c * side, y + r * side];
+      if (p.dense) {
+        if (p.look[i] !== "blank") rect(cx, cy, side, side, p.mark[i] ? palette.main : palette.kernel[1]);
+        continue;
+      }
+      const [fill, color] = cellColors(palette, p.look[i], p.level[i]);
+      const loose = /cropped|extension|pad/.test(p.look[i]);
+      rect(cx + 1, cy + 1, side - 2, side - 2, fill, loose ? { stroke: palette.line, line: 1, dash: "3 2", r: 3 } : { r: 3 });
+      if (p.mark[i]) rect(cx + 2, cy + 2, side - 4, side - 4, "none", { stroke: palette.main, line: p.mark[i] === 2 ? 3 : 1.75, r: 3 });
+      if (p.text[i]) {
+        const size = Math.min(side * 0.42, 16, (side - 5) / (0.66 * p.text[i].length));
+        text(cx + side / 2, cy + side / 2 + size * 0.36, p.text[i], size, color, { middle: true });
+      }
+    }
+    if (p.crop) {
+      const [r, c, rows, columns] = p.crop;
+      rect(x + c * side, y + r * side, columns * side, rows * side, "none", { stroke: palette.ink, line: 1.5, dash: "5 3", r: 3 });
+    }
+    if (p.frame) {
+      const [r, c, rows, columns] = p.frame;
+      rect(x + c * side, y + r * side, columns * side, rows * side, "none", { stroke: palette.accent, line: 3, r: 4 });
+    }
+  });
+  const words = sentence(t, view, step, s.steps, s.spotOf(step));
+  const size = sizes({ ...t, padding: t.asked.crops, x: nested(t.x, t.size), kernel: nested(t.w, t.kernel_size), stride: t.geometry.stride, output_padding: null, dilation: t.geometry.dilation })
+    .map((row) => `${row.numbers} = ${row.result}`);
+  const lines = [...wrapped(words, 14, width - 2 * MARGIN).map((line) => [line, 14, palette.ink]), ...[...new Set(size)].map((line) => [`Size: ${line}`, 12, palette.soft])];
+  lines.forEach(([line, points, color], i) => text(MARGIN, bottom + 30 + i * 20, line, points, color));
+  // Room for the longest caption of all steps, so that every frame of an animation has one size.
+  return { width: Math.ceil(width), height: Math.ceil(bottom + 30 + 20 * (3 + new Set(size).size)), shapes, background: palette.paper };
+}
+
+const nested = (values, shape) => (shape.length === 1 ? values : Array.from({ length: shape[0] }, (_, r) => values.slice(r * shape[1], (r + 1) * shape[1])));
+
+const escaped = (text) => text.replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
+const short = (value) => String(Math.round(value * 100) / 100);
+
+export function svg({ width, height, shapes, background }, title) {
+  const parts = shapes.map((s) => {
+    if (s.kind === "rect") {
+      const line = s.stroke ? ` stroke="${s.stroke}" stroke-width="${s.line}"${s.dash ? ` stroke-dasharray="${s.dash}"` : ""}` : "";
+      return `<rect x="${short(s.x)}" y="${short(s.y)}" width="${short(s.w)}" height="${short(s.h)}" fill="${s.fill}"${s.r ? ` rx="${s.r}"` : ""}${line}/>`;
+    }
+    const style = `${s.middle ? ' text-anchor="middle"' : ""}${s.bold ? ' font-weight="600"' : ""}`;
+    return `<text x="${short(s.x)}" y="${short(s.y)}" font-size="${short(s.size)}" fill="${s.color}"${style}>${escaped(s.words)}</text>`;
+  });
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img" font-family="${FONT}"><title>${escaped(title)}</title><rect width="${width}" height="${height}" fill="${background}"/>\n${parts.join("\n")}\n</svg>\n`;
+}
+
+export function paint(context, { width, height, shapes, background }, scale) {
+  context.setTransform(scale, 0, 0, scale, 0, 0);
+  context.fillStyle = background;
+  context.fillRect(0, 0, width, height);
+  for (const s of shapes) {
+    if (s.kind === "rect") {
+      context.beginPath();
+      context.roundRect(s.x, s.y, s.w, s.h, s.r ?? 0);
+      if (s.fill !== "none") {
+        context.fillStyle = s.fill;
+        context.fill();
+      }
+      if (s.stroke) {
+        context.strokeStyle = s.stroke;
+        context.lineWidth = s.line;
+        context.setLineDash(s.dash ? s.dash.split(" ").map(Number) : []);
+        context.stroke();
+      }
+    } else {
+      context.font = `${s.bold ? 600 : 400} ${s.size}px ${FONT}`;
+      context.fillStyle = s.color;
+      context.textAlign = s.middle ? "center" : "left";
+      context.fillText(s.words, s.x, s.y);
+    }
+  }
+}
+
+export { arranged };

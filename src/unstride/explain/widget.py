@@ -1,0 +1,73 @@
+"""The explorer in a notebook: Jupyter, VS Code, Colab and marimo, by way of anywidget."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+try:
+    import anywidget
+    import traitlets
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        f"the explorer in a notebook needs {error.name}: pip install anywidget (unstride.explain.page.html makes a "
+        "page that needs nothing)",
+        name=error.name,
+    ) from None
+
+from . import bundle, page
+from .trace import Trace, trace
+
+__all__ = ["Explorer"]
+
+
+class Explorer(anywidget.AnyWidget):  # type: ignore[misc]
+    """The explorer as a widget; its whole state is the traitlet `state`, in both directions.
+
+    Parameters
+    ----------
+    trace_or_state : Trace or dict, optional
+        What is shown first, as for `unstride.explain.page.html`.
+
+    Attributes
+    ----------
+    state : dict
+        What is shown now: ``x`` and ``kernel`` as nested lists, ``map``, ``stride``, ``padding``,
+        ``output_padding``, ``dilation``, ``bias``, ``gradient``, ``view`` and ``step`` (None: the last).
+    trace : Trace
+        The case that is shown, with all its numbers.
+
+    Examples
+    --------
+    >>> explorer = Explorer({"x": [1, 2, 3], "kernel": [1, 10], "stride": 2})
+    >>> explorer.trace.output
+    array([ 1., 10.,  2., 20.,  3., 30.])
+    """
+
+    _esm = bundle.module()
+    _css = bundle.style()
+
+    state: Any = traitlets.Dict().tag(sync=True)
+    presets: Any = traitlets.List().tag(sync=True)
+
+    def __init__(self, trace_or_state: Trace | Mapping[str, Any] | None = None, **settings: Any) -> None:
+        start = page.state(trace_or_state)
+        if start is None:
+            start = {"x": [[0, 1], [2, 3]], "kernel": [[0, 1], [2, 3]], "stride": [2, 2]}
+        super().__init__(state=start, presets=page.presets(), **settings)
+
+    @property
+    def trace(self) -> Trace:
+        """`unstride.explain` of what is shown now."""
+        found = {name: value for name, value in self.state.items() if name not in ("view", "step", "gradient", "bias")}
+        made = trace(found.pop("x"), found.pop("kernel"), self.state.get("bias") or None, **found)
+        upstream = self.state.get("gradient")
+        if upstream is None:
+            return made
+        return Trace(made.input, made.kernel, made.bias, made.geometry, made.map, _shaped(upstream, made.output_size))
+
+
+def _shaped(values: list[float], size: tuple[int, ...]) -> Any:
+    if len(size) == 1:
+        return values
+    return [values[row * size[1] : (row + 1) * size[1]] for row in range(size[0])]
