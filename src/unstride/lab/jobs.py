@@ -1,0 +1,312 @@
+"""Trainings in the background: each a process of its own, `unstride train` on a run folder.
+
+A process, so that the page answers while it computes; and all that is known of it is on the disk, so that a page that
+is opened again, or another one, finds it. Beside the run folders of ``runs/`` lies ``runs/.lab/``, which holds for
+each run that a lab started NAME.json (which process it is) and NAME.log (what it says).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from .. import runs
+from ..runs import Row, Run, RunError
+
+FOLDER = Path("runs")
+"""Where the runs are, as on the command line: below the folder that the lab was started in."""
+
+MOST = 2
+"""Trainings at once: more would make each slower than one after the other."""
+
+CLOCK = 60.0
+"""Seconds that the clock may be set by while a training goes on."""
+
+WATCHED = 0.25
+"""Seconds between two looks of a training at whether it should stop."""
+
+AGAIN = 10.0
+"""Seconds until one that was interrupted, and is still there, is interrupted once more."""
+
+# In the new process: gentle to the page and the browser; Ctrl-C as a terminal has it, even if the lab was started
+# without one. It interrupts itself when its record asks it to stop, or once the lab is gone, as nobody could stop it
+# any more; again after a while, because an interruption may be lost in a library that is just being imported.
+_CHILD = f"""
+import os, pathlib, signal, sys, _thread, threading, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
+record, lab = pathlib.Path(sys.argv.pop(1)), os.getppid()
+def unwanted():
+    try:
+        return os.getppid() != lab or '"stopping"' in record.read_text()
+    except OSError:
+        return False
+def interrupt():
+    if hasattr(signal, "pthread_kill"):  # which ends a wait, too
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+    else:
+        _thread.interrupt_main()
+def watch():
+    while True:
+        time.sleep({WATCHED})
+        if unwanted():
+            interrupt()
+            time.sleep({AGAIN})
+if unwanted():
+    sys.exit(130)
+threading.Thread(target=watch, daemon=True).start()
+if hasattr(os, "nice"):
+    os.nice(5)
+from unstride.cli import main
+sys.exit(main())
+"""
+
+_children: list[subprocess.Popen[bytes]] = []
+
+
+class JobError(RuntimeError):
+    """A training that cannot be started, stopped or continued. The message says why."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a training is.
+
+    Attributes
+    ----------
+    state : {"starting", "training", "stopping", "reporting", "stopped", "finished", "failed"}
+    done, epochs : int
+        Whole epochs behind it, and asked for.
+    share : float
+        Of the present epoch, from 0 to 1.
+    rows : list
+        metrics.csv's.
+    message : str
+        What went wrong; "" if nothing did.
+    """
+
+    state: str
+    done: int = 0
+    epochs: int = 0
+    share: float = 0.0
+    rows: tuple[Row, ...] = ()
+    message: str = ""
+
+    @property
+    def active(self) -> bool:
+        """Whether its process is at work."""
+        return self.state in ("starting", "training", "stopping", "reporting")
+
+    @property
+    def resumable(self) -> bool:
+        return self.state in ("stopped", "failed") and self.epochs > 0
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run in `FOLDER`, trained by a lab or not."""
+
+    name: str
+    folder: Path
+
+    @property
+    def path(self) -> Path:
+        """Its run folder."""
+        return self.folder / self.name
+
+    @property
+    def log(self) -> Path:
+        """What its process says."""
+        return self.folder / ".lab" / f"{self.name}.log"
+
+    @property
+    def record(self) -> Path:
+        """Which process it is."""
+        return self.folder / ".lab" / f"{self.name}.json"
+
+    def run(self) -> Run | None:
+        """Its run, once there is one."""
+        try:
+            return runs.load(self.path)
+        except RunError:
+            return None
+
+    def process(self) -> psutil.Process | None:
+        """The process that trains it now, if a lab started it."""
+        known = self._known()
+        try:
+            process = psutil.Process(int(known["pid"]))
+            # A process's number is given again; its number and the time it was created are not. That time moves a
+            # little with the clock, from which it is reckoned.
+            same = abs(process.create_time() - known["created"]) < CLOCK
+            if same and process.status() != psutil.STATUS_ZOMBIE:
+                return process
+        except (psutil.Error, KeyError, TypeError, ValueError):
+            pass
+        return None
+
+    def progress(self) -> Progress:
+        """How far it is. Reads a few small files."""
+        at_work = self.process() is not None
+        run = self.run()
+        if run is None:
+            if at_work:
+                return Progress("stopping" if self._known().get("stopping") else "starting")
+            if not self.record.exists():
+                return Progress("failed", message=f"{self.path}: no such run")
+            return self._ended_before_it_began()
+        rows = tuple(run.rows())
+        done, epochs = len(rows), run.options.epochs
+        if at_work:
+            state = "stopping" if self._known().get("stopping") else "training" if done < epochs else "reporting"
+            return Progress(state, done, epochs, self._share(run, done), rows)
+        if done >= epochs and (run.report.exists() or not self._says("error")):
+            return Progress("finished", done, epochs, 0.0, rows)
+        message = self._says("error")
+        return Progress("failed" if message else "stopped", done, epochs, 0.0, rows, message)
+
+    def stop(self) -> None:
+        """As Ctrl-C does: after the batch, in a state that can be continued."""
+        if self.process() is None:
+            raise JobError(f"{self.name} is not being trained now, so there is nothing to stop")
+        self._remember(self._known() | {"stopping": True})  # where it looks
+
+    def resume(self, epochs: int | None = None) -> None:
+        """Go on where its last epoch ended; with more epochs, if that many are asked for."""
+        run = self.run()
+        if run is None:
+            raise JobError(f"{self.name} was stopped before it had begun; start a new training")
+        if self.process() is not None:
+            raise JobError(f"{self.name} is being trained already")
+        _check_room(self.folder)
+        more = ["--epochs", str(epochs)] if epochs is not None and epochs > run.options.epochs else []
+        self._spawn(["train", "--resume", "--run", str(self.path), *more])
+
+    def _spawn(self, arguments: Sequence[str]) -> None:
+        self._remember({})  # a process that was stopped, if there was one, is no longer this one
+        _children[:] = [child for child in _children if child.poll() is None]  # and so none stays a zombie
+        with self.log.open("ab") as log:
+            child = subprocess.Popen(
+                [sys.executable, "-c", _CHILD, str(self.record), *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # the terminal's Ctrl-C is the lab's own
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            )
+        _children.append(child)
+        try:
+            created = psutil.Process(child.pid).create_time()
+        except psutil.NoSuchProcess:
+            created = 0.0
+        self._remember({"pid": child.pid, "created": created, "log": self.log.stat().st_size, "started": time.time()})
+
+    def _remember(self, known: dict[str, Any]) -> None:
+        runs.write_json(self.record, known)
+
+    def _known(self) -> dict[str, Any]:
+        try:
+            found: dict[str, Any] = json.loads(self.record.read_text())
+        except (OSError, ValueError):
+            return {}
+        return found
+
+    def _share(self, run: Run, done: int) -> float:
+        """How much of the present epoch is done, as the training itself says."""
+        try:
+            said = json.loads((run.path / runs.PROGRESS).read_text())
+            return float(said["batch"] / said["batches"]) if said["epoch"] == done else 0.0
+        except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError):
+            return 0.0
+
+    def _says(self, what: str) -> str:
+        """The last line with which the command line ended in an error; "" if it did not."""
+        try:
+            lines = self.log.read_text(errors="replace").strip().splitlines()
+        except OSError:
+            return ""
+        head = f"unstride: {what}: "
+        return lines[-1][len(head) :] if lines and lines[-1].startswith(head) else ""
+
+    def _ended_before_it_began(self) -> Progress:
+        message = self._says("error")
+        if message:
+            return Progress("failed", message=message)
+        return Progress("stopped", message="It was stopped before it had begun: there is nothing to continue.")
+
+
+def start(model: str, options: Sequence[str], folder: Path | None = None) -> Job:
+    """A new training of `model`, with options as on the command line.
+
+    Raises
+    ------
+    JobError
+        If too many are at work.
+    """
+    folder = FOLDER if folder is None else folder
+    (folder / ".lab").mkdir(parents=True, exist_ok=True)
+    _check_room(folder)
+    job = _named(folder, f"{model}-{time.strftime('%Y%m%d-%H%M%S')}")
+    try:
+        job._spawn(["train", model, "--run", str(job.path), *options])
+    except BaseException:
+        job.record.unlink(missing_ok=True)
+        raise
+    return job
+
+
+def find(name: str | None, folder: Path | None = None) -> Job | None:
+    """The run of that name; None if there is none, or no name."""
+    folder = FOLDER if folder is None else folder
+    if not name or name != Path(name).name or name.startswith("."):
+        return None
+    job = Job(name, folder)
+    return job if job.path.is_dir() or job.record.exists() else None
+
+
+def listing(model: str, folder: Path | None = None) -> list[Job]:
+    """The runs of a model, the newest first; those too that the command line made, and those that only start."""
+    folder = FOLDER if folder is None else folder
+    found = [
+        (job.record.stat().st_mtime_ns, job)
+        for job in _recorded(folder)
+        if job.name.startswith(f"{model}-") and job.run() is None and job.process() is not None
+    ]
+    for config in folder.glob("*/config.json"):
+        job = Job(config.parent.name, folder)
+        run = job.run()
+        if run is not None and run.options.model == model:
+            found.append((config.stat().st_mtime_ns, job))
+    return [job for _, job in sorted(found, key=lambda pair: pair[0], reverse=True)]
+
+
+def _named(folder: Path, name: str) -> Job:
+    """One that no other page has taken meanwhile."""
+    for attempt in range(1, 1000):
+        job = Job(name if attempt == 1 else f"{name}-{attempt}", folder)
+        if job.path.exists():
+            continue
+        try:
+            job.record.open("x").close()
+        except FileExistsError:
+            continue
+        return job
+    raise JobError(f"{folder}: too many runs of one second")
+
+
+def _check_room(folder: Path) -> None:
+    at_work = [job.name for job in _recorded(folder) if job.process() is not None]
+    if len(at_work) >= MOST:
+        raise JobError(f"{' and '.join(at_work)} are being trained; stop one, or wait for its end")
+
+
+def _recorded(folder: Path) -> list[Job]:
+    return [Job(record.stem, folder) for record in (folder / ".lab").glob("*.json")]

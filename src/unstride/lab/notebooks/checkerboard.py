@@ -1,0 +1,300 @@
+# /// script
+# [tool.marimo.display]
+# theme = "system"
+# ///
+"""Chapter 4 of the lab: the checkerboard."""
+
+import marimo
+
+__generated_with = "0.25.2"
+app = marimo.App(width="medium", app_title="4. The checkerboard", css_file="lab.css")
+
+
+@app.cell(hide_code=True)
+def _():
+    import marimo as mo
+    import numpy as np
+
+    from unstride import codes, explain
+    from unstride.compressing import Compressor
+    from unstride.lab import jobs, page, training
+    from unstride.lab.controls import Controls
+    from unstride.lab.widgets import Numbers, Pixels, Pulse
+    from unstride.models._compressor import UPSAMPLE
+
+    page.header("checkerboard")
+    return (
+        Compressor,
+        Controls,
+        Numbers,
+        Pixels,
+        Pulse,
+        UPSAMPLE,
+        codes,
+        explain,
+        jobs,
+        mo,
+        np,
+        page,
+        training,
+    )
+
+
+@app.cell(hide_code=True)
+def _(mo):
+    mo.md(r"""
+    Copies of a kernel with $k$ taps are laid $s$ cells apart. Output cell $o$ is the sum of one product for every tap
+    $j$ with $j \equiv o \pmod s$: of $\lceil k/s \rceil$ of them or of $\lfloor k/s \rfloor$. If $s$ divides $k$ that
+    is the same for all cells. If it does not, some cells are sums of more products than their neighbours, in a pattern
+    that repeats every $s$ cells, and in two dimensions the counts multiply.
+
+    ## How many products a cell is the sum of
+    """)
+    return
+
+
+@app.cell(hide_code=True)
+def _(mo):
+    k = mo.ui.slider(1, 8, value=3, label="Kernel k", show_value=True)
+    s = mo.ui.slider(1, 5, value=2, label="Stride s", show_value=True)
+    mo.hstack([k, s], justify="start", wrap=True, gap=1.5)
+    return k, s
+
+
+@app.cell(hide_code=True)
+def _(Pixels, mo):
+    counts_picture = mo.ui.anywidget(Pixels(choose=True, name="Products a cell, 1.0 being the most that a cell has"))
+    return (counts_picture,)
+
+
+@app.cell(hide_code=True)
+def _(counts_picture, explain, k, np, page, s):
+    trace = explain(np.ones((4, 4)), np.ones((k.value, k.value)), stride=s.value)
+    counts_picture.widget.values = (trace.overlap / max(trace.overlap.max(), 1)).round(4).tolist()
+    _axis = trace.phase_overlap[0]
+    _spread = np.outer(_axis, _axis)
+    page.facts(
+        {
+            "Products a cell": f"{_spread.max()}" if trace.even else f"{_spread.min()} to {_spread.max()}",
+            "Along an axis, by o mod s": ", ".join(map(str, _axis)),
+            "Even": "yes, s divides k" if trace.even else "no, s does not divide k",
+            "Output of 4×4": "×".join(map(str, trace.output_size)),
+        },
+        name="overlap",
+    )
+    return (trace,)
+
+
+@app.cell(hide_code=True)
+def _(counts_picture, mo, np, page, trace):
+    counts_picture.value
+    _cell = tuple(counts_picture.value["cell"] or ())
+    _inside = len(_cell) == 2 and all(at < size for at, size in zip(_cell, trace.output_size, strict=True))
+    _words = (
+        f"Cell {_cell}: the sum of {int(trace.overlap[_cell])} products"
+        if _inside
+        else "Point at a cell, or go there with the arrow keys"
+    )
+    mo.vstack(
+        [
+            counts_picture,
+            page.html(
+                f'<p data-lab="cell">{_words}. Most: {int(np.max(trace.overlap))}. '
+                "Towards the edges fewer copies overlap, whatever the kernel.</p>"
+            ),
+        ]
+    )
+    return
+
+
+@app.cell(hide_code=True)
+def _(mo):
+    mo.md(r"""
+    ## A decoder before it has learned anything
+
+    Weights could even this out, but at the start they are random, and then more products mean a stronger answer. Below
+    are decoders of the compressor (chapter 7), from a code to $28 \times 28$ pixels by doubling a grid twice:
+
+    - **transposed**: transposed convolutions with stride 2;
+    - **resize**: each pixel repeated $2 \times 2$, then a convolution;
+    - **subpixel**: a convolution to four times the channels, which become the $2 \times 2$ pixels.
+
+    Each picture is the mean square of every pixel's answer to random codes, over 32 sets of random weights, from its
+    least (black) to its largest (white). The number is the share of the picture's energy at the stride's frequency,
+    what repeats every two pixels: the measure in the compressor's report.
+    """)
+    return
+
+
+@app.cell(hide_code=True)
+def _(mo):
+    kernel = mo.ui.slider(2, 6, value=3, label="Kernel of all three decoders", show_value=True)
+    kernel
+    return (kernel,)
+
+
+@app.cell(hide_code=True)
+def _(UPSAMPLE, kernel, page, training):
+    _made = {name: training.untrained(name, kernel.value) for name in UPSAMPLE}
+    page.html(
+        page.row(
+            *[
+                page.picture(
+                    image,
+                    f"How strongly each pixel of an untrained {name} decoder answers.",
+                    f"{name}, {kernel.value}×{kernel.value}: <b>{share:.1f}%</b> at the stride's frequency",
+                    scale=7,
+                    name=f"untrained-{name}",
+                )
+                for name, (image, share) in _made.items()
+            ],
+            least="9rem",
+        ).text
+        + page.facts({name: f"{share:.1f}%" for name, (_, share) in _made.items()}, name="untrained").text
+    )
+    return
+
+
+@app.cell(hide_code=True)
+def _(mo):
+    mo.md(r"""
+    Try $k = 3$ and $k = 4$. Resize-convolution repeats pixels before its kernel sees them, so that it starts smooth for
+    any $k$. Sub-pixel convolution gives each of the four phases its own kernel: no tap is counted twice, but nothing
+    makes the four alike.
+
+    ## After training
+
+    A checkerboard that can be learned away is no defect of the result, only of the start; what remains of it shows in
+    the images. The trained decoder that ships has $k = 4$. Train others for as long as you like and compare.
+    """)
+    return
+
+
+@app.cell(hide_code=True)
+def _(Numbers, UPSAMPLE, mo):
+    wanted = mo.ui.dropdown(list(UPSAMPLE), value="transposed", label="Decoder")
+    side = mo.ui.slider(2, 6, value=3, label="Kernel", show_value=True)
+    amount = mo.ui.anywidget(Numbers({"Images": (200, 60_000, 1), "Epochs": (1, 100, 1)}, {"": [4000, 2]}))
+    mo.vstack([mo.hstack([wanted, side], justify="start", wrap=True, gap=1), amount])
+    return amount, side, wanted
+
+
+@app.cell(hide_code=True)
+def _(Controls, mo):
+    get_name, set_name = mo.state(mo.query_params().get("run"))
+    get_changes, set_changes = mo.state(0)
+    get_done, set_done = mo.state(0)
+    get_problem, set_problem = mo.state("")
+    controls = Controls(mo.query_params(), set_name, set_problem, set_changes)
+    return controls, get_changes, get_done, get_name, get_problem, set_done
+
+
+@app.cell(hide_code=True)
+def _(get_changes, get_name, jobs):
+    get_changes()
+    job = jobs.find(get_name())
+    return (job,)
+
+
+@app.cell(hide_code=True)
+def _(amount, controls, get_changes, job, jobs, mo, side, wanted):
+    get_changes()
+
+    def _start():
+        options = ["--upsample", wanted.value, "--kernel", str(side.value), "--epochs", str(amount.number("Epochs"))]
+        if amount.number("Images") < 60_000:
+            options += ["--limit", str(amount.number("Images"))]
+        return jobs.start("compressor", options)
+
+    def _more(job, now):
+        return ("Continue", job.resume) if now.resumable else None
+
+    start, stop, further = controls.buttons(job, ("Train this decoder", _start), _more)
+    mo.hstack([start, stop, further], justify="start", wrap=True)
+    return
+
+
+@app.cell(hide_code=True)
+def _(get_problem, mo, page):
+    mo.stop(not get_problem())
+    page.problem(get_problem(), name="told")
+    return
+
+
+@app.cell(hide_code=True)
+def _(Pulse, get_changes, job, mo):
+    get_changes()
+    pulse = mo.ui.anywidget(Pulse(on=job is not None and job.progress().active))
+    pulse
+    return (pulse,)
+
+
+@app.cell(hide_code=True)
+def _(controls, get_changes, job, mo, pulse, set_done, training):
+    get_changes()
+    mo.stop(job is None)
+    progress = job.progress()
+    set_done(progress.done)
+    if pulse.on and not progress.active:
+        controls.changed()
+    training.panel(job, progress)
+    return
+
+
+@app.cell(hide_code=True)
+def _(Compressor, codes, get_changes, get_done, job, jobs, mo, np, page, training):
+    get_done()
+    get_changes()
+    _images = training.Digits.read()[0][:300]
+    _listed = jobs.listing("compressor")[:6]
+    if job is not None and job.name not in [at.name for at in _listed]:
+        _listed.insert(0, job)
+    _rows, _tiles = [], []
+    for _job in (None, *_listed):
+        try:
+            _network = Compressor(training.weights("compressor", _job))
+        except ValueError:
+            continue  # without a whole epoch yet
+        _made = _network.decoded(_network.encoded(_images))
+        _side = _network.deployed.weights[f"decoder/{_network.upsample}_1/kernel"].shape[0]
+        _name = "ships with unstride" if _job is None else _job.name
+        _epochs = "all" if _job is None else str(_job.progress().done)
+        _rows.append(
+            (
+                f"{_network.upsample}, {_side}×{_side}",
+                _name,
+                _epochs,
+                f"{codes.checkerboard(_made):.2f}%",
+                f"{np.square(_made - _images).mean():.4f}",
+            )
+        )
+        _tiles.append(_made[:6])
+    _tiles.append(_images[:6])
+    mo.vstack(
+        [
+            page.table(
+                ("Decoder", "Run", "Epochs", "At the stride's frequency", "Squared error"),
+                [*_rows, ("the digits themselves", "", "", f"{codes.checkerboard(_images):.2f}%", "0")],
+                numbers=(2, 3, 4),
+                name="trained",
+            ),
+            page.picture(
+                training.strip(np.concatenate(_tiles), 6),
+                "A row of digits of each decoder in the table, and the digits themselves at the bottom.",
+                "Digits of each decoder, in the table's order; the digits themselves at the bottom.",
+                scale=2,
+                name="digits",
+            ),
+        ]
+    )
+    return
+
+
+@app.cell(hide_code=True)
+def _(page):
+    page.footer("checkerboard")
+    return
+
+
+if __name__ == "__main__":
+    app.run()

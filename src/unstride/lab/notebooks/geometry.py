@@ -1,0 +1,260 @@
+# /// script
+# [tool.marimo.display]
+# theme = "system"
+# ///
+"""Chapter 2 of the lab: the four numbers of a transposed convolution, the examples, the quiz."""
+
+import marimo
+
+__generated_with = "0.25.2"
+app = marimo.App(width="medium", app_title="2. Stride, padding, output padding, dilation", css_file="lab.css")
+
+
+@app.cell(hide_code=True)
+def _():
+    import marimo as mo
+    import numpy as np
+
+    import unstride as us
+    from unstride.explain import quiz
+    from unstride.explain.presets import PRESETS
+    from unstride.lab import drawings, page
+
+    page.header("geometry")
+    return PRESETS, drawings, mo, np, page, quiz, us
+
+
+@app.cell(hide_code=True)
+def _(mo):
+    mo.md(r"""
+    An input of $n$ cells lays $n$ copies of a kernel of $k$ cells. The **stride** $s$ is how far apart they start,
+    the **dilation** $d$ how far apart the cells within one copy stand. Together they fill a grid of
+    $F = (n-1)\,s + (k-1)\,d + 1$ cells. The **padding** $p$ is then cut off at either end (in a convolution it is
+    added: the transpose turns that round too), and the **output padding** $o$ is how much less is cut at the far end.
+    """)
+    return
+
+
+@app.cell(hide_code=True)
+def _(mo):
+    n = mo.ui.slider(1, 6, value=4, label="Input n", show_value=True)
+    k = mo.ui.slider(1, 5, value=3, label="Kernel k", show_value=True)
+    s = mo.ui.slider(1, 4, value=2, label="Stride s", show_value=True)
+    d = mo.ui.slider(1, 3, value=1, label="Dilation d", show_value=True)
+    kept = {"p": 1, "o": 0}  # what was chosen, where a new range still allows it
+    mo.hstack([n, k, s, d], wrap=True, justify="start", gap=1.5)
+    return d, k, kept, n, s
+
+
+@app.cell(hide_code=True)
+def _(d, k, kept, mo, n, s, us):
+    most_p = max((us.Geometry(k.value, s.value, dilation=d.value).output_size((n.value,))[0] - 1) // 2, 0)
+    most_o = max(s.value, d.value) - 1
+    p = mo.ui.slider(
+        0,
+        max(most_p, 1),
+        value=min(kept["p"], most_p),
+        disabled=most_p == 0,
+        label="Padding p",
+        show_value=True,
+        on_change=lambda value: kept.update(p=value),
+    )
+    o = mo.ui.slider(
+        0,
+        max(most_o, 1),
+        value=min(kept["o"], most_o),
+        disabled=most_o == 0,
+        label="Output padding o",
+        show_value=True,
+        on_change=lambda value: kept.update(o=value),
+    )
+    mo.hstack([p, o], wrap=True, justify="start", gap=1.5)
+    return o, p
+
+
+@app.cell(hide_code=True)
+def _(d, k, mo, n, o, p, page, s, us):
+    geometry = us.Geometry((k.value,) * 2, s.value, p.value, o.value, d.value)
+    size = geometry.output_size((n.value,) * 2)[0]
+    full = us.Geometry(k.value, s.value, dilation=d.value).output_size((n.value,))[0]
+    mo.vstack(
+        [
+            mo.md(
+                rf"""
+    $$L = (n-1)\,s + (k-1)\,d + 1 - 2p + o$$
+
+    $$({n.value}-1)\cdot {s.value} + ({k.value}-1)\cdot {d.value} + 1 - 2\cdot {p.value} + {o.value} = {size}$$
+    """
+            ),
+            page.facts(
+                {
+                    "Output, an axis": f"{size} cells",
+                    "Full grid": f"{full} cells",
+                    "Cut at the beginning, at the end": "{} and {}".format(*geometry.crops[0]),
+                    "The convolution takes it back to": f"{geometry.conv_size((size,) * 2)[0]} cells",
+                },
+                name="sizes",
+            ),
+        ]
+    )
+    return (geometry,)
+
+
+@app.cell(hide_code=True)
+def _(drawings, geometry, n, page):
+    page.figure(
+        drawings.copies(geometry, n.value),
+        "One axis. Each row is a copy of the kernel where it lands; the columns are summed. × is cut off; a "
+        "dashed cell was "
+        "added by output padding and no copy reaches it.",
+        name="copies",
+    )
+    return
+
+
+@app.cell(hide_code=True)
+def _(mo):
+    mo.md(r"""
+    ## The zero-spaced grid
+
+    The same numbers come out another way: put $s-1$ zeros between the input's cells and $K-1-p$ around them, where
+    $K = (k-1)\,d+1$, flip the kernel, and slide it over that grid in steps of **one**. That is how transposed
+    convolution is often drawn. It explains the sizes; as a way to compute it wastes most of its multiplications on
+    zeros (chapter 10).
+    """)
+    return
+
+
+@app.cell(hide_code=True)
+def _(geometry, n, np, us):
+    trace = us.explain(
+        (np.arange(n.value**2) % 9 + 1).reshape(n.value, n.value),
+        (np.arange(geometry.kernel_size[0] ** 2) % 9 + 1).reshape(geometry.kernel_size),
+        geometry=geometry,
+    )
+    return (trace,)
+
+
+@app.cell(hide_code=True)
+def _(mo, trace):
+    steps = trace.steps("grid")
+    step = mo.ui.slider(
+        1, max(len(steps), 2), value=min(len(steps), 4), label="Step of the kernel", show_value=True, full_width=True
+    )
+    step
+    return step, steps
+
+
+@app.cell(hide_code=True)
+def _(page, step, steps, trace):
+    _at = min(step.value, len(steps)) - 1
+    page.drawing(
+        trace.svg(view="grid", step=_at),
+        steps[_at].caption,
+        f"Step {_at + 1} of {len(steps)}. {steps[_at].caption}",
+        name="grid",
+    )
+    return
+
+
+@app.cell(hide_code=True)
+def _(mo):
+    mo.md(r"""
+    ## The reading's four examples
+    """)
+    return
+
+
+@app.cell(hide_code=True)
+def _(PRESETS, mo):
+    _names = {preset.title: name for name, preset in PRESETS.items() if name.startswith("example")}
+    example = mo.ui.dropdown(_names, value=list(_names)[1], label="Example", full_width=True)
+    example
+    return (example,)
+
+
+@app.cell(hide_code=True)
+def _(PRESETS, example, mo):
+    shown = PRESETS[example.value].trace()
+    example_steps = shown.steps("grid")
+    at = mo.ui.slider(
+        1, len(example_steps), value=len(example_steps), label="Step of the example", show_value=True, full_width=True
+    )
+    at
+    return at, example_steps, shown
+
+
+@app.cell(hide_code=True)
+def _(PRESETS, at, example, example_steps, mo, page, shown):
+    mo.vstack(
+        [
+            page.facts(
+                {
+                    "Output": "{} × {}".format(*shown.output_size),
+                    "Input": "{} × {}".format(*shown.input.shape),
+                    "Grid that the kernel slides over": "{} × {}".format(*shown.extended.shape),
+                },
+                name="example",
+            ),
+            page.drawing(
+                shown.svg(view="grid", step=at.value - 1),
+                example_steps[at.value - 1].caption,
+                f"Step {at.value} of {len(example_steps)}. {example_steps[at.value - 1].caption}",
+                name="example-grid",
+            ),
+            page.note(PRESETS[example.value].note),
+        ]
+    )
+    return
+
+
+@app.cell(hide_code=True)
+def _(mo):
+    mo.md(r"""
+    ## Questions
+
+    Every answer is computed from the case that is asked about.
+    """)
+    return
+
+
+@app.cell(hide_code=True)
+def _(mo, np):
+    seed = int(np.random.default_rng().integers(2**31))
+    another = mo.ui.button(value=0, on_click=lambda count: count + 1, label="Another question")
+    answers = {}  # of each question the first
+    another
+    return another, answers, seed
+
+
+@app.cell(hide_code=True)
+def _(another, mo, page, quiz, seed):
+    question = list(quiz.questions(seed, another.value + 1))[-1]
+    choice = mo.ui.radio({c.text: i for i, c in enumerate(question.choices)}, label="Your answer")
+    _case = []
+    if question.trace is not None:
+        _case = [page.code(question.show(76).split("\n\n", 1)[1].rsplit("\n\n", 1)[0])]
+    mo.vstack([mo.md(f"**{question.text}**"), *_case, choice])
+    return choice, question
+
+
+@app.cell(hide_code=True)
+def _(another, answers, choice, page, question):
+    if choice.value is None:
+        _said = page.note("Choose one.", name="judged")
+    else:
+        answers.setdefault(another.value, question.choices[choice.value].correct)
+        _score = f" ({sum(answers.values())} of {len(answers)} right at the first try)"
+        _said = page.note(question.judge(choice.value, 10_000).replace("\n", "<br>") + _score, name="judged")
+    _said
+    return
+
+
+@app.cell(hide_code=True)
+def _(page):
+    page.footer("geometry")
+    return
+
+
+if __name__ == "__main__":
+    app.run()

@@ -1,0 +1,258 @@
+# /// script
+# [tool.marimo.display]
+# theme = "system"
+# ///
+"""Chapter 8 of the lab: pictures made larger."""
+
+import marimo
+
+__generated_with = "0.25.2"
+app = marimo.App(width="medium", app_title="8. Upscale", css_file="lab.css")
+
+
+@app.cell(hide_code=True)
+def _():
+    import marimo as mo
+    import numpy as np
+    from PIL import Image
+
+    from unstride import deployed, pieces
+    from unstride.data import photographs
+    from unstride.lab import page, uploads
+    from unstride.lab.widgets import Compare
+    from unstride.models._upscaler import SCALES, bicubic, taps
+    from unstride.tasks.upscaler import quality
+    from unstride.upscaling import Upscaler
+
+    page.header("upscale")
+    return (
+        Compare,
+        Image,
+        SCALES,
+        Upscaler,
+        bicubic,
+        deployed,
+        mo,
+        np,
+        page,
+        photographs,
+        pieces,
+        quality,
+        taps,
+        uploads,
+    )
+
+
+@app.cell(hide_code=True)
+def _(mo):
+    mo.md(r"""
+    Bicubic interpolation to $s$ times the size *is* a transposed convolution with stride $s$: every small pixel lays
+    the same smooth kernel, and the copies are summed. The network here starts as exactly that, its last layer, and
+    learns what to add. All its other layers work on the small image, where a pixel costs $s^2$ times less than on the
+    large one.
+
+    ## A picture, enlarged
+
+    Choose a photograph that the network has not seen, or bring your own picture: it stays on this machine. Either is
+    made smaller first, so that the original is there to compare with, or is enlarged as it is.
+    """)
+    return
+
+
+@app.cell(hide_code=True)
+def _(SCALES, mo, photographs):
+    names = {name.rsplit(".", 1)[0]: (package, name) for package, name in photographs.TEST}
+    chosen = mo.ui.dropdown(list(names), value="chelsea", label="Photograph")
+    scale = mo.ui.dropdown({f"×{at}": at for at in SCALES}, value="×3", label="Scale")
+    way = mo.ui.radio(
+        ["Make it smaller first, and compare", "Enlarge it as it is"],
+        value="Make it smaller first, and compare",
+        label="What to do",
+    )
+    upload = mo.ui.file(kind="area", label="Your own picture: drop it here, or click to choose", max_size=60_000_000)
+    mo.vstack([mo.hstack([chosen, scale], justify="start", wrap=True, gap=1), way, upload])
+    return chosen, names, scale, upload, way
+
+
+@app.cell(hide_code=True)
+def _(chosen, mo, names, page, photographs, scale, upload, uploads, way):
+    known = way.value.startswith("Make")
+    LARGEST = 1000  # of the result's longer side: enough for any screen, and quick
+    picture, title = None, chosen.value
+    try:
+        if upload.value:
+            _file = upload.value[0]
+            title = _file.name
+            picture, _said = uploads.opened(title, _file.contents, LARGEST if known else LARGEST // scale.value)
+        else:
+            picture, _said = photographs.read(*names[chosen.value]).convert("RGB"), ""
+            if not known:
+                picture.thumbnail((LARGEST // scale.value,) * 2)
+        _least = 16 * scale.value
+        if known and min(picture.size) < _least:
+            picture, _problem = (
+                None,
+                (
+                    f"{title}: {picture.width}×{picture.height} pixels; expected at least {_least} a side to make it "
+                    f"{scale.value} times smaller. Enlarge it as it is instead"
+                ),
+            )
+        else:
+            _problem = ""
+    except ValueError as _error:
+        _problem = str(_error)
+    mo.stop(bool(_problem), page.problem(_problem, name="upload-problem"))
+    page.shown(title, picture.width, picture.height, _said)
+    return known, picture, title
+
+
+@app.cell(hide_code=True)
+def _(Upscaler, deployed, scale):
+    network = Upscaler(deployed.find("upscaler", f"upscaler_x{scale.value}", None))
+    return (network,)
+
+
+@app.cell(hide_code=True)
+def _(Image, known, network, photographs, picture, scale):
+    original, small = photographs.small(picture, scale.value) if known else (None, picture)
+    _size = (small.width * scale.value, small.height * scale.value)
+    cubic = small.resize(_size, Image.Resampling.BICUBIC)
+    ours = network.picture(small)
+    return cubic, original, ours, small
+
+
+@app.cell(hide_code=True)
+def _(Compare, cubic, mo, np, ours, page, title):
+    mo.ui.anywidget(
+        Compare(
+            before=page.data_uri(np.asarray(cubic))[0],
+            after=page.data_uri(np.asarray(ours))[0],
+            before_name="Bicubic",
+            after_name="The network",
+            width=cubic.width,
+            height=cubic.height,
+            alt=title,
+        )
+    )
+    return
+
+
+@app.cell(hide_code=True)
+def _(cubic, known, np, original, ours, page, quality, scale, small):
+    def _figures():
+        if not known:
+            return {
+                "Enlarged": f"{small.width}×{small.height} to {ours.width}×{ours.height}",
+                "PSNR and SSIM": "unknown: there is no original",
+            }
+        truth, *made = (np.asarray(image.convert("L")) for image in (original, cubic, ours))
+        (psnr_cubic, ssim_cubic), (psnr, ssim) = (quality(truth, image, scale.value) for image in made)
+        return {
+            "Gained": f"{psnr - psnr_cubic:+.2f} dB",
+            "PSNR of the network": f"{psnr:.2f} dB",
+            "PSNR of bicubic": f"{psnr_cubic:.2f} dB",
+            "SSIM of the network": f"{ssim:.4f}",
+            "SSIM of bicubic": f"{ssim_cubic:.4f}",
+        }
+
+    page.facts(_figures(), name="quality")
+    return
+
+
+@app.cell(hide_code=True)
+def _(mo):
+    mo.md(r"""
+    The peak signal-to-noise ratio is $10 \log_{10}(255^2 / \text{MSE})$ of the luminance; a decibel more is a mean
+    squared error lower by a fifth. SSIM compares means, deviations and correlation of small windows; 1 is the same.
+
+    ## A piece of it, closer
+    """)
+    return
+
+
+@app.cell(hide_code=True)
+def _(cubic, known, mo, np, original, ours, pieces):
+    # Where it gains most, or, without an original, where it differs most from bicubic.
+    _grey = [np.asarray(image.convert("L")) for image in (original if known else ours, cubic, ours)]
+    _top, _left = pieces.most_gained(*_grey)
+    _height, _width = _grey[0].shape
+    across = mo.ui.slider(
+        0,
+        max(1, _width - pieces.PIECE),
+        value=min(_left, max(1, _width - pieces.PIECE)),
+        label="From the left",
+        show_value=True,
+    )
+    down = mo.ui.slider(
+        0,
+        max(1, _height - pieces.PIECE),
+        value=min(_top, max(1, _height - pieces.PIECE)),
+        label="From the top",
+        show_value=True,
+    )
+    mo.hstack([across, down], justify="start", wrap=True, gap=1.5)
+    return across, down
+
+
+@app.cell(hide_code=True)
+def _(Image, across, cubic, down, known, np, original, ours, page, pieces, small):
+    _here = np.s_[down.value : down.value + pieces.PIECE, across.value : across.value + pieces.PIECE]
+    _small = small.resize(cubic.size, Image.Resampling.NEAREST)
+    _shown = [("The small image's pixels", _small), ("Bicubic", cubic), ("The network", ours)]
+    if known:
+        _shown.append(("The original", original))
+    page.row(
+        *[
+            page.picture(np.asarray(image)[_here], f"A piece: {name}.", name, scale=3.4, name=f"piece-{at}")
+            for at, (name, image) in enumerate(_shown)
+        ],
+        least="9rem",
+    )
+    return
+
+
+@app.cell(hide_code=True)
+def _(mo):
+    mo.md(r"""
+    ## The kernel that it ends with
+
+    The last layer's kernel for the channel that is the image itself: bicubic's, with what the training added to it.
+    """)
+    return
+
+
+@app.cell(hide_code=True)
+def _(bicubic, deployed, np, page, scale, taps):
+    _kernel = deployed.find("upscaler", f"upscaler_x{scale.value}", None).layer("enlarge")[0][:, :, 0, -1]
+    _cubic = bicubic(scale.value)
+    _low, _high = min(_kernel.min(), _cubic.min()), max(_kernel.max(), _cubic.max())
+    _side = taps(scale.value)
+    page.html(
+        page.row(
+            page.picture(
+                (_cubic - _low) / (_high - _low), "Bicubic's kernel.", f"Bicubic's, {_side}×{_side}", scale=14
+            ),
+            page.picture((_kernel - _low) / (_high - _low), "The trained kernel.", "After training", scale=14),
+            least="9rem",
+        ).text
+        + page.facts(
+            {
+                "Taps": f"{_side}×{_side}, stride {scale.value}",
+                "Sum of bicubic's": f"{_cubic.sum():.2f}",
+                "Sum after training": f"{_kernel.sum():.2f}",
+                "Most that changed": f"{np.abs(_kernel - _cubic).max():.3f}",
+            },
+            name="kernel",
+        ).text
+    )
+    return
+
+
+@app.cell(hide_code=True)
+def _(page):
+    page.footer("upscale")
+    return
+
+
+if __name__ == "__main__":
+    app.run()

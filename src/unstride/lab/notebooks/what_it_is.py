@@ -1,0 +1,108 @@
+# /// script
+# [tool.marimo.display]
+# theme = "system"
+# ///
+"""Chapter 1 of the lab: scatter and sum."""
+
+import marimo
+
+__generated_with = "0.25.2"
+app = marimo.App(width="medium", app_title="1. What it is", css_file="lab.css")
+
+
+@app.cell(hide_code=True)
+def _():
+    import marimo as mo
+
+    from unstride.explain.figures import prose
+    from unstride.explain.presets import PRESETS
+    from unstride.explain.widget import Explorer
+    from unstride.lab import page
+
+    page.header("what-it-is")
+    return Explorer, PRESETS, mo, page, prose
+
+
+@app.cell(hide_code=True)
+def _(mo):
+    mo.md(r"""
+    A convolution slides a kernel over a large grid and writes one number for each place. Its transpose goes the other
+    way: it takes each number of a small grid and lays the whole kernel, multiplied by it, onto a large one. Where
+    copies overlap they are added. With a small grid $x$, a kernel $w$ and a stride $s$:
+
+    $$y_{s\,i + j} \mathrel{+}= x_i \, w_j \qquad \text{for every input cell } i \text{ and every kernel cell } j.$$
+    """)
+    return
+
+
+@app.cell(hide_code=True)
+def _(Explorer, mo):
+    explorer = mo.ui.anywidget(Explorer())
+    explorer
+    return (explorer,)
+
+
+@app.cell(hide_code=True)
+def _(explorer, mo, page, prose):
+    mo.stop(not explorer.value["state"])
+    shown = explorer.widget.trace
+    _x, _w, _full = (float(array.sum()) for array in (shown.input, shown.kernel, shown.full))
+    page.facts(
+        {
+            "Output": " × ".join(map(str, shown.output_size)),
+            "Copies laid": f"{shown.input.size if shown.transposed else 0}",
+            "Products": f"{len(shown.terms)}",
+            "Most products in one cell": f"{shown.overlap.max() if shown.overlap.size else 0}",
+            "Sum of the input × sum of the kernel": "{} × {} = {}".format(*map(prose, (_x, _w, _x * _w))),
+        }
+        | ({"Sum of the full grid": prose(_full)} if shown.transposed else {}),
+        name="explored",
+    )
+    return
+
+
+@app.cell(hide_code=True)
+def _(mo):
+    mo.md(r"""
+    These numbers follow the explorer. Each copy adds $x_i \sum_j w_j$ to the total, so before anything is cropped the
+    sums are bound to agree, whatever the stride: $\sum y = \sum x \cdot \sum w$.
+
+    ## The reading's worked examples
+
+    Input and kernel are both $\begin{pmatrix} 0 & 1 \\ 2 & 3 \end{pmatrix}$. One copy at a time:
+    """)
+    return
+
+
+@app.cell(hide_code=True)
+def _(PRESETS, mo):
+    example = mo.ui.radio(
+        {"Stride 1": "worked-1", "Stride 2": "worked-2"}, value="Stride 1", label="Example", inline=True
+    )
+    steps = PRESETS["worked-1"].trace().steps("scatter")
+    step = mo.ui.slider(1, len(steps), value=len(steps), label="Copy", show_value=True)
+    mo.hstack([example, step], wrap=True, justify="start", align="end", gap=2)
+    return example, step
+
+
+@app.cell(hide_code=True)
+def _(PRESETS, example, mo, page, step):
+    _trace = PRESETS[example.value].trace()
+    _step = _trace.steps("scatter")[step.value - 1]
+    mo.vstack(
+        [
+            page.drawing(_trace.svg(step=step.value - 1), _step.caption, _step.caption, name="worked"),
+            page.note(PRESETS[example.value].note),
+        ]
+    )
+    return
+
+
+@app.cell(hide_code=True)
+def _(page):
+    page.footer("what-it-is")
+    return
+
+
+if __name__ == "__main__":
+    app.run()

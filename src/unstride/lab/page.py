@@ -1,0 +1,205 @@
+"""What the chapters' pages have in common: heading and links, figures, numbers, tables, problems.
+
+Everything here returns HTML that looks as ``lab.css`` says, in light and in dark, and is called from the notebooks.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from .chapters import BY_SLUG, CHAPTERS, NOTEBOOKS, neighbours
+
+Html = Any
+"""marimo's Html, which is imported only where one is made."""
+
+_LAB = {"links": False}
+
+
+def in_lab(served: bool) -> None:
+    """Whether the chapters are served together, so that links between them lead somewhere."""
+    _LAB["links"] = served
+
+
+def html(text: str) -> Html:
+    """For marimo to show."""
+    import marimo
+
+    return marimo.Html(text)
+
+
+def header(slug: str) -> Html:
+    """The top of a chapter: where it belongs, its number and title, what it is about."""
+    chapter = BY_SLUG[slug]
+    place = f"Chapter {chapter.number} of {len(CHAPTERS)}"
+    if _LAB["links"]:
+        place = f'<a href="../">The lab</a><span aria-hidden="true"> · </span>{place}'
+    return html(
+        f'<header class="lab-head"><nav class="lab-place" aria-label="Where you are">{place}</nav>'
+        f'<h1>{escape(chapter.title)}</h1><p class="lab-lead">{escape(chapter.summary)}</p></header>'
+    )
+
+
+def footer(slug: str) -> Html:
+    """The bottom of a chapter: the ones before and after it."""
+    if not _LAB["links"]:
+        return html("")
+    links = []
+    for word, other in zip(("Previous", "Next"), neighbours(BY_SLUG[slug]), strict=True):
+        if other:
+            links.append(
+                f'<a class="lab-{word.lower()}" rel="{word[:4].lower()}" href="../{other.slug}/"><small>{word}</small>'
+                f"{other.number}. {escape(other.title)}</a>"
+            )
+    return html(f'<nav class="lab-foot" aria-label="Other chapters">{"".join(links)}</nav>')
+
+
+def figure(picture: str, caption: str = "", *, scroll: bool = True, name: str = "") -> Html:
+    """A picture (SVG or other HTML) with a caption; one that is too wide scrolls by itself.
+
+    `name` is for those who look for it: the tests, and links.
+    """
+    below = f"<figcaption>{caption}</figcaption>" if caption else ""
+    # Only what can be scrolled by keyboard, too, may scroll.
+    inner = _scrolling(picture, "Figure") if scroll else picture
+    return html(f'<figure class="lab-figure"{_named(name)}>{inner}{below}</figure>')
+
+
+def drawing(svg: str, alt: str, caption: str = "", *, name: str = "") -> Html:
+    """A whole SVG file, as `Trace.svg` makes them; as an image, so that marimo's style sheet does not reach into it."""
+    found = re.search(r'<svg [^>]*?width="([\d.]+)"', svg)
+    width = f' width="{found[1]}"' if found else ""
+    source = base64.b64encode(svg.encode()).decode()
+    image = f'<img class="lab-drawing" alt="{escape(alt)}"{width} src="data:image/svg+xml;base64,{source}">'
+    return figure(image, caption, name=name)
+
+
+def row(*parts: Html, least: str = "14rem") -> Html:
+    """Side by side where there is room, one below the other where there is not."""
+    cells = "".join(f"<div>{part.text}</div>" for part in parts)
+    return html(f'<div class="lab-row" style="--least:{least}">{cells}</div>')
+
+
+def picture(
+    image: ArrayLike, alt: str, caption: str = "", *, scale: float = 1, smooth: bool = False, name: str = ""
+) -> Html:
+    """An image of numbers from 0 to 1 (or uint8), grey or RGB, `scale` times as large, at most as wide as the page."""
+    source, width = data_uri(image)
+    look = "" if smooth else " lab-pixels"
+    shown = f'<img class="lab-picture{look}" alt="{escape(alt)}" width="{round(width * scale)}" src="{source}">'
+    return figure(shown, caption, scroll=False, name=name)
+
+
+def data_uri(image: ArrayLike) -> tuple[str, int]:
+    """A PNG of the image as an address that holds it, and its width."""
+    from PIL import Image
+
+    values = np.asarray(image)
+    if values.dtype != np.uint8:
+        values = np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(values).save(file, "PNG", compress_level=3)
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}", values.shape[1]
+
+
+def facts(values: Mapping[str, Any], *, name: str = "") -> Html:
+    """A few numbers with their names, the first the most important."""
+    cells = "".join(f"<div><dt>{escape(key)}</dt><dd>{value}</dd></div>" for key, value in values.items())
+    return html(f'<dl class="lab-facts"{_named(name)}>{cells}</dl>')
+
+
+def table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    caption: str = "",
+    *,
+    numbers: Sequence[int] = (),
+    name: str = "",
+) -> Html:
+    """A table whose first column names the rows; the columns `numbers` are set to the right. Cells are HTML."""
+
+    def kind(place: int) -> str:
+        return ' class="n"' if place in numbers else ""
+
+    head = "".join(f'<th scope="col"{kind(i)}>{column}</th>' for i, column in enumerate(columns))
+    body = "".join(
+        "<tr>"
+        + "".join(
+            f'<th scope="row">{cell}</th>' if i == 0 else f"<td{kind(i)}>{cell}</td>" for i, cell in enumerate(cells)
+        )
+        + "</tr>"
+        for cells in rows
+    )
+    title = f"<caption>{caption}</caption>" if caption else ""
+    made = f"<table>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    look = "lab-table lab-pairs" if len(columns) == 2 else "lab-table"  # these stand one below the other on a phone
+    return html(f'<div class="{look}"{_named(name)}>{_scrolling(made, caption or ", ".join(columns))}</div>')
+
+
+def shown(title: str, width: int, height: int, remark: str = "") -> Html:
+    """Which picture a page shows, and what was done to it to show it."""
+    more = f": {escape(remark)}" if remark else ""
+    return html(f'<p class="lab-soft"{_named("shown")}>{escape(title)}, {width}×{height}{more}</p>')
+
+
+def note(text: str, *, name: str = "") -> Html:
+    """A remark beside the text; `text` is HTML."""
+    return html(f'<div class="lab-note"{_named(name)}>{text}</div>')
+
+
+def problem(error: BaseException | str, *, name: str = "") -> Html:
+    """What went wrong, and what to do about it, where the result would have been."""
+    text = str(error)
+    return html(f'<div class="lab-problem" role="alert"{_named(name)}>{escape(text)}</div>')
+
+
+def code(text: str, *, name: str = "") -> Html:
+    """A program or what it prints."""
+    return html(f'<pre class="lab-code" tabindex="0"{_named(name)}><code>{escape(text)}</code></pre>')
+
+
+def _scrolling(inner: str, label: str) -> str:
+    """In a frame that scrolls sideways where it must, by the keyboard too."""
+    return f'<div class="lab-scroll" tabindex="0" role="group" aria-label="{escape(label)}">{inner}</div>'
+
+
+def _named(name: str) -> str:
+    return f' data-lab="{escape(name)}"' if name else ""
+
+
+@cache
+def style() -> str:
+    """The style sheet of the notebooks, and of the pages around them."""
+    return (NOTEBOOKS / "lab.css").read_text(encoding="utf-8")
+
+
+def index(ahead: Sequence[str] = ()) -> str:
+    """The lab's first page; `ahead` are addresses that a browser may fetch while it is read."""
+    return _template("index.html", chapters=CHAPTERS, ahead=ahead)
+
+
+def entrance(form: str, message: str) -> str:
+    """The page that asks for the token; `form` is the address that it sends it to, escaped."""
+    return _template("entrance.html", form=form, message=message, ahead=())
+
+
+def _template(name: str, **values: Any) -> str:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parents[1] / "templates" / "lab"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(name).render(style=style(), **values)

@@ -1,0 +1,227 @@
+"""One server for the whole lab: an index at ``/``, and each chapter's notebook, as an app, at its slug."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import inspect
+import ipaddress
+import re
+import secrets
+import socket
+import threading
+import time
+import webbrowser
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import marimo
+import uvicorn
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from . import page
+from .chapters import BY_SLUG, CHAPTERS, Chapter
+from .gate import PARAMETER, Gate
+
+PORT = 2741
+"""Where the lab is unless that is taken."""
+
+ASSETS = "/marimo"
+"""Where marimo's own files are: the same for all chapters, so that a browser fetches and compiles them once."""
+
+
+HEAD = "<style>[data-testid='notebook-actions-dropdown'] { display: none; }</style>"
+"""marimo's own menu has a button without a name, and exports pages that need the network."""
+
+
+class LabError(RuntimeError):
+    """The lab cannot start. The message says why, and what to do."""
+
+
+def application(token: str | None, port: int, local: bool = True) -> ASGIApp:
+    """The lab as an ASGI application.
+
+    Parameters
+    ----------
+    token : str or None
+        What visitors have to give; None: nothing.
+    port : int
+        Where it will be served.
+    local : bool
+        Whether it is served to this machine only.
+    """
+    page.in_lab(True)
+    # marimo says that matplotlib is there before its own module for it is, and a cell that ends meanwhile, in any
+    # window, ends its page: so both are imported before there are pages.
+    with contextlib.suppress(ImportError):
+        importlib.import_module("marimo._output.mpl")
+    frontend = Path(marimo.__file__).parent / "_static"
+    builder = marimo.create_asgi_app(quiet=True, include_code=False, asset_url=ASSETS, html_head=HEAD)
+    for chapter in CHAPTERS:
+        builder = builder.with_app(path=f"/{chapter.slug}", root=str(chapter.notebook))
+    chapters = builder.build()
+    first = page.index(_assets(frontend))
+
+    async def index(_: Request) -> Response:
+        return HTMLResponse(first)
+
+    async def favicon(_: Request) -> Response:
+        return RedirectResponse(f"{ASSETS}/favicon.ico")
+
+    routes: list[BaseRoute] = [
+        Route("/", index),
+        Route("/favicon.ico", favicon),
+        Mount(ASSETS, _Kept(directory=frontend)),
+        Mount("/", chapters),
+    ]
+    quiet = _Quiet()
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        threading.Thread(target=_import_ahead, args=(quiet,), name="unstride-lab-imports", daemon=True).start()
+        try:
+            yield
+        finally:
+            await _close(chapters)
+
+    gate = Middleware(Gate, token=token, port=port, local=local, page=page.entrance)
+    return Starlette(routes=routes, middleware=[Middleware(quiet.watching), gate], lifespan=lifespan)
+
+
+def _assets(frontend: Path) -> list[str]:
+    """What every chapter's page loads of marimo's, so that the index can fetch it while it is read."""
+    page = (frontend / "index.html").read_text(encoding="utf-8")
+    found = re.findall(r'(?:href|src)="\./(assets/[^"]+\.(?:js|css|woff2))"', page)
+    return [f"{ASSETS}/{name}" for name in dict.fromkeys(found)]
+
+
+class _Kept(StaticFiles):
+    """Files whose names change with what is in them, as all in marimo's assets folder do."""
+
+    def file_response(self, full_path: str, *args: object, **settings: object) -> Response:  # type: ignore[override]
+        answer = super().file_response(full_path, *args, **settings)  # type: ignore[arg-type]
+        if Path(full_path).parent.name == "assets":
+            answer.headers["Cache-Control"] = "private, max-age=31536000, immutable"
+        return answer
+
+
+class _Quiet:
+    """When the last request came."""
+
+    def __init__(self) -> None:
+        self.last = time.monotonic()
+
+    def watching(self, app: ASGIApp) -> ASGIApp:
+        """`app`, with a look at what it is asked."""
+
+        async def watched(scope: Scope, receive: Receive, send: Send) -> None:
+            self.last = time.monotonic()
+            await app(scope, receive, send)
+
+        return watched
+
+    def wait(self, seconds: float) -> None:
+        """Until nothing has been asked for so long."""
+        while (left := self.last + seconds - time.monotonic()) > 0:
+            time.sleep(left)
+
+
+def _import_ahead(quiet: _Quiet) -> None:
+    """What chapters import: the first one's at once, others' while nobody waits for a page, which they would delay."""
+    for name in dict.fromkeys(name for chapter in CHAPTERS for name in chapter.imports):
+        if name not in CHAPTERS[0].imports:
+            quiet.wait(1.5)
+        with contextlib.suppress(Exception):  # the chapter that needs it will say what is wrong
+            importlib.import_module(name)
+
+
+async def _close(chapters: object) -> None:
+    """End the sessions of all open pages. Their threads would keep the process from ending.
+
+    marimo does so when its application ends, but an application that is mounted in another is not told of the end.
+    """
+    for route in getattr(chapters, "routes", ()):
+        manager = getattr(getattr(getattr(route, "app", None), "state", None), "session_manager", None)
+        if manager is not None:
+            done = manager.shutdown()
+            if inspect.isawaitable(done):
+                await done
+
+
+def bind(host: str, port: int | None) -> socket.socket:
+    """A socket at that address; for no port, the lab's own, or any that is free."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port or 0, type=socket.SOCK_STREAM)[0]
+    except OSError as error:
+        raise LabError(f"--host {host}: {error.strerror}; expected a name or an address of this machine") from error
+    for wanted in (port,) if port is not None else (PORT, 0):
+        place = socket.socket(family, kind, protocol)
+        place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            place.bind((address[0], wanted, *address[2:]))
+            place.listen(128)
+        except OSError as error:
+            place.close()
+            if port is not None or wanted == 0:
+                raise LabError(
+                    f"cannot listen on {host}, port {wanted}: {error.strerror}; name another --port, or none"
+                ) from error
+        else:
+            return place
+    raise AssertionError("unreachable")
+
+
+def is_local(host: str) -> bool:
+    """Whether only this machine can reach that address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def address(host: str, port: int, token: str | None, chapter: Chapter | None = None) -> str:
+    """What to open in a browser."""
+    shown = "127.0.0.1" if host == "0.0.0.0" else "[::1]" if host == "::" else f"[{host}]" if ":" in host else host
+    path = f"{chapter.slug}/" if chapter else ""
+    return f"http://{shown}:{port}/{path}" + (f"?{PARAMETER}={token}" if token else "")
+
+
+def find(name: str | None) -> Chapter | None:
+    """The chapter of that slug or number."""
+    if name is None:
+        return None
+    if name in BY_SLUG:
+        return BY_SLUG[name]
+    if name.isdecimal() and 1 <= int(name) <= len(CHAPTERS):
+        return CHAPTERS[int(name) - 1]
+    raise LabError(f"there is no chapter {name!r}; there are 1 to {len(CHAPTERS)}, or {', '.join(BY_SLUG)}")
+
+
+def new_token() -> str:
+    """Unguessable, of letters that an address may hold."""
+    return secrets.token_urlsafe(16)
+
+
+def serve(place: socket.socket, host: str, token: str | None, chapter: Chapter | None, browser: bool) -> None:
+    """Serve the lab on a bound socket until it is interrupted."""
+    port = place.getsockname()[1]
+    if browser:
+        # The socket listens already: the browser waits until the server answers.
+        opened = threading.Timer(0.2, webbrowser.open, [address(host, port, token, chapter)])
+        opened.daemon = True
+        opened.start()
+    config = uvicorn.Config(
+        application(token, port, is_local(host)),
+        log_level="warning",
+        timeout_graceful_shutdown=1,  # open pages hold their connections for ever
+        ws_max_size=64 * 2**20,  # pictures come through the web socket
+    )
+    uvicorn.Server(config).run(sockets=[place])

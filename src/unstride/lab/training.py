@@ -1,0 +1,175 @@
+"""What the pages show of a training: a bar, the loss curves, its figures, and the runs there are to choose from."""
+
+from __future__ import annotations
+
+import io
+import re
+from functools import cache
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from .. import codes, deployed
+from ..compressing import activity, random_weights, stretched
+from ..data import mnist_test
+from ..dataset import grey
+from ..deployed import Deployed
+from ..runs import Options, RunError, duration
+from . import page
+from .jobs import Job, Progress, listing
+
+WORDS = {
+    "starting": "Starting: Keras is being loaded",
+    "training": "Training",
+    "stopping": "Stopping after this batch",
+    "reporting": "Trained; writing the report",
+    "stopped": "Stopped",
+    "finished": "Finished",
+    "failed": "Failed",
+}
+SHIPPED = "shipped"
+"""The name of the trained model that is part of the package, in the list of runs."""
+
+
+def panel(job: Job, progress: Progress) -> Any:
+    """How far a training is."""
+    parts = []
+    if progress.epochs:
+        share = (progress.done + progress.share) / progress.epochs
+        now = f"{100 * min(share, 1):.0f}"
+        parts.append(
+            f'<div class="lab-bar" role="progressbar" aria-label="Training" aria-valuemin="0" aria-valuemax="100" '
+            f'aria-valuenow="{now}"><div style="width:{now}%"></div></div>'
+        )
+    words = WORDS[progress.state]
+    if progress.epochs:
+        words += f", {progress.done} of {progress.epochs} epochs done"
+    if progress.rows:
+        last = progress.rows[-1]
+        words += f"; loss {last['loss']:.4f}, validation {last['val_loss']:.4f}"
+        if progress.state == "training":
+            seconds = last.get("seconds", 0.0)
+            left = (progress.epochs - progress.done - progress.share) * seconds
+            words += f"; {duration(seconds)} an epoch, about {duration(left)} left"
+    parts.append(f'<p class="lab-state" role="status">{escape(words)}. <code>{escape(str(job.path))}</code></p>')
+    if progress.message:
+        parts.append(page.problem(progress.message, name="training-problem").text)
+    return page.html(
+        f'<div data-lab="training" data-state="{progress.state}" data-done="{progress.done}">{"".join(parts)}</div>'
+    )
+
+
+def curves(progress: Progress, name: str) -> Any:
+    """The losses of every epoch; `name` is what the loss is."""
+    from .. import pictures
+
+    rows = progress.rows
+    if not rows:
+        return page.html('<p class="lab-soft">The curves begin with the end of the first epoch.</p>')
+    theme = pictures.Theme(paper="#fffffe", ink="#010203", faint="#010204", first="#010205", second="#010206")
+    file = io.StringIO()
+    pictures.losses(rows, None, theme, name).savefig(file, format="svg", transparent=True, metadata={"Date": None})
+    drawn = file.getvalue()
+    drawn = drawn[drawn.index("<svg") :]
+    for place, colour in (
+        (theme.ink, "currentColor"),
+        (theme.faint, "var(--lab-line)"),
+        (theme.first, "var(--lab-accent)"),
+        (theme.second, "var(--lab-bad)"),
+        (theme.paper, "var(--lab-paper)"),
+    ):
+        drawn = drawn.replace(place, colour)
+    # Two drawings on a page may not have the same names in them.
+    drawn = re.sub(r'(id="|url\(#|href="#)', rf"\g<1>c{len(rows)}{abs(hash(name)) % 997}-", drawn)
+    first, last = rows[0], rows[-1]
+    alt = (
+        f"Loss by epoch. Training: from {first['loss']:.4g} to {last['loss']:.4g}. "
+        f"Validation: from {first['val_loss']:.4g} to {last['val_loss']:.4g}."
+    )
+    drawn = drawn.replace("<svg ", f'<svg role="img" aria-label="{escape(alt)}" class="lab-curves" ', 1)
+    return page.figure(drawn, scroll=False, name="curves")
+
+
+def weights(model: str, job: Job | None) -> Deployed:
+    """The model of a run as its last epoch left it, or what ships if there is no job.
+
+    Raises
+    ------
+    RunError
+        If the run has no whole epoch behind it.
+    """
+    if job is None:
+        return deployed.find(model, model, None)
+    for name in (deployed.FILE, deployed.LAST):
+        file = job.path / name
+        if file.is_file():
+            newest = max((job.path / at for at in (deployed.FILE, deployed.LAST)), key=_age)
+            return deployed.load(newest)
+    raise RunError(f"{job.name} has no whole epoch behind it, so there is nothing to see of it yet")
+
+
+def _age(path: Any) -> int:
+    return path.stat().st_mtime_ns if path.is_file() else 0
+
+
+def choices(model: str, chosen: Job | None) -> dict[str, str]:
+    """For a list to choose a run from: what is shown, to its name."""
+    made = {"The trained one that ships with unstride": SHIPPED}
+    jobs = listing(model)
+    if chosen is not None and chosen.name not in [job.name for job in jobs]:
+        jobs.insert(0, chosen)  # just started: it has no folder yet
+    for job in jobs:
+        progress = job.progress()
+        how = f"{progress.done} of {progress.epochs} epochs" if progress.epochs else "no epoch yet"
+        made[f"{job.name} ({WORDS[progress.state].split(':')[0].lower()}, {how})"] = job.name
+    return made
+
+
+def described(options: Options) -> str:
+    """What a run was asked for, in a line."""
+    parts = [f"{options.epochs} epochs", f"batches of {options.batch_size}"]
+    parts.append(f"{options.limit:,} images" if options.limit else "all images")
+    if options.layers:
+        parts.append(options.layers)
+    return ", ".join(parts)
+
+
+@cache
+def untrained(upsample: str, kernel: int) -> tuple[Any, float]:
+    """How strongly each pixel of a decoder answers before it has learned anything, from its least to its largest; and
+    how much of that is a checkerboard, in percent.
+    """
+    found = activity(random_weights(8, upsample, kernel, 0), upsample, 0, codes=16)
+    return stretched(found), codes.checkerboard(found[None])
+
+
+class Digits:
+    """MNIST's test images, once for all pages."""
+
+    _known: tuple[Any, Any] | None = None
+
+    @classmethod
+    def read(cls) -> tuple[Any, Any]:
+        """Images (10000, 28, 28) from 0 to 1, and labels."""
+        if cls._known is None:
+            images, labels = mnist_test()
+            cls._known = grey(images), labels
+        return cls._known
+
+    @classmethod
+    def one_each(cls) -> Any:
+        """The first image of each class, (10, 28, 28)."""
+        images, labels = cls.read()
+        return images[[int(np.flatnonzero(labels == label)[0]) for label in range(10)]]
+
+
+def strip(images: Any, columns: int = 10, gap: int = 2) -> Any:
+    """Images (n, height, width) side by side in rows of `columns`, as one."""
+    count, height, width = images.shape
+    rows = -(-count // columns)
+    sheet = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap), 0.5, np.float32)
+    for number, image in enumerate(images):
+        top, left = number // columns * (height + gap), number % columns * (width + gap)
+        sheet[top : top + height, left : left + width] = image
+    return sheet

@@ -1,0 +1,185 @@
+"""The lab's own small widgets, each a Python class and an ES module beside it that needs nothing else.
+
+==============  =================================================================
+``Pad``         28x28 pixels to draw on by mouse, finger or keyboard
+``Compare``     two pictures of one size, with a slider between them
+``Pixels``      a picture whose pixel under the pointer, or the keyboard, is told
+``Map``         points, each with a small picture
+``Numbers``     fields for numbers, in a line or as a table
+``Pulse``       nothing to see: beats while a page is open
+==============  =================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import numpy as np
+import numpy.typing as npt
+import traitlets
+
+__all__ = ["Compare", "Map", "Numbers", "Pad", "Pixels", "Pulse"]
+
+_HERE = Path(__file__).parent
+_STYLE = _HERE / "widgets.css"
+SIDE = 28
+
+
+class Pad(anywidget.AnyWidget):  # type: ignore[misc]
+    """A pad of 28x28 pixels to draw a digit on, light on dark as MNIST's are.
+
+    Attributes
+    ----------
+    pixels : list of int
+        All 784, row by row, from 0 (nothing) to 255; [] until something is drawn, and once all is cleared.
+    """
+
+    _esm = _HERE / "pad.js"
+    _css = _STYLE
+    pixels: Any = traitlets.List([]).tag(sync=True)
+
+    @property
+    def image(self) -> npt.NDArray[np.uint8] | None:
+        """The drawing (28, 28), or None if nothing is drawn."""
+        values = np.asarray(self.pixels, np.float64)
+        if values.size != SIDE**2 or not np.isfinite(values).all() or values.max() < 1:
+            return None
+        return values.clip(0, 255).astype(np.uint8).reshape(SIDE, SIDE)
+
+
+class Compare(anywidget.AnyWidget):  # type: ignore[misc]
+    """Two pictures of one size over each other: `before` left of the slider, `after` right of it.
+
+    Attributes
+    ----------
+    before, after : str
+        Addresses, such as `unstride.lab.page.data_uri` makes.
+    before_name, after_name : str
+    width, height : int
+        Of the pictures, so that the page does not jump when they arrive.
+    alt : str
+        What they show.
+    position : float
+        Of the slider, from 0 to 100.
+    """
+
+    _esm = _HERE / "compare.js"
+    _css = _STYLE
+    before: Any = traitlets.Unicode().tag(sync=True)
+    after: Any = traitlets.Unicode().tag(sync=True)
+    before_name: Any = traitlets.Unicode().tag(sync=True)
+    after_name: Any = traitlets.Unicode().tag(sync=True)
+    width: Any = traitlets.Int(1).tag(sync=True)
+    height: Any = traitlets.Int(1).tag(sync=True)
+    alt: Any = traitlets.Unicode().tag(sync=True)
+    position: Any = traitlets.Float(50.0).tag(sync=True)
+
+
+class Pixels(anywidget.AnyWidget):  # type: ignore[misc]
+    """A picture of few pixels, shown large.
+
+    Attributes
+    ----------
+    values : list of list of float
+        From 0 (dark) to 1 (light); or, if `signed`, from -1 to 1, 0 being the page's own colour.
+    marked : list of list of int
+        Pixels with an outline around them; [] for none.
+    cell : list of two int
+        The row and column of the pixel that the pointer or the keyboard chose; [] at first.
+    choose : bool
+        Whether one can be chosen.
+    name : str
+        What it is, for those who cannot see it.
+    """
+
+    _esm = _HERE / "pixels.js"
+    _css = _STYLE
+    values: Any = traitlets.List([]).tag(sync=True)
+    marked: Any = traitlets.List([]).tag(sync=True)
+    cell: Any = traitlets.List([]).tag(sync=True)
+    choose: Any = traitlets.Bool(False).tag(sync=True)
+    signed: Any = traitlets.Bool(False).tag(sync=True)
+    name: Any = traitlets.Unicode().tag(sync=True)
+
+
+class Map(anywidget.AnyWidget):  # type: ignore[misc]
+    """Points of ten classes in a plane; the one under the pointer, or the keyboard's, shows its picture.
+
+    Attributes
+    ----------
+    points : list of [x, y, class]
+        x and y from 0 to 1.
+    sheet : str
+        The address of a picture with all the small ones, 28x28, in rows of `columns`.
+    columns : int
+    colours, dark_colours : list of str
+        The classes', on light and on dark.
+    extra : list of [x, y, name]
+        Further points, to be drawn as crosses.
+    chosen : int
+        The number of the point that was clicked; -1 at first.
+    """
+
+    _esm = _HERE / "map.js"
+    _css = _STYLE
+    points: Any = traitlets.List([]).tag(sync=True)
+    sheet: Any = traitlets.Unicode().tag(sync=True)
+    columns: Any = traitlets.Int(1).tag(sync=True)
+    colours: Any = traitlets.List([]).tag(sync=True)
+    dark_colours: Any = traitlets.List([]).tag(sync=True)
+    extra: Any = traitlets.List([]).tag(sync=True)
+    chosen: Any = traitlets.Int(-1).tag(sync=True)
+
+
+class Numbers(anywidget.AnyWidget):  # type: ignore[misc]
+    """Fields for numbers.
+
+    Parameters
+    ----------
+    columns : dict
+        The fields' names, to their least and largest value and their step; with the step 1 they are whole numbers.
+    rows : dict
+        The rows' names, to the values that they begin with; for a single one its name may be "".
+    """
+
+    _esm = _HERE / "numbers.js"
+    _css = _STYLE
+    columns: Any = traitlets.List([]).tag(sync=True)
+    rows: Any = traitlets.List([]).tag(sync=True)
+    values: Any = traitlets.List([]).tag(sync=True)
+
+    def __init__(
+        self, columns: Mapping[str, tuple[float, float, float]], rows: Mapping[str, Sequence[float]], **settings: Any
+    ) -> None:
+        super().__init__(
+            columns=[[name, *limits] for name, limits in columns.items()],
+            rows=list(rows),
+            values=[list(values) for values in rows.values()],
+            **settings,
+        )
+
+    def number(self, column: str, row: int = 0) -> Any:
+        """The number in a field: whatever comes from the page, one that its limits allow."""
+        at = [name for name, *_ in self.columns].index(column)
+        _, least, most, step = self.columns[at]
+        try:
+            value = min(max(float(self.values[row][at]), least), most)
+        except (TypeError, ValueError, IndexError):
+            value = least
+        return round(value) if step == 1 else value
+
+    def line(self, row: int = 0) -> list[Any]:
+        """All numbers of a row."""
+        return [self.number(name, row) for name, *_ in self.columns]
+
+
+class Pulse(anywidget.AnyWidget):  # type: ignore[misc]
+    """Nothing to see. `beat` counts on while a page shows it and `on` is true, every `seconds`."""
+
+    _esm = _HERE / "pulse.js"
+    beat: Any = traitlets.Int(0).tag(sync=True)
+    seconds: Any = traitlets.Float(1.0).tag(sync=True)
+    on: Any = traitlets.Bool(True).tag(sync=True)

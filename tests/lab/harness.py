@@ -1,0 +1,189 @@
+"""The lab in a process of its own, and a visitor with a real Chromium who can reach nothing else."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, expect
+
+LOCAL = ("127.0.0.1", "localhost")
+COMMAND = [sys.executable, "-c", "import sys; from unstride.cli import main; sys.exit(main())"]
+"""`unstride`, of the Python that runs the tests."""
+
+# Chromium says so of two of marimo's pictures, which it shows only when the connection is lost.
+HARMLESS = "was preloaded using link preload but not used"
+
+expect.set_options(timeout=30_000)
+
+
+@dataclass
+class Lab:
+    """A lab that runs: its address without a path, its token (None: it has none), its process and what that said."""
+
+    address: str
+    token: str | None
+    process: subprocess.Popen[str]
+    log: Path
+
+    @property
+    def port(self) -> int:
+        port = urlsplit(self.address).port
+        assert port is not None
+        return port
+
+
+def free_port() -> int:
+    with socket.socket() as place:
+        place.bind(("127.0.0.1", 0))
+        return place.getsockname()[1]
+
+
+@contextmanager
+def running(folder: Path, *arguments: str, environment: dict[str, str] | None = None) -> Iterator[Lab]:
+    """`unstride lab` with these arguments, in `folder`; what it said is shown if something fails."""
+    log = folder / f"lab-{time.monotonic_ns()}.log"
+    own = os.environ | {"HOME": str(folder), "PYTHONUNBUFFERED": "1"} | (environment or {})
+    with log.open("w") as out:
+        process = subprocess.Popen(
+            [*COMMAND, "lab", "--no-browser", *arguments],
+            cwd=folder,
+            stdout=out,
+            stderr=out,
+            env=own,
+            text=True,
+            start_new_session=True,
+        )
+    try:
+        yield _lab(process, log)
+    except BaseException:
+        print(log.read_text()[-5000:])
+        raise
+    finally:
+        stop(process)
+
+
+def _lab(process: subprocess.Popen[str], log: Path) -> Lab:
+    """When it says where it is."""
+    end = time.monotonic() + 120
+    while "http://" not in log.read_text() or not log.read_text().endswith("\n"):
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < end, log.read_text()
+        time.sleep(0.05)
+    url = next(word for word in log.read_text().split() if word.startswith("http://"))
+    parts = urlsplit(url)
+    token = parts.query.partition("access_token=")[2] or None
+    return Lab(f"{parts.scheme}://{parts.netloc}", token, process, log)
+
+
+def stop(process: subprocess.Popen[str], how: int = signal.SIGINT) -> int:
+    """End it, as Ctrl-C does; its exit code."""
+    if process.poll() is None:
+        os.killpg(process.pid, how)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            raise
+    return process.returncode
+
+
+class Visitor:
+    """A browser window of its own, with its own cookies.
+
+    Nothing but this machine can be reached; whoever tries is in `outside`. Whatever the console or the server
+    complains of is in `complaints`.
+    """
+
+    def __init__(self, browser: Browser, lab: Lab, width: int = 1280, height: int = 900, **settings: Any) -> None:
+        self.lab = lab
+        self.context: BrowserContext = browser.new_context(viewport={"width": width, "height": height}, **settings)
+        self.outside: list[str] = []
+        self.complaints: list[str] = []
+        self.context.route("**/*", self._route)
+        self.context.on("response", self._response)
+        self.page: Page = self.context.new_page()
+        self.page.set_default_timeout(30_000)
+        self.page.on("console", self._console)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("websocket", lambda socket: self._seen(socket.url))
+
+    def _seen(self, url: str) -> bool:
+        parts = urlsplit(url)
+        local = parts.scheme in ("data", "blob", "about") or parts.hostname in LOCAL
+        if not local:
+            self.outside.append(url)
+        return local
+
+    def _route(self, route: Route) -> None:
+        if self._seen(route.request.url):
+            route.continue_()
+        else:
+            route.abort()
+
+    def _response(self, response: Any) -> None:
+        if response.status >= 400:
+            self.complaints.append(f"{response.status} {response.url}")
+
+    def _console(self, message: Any) -> None:
+        if message.type in ("error", "warning") and HARMLESS not in message.text:
+            self.complaints.append(f"{message.type}: {message.text}")
+
+    def enter(self) -> None:
+        """Through the address that the command prints."""
+        query = f"?access_token={self.lab.token}" if self.lab.token else ""
+        self.page.goto(f"{self.lab.address}/{query}", timeout=60_000)
+
+    def open(self, slug: str) -> Page:
+        """A chapter, from its first line to its last."""
+        if not self.context.cookies():
+            self.enter()
+        self.page.goto(f"{self.lab.address}/{slug}/", timeout=60_000)
+        self.settled()
+        return self.page
+
+    def settled(self) -> None:
+        """Until every cell has run: the last one makes the links to other chapters."""
+        self.page.locator(".lab-foot").wait_for(state="attached", timeout=120_000)
+
+    def lab_part(self, name: str) -> Locator:
+        """What the notebook named."""
+        return self.page.locator(f'[data-lab="{name}"]')
+
+    def fact(self, part: str, name: str) -> Locator:
+        """One of the numbers of `page.facts`."""
+        row = self.lab_part(part).locator(
+            "div", has=self.page.locator("dt", has_text=re.compile(f"^{re.escape(name)}"))
+        )
+        return row.locator("dd").first
+
+    def choose(self, label: str, option: str) -> None:
+        """From a drop-down list."""
+        self.page.get_by_role("combobox", name=label, exact=True).select_option(label=option)
+
+    def slide(self, label: str, keys: Sequence[str]) -> None:
+        """Move a slider by keys."""
+        slider = self.page.get_by_role("slider", name=label, exact=True)
+        slider.focus()
+        for key in keys:
+            slider.press(key)
+
+    def untroubled(self) -> None:
+        """Nothing complained, and nobody asked the network for anything."""
+        assert self.outside == []
+        assert self.complaints == []
+
+    def close(self) -> None:
+        self.context.close()

@@ -1,0 +1,58 @@
+"""Chapter 4: overlaps, untrained decoders, a decoder trained from the page."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from lab.harness import Visitor
+from playwright.sync_api import expect
+
+from unstride import explain
+from unstride.lab.training import untrained
+
+
+def test_overlap_by_kernel_and_stride(visitor: Visitor) -> None:
+    page = visitor.open("checkerboard")
+    expect(visitor.fact("overlap", "Products a cell")).to_have_text("1 to 4")
+    visitor.slide("Kernel k", ["ArrowRight"])
+    expect(visitor.fact("overlap", "Products a cell")).to_have_text("4")
+    expect(visitor.fact("overlap", "Even")).to_have_text("yes, s divides k")
+    visitor.slide("Stride s", ["ArrowRight"])
+    counts = explain(np.ones((4, 4)), np.ones((4, 4)), stride=3)
+    expect(visitor.fact("overlap", "Along an axis")).to_have_text(", ".join(map(str, counts.phase_overlap[0])))
+    picture = page.get_by_role("application", name="Products a cell")
+    picture.focus()
+    picture.press("ArrowLeft")  # from the middle, row 6
+    row, column = (size // 2 for size in counts.output_size)
+    expect(visitor.lab_part("cell")).to_contain_text(f"sum of {counts.overlap[row, column - 1]} products")
+    visitor.untroubled()
+
+
+def test_untrained_decoders(visitor: Visitor) -> None:
+    visitor.open("checkerboard")
+    shown = visitor.fact("untrained", "transposed")
+    expect(shown).to_have_text(f"{untrained('transposed', 3)[1]:.1f}%")
+    visitor.slide("Kernel of all three decoders", ["ArrowRight"])
+    even = untrained("transposed", 4)[1]
+    expect(shown).to_have_text(f"{even:.1f}%")
+    assert even < untrained("transposed", 3)[1] / 5
+    expect(visitor.fact("untrained", "resize")).to_have_text(f"{untrained('resize', 4)[1]:.1f}%")
+    visitor.untroubled()
+
+
+def test_a_decoder_is_trained_and_joins_the_table(visitor: Visitor) -> None:
+    page = visitor.open("checkerboard")
+    page.get_by_role("spinbutton", name="Images").fill("200")
+    page.get_by_role("spinbutton", name="Epochs").fill("1")
+    page.get_by_role("spinbutton", name="Epochs").press("Tab")
+    page.get_by_role("combobox", name="Decoder").select_option("resize")
+    page.wait_for_timeout(1000)  # a click alone, as a reader's is: not handled together with the changes before it
+    page.get_by_role("button", name="Train this decoder").click()
+    expect(visitor.lab_part("training")).to_be_visible()
+    row = visitor.lab_part("trained").locator("tr", has_text="resize, 3×3")
+    expect(row).to_contain_text("%", timeout=300_000)
+    error = float(row.locator("td").nth(3).inner_text())
+    assert 0 < error < 1
+    assert math.isfinite(error)
+    visitor.untroubled()

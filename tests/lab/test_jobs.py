@@ -1,0 +1,179 @@
+"""Trainings in the background: started, seen, stopped, continued, and what goes wrong."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from unstride import deployed
+from unstride.lab import jobs
+from unstride.lab.jobs import Job, JobError
+
+SMALL = ["--limit", "60", "--batch-size", "10", "--layers", "conv 2 4 4, up 2 4 4"]
+
+
+def until(job: Job, condition: Callable[[jobs.Progress], bool], seconds: float = 300) -> jobs.Progress:
+    end = time.monotonic() + seconds
+    while not condition(found := job.progress()):
+        assert time.monotonic() < end, f"it stayed {found}"
+        time.sleep(0.05)
+    return found
+
+
+@pytest.fixture
+def folder(tmp_path):
+    yield tmp_path
+    for record in (tmp_path / ".lab").glob("*.json"):
+        process = Job(record.stem, tmp_path).process()
+        if process is not None:
+            process.kill()
+
+
+def test_a_training_is_stopped_and_continued(folder):
+    job = jobs.start("autoencoder", [*SMALL, "--epochs", "4000"], folder)
+    assert job.progress().state == "starting"
+    begun = until(job, lambda at: at.done >= 2)
+    assert begun.state == "training"
+    assert begun.epochs == 4000
+    assert 0 <= begun.share <= 1
+    assert [row["epoch"] for row in begun.rows] == list(range(begun.done))
+    assert deployed.load(job.path / deployed.LAST).about["layers"] == "conv 2 4 4, up 2 4 4"
+    # Another page, or another process, finds it by its name alone.
+    other = jobs.find(job.name, folder)
+    assert other is not None
+    assert other.process() is not None
+    with pytest.raises(JobError, match="being trained already"):
+        other.resume()
+    other.stop()
+    stopped = until(job, lambda at: not at.active)
+    assert (stopped.state, stopped.message) == ("stopped", "")
+    assert stopped.resumable
+    assert 2 <= stopped.done < 4000
+    with pytest.raises(JobError, match="nothing to stop"):
+        job.stop()
+
+    job.resume()
+    assert until(job, lambda at: at.done > stopped.done).rows[: stopped.done] == stopped.rows
+    job.stop()
+    until(job, lambda at: not at.active)
+    assert [found.name for found in jobs.listing("autoencoder", folder)] == [job.name]
+    assert jobs.listing("compressor", folder) == []
+
+
+def test_a_training_ends_and_goes_on_with_more_epochs(folder):
+    job = jobs.start("autoencoder", [*SMALL, "--epochs", "1"], folder)
+    states = set()
+    ended = until(job, lambda at: states.add(at.state) or not at.active)
+    assert ended.state == "finished"
+    assert states <= {"starting", "training", "reporting", "finished"}
+    assert (job.path / "report.html").exists()
+    assert not (job.path / "progress.json").exists()
+    job.resume(2)
+    assert until(job, lambda at: not at.active).done == 2
+
+
+def test_an_option_that_cannot_be(folder):
+    job = jobs.start("autoencoder", ["--limit", "60", "--batch-size", "1000"], folder)
+    ended = until(job, lambda at: not at.active)
+    assert ended.state == "failed"
+    assert ended.message.startswith("--batch-size is 1000; expected at most 48")
+    assert not ended.resumable
+    with pytest.raises(JobError, match="start a new training"):
+        job.resume()
+
+
+def test_layers_that_do_not_fit_together(folder):
+    job = jobs.start("autoencoder", ["--limit", "60", "--batch-size", "10", "--layers", "conv 2 3 2, up 2 3 2"], folder)
+    assert "end with 27x27; expected 28x28" in until(job, lambda at: not at.active).message
+
+
+def test_stopped_before_it_had_begun(folder):
+    job = jobs.start("autoencoder", SMALL, folder)
+    job.stop()
+    ended = until(job, lambda at: not at.active)
+    assert ended.state == "stopped"
+    assert "nothing to continue" in ended.message
+    assert not ended.resumable
+
+
+def test_more_than_a_machine_can_do(folder):
+    two = [jobs.start("autoencoder", [*SMALL, "--epochs", "4000"], folder) for _ in range(jobs.MOST)]
+    assert len({job.name for job in two}) == jobs.MOST  # of the same second
+    with pytest.raises(JobError, match="are being trained; stop one"):
+        jobs.start("autoencoder", SMALL, folder)
+    for job in two:
+        job.stop()
+    for job in two:
+        until(job, lambda at: not at.active)
+
+
+def test_another_process_with_the_same_number_is_not_it(folder):
+    (folder / ".lab").mkdir()
+    job = Job("a", folder)
+    job.record.write_text(json.dumps({"pid": psutil.Process().pid, "created": 1.0}))
+    assert job.process() is None
+    job.record.write_text("half a fi")
+    assert job.process() is None
+
+
+def test_a_clock_that_is_set_does_not_hide_a_training(folder):
+    (folder / ".lab").mkdir()
+    job = Job("a", folder)
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"]) as child:
+        created = psutil.Process(child.pid).create_time()
+        job.record.write_text(json.dumps({"pid": child.pid, "created": created - 1}))
+        found = job.process()
+        child.kill()
+    assert found is not None
+    assert found.pid == child.pid
+
+
+def test_an_interruption_that_is_lost_is_repeated(folder, monkeypatch):
+    begun, lost = folder / "begun", folder / "lost"
+    loses = f"""
+try:
+    open({str(begun)!r}, "w").close()
+    time.sleep(300)
+except KeyboardInterrupt:
+    open({str(lost)!r}, "w").close()
+from unstride.cli import main
+"""
+    monkeypatch.setattr(
+        jobs,
+        "_CHILD",
+        jobs._CHILD.replace("from unstride.cli import main", loses).replace(f"sleep({jobs.AGAIN})", "sleep(0.2)"),
+    )
+    job = jobs.start("autoencoder", [*SMALL, "--epochs", "4000"], folder)
+    until(job, lambda _: begun.exists())
+    job.stop()
+    assert until(job, lambda at: not at.active).state == "stopped"
+    assert lost.exists()
+
+
+@pytest.mark.parametrize("name", [None, "", "..", "../x", ".lab", "a/b", "missing"])
+def test_names_from_an_address_lead_nowhere_else(folder, name):
+    (folder / ".lab").mkdir()
+    assert jobs.find(name, folder) is None
+
+
+def test_the_end_of_the_lab_stops_its_trainings(folder):
+    code = f"""
+from pathlib import Path
+from unstride.lab import jobs
+import time
+job = jobs.start("autoencoder", {[*SMALL, "--epochs", "4000"]!r}, Path({str(folder)!r}))
+print(job.name, flush=True)
+while job.progress().done < 1:
+    time.sleep(0.05)
+"""
+    lab = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True)
+    job = Job(lab.stdout.strip(), Path(folder))
+    assert until(job, lambda at: not at.active).state == "stopped"
+    assert job.progress().resumable

@@ -1,0 +1,93 @@
+"""Every chapter: it loads, complains of nothing, asks the network for nothing, fits a phone, works by keyboard."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from playwright.sync_api import expect
+
+from unstride.lab.chapters import CHAPTERS, neighbours
+
+EACH = pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda chapter: chapter.slug)
+CONTROLS = {"slider", "button", "combobox", "radio", "textbox", "spinbutton", "checkbox", "searchbox", "switch", "link"}
+
+
+def controls(visitor):
+    """The roles and the names of all controls, as a screen reader is told them."""
+    session = visitor.context.new_cdp_session(visitor.page)
+    nodes = session.send("Accessibility.getFullAXTree")["nodes"]
+    found = [(node["role"]["value"], node["name"]["value"]) for node in nodes if not node["ignored"] and "name" in node]
+    return [(role, name) for role, name in found if role in CONTROLS]
+
+
+@EACH
+def test_it_loads_and_fits(visitor, chapter):
+    page = visitor.open(chapter.slug)
+    expect(page.locator("h1")).to_have_text(chapter.title)
+    expect(page).to_have_title(f"{chapter.number}. {chapter.title}")
+    assert page.locator(".cm-editor").count() == 0  # its code is out of sight
+    assert page.get_by_text("Traceback").count() == page.get_by_text("internal error").count() == 0
+    # A name is words: some of marimo's controls have the markup of their label for one.
+    assert [(role, name) for role, name in controls(visitor) if not name.strip() or "<" in name] == []
+    visitor.untroubled()
+
+
+@EACH
+def test_on_a_phone(visit, chapter):
+    visitor = visit(width=360, height=740, has_touch=True, is_mobile=True, color_scheme="dark")
+    page = visitor.open(chapter.slug)
+    # Nothing sticks out to the right but what scrolls by itself.
+    wide = page.evaluate(
+        """() => [...document.querySelectorAll("[data-lab], .lab-head, .lab-foot, marimo-slider, .markdown, .us")]
+            .filter((e) => e.getBoundingClientRect().right > 361).map((e) => e.outerHTML.slice(0, 200))"""
+    )
+    assert wide == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    visitor.untroubled()
+
+
+@EACH
+def test_by_keyboard(visitor, chapter):
+    page = visitor.open(chapter.slug)
+    reached = set()
+    deepest = """() => { let at = document.activeElement; while (at?.shadowRoot?.activeElement) at = at.shadowRoot.activeElement;
+        return at.closest(".lab-foot") ? "foot" : at.getAttribute("role") ?? at.localName; }"""
+    for _ in range(200):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate(deepest))
+        if "foot" in reached:
+            break
+    assert "foot" in reached  # past every control: none keeps the focus
+    assert reached & {"slider", "input", "select", "button", "gridcell"}
+    visitor.untroubled()
+
+
+def test_the_chapters_follow_one_another(visitor):
+    visitor.enter()
+    links = visitor.page.locator(".lab-chapters a")
+    expect(links).to_have_count(len(CHAPTERS))
+    first = CHAPTERS[0]
+    visitor.page.get_by_role("link", name=first.title).click()
+    visitor.settled()
+    after = neighbours(first)[1]
+    visitor.page.get_by_role("link", name=f"Next {after.number}. {after.title}").click()
+    expect(visitor.page.locator("h1")).to_have_text(after.title)
+    visitor.page.get_by_role("link", name="The lab").click()
+    expect(links).to_have_count(len(CHAPTERS))
+    visitor.untroubled()
+
+
+@EACH
+def test_it_runs_as_a_script(chapter):
+    done = subprocess.run([sys.executable, str(chapter.notebook)], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_marimo_finds_nothing_to_criticize():
+    notebooks = [str(chapter.notebook) for chapter in CHAPTERS]
+    done = subprocess.run(
+        [sys.executable, "-m", "marimo", "check", "--strict", *notebooks], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")

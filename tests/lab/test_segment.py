@@ -1,0 +1,49 @@
+"""Chapter 9: scenes, one's own pictures, and the figures where the truth is known."""
+
+from __future__ import annotations
+
+import numpy as np
+from lab.harness import Visitor
+from lab.test_upscale import bring, png
+from PIL import Image
+from playwright.sync_api import expect
+
+from unstride import deployed, segmenting
+from unstride.data import scenes
+
+
+def test_another_scene(visitor: Visitor) -> None:
+    page = visitor.open("segment")
+    field = page.get_by_role("spinbutton", name="Scene")
+    field.fill("5")
+    field.press("Tab")
+    expect(visitor.lab_part("shown")).to_contain_text("Scene 5")
+    network = deployed.find("segmenter", "segmenter", None)
+    image, truth = scenes.scene(scenes.source("test"), (7, 5))
+    found = segmenting.classes(network, image)
+    ious = segmenting.ious(segmenting.confusion(truth, found, 11))
+    expect(visitor.fact("figures", "Mean IoU")).to_have_text(f"{np.nanmean(ious):.3f}")
+    expect(visitor.fact("figures", "Pixels right")).to_have_text(f"{np.mean(found == truth):.1%}")
+    rows = visitor.lab_part("classes").locator("tbody tr")
+    expect(rows).to_have_count(len(set(np.unique(found)) | set(np.unique(truth))))
+    picture = visitor.lab_part("found").locator("img")
+    before = picture.get_attribute("src")
+    page.get_by_role("button", name="Another scene").click()
+    expect(visitor.lab_part("shown")).not_to_contain_text("Scene 5,")
+    expect(picture).not_to_have_attribute("src", before or "")
+    visitor.untroubled()
+
+
+def test_a_picture_of_ones_own(visitor: Visitor) -> None:
+    page = visitor.open("segment")
+    page.get_by_text("My picture").click()
+    expect(visitor.lab_part("upload-problem")).to_contain_text("There is no picture yet")
+    bring(visitor, "odd.png", png(Image.new("RGB", (131, 77), (90, 120, 60))))
+    expect(visitor.lab_part("shown")).to_contain_text("odd.png, 131×77")
+    expect(visitor.lab_part("classes")).to_contain_text("unknown")
+    expect(visitor.fact("figures", "Mean IoU")).to_have_count(0)
+    bring(visitor, "notes.txt", b"words")
+    expect(visitor.lab_part("upload-problem")).to_contain_text("notes.txt: not a picture that can be read")
+    page.get_by_text("A scene", exact=True).last.click()
+    expect(visitor.fact("figures", "Mean IoU")).to_be_visible()
+    visitor.untroubled()

@@ -1,0 +1,107 @@
+"""Chapter 8: photographs and one's own pictures, enlarged; files that are none."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from lab.harness import Visitor
+from PIL import Image
+from playwright.sync_api import expect
+
+from unstride import deployed
+from unstride.data import photographs
+from unstride.images import ImageError
+from unstride.lab import uploads
+from unstride.tasks.upscaler import quality
+from unstride.upscaling import Upscaler
+
+
+def png(image: Image.Image, format: str = "PNG") -> bytes:
+    file = io.BytesIO()
+    image.save(file, format)
+    return file.getvalue()
+
+
+def bring(visitor: Visitor, name: str, content: bytes) -> None:
+    file = {"name": name, "mimeType": "image/png", "buffer": content}
+    visitor.page.locator('input[type="file"]').set_input_files(file)  # type: ignore[arg-type]
+
+
+def test_photographs_and_scales(visitor: Visitor) -> None:
+    page = visitor.open("upscale")
+    page.get_by_role("combobox", name="Photograph").select_option("coffee")
+    page.get_by_role("combobox", name="Scale").select_option("×2")
+    original, small = photographs.small(photographs.read("skimage", "coffee.png"), 2)
+    made = Upscaler(deployed.find("upscaler", "upscaler_x2", None)).picture(small)
+    psnr, ssim = quality(np.asarray(original.convert("L")), np.asarray(made.convert("L")), 2)
+    expect(visitor.fact("quality", "PSNR of the network")).to_have_text(f"{psnr:.2f} dB")
+    expect(visitor.fact("quality", "SSIM of the network")).to_have_text(f"{ssim:.4f}")
+    expect(visitor.fact("quality", "Gained")).to_contain_text("+")
+    expect(visitor.fact("kernel", "Taps")).to_have_text("8×8, stride 2")
+    visitor.untroubled()
+
+
+def test_the_slider_between_the_two(visitor: Visitor) -> None:
+    page = visitor.open("upscale")
+    slider = page.get_by_role("slider", name="How much is Bicubic")
+    slider.focus()
+    slider.press("Home")
+    cut = "() => getComputedStyle(document.querySelector('marimo-anywidget')?.shadowRoot?.querySelector('.w-before') ?? document.querySelector('.w-before')).clipPath"
+    page.wait_for_function(f"({cut})().includes('100%')")
+    slider.press("End")
+    page.wait_for_function(f"!({cut})().includes('100%')")
+    visitor.untroubled()
+
+
+def test_a_picture_of_ones_own(visitor: Visitor) -> None:
+    page = visitor.open("upscale")
+    noise = np.random.default_rng(0).integers(0, 255, (90, 120, 3), np.uint8)
+    bring(visitor, "mine.png", png(Image.fromarray(noise)))
+    expect(visitor.lab_part("shown")).to_contain_text("mine.png, 120×90")
+    page.get_by_text("Enlarge it as it is").click()
+    expect(visitor.fact("quality", "Enlarged")).to_have_text("120×90 to 360×270")
+    expect(visitor.fact("quality", "PSNR and SSIM")).to_contain_text("unknown")
+    visitor.untroubled()
+
+
+def test_files_that_are_none(visitor: Visitor) -> None:
+    visitor.open("upscale")
+    bring(visitor, "notes.png", b"no picture at all")
+    expect(visitor.lab_part("upload-problem")).to_contain_text("notes.png: not a picture that can be read")
+    bring(visitor, "huge.png", png(Image.new("1", (20_000, 5_000))))
+    expect(visitor.lab_part("upload-problem")).to_contain_text("20000×5000 pixels; expected at most 60 million")
+    bring(visitor, "tiny.png", png(Image.new("RGB", (9, 9))))
+    expect(visitor.lab_part("upload-problem")).to_contain_text("expected at least 48 a side")
+    bring(visitor, "large.png", png(Image.new("RGB", (3000, 1500), "teal")))
+    expect(visitor.lab_part("shown")).to_contain_text("made smaller, from 3000×1500 to 1000×500")
+    visitor.untroubled()
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16"])
+def test_every_kind_of_picture(mode: str) -> None:
+    image = Image.fromarray(np.full((40, 40), 30_000, np.uint16)) if mode == "I;16" else Image.new(mode, (40, 40))
+    found, said = uploads.opened("a", png(image, "TIFF"), 20)
+    assert (found.mode, found.size, said) == ("RGB", (20, 20), "made smaller, from 40×40 to 20×20")
+    if mode == "I;16":
+        assert np.asarray(found).max() == round(30_000 / 257)
+
+
+def test_transparency_is_laid_on_white_and_animations_lose_all_but_the_first() -> None:
+    found, _ = uploads.opened("a", png(Image.new("RGBA", (4, 4), (0, 0, 0, 0))))
+    assert (np.asarray(found) == 255).all()
+    file = io.BytesIO()
+    frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
+    frames[0].save(file, "GIF", save_all=True, append_images=frames[1:])
+    found, said = uploads.opened("a.gif", file.getvalue())
+    assert said == "the first of its 2 frames"
+    assert tuple(np.asarray(found)[0, 0]) == (255, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [(b"", "empty"), (b"abc", "not a picture"), (png(Image.new("RGB", (99, 99)))[:60], "")]
+)
+def test_damaged_files(content: bytes, words: str) -> None:
+    with pytest.raises(ImageError, match=f"^mine: .*{words}"):
+        uploads.opened("mine", content)
