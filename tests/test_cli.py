@@ -108,12 +108,12 @@ def test_train_prints_what_it_does(capsys: pytest.CaptureFixture[str], tmp_path:
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == content
 
 
-def test_the_bar_on_a_terminal() -> None:
+def test_the_bar_on_a_terminal(tmp_path: Path) -> None:
     from unstride.progress import TrainingProgress
 
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=100, color_system=None)
-    with TrainingProgress(console, done=1) as progress:
+    with TrainingProgress(console, 1, tmp_path) as progress:
         progress.set_params({"epochs": 12, "steps": 2})
         progress.on_train_begin()
         progress.on_epoch_begin(1)
@@ -124,6 +124,9 @@ def test_the_bar_on_a_terminal() -> None:
         progress.on_train_batch_end(0, {"loss": 0.3})
         assert progress.bar.tasks[0].completed == 5  # two batches of the epoch before, three now
         assert progress.bar.tasks[0].total == 24
+        said = json.loads((tmp_path / "progress.json").read_text())
+        assert (said["epoch"], said["batches"]) == (2, 2)
+    assert list(tmp_path.iterdir()) == []
     last = screen.getvalue().split("epoch")[-1]
     assert last.startswith("  3/12")
     assert "loss 0.3000  val_loss 0.3100" in last
@@ -182,7 +185,10 @@ def test_reconstruct_images(
 
 
 MISTAKES = {
-    "unknown model": (["train", "vgg"], "unknown model 'vgg'; expected one of: autoencoder"),
+    "unknown model": (
+        ["train", "vgg"],
+        "unknown model 'vgg'; expected one of: autoencoder, compressor, upscaler, segmenter",
+    ),
     "unknown backend": (
         ["train", "--backend", "mxnet"],
         "unknown backend 'mxnet'; there are jax, torch, tensorflow",
@@ -329,7 +335,7 @@ def test_an_error_that_nobody_expected(
     def fail(_: object) -> None:
         raise KeyError("two\nlines")
 
-    monkeypatch.setattr(cli.datasets, "read", fail)
+    monkeypatch.setattr(runs, "load", fail)
     found = error(capsys, "evaluate", str(run.path))
     assert found == r"KeyError: 'two\nlines'; run with --debug for the traceback"
 
@@ -338,7 +344,7 @@ def test_interrupted(run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: 
     def interrupt(_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli.datasets, "read", interrupt)
+    monkeypatch.setattr(runs, "load", interrupt)
     capsys.readouterr()
     assert cli.main(["evaluate", str(run.path)]) == 130
     assert capsys.readouterr().err.strip() == "unstride: stopped"

@@ -13,7 +13,7 @@ import pytest
 from matplotlib import colormaps
 from PIL import Image
 
-from unstride import cli, pictures, report, runs, training
+from unstride import cli, pictures, reconstructions, runs, training
 from unstride.dataset import Dataset, grey, read
 from unstride.evaluation import squared_error
 from unstride.runs import Run
@@ -194,7 +194,7 @@ def test_reconstructions_stand_below_their_originals(run: Run, dataset: Dataset)
     model = training.load(run.model)
     heights = []
     for label in dataset.classes:
-        places = dataset.examples(label, report.EXAMPLES)
+        places = dataset.examples(label, reconstructions.EXAMPLES)
         originals = grey(dataset.gallery[places])
         for original, prediction in zip(originals, training.predict(model, dataset.gallery[places]), strict=True):
             ((top, left),) = find(small, as_drawn(original))
@@ -210,9 +210,9 @@ def test_ranks(run: Run, dataset: Dataset, predictions: np.ndarray, which: str) 
     small = tiles(picture(run, f"{which}.png"), 4)
     errors = squared_error(grey(dataset.test), predictions)
     order = np.argsort(errors) if which == "best" else np.argsort(-errors)
-    found = [find(small, as_drawn(grey(dataset.test[place])))[0] for place in order[: report.RANKED]]
+    found = [find(small, as_drawn(grey(dataset.test[place])))[0] for place in order[: reconstructions.RANKED]]
     assert found == sorted(found)  # row by row, from the left
-    assert not find(small, as_drawn(grey(dataset.test[order[report.RANKED]])))
+    assert not find(small, as_drawn(grey(dataset.test[order[reconstructions.RANKED]])))
 
 
 def test_feature_maps(run: Run, dataset: Dataset) -> None:

@@ -1,6 +1,7 @@
 """unstride: transposed convolution, exact in every framework's convention, fast, and explained."""
 
 from . import conventions
+from .explain import explain
 from .geometry import Geometry, GeometryError, NotExpressible
 from .ops import conv, conv_transpose, kernel_gradient
 from .planning import Plan, plan
@@ -15,6 +16,7 @@ __all__ = [
     "conv",
     "conv_transpose",
     "conventions",
+    "explain",
     "get_num_threads",
     "kernel_gradient",
     "plan",

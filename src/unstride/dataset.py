@@ -1,8 +1,10 @@
-"""What a run is trained and judged on: MNIST's images, divided as its options say. Needs no Keras."""
+"""What a run is trained and judged on: what all kinds of it tell of themselves, and MNIST's images, divided as the
+run's options say. Needs no Keras."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sized
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,8 +19,31 @@ Bytes = npt.NDArray[np.uint8]
 Grey = npt.NDArray[np.float32]
 
 
+class Described:
+    """Has a name, training, validation and test examples, and the digest `sha256` of all that the weights depend on."""
+
+    name: str
+    training: Sized
+    validation: Sized
+    test: Sized
+    sha256: Any  # a str, as cached properties say in their own way
+
+    def describe(self) -> dict[str, Any]:
+        """For a run's config.json."""
+        return {
+            "name": self.name,
+            **{part: len(getattr(self, part)) for part in ("training", "validation", "test")},
+            **self.details(),
+            "sha256": self.sha256,
+        }
+
+    def details(self) -> dict[str, Any]:
+        """What else is worth telling."""
+        return {}
+
+
 @dataclass(frozen=True)
-class Dataset:
+class Dataset(Described):
     """Images of shape (n, 28, 28), from 0 to 255.
 
     Attributes
@@ -26,6 +51,7 @@ class Dataset:
     name : str
         Where they are from.
     training, validation : array
+    training_labels : array
     test, test_labels : array
         What the run is judged by.
     gallery, gallery_labels : array
@@ -34,6 +60,7 @@ class Dataset:
 
     name: str
     training: Bytes
+    training_labels: Bytes
     validation: Bytes
     test: Bytes
     test_labels: Bytes
@@ -51,16 +78,6 @@ class Dataset:
         digest.update(self.validation.tobytes())
         return digest.hexdigest()
 
-    def describe(self) -> dict[str, Any]:
-        """For a run's config.json."""
-        return {
-            "name": self.name,
-            "training": len(self.training),
-            "validation": len(self.validation),
-            "test": len(self.test),
-            "sha256": self.sha256,
-        }
-
     def examples(self, label: int, count: int) -> npt.NDArray[np.intp]:
         """Where in the gallery the first `count` images of a class are; fewer if it has fewer."""
         return np.flatnonzero(self.gallery_labels == label)[:count]
@@ -72,12 +89,13 @@ def read(options: Options) -> Dataset:
     A limit keeps the first so many training images, of which the last ones are for validation as without it,
     and the first so many test images.
     """
-    (images, _), (test, labels) = data.mnist(options.data)
+    (images, image_labels), (test, labels) = data.mnist(options.data)
     images = images[: options.limit]
     training, _ = options.split(len(images))
     return Dataset(
         name="MNIST, embedded in unstride" if options.data is None else options.data,
         training=images[:training],
+        training_labels=image_labels[:training],
         validation=images[training:],
         test=test[: options.limit],
         test_labels=labels[: options.limit],

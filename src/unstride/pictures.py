@@ -47,20 +47,21 @@ def image(figure: Figure) -> Image.Image:
     return Image.open(io.BytesIO(png(figure))).convert("RGB")
 
 
-def losses(rows: Sequence[Row], floor: float, theme: Theme) -> Figure:
-    """Training and validation loss by epoch, on a logarithmic scale, above their floor."""
+def losses(rows: Sequence[Row], floor: float | None, theme: Theme, name: str = "binary cross-entropy") -> Figure:
+    """Training and validation loss by epoch, on a logarithmic scale, above their floor if they have one."""
     # Narrow with large type, so that it can be read on a telephone.
     figure = Figure(figsize=(9.2, 6.4), dpi=DPI, facecolor=theme.paper, layout="constrained")
     axes = figure.add_subplot(facecolor=theme.paper)
     epochs = [row["epoch"] + 1 for row in rows]
     size = 23
-    for name, label, colour, marker in (
+    for column, label, colour, marker in (
         ("loss", "training", theme.first, "o"),
         ("val_loss", "validation", theme.second, "s"),
     ):
-        values = [row[name] for row in rows]
+        values = [row[column] for row in rows]
         axes.plot(epochs, values, color=colour, marker=marker, markersize=7, linewidth=2.5, label=label)
-    axes.axhline(floor, color=theme.ink, linewidth=2, linestyle=(0, (4, 3)), label="floor (test images)")
+    if floor is not None:
+        axes.axhline(floor, color=theme.ink, linewidth=2, linestyle=(0, (4, 3)), label="floor (test images)")
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -68,7 +69,7 @@ def losses(rows: Sequence[Row], floor: float, theme: Theme) -> Figure:
     axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
     axes.set_xlim(min(epochs) - 0.5, max(epochs) + 0.5)
     axes.set_xlabel("epoch", color=theme.ink, fontsize=size)
-    axes.set_ylabel("binary cross-entropy", color=theme.ink, fontsize=size)
+    axes.set_ylabel(name, color=theme.ink, fontsize=size)
     axes.tick_params(colors=theme.ink, labelsize=size)
     axes.grid(color=theme.faint, linewidth=1)
     axes.set_axisbelow(True)
@@ -83,7 +84,7 @@ def by_class(groups: Sequence[tuple[int, Sequence[Tile], Sequence[Tile]]], theme
     """For each (class, originals, reconstructions) a row of the originals above one of the others."""
     columns = max(len(originals) for _, originals, _ in groups)
     scale, gap, margin, between = 3, 3, 26, 12
-    page = _Page(margin + columns * 28 + (columns - 1) * gap, len(groups) * (2 * 28 + gap + between) - between, scale)
+    page = Page(margin + columns * 28 + (columns - 1) * gap, len(groups) * (2 * 28 + gap + between) - between, scale)
     for number, (label, originals, predictions) in enumerate(groups):
         top = number * (2 * 28 + gap + between)
         page.text(margin / 2 - 2, top + 28 + gap / 2, str(label), 13)
@@ -100,7 +101,7 @@ def pairs(originals: Sequence[Tile], predictions: Sequence[Tile], captions: Sequ
     rows = -(-len(originals) // columns)
     scale, gap, across, caption = 4, 2, 10, 26
     width, height = 28 + across, 2 * 28 + gap + caption
-    page = _Page(columns * width, rows * height, scale)
+    page = Page(columns * width, rows * height, scale)
     for number, (original, prediction, text) in enumerate(zip(originals, predictions, captions, strict=True)):
         left, top = number % columns * width + across // 2, number // columns * height + across // 2
         page.tile(left, top, original)
@@ -115,7 +116,7 @@ def feature_maps(maps: npt.NDArray[np.float32], theme: Theme) -> Figure:
     columns = min(8, channels)
     rows = -(-channels // columns)
     gap, scale = 2, 3
-    page = _Page(columns * (width + gap) - gap, rows * (height + gap) - gap, scale, colours="cividis")
+    page = Page(columns * (width + gap) - gap, rows * (height + gap) - gap, scale, colours="cividis")
     largest = float(maps.max()) or 1.0
     for channel in range(channels):
         page.tile(
@@ -126,7 +127,7 @@ def feature_maps(maps: npt.NDArray[np.float32], theme: Theme) -> Figure:
     return page.draw(theme)
 
 
-class _Page:
+class Page:
     """Tiles and words at places counted in the tiles' pixels, each `scale` pixels of the page wide and high.
 
     One picture under all the words: hundreds of axes would take seconds.

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
+from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -10,16 +13,22 @@ import keras
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from .runs import duration
+from .runs import PROGRESS, duration
+
+SECONDS = 0.25
+"""Between two writings of progress.json."""
 
 
 class TrainingProgress(keras.callbacks.Callback):  # type: ignore[misc]
     """Shows loss, val_loss, epoch n/N and the time left: a context manager around `fit` and a callback."""
 
-    def __init__(self, console: Console, done: int) -> None:
+    def __init__(self, console: Console, done: int, folder: Path) -> None:
         super().__init__()
         self.console = console
         self.done = done
+        self.file = folder / PROGRESS
+        self.epoch = done
+        self.written = 0.0
         # A batch can take many seconds, so the speed is that of the last minutes.
         self.bar = Progress(
             TextColumn("epoch {task.fields[epoch]}"),
@@ -41,6 +50,7 @@ class TrainingProgress(keras.callbacks.Callback):  # type: ignore[misc]
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.bar.stop()
+        self.file.unlink(missing_ok=True)
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
         self.epochs = self.params["epochs"]
@@ -57,10 +67,14 @@ class TrainingProgress(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
         self.bar.update(self.task, epoch=self._epoch(epoch))
+        self.epoch = epoch
+        self._write(0)
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         self._show(logs)
         self.bar.advance(self.task)
+        if time.monotonic() - self.written >= SECONDS:
+            self._write(batch + 1)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._show(logs)
@@ -70,6 +84,14 @@ class TrainingProgress(keras.callbacks.Callback):  # type: ignore[misc]
         coming = self.epochs - epoch - 1
         left = f", {duration(passed / (epoch + 1 - self.done) * coming)} left" if coming else ""
         self.say(f"epoch {self._epoch(epoch)}  {self._text()}  {duration(passed)}{left}")
+
+    def _write(self, batch: int) -> None:
+        """For those who watch the folder. In one step, so that none reads half of it."""
+        self.written = time.monotonic()
+        beside = self.file.with_suffix(".tmp")
+        with suppress(OSError):  # a disk that is full is the checkpoint's to complain of
+            beside.write_text(json.dumps({"epoch": self.epoch, "batch": batch, "batches": self.params["steps"]}))
+            beside.replace(self.file)
 
     def say(self, text: str) -> None:
         """A line above the bar."""

@@ -5,8 +5,10 @@
 | config.json | the options, the data and the machine; written at the start and when a run is resumed |
 | metrics.csv | a row for each epoch, from 0, by `keras.callbacks.CSVLogger` |
 | last.keras, best.keras | the model and its optimizer after the last and after the best epoch |
-| model.keras | the trained model |
+| last.npz | the weights after the last epoch, to be looked at without Keras |
+| model.keras, weights.npz | the trained model, and its weights alone |
 | evaluation.json | its figures on the test images |
+| progress.json | while it is trained: the epoch, from 0, the batch and how many there are |
 | report.html, pictures/ | what there is to see |
 """
 
@@ -25,6 +27,8 @@ from pathlib import Path
 from typing import Any
 
 Row = dict[str, float]
+
+PROGRESS = "progress.json"
 
 
 class RunError(ValueError):
@@ -56,16 +60,32 @@ class Options:
     seed: int = 0
     data: str | None = None
     backend: str = "jax"
+    precision: str = "float32"
+    # Each of some models only; None for the others.
+    scale: int | None = None
+    code: int | None = None
+    upsample: str | None = None
+    kernel: int | None = None
+    noise: float | None = None
+    layers: str | None = None
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "limit", "seed"):
+        for name in ("epochs", "batch_size", "limit", "seed", "scale", "code", "kernel"):
             value = getattr(self, name)
             if not isinstance(value, int | None):
                 raise OptionError(f"{flag(name)} is {value!r}; expected a whole number")
-        for name in ("epochs", "batch_size", "limit"):
+        for name, least in (("epochs", 1), ("batch_size", 1), ("limit", 1), ("code", 1), ("kernel", 2)):
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise OptionError(f"{flag(name)} is {value}; expected at least 1")
+            if value is not None and value < least:
+                raise OptionError(f"{flag(name)} is {value}; expected at least {least}")
+        if self.precision not in ("float32", "bfloat16"):
+            raise OptionError(f"--precision is {self.precision}; expected float32 or bfloat16")
+        if self.scale not in (None, 2, 3, 4):
+            raise OptionError(f"--scale is {self.scale}; expected 2, 3 or 4")
+        if self.upsample not in (None, "transposed", "resize", "subpixel"):
+            raise OptionError(f"--upsample is {self.upsample}; expected transposed, resize or subpixel")
+        if self.noise is not None and not 0 <= self.noise < math.inf:
+            raise OptionError(f"--noise is {self.noise}; expected a deviation of at least 0, pixels being 0 to 1")
         if not 0 < self.validation_split < 1:
             raise OptionError(
                 f"--validation-split is {self.validation_split}; expected a share between 0 and 1, as 0.2"

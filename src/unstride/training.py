@@ -18,39 +18,58 @@ from typing import Any
 
 import keras
 import numpy as np
+import numpy.typing as npt
 
-from . import environment
-from . import keras as _layers  # noqa: F401 - so that Keras knows their names when it loads a model
-from .dataset import Bytes, Dataset, Grey, grey
-from .evaluation import Evaluation, evaluate
-from .models import MODELS
-from .runs import Interrupted, Options, Run, RunError, write, write_json
+from . import deployed, environment, tasks
+from . import keras as layers  # so that Keras knows their names when it loads a model, too
+from .dataset import Bytes, Grey, grey
+from .distributed import ALONE, Group
+from .models import _layers as _more_layers  # noqa: F401 - as above
+from .runs import Interrupted, Options, Run, RunError, write
+from .tasks.base import Data
 
 PREDICTION_BATCH = 500
 
 
-class Batches(keras.utils.PyDataset):  # type: ignore[misc]
-    """The training images, each its own target, in an order that the seed and the epoch's number decide.
+class Shuffled(keras.utils.PyDataset):  # type: ignore[misc]
+    """A training's batches, in an order that the seed and the epoch's number decide.
 
     Keras asks for the batches of an epoch one after another, because a PyDataset has one worker unless told
     otherwise. It may ask ahead, but makes a new iterator once `on_epoch_begin` has been called.
     """
 
-    def __init__(self, images: Bytes, batch_size: int, seed: int) -> None:
+    def __init__(self, count: int, batch_size: int, seed: int) -> None:
         super().__init__()
-        self.images = images
+        self.count = count
         self.batch_size = batch_size
         self.seed = seed
+        self.part = ALONE
         self.shuffle(0)
 
     def shuffle(self, epoch: int) -> None:
-        self.order = np.random.default_rng((self.seed, epoch)).permutation(len(self.images))
+        self.epoch = epoch
+        self.order = np.random.default_rng((self.seed, epoch)).permutation(self.count)
 
     def __len__(self) -> int:
-        return math.ceil(len(self.images) / self.batch_size)
+        return math.ceil(self.count / self.batch_size)
 
-    def __getitem__(self, index: int) -> tuple[Grey, Grey]:
-        chosen = self.order[index * self.batch_size : (index + 1) * self.batch_size]
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        whole = self.order[index * self.batch_size : (index + 1) * self.batch_size]
+        return self.batch(np.split(whole, self.part.processes)[self.part.process])
+
+    def batch(self, chosen: npt.NDArray[np.intp]) -> tuple[Any, Any]:
+        """Inputs and targets. What is random in them is to be a function of the seed, the epoch and each number."""
+        raise NotImplementedError
+
+
+class Batches(Shuffled):
+    """Images, each its own target."""
+
+    def __init__(self, images: Bytes, batch_size: int, seed: int) -> None:
+        self.images = images
+        super().__init__(len(images), batch_size, seed)
+
+    def batch(self, chosen: npt.NDArray[np.intp]) -> tuple[Grey, Grey]:
         batch = grey(self.images[chosen])[..., None]
         return batch, batch
 
@@ -67,17 +86,18 @@ class Stopwatch(keras.callbacks.Callback):  # type: ignore[misc]
 
 
 class Checkpoints(keras.callbacks.Callback):  # type: ignore[misc]
-    """last.keras before the first epoch and after each, best.keras at each lower validation loss.
+    """last.keras before the first epoch and after each, best.keras at each lower validation loss, and `keep` called.
 
     Keras's ModelCheckpoint writes over the old file: a kill meanwhile leaves half a file, and nothing to
     resume from.
     """
 
-    def __init__(self, run: Run, done: int, best: float) -> None:
+    def __init__(self, run: Run, done: int, best: float, keep: Callable[[], None]) -> None:
         super().__init__()
         self.run = run
         self.done = done
         self.best = best
+        self.keep = keep
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
         # The untrained model, so that a run stopped within its first epoch is a whole one too.
@@ -90,6 +110,7 @@ class Checkpoints(keras.callbacks.Callback):  # type: ignore[misc]
             write(self.run.best, self.model.save)
             self.best = loss
         # Last: a run that is killed before this line does the whole epoch again, and all above with it.
+        self.keep()
         write(self.run.last, self.model.save)
         self.done = epoch + 1
 
@@ -134,28 +155,37 @@ class Interruption(keras.callbacks.Callback):  # type: ignore[misc]
         self.check()
 
 
-def start(options: Options, make_folder: Callable[[], Path], dataset: Dataset) -> tuple[Run, keras.Model]:
+def start(options: Options, make_folder: Callable[[], Path], dataset: Data) -> tuple[Run, keras.Model]:
     """A new run and its untrained model. The folder is made once nothing else can fail."""
-    model = _build(options)
+    model = _build(options, dataset)
     run = Run(make_folder(), options, dataset.describe(), environment.describe(options.backend))
     run.save()
     return run, model
 
 
-def resume(run: Run, dataset: Dataset) -> tuple[keras.Model, int]:
+def resume(run: Run, dataset: Data) -> tuple[keras.Model, int]:
     """The model as the run's last epoch left it, and how many epochs it has behind it."""
     if dataset.sha256 != run.dataset.get("sha256"):
         raise RunError(f"{run.path}: its data ({dataset.name}) is no longer what the run was started with")
     if not run.last.exists():  # killed before its first checkpoint: so start it again
-        return _build(run.options), 0
+        return _build(run.options, dataset), 0
+    # Of several processes all must begin with the same weights, those too that the checkpoint's replace.
+    keras.utils.set_random_seed(run.options.seed)
     model = load(run.last)
     return model, int(model.optimizer.iterations) // run.options.steps(len(dataset.training))
 
 
-def _build(options: Options) -> keras.Model:
+def _build(options: Options, dataset: Data) -> keras.Model:
     keras.utils.set_random_seed(options.seed)
-    model = MODELS[options.model]()
-    model.compile(keras.optimizers.Adam(options.learning_rate), keras.losses.BinaryCrossentropy())
+    task = tasks.get(options.model)
+    usual = keras.config.dtype_policy()
+    if options.precision == "bfloat16":  # in the layers between; weights stay in float32
+        keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = task.build(options, dataset)
+    finally:
+        keras.config.set_dtype_policy(usual)
+    model.compile(keras.optimizers.Adam(options.learning_rate), task.loss())
     return model
 
 
@@ -173,24 +203,37 @@ def load(file: Path) -> keras.Model:
 def fit(
     run: Run,
     model: keras.Model,
-    dataset: Dataset,
+    dataset: Data,
     done: int,
     callbacks: list[keras.callbacks.Callback],
     notify: Callable[[], None] = lambda: None,
+    part: Group = ALONE,
+    accelerate: bool = True,
 ) -> None:
-    """Train from epoch `done` to the last, then write model.keras. `notify` is called at the first Ctrl-C.
+    """Train from epoch `done` to the last, then write model.keras. `notify` is called at the first Ctrl-C; with
+    `accelerate`, runs of layers are executed as stacks meanwhile (`unstride.keras.accelerate`).
+
+    Of several processes each has a folder of its own, and this is `part`.
 
     Raises
     ------
     Interrupted
         At Ctrl-C. The folder is then that of the last whole epoch.
     """
+    task = tasks.get(run.options.model)
+    batches = task.batches(run.options, dataset)
+    batches.part = part
+
+    def begin(epoch: int, _: Any) -> None:
+        batches.shuffle(epoch)
+        model.optimizer.learning_rate = task.rate(run.options, epoch)
+
     run.model.unlink(missing_ok=True)  # of fewer epochs
-    batches = Batches(dataset.training, run.options.batch_size, run.options.seed)
-    validation = grey(dataset.validation)[..., None]
+    accelerated = layers.accelerate(model) if accelerate else None
     best = min((row["val_loss"] for row in run.rewind(done)), default=math.inf)
     log = keras.callbacks.CSVLogger(run.metrics, append=True)
-    checkpoints = Checkpoints(run, done, best)
+    last = run.path / deployed.LAST  # what others can see of a training that goes on
+    checkpoints = Checkpoints(run, done, best, lambda: deployed.save(last, task.weights(model, dataset)))
     interruption = Interruption(notify)
     with interruption.listening():
         try:
@@ -199,13 +242,13 @@ def fit(
                 epochs=run.options.epochs,
                 initial_epoch=done,
                 shuffle=False,  # `batches` are
-                validation_data=(validation, validation),
+                validation_data=task.check(run.options, dataset),
                 validation_batch_size=run.options.batch_size,
                 verbose=0,
                 # In this order: metrics.csv gets the stopwatch's seconds, and an epoch is in there before it
                 # is in a checkpoint.
                 callbacks=[
-                    keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, _: batches.shuffle(epoch)),
+                    keras.callbacks.LambdaCallback(on_epoch_begin=begin),
                     Stopwatch(),
                     log,
                     checkpoints,
@@ -222,6 +265,8 @@ def fit(
             if isinstance(error, OSError) and error.errno and error.filename is None:
                 raise OSError(error.errno, error.strerror, str(run.path)) from error  # CSVLogger's
             raise
+    if accelerated is not None:
+        accelerated.restore()  # so that the model is judged as one that is loaded will be, to the last bit
     write(run.model, model.save)
 
 
@@ -229,14 +274,3 @@ def predict(model: keras.Model, images: Bytes) -> Grey:
     """The reconstructions of images (n, 28, 28), from 0 to 1, in the same shape."""
     result = model.predict(grey(images)[..., None], batch_size=PREDICTION_BATCH, verbose=0)
     return np.asarray(result, np.float32)[..., 0]
-
-
-def judge(model: keras.Model, dataset: Dataset) -> tuple[Evaluation, Grey]:
-    """The figures on the test images, and their reconstructions."""
-    predictions = predict(model, dataset.test)
-    return evaluate(grey(dataset.test), predictions, dataset.test_labels, dataset.classes), predictions
-
-
-def record(run: Run, evaluation: Evaluation) -> None:
-    """Write evaluation.json."""
-    write_json(run.path / "evaluation.json", evaluation.to_json())

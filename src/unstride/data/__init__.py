@@ -63,8 +63,14 @@ def mnist(path: str | os.PathLike[str] | None = None) -> tuple[Split, Split]:
     DataError
         Names the file, and what is wrong with it.
     """
-    train_images, train_labels, test_images, test_labels = FILES
-    return _split(path, train_images, train_labels), _split(path, test_images, test_labels)
+    train_images, train_labels, _, _ = FILES
+    return _split(path, train_images, train_labels), mnist_test(path)
+
+
+def mnist_test(path: str | os.PathLike[str] | None = None) -> Split:
+    """The second half of `mnist` alone, which takes a seventh of the time."""
+    _, _, test_images, test_labels = FILES
+    return _split(path, test_images, test_labels)
 
 
 def _split(folder: str | os.PathLike[str] | None, images_name: str, labels_name: str) -> Split:

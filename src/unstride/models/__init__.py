@@ -6,11 +6,19 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ._autoencoder import autoencoder
+from ._compressor import compressor
+from ._segmenter import segmenter
+from ._upscaler import upscaler
 
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["MODELS", "autoencoder"]
+__all__ = ["MODELS", "autoencoder", "compressor", "segmenter", "upscaler"]
 
-MODELS: dict[str, Callable[[], keras.Model]] = {"autoencoder": autoencoder}
-"""What `unstride train` can train, by name."""
+MODELS: dict[str, Callable[..., keras.Model]] = {
+    "autoencoder": autoencoder,
+    "compressor": compressor,
+    "upscaler": upscaler,
+    "segmenter": segmenter,
+}
+"""By name, as `unstride train` knows them."""

@@ -1,0 +1,91 @@
+"""The README's pictures of the models at work: `python docs/make_pictures.py [COMPRESSOR-RUN]`.
+
+What ships in the package draws docs/upscaled.png and docs/segmented.png; a run of `unstride train compressor` gives
+its report's docs/codes.png, docs/checkerboards.png and docs/walk.png.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from unstride import deployed, segmenting
+from unstride.data import photographs, scenes
+from unstride.upscale_report import beside
+from unstride.upscaling import Upscaler
+
+DOCS = Path(__file__).parent
+PIECES = (("astronaut.png", 75, 165, 100), ("chelsea.png", 125, 65, 100))
+"""Photographs that were held out, and where to look: left, top and side."""
+SCENES = 4
+FROM_RUN = ("codes", "checkerboards", "walk")
+
+
+def upscaled() -> Image.Image:
+    """Pieces twice as large: from pixels, by bicubic interpolation, by the network, and as they were."""
+    network = Upscaler(deployed.find("upscaler", "upscaler_x2", None))
+    lines = []
+    for name, left, top, side in PIECES:
+        large, small = photographs.small(photographs.read("skimage", name), 2)
+        box = (left, top, left + side, top + side)
+        kinds = {
+            "pixels": small.resize(large.size, Image.Resampling.NEAREST),
+            "bicubic": small.resize(large.size, Image.Resampling.BICUBIC),
+            "unstride upscale": network.picture(small),
+            "original": large,
+        }
+        lines.append(beside([(kind, np.asarray(picture.crop(box))) for kind, picture in kinds.items()], zoom=2))
+    return stacked(lines)
+
+
+def segmented() -> Image.Image:
+    """Scenes of digits and photographs that were held out, with the classes found and a legend."""
+    network = deployed.find("segmenter", "segmenter", None)
+    names = network.about["classes"]
+    source = scenes.source("test")
+    pictures = []
+    for number in range(SCENES):
+        image, _ = scenes.scene(source, (2, number))
+        found = segmenting.overlay(image, segmenting.classes(network, image), names)
+        scene = Image.fromarray(image).resize((found.height, found.height), Image.Resampling.NEAREST)
+        page = Image.new("RGB", (scene.width + 8 + found.width, found.height), "white")
+        page.paste(scene, (0, 0))
+        page.paste(found, (scene.width + 8, 0))
+        pictures.append(page.resize((page.width * 2 // 3, page.height * 2 // 3), Image.Resampling.LANCZOS))
+    widths = max(picture.width for picture in pictures)
+    rows = []
+    for first, second in zip(pictures[::2], pictures[1::2], strict=True):
+        row = Image.new("RGB", (2 * widths + 8, first.height), "white")
+        row.paste(first, (0, 0))
+        row.paste(second, (widths + 8, 0))
+        rows.append(row)
+    return stacked(rows)
+
+
+def stacked(rows: list[Image.Image], gap: int = 8) -> Image.Image:
+    """One below the other."""
+    height = sum(row.height + gap for row in rows) - gap
+    page = Image.new("RGB", (max(row.width for row in rows), height), "white")
+    top = 0
+    for row in rows:
+        page.paste(row, (0, top))
+        top += row.height + gap
+    return page
+
+
+def main() -> None:
+    for name, draw in (("upscaled", upscaled), ("segmented", segmented)):
+        draw().save(DOCS / f"{name}.png", optimize=True)
+        print(DOCS / f"{name}.png")
+    for run in sys.argv[1:2]:
+        for name in FROM_RUN:
+            shutil.copy(Path(run) / "pictures" / f"{name}.png", DOCS / f"{name}.png")
+            print(DOCS / f"{name}.png")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""`unstride evaluate` and `unstride reconstruct`: how good a run's model is, in numbers and in pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.text import Text
+
+from .. import dataset as datasets
+from .. import runs, tasks
+from ..runs import OptionError
+from .shared import (
+    backend_option,
+    chosen_backend,
+    console,
+    debug_option,
+    load_model,
+    picture_format,
+    say_figures,
+    say_result,
+    table,
+)
+
+
+@click.command()
+@click.argument("run", metavar="RUN")
+@backend_option
+@debug_option
+def evaluate(run: str, backend: str | None) -> None:
+    """Print the figures of RUN's model on its test images."""
+    opened = runs.load(run)
+    backend = chosen_backend(opened, backend)
+    task = tasks.get(opened.options.model)
+    data = task.read(opened.options)
+    figures = task.judge(load_model(opened, backend), data)
+    screen = console()
+    say_figures(screen, figures)
+    screen.print(table(figures.columns, figures.rows))
+
+
+@click.command()
+@click.argument("run", metavar="RUN")
+@click.argument("images", nargs=-1, metavar="[IMAGE]...")
+@click.option(
+    "-o",
+    "--output",
+    default="reconstructions.png",
+    show_default=True,
+    help="The picture; its ending is its format.",
+)
+@backend_option
+@debug_option
+def reconstruct(run: str, images: tuple[str, ...], output: str, backend: str | None) -> None:
+    """Draw each IMAGE above what RUN's model makes of it.
+
+    Any size and format: an image is shrunk to 28x28, and inverted if it is dark on light. Without IMAGE: one
+    test digit of each class. RUN is one of an autoencoder or a compressor.
+    """
+    opened = runs.load(run)
+    if opened.options.model not in ("autoencoder", "compressor"):
+        raise OptionError(f"{run} is a run of {opened.options.model}; expected one of autoencoder or compressor")
+    backend = chosen_backend(opened, backend)
+    format = picture_format(output)
+    import numpy as np
+
+    from .. import images as pictures
+
+    if images:
+        names = [Path(image).name for image in images]
+        arrays = np.stack([pictures.read(image) for image in images])
+    else:
+        data = datasets.read(opened.options)
+        places = [int(data.examples(label, 1)[0]) for label in data.classes]
+        names, arrays = [f"class {label}" for label in data.classes], data.gallery[places]
+    model = load_model(opened, backend)
+    from .. import pictures as drawing
+    from .. import reconstructions, training
+
+    predictions = training.predict(model, arrays)
+    picture = drawing.image(reconstructions.reconstruction(arrays, predictions, names))
+    runs.write(Path(output), lambda beside: picture.save(beside, format=format))
+    screen = console()
+    shown = table(("image", "loss", "error"), ())
+    for name, row in zip(names, reconstructions.figures(arrays, predictions), strict=True):
+        shown.add_row(Text(name), f"{row['loss']:.4f}", f"{row['error']:.5f}")
+    screen.print(shown)
+    say_result(screen, "Picture", output)
+
+
+COMMANDS = (evaluate, reconstruct)

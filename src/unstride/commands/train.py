@@ -1,0 +1,232 @@
+"""`unstride train`: any of the models, in a run folder that can be resumed."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .. import deployed, distributed, environment, runs, tasks
+from ..data import DataError
+from ..runs import OptionError, Options, Run, duration, flag
+from ..tasks.base import Task, default_text, own_options
+from .shared import State, backend_option, complain, console, debug_option, say, say_figures, say_result
+
+USUAL = Options()
+
+
+class Train(click.Command):
+    """With the models' own defaults and folders below the options."""
+
+    def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Models, their FOLDER, and defaults that differ"):
+            rows = []
+            for name in tasks.NAMES:
+                task = tasks.get(name)
+                rows.append((name, f"FOLDER: {task.data_help}. {default_text(task)}".rstrip()))
+            formatter.write_dl(rows)
+
+
+@click.command(cls=Train)
+@click.argument("model", default=USUAL.model)
+@click.argument("source", required=False, metavar="[FOLDER]")
+@click.option("--epochs", type=int, help=f"Passes over the images.  [default: {USUAL.epochs}]")
+@click.option("--batch-size", type=int, help=f"Images in a step.  [default: {USUAL.batch_size}]")
+@click.option(
+    "--validation-split",
+    type=float,
+    help=f"Share of the images, the last ones, that validate.  [default: {USUAL.validation_split}]",
+)
+@click.option("--learning-rate", type=float, help=f"Adam's.  [default: {USUAL.learning_rate}]")
+@click.option("--limit", type=int, metavar="N", help="Use only N images an epoch, and N to test.")
+@click.option("--seed", type=int, default=USUAL.seed, show_default=True, help="Equal seeds, equal numbers.")
+@click.option("--run", "folder", metavar="DIR", help="The run folder. Default: a new one in runs/.")
+@click.option("--resume", is_flag=True, help="Continue the run in --run, or else the newest in runs/.")
+@backend_option
+@click.option(
+    "--precision",
+    metavar="float32|bfloat16",
+    default=USUAL.precision,
+    show_default=True,
+    help="What the layers pass on; bfloat16 halves the memory and suits accelerators. Weights are float32.",
+)
+@click.option("--data", metavar="DIR", help="The same as FOLDER.")
+@click.option("--scale", type=int, help="upscaler: how many times as wide and high, 2, 3 or 4.")
+@click.option("--code", type=int, help="compressor: how many numbers an image becomes.")
+@click.option("--upsample", metavar="transposed|resize|subpixel", help="compressor: how its decoder enlarges.")
+@click.option("--kernel", type=int, help="compressor: the side of its decoder's kernels.")
+@click.option(
+    "--noise", type=float, help="compressor: deviation of the noise on its inputs, which it learns to remove."
+)
+@click.option(
+    "--layers",
+    metavar="'conv 16 3 2, …'",
+    help="autoencoder: its layers but the last, each conv or up (transposed), filters, kernel and stride.",
+)
+@click.option("--distributed", "spread", is_flag=True, help="Use all devices, and those of other processes. JAX only.")
+@click.option("--coordinator", metavar="HOST:PORT", help="Where process 0 listens. Default: $UNSTRIDE_COORDINATOR.")
+@click.option("--processes", type=int, help="How many train together. Default: $UNSTRIDE_PROCESSES, or else 1.")
+@click.option("--process", type=int, help="Which this one is, from 0. Default: $UNSTRIDE_PROCESS, or else 0.")
+@click.option("--no-accelerate", is_flag=True, help="Compute layer by layer, and whole batches at once.")
+@debug_option
+@click.pass_context
+def train(
+    context: click.Context,
+    /,
+    folder: str | None,
+    resume: bool,
+    source: str | None,
+    spread: bool,
+    coordinator: str | None,
+    processes: int | None,
+    process: int | None,
+    no_accelerate: bool,
+    **values: Any,
+) -> int:
+    """Train MODEL (autoencoder, compressor, upscaler or segmenter) and write a report.
+
+    The autoencoder's defaults are the reading's settings. Ctrl-C stops after the batch and leaves a run that
+    --resume continues.
+    """
+    given = {
+        name: value
+        for name, value in values.items()
+        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+    }
+    if source is not None:
+        if "data" in given:
+            raise OptionError(f"FOLDER is {source} and --data is {given['data']}; they are the same, so give one")
+        given["data"] = source
+    if "data" in given:
+        if not given["data"]:
+            raise OptionError("--data is empty; expected a folder")
+        given["data"] = str(Path(given["data"]).resolve())
+    run = None
+    if resume:
+        run = _merge(runs.newest() if folder is None else runs.load(folder), given)
+        options = run.options
+        task = tasks.get(options.model)
+    else:
+        task = tasks.get(values["model"])
+        _only_its_own(task, given)
+        options = task.options({"backend": environment.default_backend(), **given})
+    part = distributed.ALONE
+    if spread:
+        part = distributed.group(coordinator, processes, process)
+        distributed.prepare(options)
+    elif (coordinator, processes, process) != (None, None, None):
+        raise OptionError("--coordinator, --processes and --process are for --distributed, which is missing")
+    environment.require(options.backend)
+    data = task.read(options)
+    problems = getattr(data, "problems", [])
+    for problem in problems:
+        complain(DataError(problem))
+    environment.start(options.backend)
+    if spread:
+        distributed.check(distributed.start(part), options, len(data.training))
+    from .. import training
+
+    with ExitStack() as stack:
+        own = None if part.first else stack.enter_context(distributed.folder())
+        if run is None:
+            run, model = training.start(options, lambda: own or runs.create(folder, options.model), data)
+            done = 0
+        if own is None:
+            stack.enter_context(runs.locked(run.path))
+        if resume:
+            if own is None:
+                runs.sweep(run.path)
+            model, done = training.resume(run, data)
+            if own is not None:
+                run = distributed.apart(run, own)
+        _train(context.ensure_object(State), task, run, model, data, done, part if spread else None, not no_accelerate)
+    return 1 if problems else 0
+
+
+def _only_its_own(task: Task, given: dict[str, Any]) -> None:
+    """Refuse what another model has an option for."""
+    for other in map(tasks.get, tasks.NAMES):
+        for name in (own_options(other) - own_options(task)) & set(given):
+            raise OptionError(f"{flag(name)} is an option of {other.name}; {task.name} has no use for it")
+
+
+def _merge(run: Run, given: dict[str, Any]) -> Run:
+    """The run with more epochs, if asked for; no other option may differ from what it was started with."""
+    for name in given.keys() - {"epochs"}:
+        before = getattr(run.options, name)
+        if given[name] != before:
+            raise OptionError(
+                f"{flag(name)} is {given[name]}, but {run.path} was started with {before}; leave it out to resume"
+            )
+    epochs = given.get("epochs", run.options.epochs)
+    if epochs < run.options.epochs:
+        raise OptionError(
+            f"--epochs is {epochs}, but {run.path} was started with {run.options.epochs}; it may be raised, not lowered"
+        )
+    return replace(run, options=replace(run.options, epochs=epochs))
+
+
+def _train(
+    state: State,
+    task: Task,
+    run: Run,
+    model: Any,
+    data: Any,
+    done: int,
+    part: distributed.Group | None,
+    accelerate: bool,
+) -> None:
+    """Train, judge and report; `part` if several processes do, of which the first alone goes on after the training."""
+    from .. import progress, training
+
+    if part is not None and not part.first:
+        training.fit(run, model, data, done, [], part=part, accelerate=accelerate)
+        distributed.stop(part)
+        return
+
+    screen = console()
+    begin = time.perf_counter()
+    epochs = run.options.epochs
+    state.resume = f"unstride train --resume --run {shlex.quote(str(run.path))}"
+    if done < epochs:
+        if done == 0:  # a loaded model's would count the optimizer's numbers too
+            model.summary(print_fn=lambda text: say(screen, text))
+        say(
+            screen,
+            f"{'Resuming' if done else 'Training'} on {len(data.training):,} {task.noun}, validating on "
+            f"{len(data.validation):,}, backend {run.options.backend}; run folder {run.path}",
+        )
+        run.save()  # the raised number of epochs
+        with progress.TrainingProgress(screen, done, run.path) as shown:
+            training.fit(
+                run,
+                model,
+                data,
+                done,
+                [shown],
+                lambda: shown.say("Stopping after this batch; Ctrl-C again: at once."),
+                part or distributed.ALONE,
+                accelerate,
+            )
+    else:
+        say(screen, f"{run.path} is trained already, all {epochs} epochs; a larger --epochs trains it longer")
+        if not run.model.exists():  # stopped between its last checkpoint and this
+            runs.write(run.model, model.save)
+    if part is not None:
+        distributed.stop(part)
+        model = training.load(run.model)  # on this process's own device
+    deployed.save(run.path / deployed.FILE, task.weights(model, data))
+    figures = task.judge(model, data)
+    runs.write_json(run.path / "evaluation.json", figures.json)
+    task.report(run, model, data, figures)
+    say_figures(screen, figures)
+    say_result(screen, "Time", duration(time.perf_counter() - begin))
+    say_result(screen, "Report", str(run.report))
+
+
+COMMANDS = (train,)

@@ -1,0 +1,112 @@
+"""Scenes to segment: coloured MNIST digits over photographs, with the class of every pixel.
+
+Each scene is a function of the seed and its number, so that there are as many as anybody wants and none is stored.
+The test's digits and photographs are not those of the training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from . import mnist, mnist_test, photographs
+
+Bytes = npt.NDArray[np.uint8]
+
+SIDE = 96
+HELD_OUT = 6000
+"""Training digits that validate."""
+CLASSES = ("background", *map(str, range(10)))
+DIGITS = (3, 6)
+SIZES = (28, 46)
+CONTRAST = 110
+"""How far a digit's colour is from the mean of what is under it, at least, in RGB from 0 to 255."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What scenes are made from: digits (n, 28, 28) with their labels, and photographs."""
+
+    digits: Bytes
+    labels: Bytes
+    photographs: Sequence[Bytes]
+
+
+def source(part: str) -> Source:
+    """That of "training", "validation" or "test"."""
+    names = {
+        "training": photographs.TRAINING,
+        "validation": photographs.VALIDATION,
+        "test": photographs.TEST,
+    }[part]
+    if part == "test":
+        digits, labels = mnist_test()
+    else:
+        (digits, labels), _ = mnist()
+        own = slice(None, -HELD_OUT) if part == "training" else slice(-HELD_OUT, None)
+        digits, labels = digits[own], labels[own]
+    return Source(digits, labels, [np.asarray(photographs.read(*name).convert("RGB")) for name in names])
+
+
+def scene(source: Source, key: Sequence[int]) -> tuple[Bytes, Bytes]:
+    """The scene of a key, such as (seed, number).
+
+    Returns
+    -------
+    image, mask : arrays of uint8, (96, 96, 3) and (96, 96)
+        In the mask 0 is the background and d + 1 the digit d, where it covers at least half of the pixel.
+    """
+    rng = np.random.default_rng(key)
+    image = _texture(source.photographs[int(rng.integers(len(source.photographs)))], rng)
+    mask = np.zeros((SIDE, SIDE), np.uint8)
+    taken = np.zeros((SIDE, SIDE), bool)
+    for _ in range(rng.integers(DIGITS[0], DIGITS[1] + 1)):
+        chosen = int(rng.integers(len(source.digits)))
+        ink = _ink(source.digits[chosen], rng)
+        height, width = ink.shape
+        for _ in range(20):  # a place where it hides little of the others; if there is none, no digit
+            top, left = rng.integers(SIDE - height + 1), rng.integers(SIDE - width + 1)
+            here = np.s_[top : top + height, left : left + width]
+            if (taken[here] & (ink > 0.1)).sum() <= 4:
+                break
+        else:
+            continue
+        cover = ink[..., None]
+        under = (image[here] * cover).sum((0, 1)) / cover.sum()
+        image[here] += (_colour(under, rng) - image[here]) * cover
+        mask[here][ink >= 0.5] = source.labels[chosen] + 1
+        taken[here] |= ink > 0.1
+    return np.round(image).clip(0, 255).astype(np.uint8), mask
+
+
+def _texture(photograph: Bytes, rng: np.random.Generator) -> npt.NDArray[np.float32]:
+    """A piece of a photograph, turned, enlarged or shrunk, lighter or darker."""
+    side = int(rng.integers(SIDE * 2 // 3, min(2 * SIDE, *photograph.shape[:2]) + 1))
+    top, left = (int(rng.integers(size - side + 1)) for size in photograph.shape[:2])
+    piece = Image.fromarray(photograph[top : top + side, left : left + side])
+    values = np.asarray(piece.resize((SIDE, SIDE), Image.Resampling.BILINEAR), np.float32)
+    values = np.rot90(values, int(rng.integers(4)))
+    if rng.integers(2):
+        values = values[:, ::-1]
+    return np.ascontiguousarray(values * rng.uniform(0.7, 1.1) + rng.uniform(-20, 20)).clip(0, 255)
+
+
+def _ink(digit: Bytes, rng: np.random.Generator) -> npt.NDArray[np.float32]:
+    """The digit cut to its ink, a few sizes larger, as the share of each pixel that it covers."""
+    rows, columns = np.flatnonzero(digit.any(1)), np.flatnonzero(digit.any(0))
+    cut = Image.fromarray(digit[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
+    scale = rng.integers(SIZES[0], SIZES[1] + 1) / max(cut.size)
+    size = (max(1, round(cut.width * scale)), max(1, round(cut.height * scale)))
+    return np.asarray(cut.resize(size, Image.Resampling.BILINEAR), np.float32) / np.float32(255)
+
+
+def _colour(under: npt.NDArray[np.float32], rng: np.random.Generator) -> npt.NDArray[np.float64]:
+    """Any that stands out from the one under it."""
+    while True:
+        colour = rng.uniform(0, 255, 3)
+        if np.linalg.norm(colour - under) >= CONTRAST:
+            return colour
