@@ -215,12 +215,18 @@ def _register() -> bool:
 REGISTERED = _register()
 
 
-def _goes_native(context: Any, geometry: Geometry, transposed: bool) -> bool:
+def calls_ours(context: Any) -> bool:
+    """Whether a program may call the native core at all."""
     module = context.module_context
     if not REGISTERED or getattr(module.lowering_parameters, "for_export", False):
         return False  # an exported program should run where unstride is not
-    if getattr(module.axis_context, "num_devices", None) not in (None, 1):
-        return False  # XLA knows how to split its own operations among devices
+    # XLA knows how to split its own operations among devices.
+    return getattr(module.axis_context, "num_devices", None) in (None, 1)
+
+
+def _goes_native(context: Any, geometry: Geometry, transposed: bool) -> bool:
+    if not calls_ours(context):
+        return False
     arrays = (*context.avals_in, *context.avals_out)
     if any(0 in array.shape for array in arrays):
         return False

@@ -21,7 +21,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import batching
 
 from ..stack import Stack, composed, computable, keeps
-from .jax_native import REGISTERED, ad, ffi, mlir
+from .jax_native import ad, calls_ours, ffi, mlir
 
 Array = Any
 _config: Any = jax.config
@@ -199,15 +199,6 @@ batching.primitive_batchers[backward_p] = partial(_derivative_batched, _backward
 # What they become in a program.
 
 
-def _goes_native(context: Any, stack: Stack, batch: int) -> bool:
-    module = context.module_context
-    if not REGISTERED or getattr(module.lowering_parameters, "for_export", False):
-        return False  # an exported program should run where unstride is not
-    if getattr(module.axis_context, "num_devices", None) not in (None, 1):
-        return False  # XLA knows how to split its own operations among devices
-    return batch > 0 and computable(stack)
-
-
 def _by_ffi(primitive: Any, context: Any, *operands: Any, stack: Stack, **fields: Any) -> Any:
     del fields  # the sizes of what is kept and of x's gradient tell them
     name = "unstride_stack_forward" if primitive is stack_p else "unstride_stack_backward"
@@ -215,7 +206,7 @@ def _by_ffi(primitive: Any, context: Any, *operands: Any, stack: Stack, **fields
 
 
 def _lower_on_cpu(primitive: Any, by_stages: Any, context: Any, *operands: Any, stack: Stack, **fields: Any) -> Any:
-    if not _goes_native(context, stack, context.avals_in[0].shape[0]):
+    if not (calls_ours(context) and context.avals_in[0].shape[0] > 0 and computable(stack)):
         return mlir.lower_fun(by_stages, multiple_results=True)(context, *operands, stack=stack, **fields)
     return _by_ffi(primitive, context, *operands, stack=stack, **fields)
 

@@ -17,6 +17,7 @@ import keras
 
 from ..stack import worthwhile
 from ._layers import OWN, PLAIN, TRANSPOSED
+from ._losses import native_losses
 from ._stacks import graph_of, is_installed, nodes_of, runs_of, walks_its_graph, work_of
 
 Model = Any
@@ -225,13 +226,17 @@ def compute_loss_and_updates(
     if count is None or count <= MICRO_BATCH or objection(self) is not None:
         return whole(*state, x, y, sample_weight, training, optimizer_variables)
 
+    def natively(*given: Any) -> Any:
+        with native_losses(self):
+            return whole(*given)
+
     @jax.custom_vjp
     def step(trainable: Tree, rest: Tree) -> Any:
         frozen, metrics, data, optimizer = rest
         return whole(trainable, frozen, metrics, *data, training, optimizer)
 
     def forward(trainable: Tree, rest: Tree) -> Any:
-        return _in_parts(self, whole, count, trainable, *rest)
+        return _in_parts(self, natively, count, trainable, *rest)
 
     def backward(gradients: Tree, slopes: Any) -> Any:
         return jax.tree.map(lambda gradient: gradient * slopes[0], gradients), None

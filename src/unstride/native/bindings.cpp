@@ -138,6 +138,7 @@ nb::dict xla_targets() {
     all["unstride_kernel_gradient"] = nb::capsule(reinterpret_cast<const void*>(&xla::kernel_gradient));
     all["unstride_stack_forward"] = nb::capsule(reinterpret_cast<const void*>(&xla::stack_forward));
     all["unstride_stack_backward"] = nb::capsule(reinterpret_cast<const void*>(&xla::stack_backward));
+    all["unstride_binary_crossentropy"] = nb::capsule(reinterpret_cast<const void*>(&xla::binary_crossentropy));
     return all;
 }
 
@@ -203,7 +204,7 @@ NB_MODULE(_native, m) {
           nb::arg("big_channels"), nb::arg("bytes"), "The plan of a map, as Python data; channels are those of a group.");
     bind_known(m);
     bind_stack(m);
-    m.def("xla_targets", xla_targets, "The maps and stacks as foreign functions of XLA: a capsule for each name.");
+    m.def("xla_targets", xla_targets, "The maps, stacks and losses as foreign functions of XLA: a capsule for each name.");
     m.attr("most_phases") = most_phases;
     m.attr("most_threads") = most_threads;
     m.def("num_threads", num_threads, "How many threads a call uses.");

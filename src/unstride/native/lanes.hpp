@@ -50,6 +50,16 @@ struct LaneTile {
     bool relu;
 };
 
+// A loss of so many targets and predictions, and its derivative by these, unless `slope` is null (losses.hpp).
+struct LaneLosses {
+    const float* target;
+    const float* predicted;
+    Size numbers;
+    float epsilon;
+    float* loss;
+    float* slope;
+};
+
 struct LaneKernels {
     int lanes;
     void (*sums)(const LaneSums&);
@@ -65,6 +75,7 @@ struct LaneKernels {
                           float slope, float* bias);
     // to[row] = sum over the lanes of from[row], for so many vectors
     void (*reduce)(const float* from, Size vectors, float* to);
+    void (*binary_crossentropy)(const LaneLosses&);
 };
 
 const LaneKernels& lane_kernels(InstructionSet set);

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "calls.hpp"
+#include "losses.hpp"
 #include "stack.hpp"
 
 #if defined(__linux__)
@@ -57,6 +58,12 @@ Size number(const Attributes& all, const char* name) {
     const auto& scalar = *static_cast<const ScalarAttribute*>(attribute(all, name, scalar_attribute));
     if (scalar.type != s64) wrong(std::string("the attribute ") + name + " is not a 64-bit integer");
     return *static_cast<const Size*>(scalar.value);
+}
+
+float real(const Attributes& all, const char* name) {
+    const auto& scalar = *static_cast<const ScalarAttribute*>(attribute(all, name, scalar_attribute));
+    if (scalar.type != f32) wrong(std::string("the attribute ") + name + " is not a float32");
+    return *static_cast<const float*>(scalar.value);
 }
 
 void read_numbers(const Attributes& all, const char* name, int rank, Size* to) {
@@ -141,13 +148,13 @@ float* kept(const Stack& stack, const Array& array, Size batch) {
     return array.as<float>();
 }
 
-void check_stack_counts(const Call& call, std::int64_t arguments, std::int64_t results) {
+void check_least(const Call& call, std::int64_t arguments, std::int64_t results) {
     if (known(call.arguments).count < arguments || known(call.results).count < results)
         wrong("another number of arrays is expected");
 }
 
 void forward_stack(const Call& call) {
-    check_stack_counts(call, 1, 2);
+    check_least(call, 1, 2);
     const Stack stack = stack_of(call);
     const Array x = array_of("x", call.arguments, 0), y = array_of("y", call.results, 0);
     const Array saved = array_of("what is kept", call.results, 1);
@@ -156,13 +163,20 @@ void forward_stack(const Call& call) {
 }
 
 void backward_stack(const Call& call) {
-    check_stack_counts(call, 3, 1);
+    check_least(call, 3, 1);
     const Stack stack = stack_of(call);
     const Array x = array_of("x", call.arguments, 0), saved = array_of("what is kept", call.arguments, 1);
     const Array y_gradient = array_of("the gradient by y", call.arguments, 2);
     const Array x_gradient = array_of("the gradient by x", call.results, 0);
     stack_backward(stack, &x, weights_of(call.arguments, 3), y_gradient, kept(stack, saved, y_gradient.sizes[0]),
                    x_gradient.dimensions == 1 ? nullptr : &x_gradient, weights_of(call.results, 1));
+}
+
+void losses(const Call& call) {
+    check_least(call, 2, 2);
+    const Array target = array_of("the target", call.arguments, 0), predicted = array_of("the prediction", call.arguments, 1);
+    const Array loss = array_of("the loss", call.results, 0), slope = array_of("the slope", call.results, 1);
+    binary_crossentropy(target, predicted, real(known(call.attributes), "epsilon"), loss, slope.empty() ? nullptr : &slope);
 }
 
 // XLA lets its threads round the smallest numbers to zero. The kernels' own threads do not, and results should not depend
@@ -247,6 +261,8 @@ Error* kernel_gradient(Call* call) {
 Error* stack_forward(Call* call) { return guarded(call, "stack", forward_stack); }
 
 Error* stack_backward(Call* call) { return guarded(call, "stack", backward_stack); }
+
+Error* binary_crossentropy(Call* call) { return guarded(call, "binary_crossentropy", losses); }
 
 }  // namespace xla
 }  // namespace unstride

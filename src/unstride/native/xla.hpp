@@ -1,4 +1,4 @@
-// The three maps as foreign functions of XLA, called inside its programs with no Python on the way.
+// The three maps, stacks and losses as foreign functions of XLA, called inside its programs with no Python on the way.
 //
 // XLA hands a function one C struct. Those that are needed of it are declared here, and not taken from the headers that
 // come with jaxlib, so that building needs no JAX. A struct tells its own size; later versions of the interface add fields
@@ -131,6 +131,10 @@ Error* stack_forward(Call* call);
 // Arguments x, what forward kept (or no numbers: it is computed again), the gradient by y, and the weights; results the
 // gradient by x (or no numbers: it is not wanted) and those by the weights.
 Error* stack_backward(Call* call);
+
+// Arguments target and prediction, attribute epsilon (a float32); results the loss of each number, and its derivative by the
+// prediction (or no numbers: it is not wanted).
+Error* binary_crossentropy(Call* call);
 
 }  // namespace xla
 }  // namespace unstride

@@ -1,6 +1,7 @@
-// The kernels of a stack for one instruction set: compiled once for each, with UNSTRIDE_SET naming it.
+// The kernels of a stack, and of the loss after it, for one instruction set: compiled once for each, with UNSTRIDE_SET naming it.
 #include "activations.hpp"
 #include "lanes.hpp"
+#include "losses.hpp"
 #include "winograd.hpp"
 
 namespace unstride {
@@ -8,7 +9,7 @@ namespace UNSTRIDE_SET {
 
 extern const LaneKernels lane_table;
 const LaneKernels lane_table{W<float>, lane_sums_job, lane_products_job, spread, gather, spread_results,
-                             activate, differentiate, reduce_lanes};
+                             activate, differentiate, reduce_lanes, binary_crossentropy};
 
 }  // namespace UNSTRIDE_SET
 }  // namespace unstride

@@ -1,0 +1,43 @@
+"""The loss of a training step by the native core, where Keras's own is binary cross-entropy of probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+
+
+@contextmanager
+def native_losses(model: Any) -> Iterator[None]:
+    """Within it, the losses that a model was compiled with are computed natively: for as long as a step is traced.
+
+    Only the function is another one, so that names, weights, reduction and what is saved stay Keras's.
+    """
+    flat = getattr(model._compile_loss, "_flat_losses", None) or ()  # none before the loss has seen an output
+    changed = [part.loss for part in flat if getattr(part.loss, "fn", None) is keras.losses.binary_crossentropy]
+    try:
+        for loss in changed:
+            loss.fn = _binary_crossentropy
+        yield
+    finally:
+        for loss in changed:
+            loss.fn = keras.losses.binary_crossentropy
+
+
+def _binary_crossentropy(
+    y_true: Any, y_pred: Any, from_logits: bool = False, label_smoothing: float = 0.0, axis: Any = -1
+) -> Any:
+    """As `keras.losses.binary_crossentropy`, on JAX."""
+    from ..backends import jax_losses
+
+    ops, epsilon = keras.ops, keras.config.epsilon()
+    predicted = ops.convert_to_tensor(y_pred)
+    target = ops.cast(y_true, predicted.dtype)
+    known = predicted.dtype == "float32" and target.shape == predicted.shape
+    if from_logits or not known or not jax_losses.LEAST_EPSILON <= epsilon <= 0.5:
+        return keras.losses.binary_crossentropy(y_true, y_pred, from_logits, label_smoothing, axis)
+    if label_smoothing:
+        target = target * (1.0 - label_smoothing) + 0.5 * label_smoothing
+    return ops.mean(jax_losses.binary_crossentropy(target, predicted, epsilon), axis=axis)
