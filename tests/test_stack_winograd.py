@@ -149,6 +149,48 @@ def test_rounding_is_about_twice_that_of_plain_sums(transposed):
         assert np.sqrt(np.square(got - exact).mean() / np.square(exact).mean()) < 2e-6
 
 
+@pytest.mark.parametrize("instruction_set", _native.instruction_sets())
+@pytest.mark.parametrize("bad", [None, np.nan, np.inf])
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "tanh", None])
+def test_two_stages_are_one_after_the_other(activation, bad, instruction_set):
+    # Where a stage's adjoint is Winograd's and the stage before ends in ReLU, both are computed in one pass.
+    slope = 0.3 if activation == "leaky_relu" else None
+    first = Stage(False, 12, us.Geometry((3, 3), padding=1), True, activation, slope)
+    second = Stage(True, 10, us.Geometry((3, 3), groups=2))
+    both, before, after = (
+        Stack((13, 10), 9, [first, second]),
+        Stack((13, 10), 9, [first]),
+        Stack((13, 10), 12, [second]),
+    )
+    rng = np.random.default_rng(8)
+    x, *weights, upstream = (
+        rng.standard_normal(shape).astype(np.float32)
+        for shape in (both.input_shape(21), *both.weight_shapes, both.output_shape(21))
+    )
+    if bad is not None:
+        upstream[3, 6, 7, 2] = bad  # the first group of images by plain sums, the second one not
+    used = _native.instruction_set()
+    _native.use_instruction_set(instruction_set)
+    try:
+        y, saved = both.forward(x, weights, keep=True)
+        middle, _ = before.forward(x, weights[:2])
+        np.testing.assert_array_equal(y, after.forward(middle, weights[2:])[0])
+        back, late = after.backward(upstream, middle, weights[2:])
+        expected, early = before.backward(back, x, weights[:2])
+        for kept in (saved, None):
+            gx, gradients = both.backward(upstream, x, weights, kept)
+            np.testing.assert_array_equal(gx, expected)
+            for at, one in ((0, early[0]), (2, late[0]), (3, late[1])):
+                np.testing.assert_array_equal(gradients[at], one)
+    finally:
+        _native.use_instruction_set(used)
+    # The bias's is summed in another order, of numbers that are at most those of `back`.
+    finite = np.isfinite(early[1])
+    np.testing.assert_array_equal(np.isfinite(gradients[1]), finite)
+    cells = np.abs(back[..., finite].reshape(-1, finite.sum()).astype(float))
+    assert np.all(np.abs(gradients[1][finite] - early[1][finite]) <= 2 * gamma(len(cells)) * cells.sum(0))
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 @pytest.mark.parametrize("image", [0, 20])
 def test_gradients_of_what_is_not_finite(bad, image):

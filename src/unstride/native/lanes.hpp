@@ -48,6 +48,11 @@ struct LaneTile {
     int pair;  // of spreading: 0, 1 or 2 for one third of the frequencies, -1 for all
     const float* bias;  // of `gather`, or null
     bool relu;
+    // Of `gather`, or null: y = relu(x) of a grid like that of the places, which begins at `out`. What is made is then the
+    // gradient by x, and added to `sums`, a vector for each channel.
+    const float* kept;
+    const float* out;
+    float* sums;
 };
 
 // A loss of so many targets and predictions, and its derivative by these, unless `slope` is null (losses.hpp).

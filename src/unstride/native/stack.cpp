@@ -71,17 +71,20 @@ class Runner {
         }
     }
 
-    // `gradient` is that by the stage's output, and becomes that by what its activation was given. Writes what one group
-    // adds to the gradients of the weights: kernel_sums(stage) numbers, and the bias's.
-    void backward(std::size_t i, const float* in, const float* out, float* gradient, float* in_gradient, float* sums,
-                  const Room& room) const {
+    // `gradient` is that by the stage's output, and becomes that by what its activation was given, if it is not yet
+    // (`differentiated`). Writes what one group adds to the gradients of the weights: kernel_sums(stage) numbers, and the
+    // bias's. Returns whether in_gradient, unless it is null, is already the gradient by what the activation of the stage
+    // before was given; its sums are then in the room.
+    bool backward(std::size_t i, const float* in, const float* out, float* gradient, bool differentiated, float* in_gradient,
+                  float* sums, const Room& room) const {
         const Stage& stage = stack.stages[i];
         const LaneGrid &in_grid = stack.grids[i], &out_grid = stack.grids[i + 1];
         const Size ins = stage.in_channels(), outs = stage.out_channels();
         float* const bias = room.sums;
         float* const products = bias + stage.groups * outs * kernels.lanes;
-        kernels.differentiate(gradient, out, out_grid.positions(), out_grid.channels, out_grid.pixel, stage.activation, stage.slope,
-                              bias);
+        if (!differentiated)
+            kernels.differentiate(gradient, out, out_grid.positions(), out_grid.channels, out_grid.pixel, stage.activation,
+                                  stage.slope, bias);
         kernels.reduce(bias, stage.groups * outs, sums + kernel_sums(stage));
         const LaneGrid &big_grid = stage.transposed ? out_grid : in_grid, &small_grid = stage.transposed ? in_grid : out_grid;
         const float *big = stage.transposed ? gradient : in, *small = stage.transposed ? in : gradient;
@@ -95,12 +98,18 @@ class Runner {
             kernels.reduce(products, taps, sums);
             std::fill_n(sums + taps, frequencies, 0.0f);
         }
-        if (!in_gradient) return;
+        if (!in_gradient) return false;
         const Weights& w = weights_[i];
-        if (!stage.winograd || !winograd_run(kernels, {stage.backward, stage.groups, outs, ins, w.winograd_adjoint, nullptr, false},
-                                             out_grid, gradient, in_grid, in_gradient, room.winograd))
-            run(kernels, {stage.backward, stage.axes, stage.groups, outs, ins, w.adjoint, nullptr, false}, out_grid, gradient,
-                in_grid, in_gradient, room.taps, room.taps + most_taps);
+        if (stage.winograd) {
+            const bool relu = i > 0 && stack.stages[i - 1].activation == Activation::relu;
+            if (relu) std::fill_n(bias, in_grid.channels * kernels.lanes, 0.0f);
+            const WinogradMap map{stage.backward, stage.groups, outs, ins, w.winograd_adjoint, nullptr, false,
+                                  relu ? in : nullptr, bias};
+            if (winograd_run(kernels, map, out_grid, gradient, in_grid, in_gradient, room.winograd)) return relu;
+        }
+        run(kernels, {stage.backward, stage.axes, stage.groups, outs, ins, w.adjoint, nullptr, false}, out_grid, gradient, in_grid,
+            in_gradient, room.taps, room.taps + most_taps);
+        return false;
     }
 
     // What all groups added together, as the gradients themselves.
@@ -264,10 +273,12 @@ void stack_backward(const Stack& stack, const Array* x, const std::vector<Array>
         outs.read(runner.arrays, y_gradient.as<float>() + first * outs.numbers(), images, true, gradient);
         const float* out = (saved ? saved + group * stack.saved() : own) + stack.saved() - out_grid.numbers();
         to += numbers;
+        bool differentiated = false;
         for (std::size_t i = stack.stages.size(); i-- > 0;) {
             const float* const in = out - stack.grids[i].numbers();
             to -= runner.stage_sums(stack.stages[i]);
-            runner.backward(i, in, out, gradient, i > 0 || x_gradient ? in_gradient : nullptr, to, room);
+            differentiated =
+                runner.backward(i, in, out, gradient, differentiated, i > 0 || x_gradient ? in_gradient : nullptr, to, room);
             std::swap(gradient, in_gradient);
             out = in;
         }

@@ -155,7 +155,7 @@ struct Chunk {
         bool finite = true;
         for (Size t = 0; t < tiles; ++t, to += channels * kernels.lanes) {
             const Size pixel = find_places<side>(grid, numbers, z[t], y[t] + shift_y, x[t] + shift_x, zeros, places);
-            finite = kernels.spread({places, pixel, to, step, channels, pair, nullptr, false}) && finite;
+            finite = kernels.spread({places, pixel, to, step, channels, pair, nullptr, false, nullptr, nullptr, nullptr}) && finite;
         }
         return finite;
     }
@@ -166,19 +166,23 @@ struct Chunk {
         bool finite = true;
         for (Size t = 0; t < tiles; ++t, to += channels * kernels.lanes) {
             const Size pixel = find_places<made>(grid, numbers, z[t], y[t], x[t], zeros, places);
-            finite = kernels.spread_results({places, pixel, to, step, channels, pair, nullptr, false}) && finite;
+            finite = kernels.spread_results({places, pixel, to, step, channels, pair, nullptr, false, nullptr, nullptr, nullptr}) && finite;
         }
         return finite;
     }
 
-    void gather(const LaneKernels& kernels, const WinogradMap& map, const float* bias, float* from, Size step,
-                const LaneGrid& grid, float* out) const {
+    void gather(const LaneKernels& kernels, const WinogradMap& map, Size group, float* from, Size step, const LaneGrid& grid,
+                float* out) const {
+        const Size channel = group * map.outs, shift = channel * kernels.lanes;
+        const float* const bias = map.bias ? map.bias + channel : nullptr;
+        const float* const kept = map.kept ? map.kept + shift : nullptr;
+        float* const sums = map.sums ? map.sums + shift : nullptr;
         float* places[made * made];
         for (Size t = 0; t < tiles; ++t, from += map.outs * kernels.lanes) {
-            if (const Size pixel = find_places<made>(grid, out, z[t], y[t], x[t], nullptr, places))
+            if (const Size pixel = find_places<made>(grid, out + shift, z[t], y[t], x[t], nullptr, places))
                 for (Size place = 0; place < made * made; ++place)
                     places[place] = places[place / made * made] + place % made * pixel;
-            kernels.gather({places, 0, from, step, map.outs, -1, bias, map.relu});
+            kernels.gather({places, 0, from, step, map.outs, -1, bias, map.relu, kept, out + shift, sums});
         }
     }
 };
@@ -213,7 +217,6 @@ bool winograd_run(const LaneKernels& kernels, const WinogradMap& map, const Lane
     job.taps = 1, job.channels = map.ins, job.columns = map.outs, job.weight_stride = map.outs;
     job.in_step = map.ins * lanes, job.out_step = map.outs * lanes;
     for (Size group = 0; group < map.groups; ++group) {
-        const float* const bias = map.bias ? map.bias + group * map.outs : nullptr;
         const bool finite = for_chunks(out_grid, layout.tiles, [&](const Chunk& chunk) {
             if (!chunk.spread(kernels, in_grid, in + group * map.ins * lanes, shift_y, shift_x, zeros, map.ins, -1, memory,
                               layout.in_step))
@@ -225,7 +228,7 @@ bool winograd_run(const LaneKernels& kernels, const WinogradMap& map, const Lane
                 job.in = &input, job.weights = &weights, job.out = results + f * layout.out_step;
                 kernels.sums(job);
             }
-            chunk.gather(kernels, map, bias, results, layout.out_step, out_grid, out + group * map.outs * lanes);
+            chunk.gather(kernels, map, group, results, layout.out_step, out_grid, out);
             return true;
         });
         if (!finite) return false;

@@ -30,6 +30,10 @@ struct WinogradMap {
     const float* weights;  // of winograd_weights
     const float* bias;
     bool relu;
+    // Of an adjoint, or null: the results, of ReLU, of the stage before, in a grid like that of what is made. It becomes the
+    // gradient by what that ReLU was given, and is added to `sums`, a vector for each channel.
+    const float* kept = nullptr;
+    float* sums = nullptr;
 };
 
 bool winograd_run(const LaneKernels& kernels, const WinogradMap& map, const LaneGrid& in_grid, const float* in,

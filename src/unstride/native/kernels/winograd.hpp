@@ -130,7 +130,8 @@ INLINE void gather_axis(const Vector<float>* m, Vector<float>* y, int step) {
     y[3 * step] = m[1] + (da * (wa * wa2) + db * (wb * wb2));
 }
 
-inline void gather(const LaneTile& tile) {
+template <bool Kept>
+void gather_tile(const LaneTile& tile) {
     using V = Vector<float>;
     const Size step = tile.frequency, channels = tile.channels;
     const bool relus = tile.relu;
@@ -145,19 +146,31 @@ inline void gather(const LaneTile& tile) {
             gather_axis(m, columns[0] + x, 6);
         }
         const V bias = splat(tile.bias ? tile.bias[c] : 0.0f);
+        V sum = Kept ? load(tile.sums + c * W<float>) : V{};
         UNROLLED
         for (int y = 0; y < 4; ++y) {
             V results[4];
             gather_axis(columns[y], results, 1);
             UNROLLED
             for (int x = 0; x < 4; ++x) {
-                results[x] += bias;
-                if (tile.places[4 * y + x])
-                    store(tile.places[4 * y + x] + c * W<float>, relus ? relu<float>(results[x]) : results[x]);
+                float* const place = tile.places[4 * y + x];
+                if (!place) continue;
+                V result = results[x] + bias;
+                if constexpr (Kept) {  // as `differentiate` does it
+                    const V y_kept = load(tile.kept + (place - tile.out) + c * W<float>);
+                    result = y_kept <= V{} ? V{} : result;
+                    sum += result;
+                } else if (relus) {
+                    result = relu<float>(result);
+                }
+                store(place + c * W<float>, result);
             }
         }
+        if constexpr (Kept) store(tile.sums + c * W<float>, sum);
     }
 }
+
+inline void gather(const LaneTile& tile) { tile.kept ? gather_tile<true>(tile) : gather_tile<false>(tile); }
 
 }  // namespace UNSTRIDE_SET
 }  // namespace unstride
