@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
+import numpy as np
 
 from ..stack import worthwhile
 from ._layers import OWN, PLAIN, TRANSPOSED
@@ -260,18 +261,17 @@ def _in_parts(
         unscaled, predicted, _, metrics = aux
         return (gradients, loss, unscaled), predicted, metrics
 
-    def scanned(carry: Any, own: Tree) -> Any:
+    def piece(first: Any) -> Tree:
+        return jax.tree.map(lambda array: jax.lax.dynamic_slice_in_dim(array, first, MICRO_BATCH), data)
+
+    def scanned(carry: Any, first: Any) -> Any:
         sums, metrics = carry
-        found, predicted, metrics = part(metrics, own)
+        found, predicted, metrics = part(metrics, piece(first))  # of the whole arrays: XLA would copy them to scan parts
         return (jax.tree.map(jnp.add, sums, found), metrics), predicted
 
-    def cut(array: Any) -> Any:
-        return array[: parts * MICRO_BATCH].reshape(parts, MICRO_BATCH, *array.shape[1:])
-
-    pieces = jax.tree.map(cut, data)
-    shapes = jax.eval_shape(part, metrics, jax.tree.map(lambda array: array[0], pieces))
+    shapes = jax.eval_shape(part, metrics, piece(0))
     zeros = jax.tree.map(lambda one: jnp.zeros(one.shape, one.dtype), shapes[0])
-    (sums, metrics), predicted = jax.lax.scan(scanned, (zeros, metrics), pieces)
+    (sums, metrics), predicted = jax.lax.scan(scanned, (zeros, metrics), np.arange(parts) * MICRO_BATCH)
     weight = _weight(model, MICRO_BATCH, count)
     sums = jax.tree.map(lambda one: one * weight, sums)
     predicted = jax.tree.map(lambda one: one.reshape(-1, *one.shape[2:]), predicted)
