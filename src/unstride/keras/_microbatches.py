@@ -266,7 +266,7 @@ def _in_parts(
 
     def scanned(carry: Any, first: Any) -> Any:
         sums, metrics = carry
-        found, predicted, metrics = part(metrics, piece(first))  # of the whole arrays: XLA would copy them to scan parts
+        found, predicted, metrics = part(metrics, piece(first))  # XLA would copy arrays to scan their parts
         return (jax.tree.map(jnp.add, sums, found), metrics), predicted
 
     shapes = jax.eval_shape(part, metrics, piece(0))
