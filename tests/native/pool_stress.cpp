@@ -34,16 +34,15 @@
 
 namespace {
 
-#if defined(__SANITIZE_THREAD__)
-constexpr bool forks = false;  // ThreadSanitizer loses track of threads that a forked child starts
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+// ThreadSanitizer loses track of threads that a forked child starts. AddressSanitizer's allocator has
+// locks that the runtime of GCC 12 does not take around a fork: a child of a program whose other
+// threads allocate can find one held for ever.
+constexpr bool forks = false;
 #else
 constexpr bool forks = true;
 #endif
-#if defined(__SANITIZE_ADDRESS__)
-constexpr bool lacks_memory = false;  // AddressSanitizer needs much address space for itself
-#else
-constexpr bool lacks_memory = forks;
-#endif
+constexpr bool lacks_memory = forks;  // the sanitizers need much address space for themselves
 
 using Clock = std::chrono::steady_clock;
 using Random = std::mt19937;
