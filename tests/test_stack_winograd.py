@@ -115,6 +115,10 @@ def test_on_every_instruction_set(instruction_set):
     try:
         for transposed in (False, True):
             check(np.random.default_rng(1), transposed, (11, 14), 18, 13, 1, ((1, 0), (-1, 1)), 21)
+            # Channels of the small grid that fill the lanes of every instruction set, in one and in several chunks.
+            for big, small, groups, size in ((19, 32, 1, (14, 30)), (10, 32, 2, (9, 12)), (35, 16, 1, (13, 27))):
+                taken, made = (small, big) if transposed else (big, small)
+                check(np.random.default_rng(2), transposed, size, taken, made, groups, ((1, 0), (-1, 1)), 21)
     finally:
         _native.use_instruction_set(before)
 
@@ -151,24 +155,28 @@ def test_rounding_is_about_twice_that_of_plain_sums(transposed):
 
 @pytest.mark.parametrize("instruction_set", _native.instruction_sets())
 @pytest.mark.parametrize("bad", [None, np.nan, np.inf])
+@pytest.mark.parametrize("where", ["upstream", "x"])
+@pytest.mark.parametrize("channels", [12, 32])
 @pytest.mark.parametrize("activation", ["relu", "leaky_relu", "tanh", None])
-def test_two_stages_are_one_after_the_other(activation, bad, instruction_set):
-    # Where a stage's adjoint is Winograd's and the stage before ends in ReLU, both are computed in one pass.
+def test_two_stages_are_one_after_the_other(activation, channels, where, bad, instruction_set):
+    # Where a stage's adjoint is Winograd's and the stage before ends in ReLU, both are computed in one pass; and where the
+    # stage is transposed, the kernel's gradient in the same one, until something is not finite.
     slope = 0.3 if activation == "leaky_relu" else None
-    first = Stage(False, 12, us.Geometry((3, 3), padding=1), True, activation, slope)
+    first = Stage(False, channels, us.Geometry((3, 3), padding=1), True, activation, slope)
     second = Stage(True, 10, us.Geometry((3, 3), groups=2))
+    size = 13, 30
     both, before, after = (
-        Stack((13, 10), 9, [first, second]),
-        Stack((13, 10), 9, [first]),
-        Stack((13, 10), 12, [second]),
+        Stack(size, 9, [first, second]),
+        Stack(size, 9, [first]),
+        Stack(size, channels, [second]),
     )
     rng = np.random.default_rng(8)
     x, *weights, upstream = (
         rng.standard_normal(shape).astype(np.float32)
         for shape in (both.input_shape(21), *both.weight_shapes, both.output_shape(21))
     )
-    if bad is not None:
-        upstream[3, 6, 7, 2] = bad  # the first group of images by plain sums, the second one not
+    if bad is not None:  # the first group of images by plain sums, from one of its last tiles on, the second one not
+        (x if where == "x" else upstream)[3, 11, 27, 2] = bad
     used = _native.instruction_set()
     _native.use_instruction_set(instruction_set)
     try:
@@ -187,7 +195,7 @@ def test_two_stages_are_one_after_the_other(activation, bad, instruction_set):
     # The bias's is summed in another order, of numbers that are at most those of `back`.
     finite = np.isfinite(early[1])
     np.testing.assert_array_equal(np.isfinite(gradients[1]), finite)
-    cells = np.abs(back[..., finite].reshape(-1, finite.sum()).astype(float))
+    cells = np.abs(back[..., finite].astype(float)).reshape(back[..., 0].size, -1)
     assert np.all(np.abs(gradients[1][finite] - early[1][finite]) <= 2 * gamma(len(cells)) * cells.sum(0))
 
 

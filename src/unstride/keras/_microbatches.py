@@ -253,6 +253,9 @@ def _in_parts(
     import jax
     import jax.numpy as jnp
 
+    from ..backends.jax_memory import give_back_after_compiling
+
+    give_back_after_compiling()
     differentiated = jax.value_and_grad(whole, has_aux=True)
     parts, rest = divmod(count, MICRO_BATCH)
 

@@ -34,9 +34,27 @@ struct LaneProducts {
     bool fresh;
 };
 
+// The same of channels in the lanes of b, where it is `turned` (LaneTile): sums[row][column] += a[row], lane by lane, times b's
+// vector of that lane, over positions and lanes; with one number for each row and column, and a whole number of vectors of
+// columns. `lines` and `offsets` are not used: rows are next to each other.
+using TurnedProducts = LaneProducts;
+
 // Of Winograd's algorithm F(4 x 4, 3 x 3) (winograd.hpp): its frequencies, and the points that are not 0 and infinity.
 constexpr Size winograd_frequencies = 36;
 constexpr float winograd_a = 0.625f, winograd_b = 1.5f;
+
+// Some frequencies of results, as many as fit in the first-level cache:
+// out[frequency][position][column] = sum over channels of in[frequency][position][channel] * weight, each a vector.
+struct LaneFrequencies {
+    const float* in;
+    Size frequency, step;  // numbers from one frequency, and from one position, to the next
+    Size channels;
+    const float* weights;  // (frequencies, channels, weight_stride)
+    Size weight_stride;
+    float* out;
+    int positions, columns;  // at most
+};
+constexpr int most_frequency_positions = 2, most_frequency_columns = 8;
 
 // One tile of it: some places of a grid, a pointer to each one's first channel, and
 // 36 vectors a channel, `frequency` numbers apart.
@@ -69,9 +87,15 @@ struct LaneKernels {
     int lanes;
     void (*sums)(const LaneSums&);
     void (*products)(const LaneProducts&);
+    void (*turned_products)(const TurnedProducts&);
+    int frequency_positions;  // at a time
+    void (*frequencies)(const LaneFrequencies&);
     bool (*spread)(const LaneTile&);          // 6 x 6 numbers to their frequencies; false if one is not finite
     void (*gather)(const LaneTile&);          // frequencies to 4 x 4 results
     bool (*spread_results)(const LaneTile&);  // its adjoint: 4 x 4 numbers to frequencies; false as above
+    // The same, turned: of each W channels, a whole number of times, W vectors with one channel in each lane, one vector for
+    // each lane that there was. All frequencies.
+    bool (*spread_turned)(const LaneTile&);
     // y = f(y), for so many vectors
     void (*activate)(float* y, Size vectors, Activation activation, float slope);
     // gradient *= f'(x), from y = f(x), for positions of `channels` vectors, `step` numbers apart; what results is added up

@@ -20,7 +20,7 @@ namespace {
 struct Room {
     const float** taps;
     Size* offsets;
-    float* sums;      // of a stage's products, and then the same without lanes
+    float* sums;      // a vector for each channel, then for each of a stage's products
     float* winograd;
 };
 
@@ -43,13 +43,14 @@ class Runner {
         for (const Stage& stage : stack.stages) {
             most_taps = std::max(most_taps, stage.taps());
             most_rows = std::max(most_rows, stage.axes[2].kernel * stage.big_channels);
-            most_sums = std::max(most_sums, (std::max(stage.kernel_numbers(), frequency_numbers(stage)) +
-                                             stage.groups * stage.out_channels()) * stack.lanes);
+            most_sums = std::max(most_sums, std::max(stage.kernel_numbers(), frequency_numbers(stage)) * stack.lanes);
             gradient_numbers += stage_sums(stage);
             if (stage.winograd)
                 most_winograd = std::max(most_winograd, winograd_numbers(stage.big_channels, stage.small_channels, stack.lanes));
         }
-        for (const LaneGrid& grid : stack.grids) most_numbers = std::max(most_numbers, grid.numbers());
+        for (const LaneGrid& grid : stack.grids)
+            most_numbers = std::max(most_numbers, grid.numbers()), most_channels = std::max(most_channels, grid.channels);
+        most_sums += most_channels * stack.lanes;
     }
 
     void forward(std::size_t i, const float* in, float* out, const Room& room) const {
@@ -81,7 +82,7 @@ class Runner {
         const LaneGrid &in_grid = stack.grids[i], &out_grid = stack.grids[i + 1];
         const Size ins = stage.in_channels(), outs = stage.out_channels();
         float* const bias = room.sums;
-        float* const products = bias + stage.groups * outs * kernels.lanes;
+        float* const products = bias + most_channels * kernels.lanes;
         if (!differentiated)
             kernels.differentiate(gradient, out, out_grid.positions(), out_grid.channels, out_grid.pixel, stage.activation,
                                   stage.slope, bias);
@@ -89,24 +90,25 @@ class Runner {
         const LaneGrid &big_grid = stage.transposed ? out_grid : in_grid, &small_grid = stage.transposed ? in_grid : out_grid;
         const float *big = stage.transposed ? gradient : in, *small = stage.transposed ? in : gradient;
         const Size taps = stage.kernel_numbers(), frequencies = frequency_numbers(stage);
-        if (stage.winograd && winograd_multiply(kernels, stage, big_grid, big, small_grid, small, products, room.offsets,
-                                                room.winograd)) {
+        const Weights& w = weights_[i];
+        const bool relu = i > 0 && stack.stages[i - 1].activation == Activation::relu;
+        const WinogradMap adjoint{stage.backward, stage.groups, outs, ins, w.winograd_adjoint, nullptr, false,
+                                  relu ? in : nullptr, bias};
+        const auto clear = [&] { std::fill_n(bias, relu ? in_grid.channels * kernels.lanes : 0, 0.0f); };
+        const bool shared = stage.winograd && in_gradient && winograd_shares(stage, kernels.lanes);
+        clear();
+        if (stage.winograd && winograd_multiply(kernels, stage, big_grid, big, small_grid, small, sums + taps, products,
+                                                shared ? &adjoint : nullptr, in_gradient, room.offsets, room.winograd)) {
             std::fill_n(sums, taps, 0.0f);
-            kernels.reduce(products, frequencies, sums + taps);
+            if (shared) return relu;
         } else {
             multiply(kernels, stage, big_grid, big, small_grid, small, products, room.offsets);
             kernels.reduce(products, taps, sums);
             std::fill_n(sums + taps, frequencies, 0.0f);
         }
         if (!in_gradient) return false;
-        const Weights& w = weights_[i];
-        if (stage.winograd) {
-            const bool relu = i > 0 && stack.stages[i - 1].activation == Activation::relu;
-            if (relu) std::fill_n(bias, in_grid.channels * kernels.lanes, 0.0f);
-            const WinogradMap map{stage.backward, stage.groups, outs, ins, w.winograd_adjoint, nullptr, false,
-                                  relu ? in : nullptr, bias};
-            if (winograd_run(kernels, map, out_grid, gradient, in_grid, in_gradient, room.winograd)) return relu;
-        }
+        clear();  // of what was left behind, or broken off
+        if (stage.winograd && winograd_run(kernels, adjoint, out_grid, gradient, in_grid, in_gradient, room.winograd)) return relu;
         run(kernels, {stage.backward, stage.axes, stage.groups, outs, ins, w.adjoint, nullptr, false}, out_grid, gradient, in_grid,
             in_gradient, room.taps, room.taps + most_taps);
         return false;
@@ -141,7 +143,7 @@ class Runner {
     const Stack& stack;
     const LaneKernels& kernels;
     const Kernels<float>& arrays;
-    Size most_taps = 1, most_rows = 1, most_sums = 1, most_numbers = 1, most_winograd = 0, gradient_numbers = 0;
+    Size most_taps = 1, most_rows = 1, most_sums = 1, most_numbers = 1, most_channels = 1, most_winograd = 0, gradient_numbers = 0;
 
    private:
     struct Weights {

@@ -1,6 +1,7 @@
 #include "winograd.hpp"
 
 #include <algorithm>
+#include <optional>
 
 namespace unstride {
 
@@ -19,27 +20,34 @@ Size chunk_tiles(Size vectors, int lanes) {
     return std::min(std::max<Size>(fit, 6), most_tiles);
 }
 
-// Memory for chunks of tiles of `ins` and `outs` channels, and so many frequencies of each.
+// Memory for chunks of tiles of `ins` and `outs` channels, and so many frequencies of each, tile by tile.
 struct ChunkMemory {
-    ChunkMemory(Size ins, Size in_frequencies, Size outs, Size out_frequencies, int lanes)
-        : tiles(chunk_tiles(ins * in_frequencies + outs * out_frequencies, lanes)), in_step(tiles * ins * lanes + skew),
-          out_step(tiles * outs * lanes + skew), out(in_frequencies * in_step), zeros(out + out_frequencies * out_step),
+    ChunkMemory(Size ins, Size outs, Size frequencies, int lanes)
+        : tiles(chunk_tiles((ins + outs) * frequencies, lanes)), in_step(ins * lanes + skew), out_step(outs * lanes + skew),
+          in_tile(frequencies * in_step), out_tile(frequencies * out_step), out(tiles * in_tile), zeros(out + tiles * out_tile),
           numbers(zeros + std::max(ins, outs) * lanes) {}
 
     Size tiles, in_step, out_step;  // from a frequency to the next
-    Size out, zeros, numbers;       // where what is made lies, and a place outside of a grid
+    Size in_tile, out_tile;         // from a tile to the next
+    Size out, zeros, numbers;       // where the second one's lie, and a place outside of a grid
 };
 
-ChunkMemory map_memory(Size ins, Size outs, int lanes) { return {ins, winograd_frequencies, outs, winograd_frequencies, lanes}; }
+constexpr Size most_results = winograd_frequencies * most_frequency_positions * most_frequency_columns;
+
+// What a map makes of a chunk is gathered bit by bit, while it is in the first-level cache.
+ChunkMemory map_memory(Size ins, int lanes) { return {ins, 0, winograd_frequencies, lanes}; }
 
 // The frequencies whose products are summed at a time: their sums are read and written for every chunk.
 Size products_at_once(Size bigs, Size smalls, int lanes) {
     return bigs * smalls * winograd_frequencies * lanes * Size(sizeof(float)) <= sums_bytes ? winograd_frequencies : third;
 }
 
+// Whether the small channels of products go to the lanes. Sums are then one number for each pair of channels instead of one
+// for each lane: they stay in registers for a whole chunk, where the others go through the second-level cache.
+bool turns(Size smalls, int lanes) { return smalls % lanes == 0; }
+
 ChunkMemory products_memory(Size bigs, Size smalls, int lanes) {
-    const Size frequencies = products_at_once(bigs, smalls, lanes);
-    return {bigs, frequencies, smalls, frequencies, lanes};
+    return {bigs, smalls, turns(smalls, lanes) ? winograd_frequencies : products_at_once(bigs, smalls, lanes), lanes};
 }
 
 // The Side x Side places of a grid from one on; outside of the grid `outside`. Returns the step from one place to the next,
@@ -106,7 +114,8 @@ bool winograd_pays(const Axis* axes, Size ins, Size outs) {
 }
 
 Size winograd_numbers(Size ins, Size outs, int lanes) {
-    return std::max(map_memory(ins, outs, lanes).numbers, products_memory(ins, outs, lanes).numbers);
+    return std::max({map_memory(ins, lanes).numbers, map_memory(outs, lanes).numbers, products_memory(ins, outs, lanes).numbers}) +
+           most_results * lanes;
 }
 
 void winograd_weights(const Passes& passes, Size groups, Size ins, Size outs, const float* from, float* to) {
@@ -150,39 +159,42 @@ struct Chunk {
 
     // Windows of a grid of so many channels, from a shift on, to frequencies; `pair` as in LaneTile.
     bool spread(const LaneKernels& kernels, const LaneGrid& grid, const float* numbers, Size shift_y, Size shift_x,
-                const float* zeros, Size channels, int pair, float* to, Size step) const {
+                const float* zeros, Size channels, int pair, float* to, Size step, Size tile_step) const {
         float* places[side * side];
         bool finite = true;
-        for (Size t = 0; t < tiles; ++t, to += channels * kernels.lanes) {
+        for (Size t = 0; t < tiles; ++t, to += tile_step) {
             const Size pixel = find_places<side>(grid, numbers, z[t], y[t] + shift_y, x[t] + shift_x, zeros, places);
             finite = kernels.spread({places, pixel, to, step, channels, pair, nullptr, false, nullptr, nullptr, nullptr}) && finite;
         }
         return finite;
     }
 
-    bool spread_results(const LaneKernels& kernels, const LaneGrid& grid, const float* numbers, const float* zeros,
-                        Size channels, int pair, float* to, Size step) const {
+    // With `kernel`, which is spread_results or spread_turned.
+    bool spread_results(bool (*kernel)(const LaneTile&), const LaneGrid& grid, const float* numbers,
+                        const float* zeros, Size channels, int pair, float* to, Size step, Size tile_step) const {
         float* places[made * made];
         bool finite = true;
-        for (Size t = 0; t < tiles; ++t, to += channels * kernels.lanes) {
+        for (Size t = 0; t < tiles; ++t, to += tile_step) {
             const Size pixel = find_places<made>(grid, numbers, z[t], y[t], x[t], zeros, places);
-            finite = kernels.spread_results({places, pixel, to, step, channels, pair, nullptr, false, nullptr, nullptr, nullptr}) && finite;
+            finite = kernel({places, pixel, to, step, channels, pair, nullptr, false, nullptr, nullptr, nullptr}) && finite;
         }
         return finite;
     }
 
-    void gather(const LaneKernels& kernels, const WinogradMap& map, Size group, float* from, Size step, const LaneGrid& grid,
-                float* out) const {
-        const Size channel = group * map.outs, shift = channel * kernels.lanes;
+    // Frequencies of some tiles' and channels' results, as `LaneFrequencies` has them.
+    void gather(const LaneKernels& kernels, const WinogradMap& map, const LaneFrequencies& made_of, Size first, Size channel,
+                const LaneGrid& grid, float* out) const {
+        const Size shift = channel * kernels.lanes, numbers = made_of.columns * kernels.lanes;
         const float* const bias = map.bias ? map.bias + channel : nullptr;
         const float* const kept = map.kept ? map.kept + shift : nullptr;
         float* const sums = map.sums ? map.sums + shift : nullptr;
         float* places[made * made];
-        for (Size t = 0; t < tiles; ++t, from += map.outs * kernels.lanes) {
+        float* from = made_of.out;
+        for (Size t = first; t < first + made_of.positions; ++t, from += numbers) {
             if (const Size pixel = find_places<made>(grid, out + shift, z[t], y[t], x[t], nullptr, places))
                 for (Size place = 0; place < made * made; ++place)
                     places[place] = places[place / made * made] + place % made * pixel;
-            kernels.gather({places, 0, from, step, map.outs, -1, bias, map.relu, kept, out + shift, sums});
+            kernels.gather({places, 0, from, made_of.positions * numbers, made_of.columns, -1, bias, map.relu, kept, out + shift, sums});
         }
     }
 };
@@ -206,29 +218,57 @@ bool for_chunks(const LaneGrid& grid, Size most, Body body) {
 
 }  // namespace
 
+namespace {
+
+// From the frequencies of what a map takes to its results, a bit at a time that fits in the first-level cache.
+class Results {
+   public:
+    // `memory` is room for most_results vectors.
+    Results(const LaneKernels& kernels, const WinogradMap& map, const ChunkMemory& layout, const LaneGrid& grid, float* out,
+            float* memory)
+        : kernels_(kernels), map_(map), grid_(grid), out_(out) {
+        job_.frequency = layout.in_step, job_.step = layout.in_tile, job_.channels = map.ins, job_.weight_stride = map.outs;
+        job_.out = memory;
+    }
+
+    void make(const Chunk& chunk, Size group, const float* frequencies) {
+        const float* const weights = map_.weights + group * winograd_frequencies * map_.ins * map_.outs;
+        const Size blocks = ceil_div(map_.outs, Size(most_frequency_columns));
+        for (Size first = 0; first < chunk.tiles; first += job_.positions) {
+            job_.positions = static_cast<int>(std::min<Size>(chunk.tiles - first, kernels_.frequency_positions));
+            job_.in = frequencies + first * job_.step;
+            for (Size block = 0; block < blocks; ++block) {
+                const Size from = map_.outs * block / blocks, to = map_.outs * (block + 1) / blocks;
+                job_.weights = weights + from, job_.columns = static_cast<int>(to - from);
+                kernels_.frequencies(job_);
+                chunk.gather(kernels_, map_, job_, first, group * map_.outs + from, grid_, out_);
+            }
+        }
+    }
+
+   private:
+    const LaneKernels& kernels_;
+    const WinogradMap& map_;
+    const LaneGrid& grid_;
+    float* const out_;
+    LaneFrequencies job_{};
+};
+
+}  // namespace
+
 bool winograd_run(const LaneKernels& kernels, const WinogradMap& map, const LaneGrid& in_grid, const float* in,
                   const LaneGrid& out_grid, float* out, float* memory) {
-    const Size lanes = kernels.lanes, pairs = map.ins * map.outs;
-    const ChunkMemory layout = map_memory(map.ins, map.outs, kernels.lanes);
-    float *const results = memory + layout.out, *const zeros = memory + layout.zeros;
-    std::fill_n(zeros, map.ins * lanes, 0.0f);
+    const ChunkMemory layout = map_memory(map.ins, kernels.lanes);
+    float* const zeros = memory + layout.zeros;
+    std::fill_n(zeros, map.ins * kernels.lanes, 0.0f);
     const Size shift_y = map.passes[1][0].shifts[0], shift_x = map.passes[2][0].shifts[0];
-    LaneSums job{};
-    job.taps = 1, job.channels = map.ins, job.columns = map.outs, job.weight_stride = map.outs;
-    job.in_step = map.ins * lanes, job.out_step = map.outs * lanes;
+    Results results(kernels, map, layout, out_grid, out, memory + layout.numbers);
     for (Size group = 0; group < map.groups; ++group) {
         const bool finite = for_chunks(out_grid, layout.tiles, [&](const Chunk& chunk) {
-            if (!chunk.spread(kernels, in_grid, in + group * map.ins * lanes, shift_y, shift_x, zeros, map.ins, -1, memory,
-                              layout.in_step))
+            if (!chunk.spread(kernels, in_grid, in + group * map.ins * kernels.lanes, shift_y, shift_x, zeros, map.ins, -1, memory,
+                              layout.in_step, layout.in_tile))
                 return false;
-            job.positions = chunk.tiles;
-            for (Size f = 0; f < winograd_frequencies; ++f) {
-                const float* const input = memory + f * layout.in_step;
-                const float* const weights = map.weights + (group * winograd_frequencies + f) * pairs;
-                job.in = &input, job.weights = &weights, job.out = results + f * layout.out_step;
-                kernels.sums(job);
-            }
-            chunk.gather(kernels, map, group, results, layout.out_step, out_grid, out);
+            results.make(chunk, group, memory);
             return true;
         });
         if (!finite) return false;
@@ -237,41 +277,55 @@ bool winograd_run(const LaneKernels& kernels, const WinogradMap& map, const Lane
 }
 
 bool winograd_multiply(const LaneKernels& kernels, const Stage& stage, const LaneGrid& big_grid, const float* big,
-                       const LaneGrid& small_grid, const float* small, float* sums, Size* offsets, float* memory) {
+                       const LaneGrid& small_grid, const float* small, float* sums, float* lane_sums, const WinogradMap* adjoint,
+                       float* in_gradient, Size* offsets, float* memory) {
     const Size lanes = kernels.lanes, bigs = stage.big_channels, smalls = stage.small_channels;
-    const Size at_once = products_at_once(bigs, smalls, kernels.lanes);
+    const bool turned = turns(smalls, kernels.lanes);
+    const Size at_once = turned ? winograd_frequencies : products_at_once(bigs, smalls, kernels.lanes);
     const ChunkMemory layout = products_memory(bigs, smalls, kernels.lanes);
     float *const small_spread = memory + layout.out, *const zeros = memory + layout.zeros;
     std::fill_n(zeros, std::max(bigs, smalls) * lanes, 0.0f);
     for (Size c = 0; c < bigs; ++c) offsets[c] = c * lanes;
     const Size shift_y = stage.products[1][0].shifts[0], shift_x = stage.products[2][0].shifts[0];
     LaneProducts job{};
-    job.lines = 1, job.a_step = bigs * lanes, job.b_step = smalls * lanes;
+    job.lines = 1, job.a_step = layout.in_tile, job.b_step = layout.out_tile;
     job.offsets = offsets, job.rows = bigs, job.columns = smalls, job.stride = smalls;
+    const auto multiply = turned ? kernels.turned_products : kernels.products;
+    const auto spread_small = turned ? kernels.spread_turned : kernels.spread_results;
+    const Size sums_step = bigs * smalls * (turned ? 1 : lanes);
+    std::optional<Results> results;
+    if (adjoint) results.emplace(kernels, *adjoint, layout, small_grid, in_gradient, memory + layout.numbers);
     for (Size group = 0; group < stage.groups; ++group)
         for (Size first = 0; first < winograd_frequencies; first += at_once) {
             const int pair = at_once == third ? static_cast<int>(first / third) : -1;
-            const Size sums_step = bigs * smalls * lanes;
-            float* const to = sums + (group * winograd_frequencies + first) * sums_step;
+            float* const to = (turned ? sums : lane_sums) + (group * winograd_frequencies + first) * sums_step;
             job.fresh = true;
             const bool finite = for_chunks(small_grid, layout.tiles, [&](const Chunk& chunk) {
                 if (!chunk.spread(kernels, big_grid, big + group * bigs * lanes, shift_y, shift_x, zeros, bigs, pair, memory,
-                                  layout.in_step) ||
-                    !chunk.spread_results(kernels, small_grid, small + group * smalls * lanes, zeros, smalls, pair, small_spread,
-                                          layout.out_step))
+                                  layout.in_step, layout.in_tile) ||
+                    !chunk.spread_results(spread_small, small_grid, small + group * smalls * lanes, zeros, smalls, pair,
+                                          small_spread, layout.out_step, layout.out_tile))
                     return false;
                 job.positions = chunk.tiles;
                 for (Size f = 0; f < at_once; ++f) {
                     job.a = memory + f * layout.in_step, job.b = small_spread + f * layout.out_step;
                     job.sums = to + f * sums_step;
-                    kernels.products(job);
+                    multiply(job);
                 }
                 job.fresh = false;
+                if (results) results->make(chunk, group, memory);
                 return true;
             });
             if (!finite) return false;
         }
+    if (!turned) kernels.reduce(lane_sums, stage.groups * winograd_frequencies * bigs * smalls, sums);
     return true;
+}
+
+bool winograd_shares(const Stage& stage, int lanes) {
+    if (!stage.transposed) return false;
+    const Size bigs = stage.big_channels, smalls = stage.small_channels;
+    return turns(smalls, lanes) || products_at_once(bigs, smalls, lanes) == winograd_frequencies;
 }
 
 }  // namespace unstride

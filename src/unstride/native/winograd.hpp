@@ -39,11 +39,16 @@ struct WinogradMap {
 bool winograd_run(const LaneKernels& kernels, const WinogradMap& map, const LaneGrid& in_grid, const float* in,
                   const LaneGrid& out_grid, float* out, float* memory);
 
-// sums[group][frequency][big channel][small channel][lane], of one group of images.
+// sums[group][frequency][big channel][small channel], of one group of images. `lane_sums` is room for a vector for each. With
+// an adjoint, where the stage shares, it is run as well, chunk by chunk: the gradient is read and spread once for both.
 bool winograd_multiply(const LaneKernels& kernels, const Stage& stage, const LaneGrid& big_grid, const float* big,
-                       const LaneGrid& small_grid, const float* small, float* sums, Size* offsets, float* memory);
+                       const LaneGrid& small_grid, const float* small, float* sums, float* lane_sums, const WinogradMap* adjoint,
+                       float* in_gradient, Size* offsets, float* memory);
 
-// Adds such sums, without their lanes, to the gradient (group, tap, big channel, small channel).
+// Whether a stage's products and its adjoint look at the same windows of the gradient: of a transposed convolution they do.
+bool winograd_shares(const Stage& stage, int lanes);
+
+// Adds such sums to the gradient (group, tap, big channel, small channel).
 void winograd_gradient(const Stage& stage, const double* from, double* to);
 
 }  // namespace unstride

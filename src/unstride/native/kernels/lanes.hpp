@@ -13,6 +13,8 @@ namespace UNSTRIDE_SET {
 // vectors of a position and a weight.
 constexpr int lane_columns = 4;
 constexpr int lane_rows = registers == 32 ? 6 : 2;
+// Rows of a tile of turned products, each a vector.
+constexpr int turned_rows = registers == 32 ? 16 : 12;
 
 INLINE Vector<float> splat(float number) {
 #if defined(__AVX512F__)
@@ -71,8 +73,11 @@ INLINE void lane_sums_of(int positions, Indices<P...>, const LaneSums& job, Size
 
 inline void lane_sums_job(const LaneSums& job) {
     using Rows = typename Count<lane_rows>::type;
-    // Tiles of equal width: 26 positions are 6 + 5 + 5 + 5 + 5, and none of 2, which would wait for its sums.
-    Size tiles = (job.positions + lane_rows - 1) / lane_rows;
+    using Twice = typename Count<2 * lane_rows>::type;
+    // Tiles of equal width: 26 positions are 6 + 5 + 5 + 5 + 5, and none of 2, which would wait for its sums. So would one
+    // column of 6.
+    const Size most = job.columns == 1 ? 2 * lane_rows : lane_rows;
+    Size tiles = (job.positions + most - 1) / most;
     for (Size at = 0; tiles > 0; --tiles) {
         const int width = static_cast<int>((job.positions - at + tiles - 1) / tiles);
         Size column = 0;
@@ -80,7 +85,7 @@ inline void lane_sums_job(const LaneSums& job) {
         switch (job.columns - column) {
             case 3: lane_sums_of<3>(width, Rows{}, job, at, column); break;
             case 2: lane_sums_of<2>(width, Rows{}, job, at, column); break;
-            case 1: lane_sums_of<1>(width, Rows{}, job, at, column); break;
+            case 1: lane_sums_of<1>(width, Twice{}, job, at, column); break;
             default: break;
         }
         at += width;
@@ -131,8 +136,20 @@ INLINE void lane_products_of(int rows, Indices<A...>, const LaneProducts& job, S
     functions[rows - 1](job, row, column);
 }
 
+// One column: so many rows that their multiply-adds need not wait for one another.
+inline void lane_products_column(const LaneProducts& job) {
+    using Rows = typename Count<2 * lane_rows>::type;
+    Size tiles = (job.rows + 2 * lane_rows - 1) / (2 * lane_rows);
+    for (Size row = 0; tiles > 0; --tiles) {
+        const int height = static_cast<int>((job.rows - row + tiles - 1) / tiles);
+        lane_products_of<1>(height, Rows{}, job, row, 0);
+        row += height;
+    }
+}
+
 inline void lane_products_job(const LaneProducts& job) {
     using Rows = typename Count<lane_rows>::type;
+    if (job.columns == 1) return lane_products_column(job);
     Size tiles = (job.rows + lane_rows - 1) / lane_rows;
     for (Size row = 0; tiles > 0; --tiles) {
         const int height = static_cast<int>((job.rows - row + tiles - 1) / tiles);
@@ -144,6 +161,41 @@ inline void lane_products_job(const LaneProducts& job) {
             case 1: lane_products_of<1>(height, Rows{}, job, row, column); break;
             default: break;
         }
+        row += height;
+    }
+}
+
+template <int A>
+void turned_products(const TurnedProducts& job, Size row, Size column) {
+    using V = Vector<float>;
+    V sums[A] = {};
+    const float* x = job.a + row * W<float>;
+    const float* y = job.b + column * W<float>;
+    for (Size i = 0; i < job.positions; ++i, x += job.a_step, y += job.b_step)
+        for (Size lane = 0; lane < W<float>; ++lane) {
+            V columns = load(y + lane * W<float>);
+            IN_REGISTER(columns);
+            UNROLLED
+            for (int a = 0; a < A; ++a) sums[a] += splat(x[a * W<float> + lane]) * columns;
+        }
+    float* to = job.sums + row * job.stride + column;
+    UNROLLED
+    for (int a = 0; a < A; ++a, to += job.stride) store(to, job.fresh ? sums[a] : load(to) + sums[a]);
+}
+
+template <int... A>
+INLINE void turned_products_of(int rows, Indices<A...>, const TurnedProducts& job, Size row, Size column) {
+    using Function = void (*)(const TurnedProducts&, Size, Size);
+    static constexpr Function functions[] = {turned_products<A + 1>...};
+    functions[rows - 1](job, row, column);
+}
+
+inline void turned_products_job(const TurnedProducts& job) {
+    Size tiles = (job.rows + turned_rows - 1) / turned_rows;
+    for (Size row = 0; tiles > 0; --tiles) {
+        const int height = static_cast<int>((job.rows - row + tiles - 1) / tiles);
+        for (Size column = 0; column < job.columns; column += W<float>)
+            turned_products_of(height, typename Count<turned_rows>::type{}, job, row, column);
         row += height;
     }
 }
