@@ -248,3 +248,71 @@ def test_it_trains_as_before():
         losses.append(history)
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-4)
     assert losses[0][-1] < losses[0][0]
+
+
+@pytest.fixture
+def in_place(monkeypatch):
+    """What ReLU was computed in the place of."""
+    found = []
+    real = torch.relu_
+    monkeypatch.setattr(torch, "relu_", lambda x: found.append(x.shape) or real(x))
+    return found
+
+
+def few_images():
+    torch.manual_seed(4)
+    first, second = nn.Conv2d(2, 5, 3, padding=1), nn.ConvTranspose2d(5, 20, 3)
+    plain = nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), nn.ReLU(), nn.Conv2d(20, 3, 1), nn.LeakyReLU())
+    fast = copy.deepcopy(plain)
+    ut.accelerate(fast)
+    assert type(fast) is Sequential
+    return plain, fast, torch.randn(3, 2, 8, 7)
+
+
+@pytest.mark.parametrize("mode", ["training", "no gradients", "inference"])
+def test_relu_in_the_place_of_a_fresh_result(mode, in_place, executed):
+    plain, fast, x = few_images()
+    before = x.clone()
+    if mode == "training":
+        operands = [[x.clone().requires_grad_(), *model.parameters()] for model in (plain, fast)]
+        expected, y = plain(operands[0][0]), fast(operands[1][0])
+        wanted, got = (
+            torch.autograd.grad(made.square().sum(), own) for made, own in zip((expected, y), operands, strict=True)
+        )
+        for one, other in zip(got, wanted, strict=True):
+            torch.testing.assert_close(one, other)
+    else:
+        with torch.no_grad() if mode == "no gradients" else torch.inference_mode():
+            y, expected = fast(x), plain(x)
+    torch.testing.assert_close(y, expected)
+    assert in_place == [(3, 5, 8, 7), (3, 20, 10, 9)]
+    assert not executed
+    assert torch.equal(x, before)
+
+
+def test_relu_in_place_has_derivatives_of_derivatives(in_place):
+    plain, fast, x = few_images()
+    found = []
+    for model in (plain, fast):
+        operands = [x.clone().requires_grad_(), *model.parameters()]
+        once = torch.autograd.grad(model(operands[0]).square().sum(), operands, create_graph=True)
+        found.append(torch.autograd.grad(sum(g.square().sum() for g in once), operands))
+    assert in_place
+    for wanted, got in zip(*found, strict=True):
+        torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-3)
+
+
+def test_relu_leaves_alone_what_somebody_else_sees(in_place):
+    _, fast, x = few_images()
+    seen = []
+    for index in (0, 3):
+        fast[index].register_forward_hook(lambda *given: seen.append(given[-1]))
+    fast(x)
+    assert not in_place
+    assert (seen[0] < 0).any()
+    lone = nn.Sequential(nn.ReLU(), nn.Conv2d(2, 4, 3), nn.Tanh(), nn.ReLU(), nn.Conv2d(4, 4, 3))
+    ut.accelerate(lone)
+    before = x.clone()
+    lone(x)
+    assert not in_place
+    assert torch.equal(x, before)

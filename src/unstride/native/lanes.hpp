@@ -34,9 +34,9 @@ struct LaneProducts {
     bool fresh;
 };
 
-// The same of channels in the lanes of b, where it is `turned` (LaneTile): sums[row][column] += a[row], lane by lane, times b's
-// vector of that lane, over positions and lanes; with one number for each row and column, and a whole number of vectors of
-// columns. `lines` and `offsets` are not used: rows are next to each other.
+// The same with b `turned` (LaneKernels::spread_turned), so that columns are in the lanes: for each position, and each lane of
+// a, sums[row][column] += a[row][lane] * b[lane][column]. A sum is one number here, and rows of a lie next to each other:
+// `lines` and `offsets` are not used. The columns are a whole number of vectors.
 using TurnedProducts = LaneProducts;
 
 // Of Winograd's algorithm F(4 x 4, 3 x 3) (winograd.hpp): its frequencies, and the points that are not 0 and infinity.
@@ -52,7 +52,7 @@ struct LaneFrequencies {
     const float* weights;  // (frequencies, channels, weight_stride)
     Size weight_stride;
     float* out;
-    int positions, columns;  // at most
+    int positions, columns;  // at most LaneKernels::frequency_positions and most_frequency_columns
 };
 constexpr int most_frequency_positions = 2, most_frequency_columns = 8;
 

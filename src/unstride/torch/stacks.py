@@ -16,7 +16,7 @@ from torch.nn.modules import module as modules_of_torch
 
 from ..backends import torch_stack
 from ..geometry import Geometry, GeometryError, convolution
-from ..stack import MOST_CHANNELS, Stack, Stage, has_inverse, worthwhile
+from ..stack import FEWEST_IMAGES, MOST_CHANNELS, Stack, Stage, has_inverse, worthwhile
 from . import layers
 
 Module = torch.nn.Module
@@ -40,19 +40,31 @@ class Sequential(nn.Sequential):
     """`torch.nn.Sequential`, whose runs of convolutions are executed as stacks where that is predicted to be faster."""
 
     def forward(self, input: Any) -> Any:
+        if not _is_stackable(input):
+            return super().forward(input)  # type: ignore[no-untyped-call]
         modules = list(self)
+        if input.dim() == 0 or input.shape[0] < FEWEST_IMAGES:
+            return _one_by_one(modules, input)
         index = 0
         while index < len(modules):
             end = run_at(modules, index) if _is_stackable(input) else index
             result = executed(modules[index:end], input) if end > index else None
             if result is None:
                 end = max(end, index + 1)
-                for module in modules[index:end]:
-                    input = module(input)
-            else:
-                input = result
-            index = end
+                result = _one_by_one(modules[index:end], input)
+            input, index = result, end
         return input
+
+
+def _one_by_one(modules: Sequence[Module], x: Any) -> Any:
+    """What the modules make of it, with ReLU in the place of what a convolution has just made: neither that nor the
+    convolution's gradients are of use to anybody. New memory costs more time than ReLU itself."""
+    fresh = False
+    for module in modules:
+        plain = _is_plain(module)
+        x = torch.relu_(x) if fresh and plain and type(module) is nn.ReLU and _is_stackable(x) else module(x)
+        fresh = plain and type(module) in _CONVOLUTIONS
+    return x
 
 
 def _is_stackable(x: Any) -> bool:

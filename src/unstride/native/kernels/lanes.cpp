@@ -8,8 +8,9 @@ namespace unstride {
 namespace UNSTRIDE_SET {
 
 extern const LaneKernels lane_table;
-const LaneKernels lane_table{W<float>, lane_sums_job, lane_products_job, turned_products_job, frequency_positions, frequencies, spread, gather, spread_results, spread_turned,
-                             activate, differentiate, reduce_lanes, binary_crossentropy};
+const LaneKernels lane_table{W<float>, lane_sums_job, lane_products_job, turned_products_job, frequency_positions, frequencies,
+                             spread, gather, spread_results, spread_turned, activate, differentiate, reduce_lanes,
+                             binary_crossentropy};
 
 }  // namespace UNSTRIDE_SET
 }  // namespace unstride
