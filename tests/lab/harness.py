@@ -19,8 +19,15 @@ from urllib.parse import urlsplit
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, expect
 
 LOCAL = ("127.0.0.1", "localhost")
-COMMAND = [sys.executable, "-c", "import sys; from unstride.cli import main; sys.exit(main())"]
-"""`unstride`, of the Python that runs the tests."""
+_MAIN = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from unstride.cli import main
+sys.exit(main())
+"""
+COMMAND = [sys.executable, "-c", _MAIN]
+"""`unstride`, of the Python that runs the tests, as a terminal starts it: Ctrl-C interrupts it, even where the tests run as a
+shell's background job, which ignores Ctrl-C and hands that down."""
 
 # Chromium says so of two of marimo's pictures, which it shows only when the connection is lost.
 HARMLESS = "was preloaded using link preload but not used"

@@ -57,8 +57,10 @@ class Sequential(nn.Sequential):
 
 
 def _one_by_one(modules: Sequence[Module], x: Any) -> Any:
-    """What the modules make of it, with ReLU in the place of what a convolution has just made: neither that nor the
-    convolution's gradients are of use to anybody. New memory costs more time than ReLU itself."""
+    """What the modules make of it, with ReLU in the place of what a convolution has just made.
+
+    Nobody else sees that, and no gradient of the convolution needs it. New memory would cost more than ReLU itself.
+    """
     fresh = False
     for module in modules:
         plain = _is_plain(module)
