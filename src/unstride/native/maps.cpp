@@ -65,20 +65,10 @@ private:
     };
     std::vector<Space> spaces;
 
-    struct Passes {
-        const Pass* axis[3];
-        Size taps() const { return Size(axis[0]->taps()) * axis[1]->taps() * axis[2]->taps(); }
-    };
-
-    Passes pass(Size number) const {
-        const Size x = static_cast<Size>(plan.axes[2].size()), y = static_cast<Size>(plan.axes[1].size());
-        return {{&plan.axes[0][number / (x * y)], &plan.axes[1][number / x % y], &plan.axes[2][number % x]}};
-    }
-
     // Where a tap's weights begin in the kernel.
     Size tap(Size z, Size y, Size x) const { return ((z * p.axes[1].kernel + y) * p.axes[2].kernel + x) * kernel.tap; }
 
-    Size rows(const Passes& passes) const { return passes.taps() * (plan.method == Method::lanes ? 1 : p.in_channels()); }
+    Size rows(const Phase& phase) const { return phase.taps() * (plan.method == Method::lanes ? 1 : p.in_channels()); }
 
     void pad_bias(const T* bias) {
         const Size channels = plan.method == Method::lanes ? p.groups : p.out_channels();
@@ -90,15 +80,15 @@ private:
 
     // The weights of one block of columns of one pass, as its kernel reads them: (rows, columns) for tiles and for lanes,
     // (columns, rows) for dots. A row is a tap and an input channel.
-    void pack(Size group, const Passes& passes, Size block, T* to) const {
+    void pack(Size group, const Phase& phase, Size block, T* to) const {
         const Size first = plan.columns[block], last = plan.columns[block + 1], width = last - first;
         const Size depth = plan.method == Method::lanes ? 1 : p.in_channels();
         const Size outs = plan.method == Method::lanes ? p.groups : p.out_channels();
-        const Pass &y = *passes.axis[1], &x = *passes.axis[2];
-        if (rows(passes) > 0 && (plan.gaps || last > y.group * x.group * outs))
-            std::memset(to, 0, static_cast<std::size_t>(rows(passes) * width) * sizeof(T));
+        const Pass &y = *phase.axis[1], &x = *phase.axis[2];
+        if (rows(phase) > 0 && (plan.gaps || last > y.group * x.group * outs))
+            std::memset(to, 0, static_cast<std::size_t>(rows(phase) * width) * sizeof(T));
         Size row = 0;
-        for (const Size jz : passes.axis[0]->index)
+        for (const Size jz : phase.axis[0]->index)
             for (int ty = 0; ty < y.taps(); ++ty)
                 for (int tx = 0; tx < x.taps(); ++tx, row += depth)
                     for (Size cell = first / outs; cell < y.group * x.group && cell * outs < last; ++cell) {
@@ -106,7 +96,7 @@ private:
                         if (jy < 0 || jx < 0) continue;
                         const T* from = kernel.data + tap(jz, jy, jx);
                         const Size begin = std::max(first, cell * outs), end = std::min(last, (cell + 1) * outs);
-                        pack_tap(from, group, begin - cell * outs, end - begin, to, row, begin - first, width, rows(passes));
+                        pack_tap(from, group, begin - cell * outs, end - begin, to, row, begin - first, width, rows(phase));
                     }
     }
 
@@ -142,23 +132,23 @@ private:
         for (Size group = 0; group < group_count; ++group)
             for (Size i = 0; i < plan.passes(); ++i) {
                 where.push_back(total);
-                total += (rows(pass(i)) * columns + 15) / 16 * 16;
+                total += (rows(plan.pass(i)) * columns + 15) / 16 * 16;
             }
         Scratch<T> weights(total);
         const Size packs = static_cast<Size>(where.size()) * blocks;
         parallel(packs, total > 1 << 15 ? limit : 1, [&](Size i, int) {
             const Size each = i / blocks, block = i % blocks;
-            const Passes passes = pass(each % plan.passes());
-            pack(each / plan.passes(), passes, block, weights.data() + where[each] + rows(passes) * plan.columns[block]);
+            const Phase phase = plan.pass(each % plan.passes());
+            pack(each / plan.passes(), phase, block, weights.data() + where[each] + rows(phase) * plan.columns[block]);
         });
         parallel(static_cast<Size>(plan.pieces.size()), limit, [&](Size i, int worker) {
             std::vector<Block<T>>& all = spaces[worker].blocks;
             for (Size each = 0; each < static_cast<Size>(where.size()); ++each) {
                 const Size group = each / plan.passes();
-                const Passes passes = pass(each % plan.passes());
+                const Phase phase = plan.pass(each % plan.passes());
                 for (Size b = 0; b < blocks; ++b)
-                    all[b] = block(group, b, weights.data() + where[each] + rows(passes) * plan.columns[b]);
-                compute(plan.pieces[i], group, passes, all.data(), blocks, spaces[worker]);
+                    all[b] = block(group, b, weights.data() + where[each] + rows(phase) * plan.columns[b]);
+                compute(plan.pieces[i], group, phase, all.data(), blocks, spaces[worker]);
             }
         });
     }
@@ -167,14 +157,14 @@ private:
     void by_block() {
         Size most = 0;
         for (const Piece& piece : plan.pieces)
-            most = std::max(most, rows(pass(piece.pass % plan.passes())) *
+            most = std::max(most, rows(plan.pass(piece.pass % plan.passes())) *
                                       (plan.columns[piece.block + piece.blocks] - plan.columns[piece.block]));
         most = plan.in_place ? 0 : (most + 15) / 16 * 16;
         Scratch<T> weights(most * limit);
         parallel(static_cast<Size>(plan.pieces.size()), limit, [&](Size i, int worker) {
             const Piece& piece = plan.pieces[i];
             const Size group = piece.pass / plan.passes();
-            const Passes passes = pass(piece.pass % plan.passes());
+            const Phase phase = plan.pass(piece.pass % plan.passes());
             T* to = weights.data() + most * worker;
             std::vector<Block<T>>& some = spaces[worker].blocks;
             for (Size b = piece.block; b < piece.block + piece.blocks; ++b) {
@@ -182,11 +172,11 @@ private:
                     some[b - piece.block] = block(group, b, kernel.data + plan.columns[b] * kernel.big);
                     continue;
                 }
-                pack(group, passes, b, to);
+                pack(group, phase, b, to);
                 some[b - piece.block] = block(group, b, to);
-                to += rows(passes) * (plan.columns[b + 1] - plan.columns[b]);
+                to += rows(phase) * (plan.columns[b + 1] - plan.columns[b]);
             }
-            compute(piece, group, passes, some.data(), piece.blocks, spaces[worker]);
+            compute(piece, group, phase, some.data(), piece.blocks, spaces[worker]);
         });
     }
 
@@ -195,23 +185,23 @@ private:
                 plan.columns[b + 1] - plan.columns[b]};
     }
 
-    void compute(const Piece& piece, Size group, const Passes& passes, const Block<T>* some, Size count,
+    void compute(const Piece& piece, Size group, const Phase& phase, const Block<T>* some, Size count,
                  Space& space) const {
         Job<T> job{};
         job.blocks = some, job.block_count = count;
-        job.weight_stride = plan.in_place ? kernel.big : plan.method == Method::dot ? rows(passes) : columns;
+        job.weight_stride = plan.in_place ? kernel.big : plan.method == Method::dot ? rows(phase) : columns;
         job.relu = relu;
         job.written = space.written.get(), job.offsets = space.offsets.data();
-        for (Box z : passes.axis[0]->boxes) {
-            if (!clip(0, *passes.axis[0], piece, z)) continue;
-            for (Box y : passes.axis[1]->boxes) {
-                if (!clip(1, *passes.axis[1], piece, y)) continue;
-                for (Box x : passes.axis[2]->boxes) {
-                    if (!clip(2, *passes.axis[2], piece, x)) continue;
+        for (Box z : phase.axis[0]->boxes) {
+            if (!clip(0, *phase.axis[0], piece, z)) continue;
+            for (Box y : phase.axis[1]->boxes) {
+                if (!clip(1, *phase.axis[1], piece, y)) continue;
+                for (Box x : phase.axis[2]->boxes) {
+                    if (!clip(2, *phase.axis[2], piece, x)) continue;
                     const Box boxes[3] = {z, y, x};
-                    place(piece, group, passes, boxes, job);
-                    if (plan.method == Method::dot) list_columns(passes, boxes, some[0].column, some[count - 1], space);
-                    connect(passes, boxes, space.segments);
+                    place(piece, group, phase, boxes, job);
+                    if (plan.method == Method::dot) list_columns(phase, boxes, some[0].column, some[count - 1], space);
+                    connect(phase, boxes, space.segments);
                     job.segments = space.segments.data(), job.segment_count = static_cast<Size>(space.segments.size());
                     (plan.method == Method::tile ? kernels.tile : plan.method == Method::dot ? kernels.dot : kernels.channels)(
                         job);
@@ -232,12 +222,12 @@ private:
         return box.count > 0;
     }
 
-    void place(const Piece& piece, Size group, const Passes& passes, const Box* boxes, Job<T>& job) const {
+    void place(const Piece& piece, Size group, const Phase& phase, const Box* boxes, Job<T>& job) const {
         job.in = in.data + piece.image * in.strides[0] + group * p.in_channels();
         job.out = out.data + piece.image * out.strides[0] + group * p.out_channels();
         job.walk.count[0] = piece.images, job.walk.in_step[0] = in.strides[0], job.walk.out_step[0] = out.strides[0];
         for (int axis = 0; axis < 3; ++axis) {
-            const Pass& pass = *passes.axis[axis];
+            const Pass& pass = *phase.axis[axis];
             const Box& box = boxes[axis];
             job.in += box.first * pass.in_step * in.strides[axis + 1];
             job.out += (pass.offset + box.first * pass.step) * out.strides[axis + 1];
@@ -251,8 +241,8 @@ private:
     }
 
     // Where the columns of some blocks lie, for a dot: a column is a cell along y, one along x, and a channel.
-    void list_columns(const Passes& passes, const Box* boxes, Size first, const Block<T>& last, Space& space) const {
-        const Size outs = p.out_channels(), width = passes.axis[2]->group;
+    void list_columns(const Phase& phase, const Box* boxes, Size first, const Block<T>& last, Space& space) const {
+        const Size outs = p.out_channels(), width = phase.axis[2]->group;
         for (Size column = first; column < last.column + last.columns; ++column) {
             const Size y = column / outs / width, x = column / outs % width;
             space.offsets[column] = y * out.strides[2] + x * out.strides[3] + column % outs;
@@ -262,9 +252,9 @@ private:
     }
 
     // Which input numbers a position reads: along x in one run where the cells are adjacent.
-    void connect(const Passes& passes, const Box* boxes, std::vector<Segment>& segments) const {
+    void connect(const Phase& phase, const Box* boxes, std::vector<Segment>& segments) const {
         segments.clear();
-        const Pass &z = *passes.axis[0], &y = *passes.axis[1], &x = *passes.axis[2];
+        const Pass &z = *phase.axis[0], &y = *phase.axis[1], &x = *phase.axis[2];
         const Size depth = plan.method == Method::lanes ? 1 : p.in_channels();
         const bool runs = plan.method != Method::lanes && p.groups == 1 && p.dense_in && !plan.in_place;
         for (int tz = boxes[0].tap; tz < boxes[0].tap + boxes[0].taps; ++tz)

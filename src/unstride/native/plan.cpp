@@ -217,7 +217,7 @@ void choose(Plan& plan) {
         if (method == Method::dot && y[0].group * x[0].group * p.out_channels() > most_dots) return;
         if (!p.finite && (gaps(y) || gaps(x))) return;
         const double now = cost(p, method, y, x);
-        if (now < 0.97 * best) best = now, plan.method = method, plan.axes[1] = y, plan.axes[2] = x;
+        if (now < 0.99 * best) best = now, plan.method = method, plan.axes[1] = y, plan.axes[2] = x;
     };
     auto consider_all = [&](const std::vector<Pass>& x) {
         consider(Method::tile, rows, x);
@@ -309,6 +309,13 @@ void cut_into_pieces(Plan& plan) {
                 area.blocks = (i + 1) * blocks / shares - area.block;
                 plan.pieces.push_back(area);
             }
+    // The longest first: phases have different numbers of taps, and who takes the last piece is waited for.
+    const auto length = [&plan](const Piece& piece) {
+        const Size columns = plan.columns[piece.block + piece.blocks] - plan.columns[piece.block];
+        return columns * piece.cells * plan.pass(piece.pass % plan.passes()).taps();
+    };
+    std::stable_sort(plan.pieces.begin(), plan.pieces.end(),
+                     [&](const Piece& a, const Piece& b) { return length(a) > length(b); });
 }
 
 }  // namespace

@@ -35,6 +35,12 @@ struct Pass {
     int taps() const { return static_cast<int>(shifts.size()); }
 };
 
+// One pass of each axis.
+struct Phase {
+    const Pass* axis[3];
+    Size taps() const { return Size(axis[0]->taps()) * axis[1]->taps() * axis[2]->taps(); }
+};
+
 enum class Method {
     tile,   // output channels in the lanes, a tile of positions: the input is broadcast
     dot,    // input channels and taps in the lanes, summed at the end: for few output channels
@@ -81,6 +87,10 @@ struct Plan {
     Size cells() const { return axes[1][0].group * axes[2][0].group; }  // that one position computes
     Size passes() const {
         return static_cast<Size>(axes[0].size() * axes[1].size() * axes[2].size());
+    }
+    Phase pass(Size number) const {
+        const Size x = static_cast<Size>(axes[2].size()), y = static_cast<Size>(axes[1].size());
+        return {{&axes[0][number / (x * y)], &axes[1][number / x % y], &axes[2][number % x]}};
     }
 };
 

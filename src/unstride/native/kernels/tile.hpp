@@ -12,10 +12,14 @@ namespace UNSTRIDE_SET {
 template <int C>
 constexpr int tile_rows = registers == 32 ? (C == 1 ? 14 : C == 2 ? 12 : 8) : (C == 1 ? 10 : C == 2 ? 6 : 4);
 
+// `ahead`: how far from each position's input the next tile's lies, or 0. Of long runs it is fetched into the second-level
+// cache: 12 rows at once are more than the processor foresees. (Two cores of an Intel Emerald Rapids, whose third-level cache
+// answers late: 3% faster from 256 numbers on, 8 to 25% where others use that cache too; shorter runs lose 3%.)
 template <class T, int R, int C>
-void tile(const Job<T>& job, const Block<T>& block, const T* const* in, T* const* out) {
+void tile(const Job<T>& job, const Block<T>& block, const T* const* in, T* const* out, Size ahead) {
     using V = Vector<T>;
     constexpr int U = C == 1 ? 4 : registers == 32 ? 2 : 1;  // products between two looks at the loop's end
+    constexpr Size line = 64 / sizeof(T);
     V sums[R][C];
     UNROLLED
     for (int r = 0; r < R; ++r)
@@ -31,17 +35,26 @@ void tile(const Job<T>& job, const Block<T>& block, const T* const* in, T* const
         UNROLLED
         for (int r = 0; r < R; ++r) p[r] = in[r] + segment.in;
         const T* w = block.weights + segment.row * C * W<T>;
+        const bool fetch = C > 1 && ahead && segment.length >= 16 * line;
         Size k = 0;
-        for (; k + U <= segment.length; k += U, w += U * C * W<T>) {
-            UNROLLED
-            for (int u = 0; u < U; ++u) {
-                V weights[C];
+        for (const Size whole = segment.length / U * U; k < whole;) {
+            Size end = whole;
+            if (fetch) {
                 UNROLLED
-                for (int c = 0; c < C; ++c) weights[c] = load(w + (u * C + c) * W<T>);
+                for (int r = 0; r < R; ++r) __builtin_prefetch(p[r] + k + ahead, 0, 2);
+                end = k + line < whole ? k + line : whole;
+            }
+            for (; k < end; k += U, w += U * C * W<T>) {
                 UNROLLED
-                for (int r = 0; r < R; ++r)
+                for (int u = 0; u < U; ++u) {
+                    V weights[C];
                     UNROLLED
-                    for (int c = 0; c < C; ++c) sums[r][c] += p[r][k + u] * weights[c];
+                    for (int c = 0; c < C; ++c) weights[c] = load(w + (u * C + c) * W<T>);
+                    UNROLLED
+                    for (int r = 0; r < R; ++r)
+                        UNROLLED
+                        for (int c = 0; c < C; ++c) sums[r][c] += p[r][k + u] * weights[c];
+                }
             }
         }
         for (; k < segment.length; ++k, w += C * W<T>) {
@@ -76,15 +89,16 @@ void tile(const Job<T>& job, const Block<T>& block, const T* const* in, T* const
 }
 
 template <class T, int C, int... R>
-INLINE void tile_of(int rows, Indices<R...>, const Job<T>& job, const Block<T>& block, const T* const* in, T* const* out) {
-    using Function = void (*)(const Job<T>&, const Block<T>&, const T* const*, T* const*);
+INLINE void tile_of(int rows, Indices<R...>, const Job<T>& job, const Block<T>& block, const T* const* in, T* const* out,
+                    Size ahead) {
+    using Function = void (*)(const Job<T>&, const Block<T>&, const T* const*, T* const*, Size);
     static constexpr Function functions[] = {tile<T, R + 1, C>...};
-    functions[rows - 1](job, block, in, out);
+    functions[rows - 1](job, block, in, out, ahead);
 }
 
 template <class T, int C>
-INLINE void tile_rows_of(int rows, const Job<T>& job, const Block<T>& block, const T* const* in, T* const* out) {
-    tile_of<T, C>(rows, typename Count<tile_rows<C>>::type{}, job, block, in, out);
+INLINE void tile_rows_of(int rows, const Job<T>& job, const Block<T>& block, const T* const* in, T* const* out, Size ahead) {
+    tile_of<T, C>(rows, typename Count<tile_rows<C>>::type{}, job, block, in, out, ahead);
 }
 
 template <class T>
@@ -105,14 +119,16 @@ void tile_job(const Job<T>& job) {
         int rows = static_cast<int>((left + tiles - 1) / tiles);
         cursor.take(rows, job.in, job.out, in, out);
         left -= rows;
+        Size ahead = tiles > 1 ? job.walk.in_step[3] * rows : 0;  // along a row; once, with the first block
         for (Size b = 0; b < job.block_count; ++b) {
             const Block<T>& block = job.blocks[b];
             if (block.column >= job.to || block.column + block.columns <= job.from) continue;
             switch (block.columns / W<T>) {
-                case 1: tile_rows_of<T, 1>(rows, job, block, in, out); break;
-                case 2: tile_rows_of<T, 2>(rows, job, block, in, out); break;
-                default: tile_rows_of<T, 3>(rows, job, block, in, out);
+                case 1: tile_rows_of<T, 1>(rows, job, block, in, out, ahead); break;
+                case 2: tile_rows_of<T, 2>(rows, job, block, in, out, ahead); break;
+                default: tile_rows_of<T, 3>(rows, job, block, in, out, ahead);
             }
+            ahead = 0;
         }
     }
 }
