@@ -75,7 +75,7 @@ def test_what_is_not_a_number_stays_so():
 
 def test_the_same_by_jaxs_own_operations():
     target, predicted = numbers()
-    mine, theirs = both(target, predicted), jax_losses._by_operations(target, predicted, epsilon=EPSILON, sloped=True)
+    mine, theirs = both(target, predicted), jax_losses.by_operations(target, predicted, epsilon=EPSILON, sloped=True)
     for one, other in zip(mine, theirs, strict=True):
         np.testing.assert_allclose(one, other, rtol=24 * U)
 

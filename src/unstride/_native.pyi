@@ -147,3 +147,13 @@ def stack_backward(
     x_gradient: NDArray[Any] | None,
     weight_gradients: Sequence[NDArray[Any]],
 ) -> None: ...
+def stack_crossentropy(
+    code: Sequence[int],
+    x: NDArray[Any],
+    weights: Sequence[NDArray[Any]],
+    target: NDArray[Any],
+    epsilon: float,
+    y: NDArray[Any],
+    loss: NDArray[Any],
+    weight_gradients: Sequence[NDArray[Any]],
+) -> None: ...

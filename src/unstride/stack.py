@@ -286,6 +286,42 @@ class Stack:
             _native.stack_backward(self.code, x, weights, slope, saved, gx, gradients)
         return gx, gradients
 
+    def binary_crossentropy(
+        self, x: Array, weights: Sequence[Array], target: Array, epsilon: float = 1e-7
+    ) -> tuple[Array, Array, list[Array]]:
+        """The result, the loss of each of its numbers, and the derivatives of these losses' sum by the weights.
+
+        Parameters
+        ----------
+        x, weights
+            As for `forward`.
+        target : numpy.ndarray
+            `output_shape`, float32: from 0 to 1.
+        epsilon : float, optional
+            Results below it or above 1 - epsilon count as these, and pass no derivative on; from 2**-24 to 1/2.
+
+        Returns
+        -------
+        y, loss : numpy.ndarray
+            The loss is -(t log y + (1 - t) log(1 - y)) for a target t.
+        list of numpy.ndarray
+            The same numbers for any number of threads.
+
+        Raises
+        ------
+        GeometryError
+            An array of another shape. TypeError: of another type. ValueError: epsilon.
+        """
+        x, weights = self._grid_of("x", x, self.input_shape), self._weights(weights)
+        target = _checked("target", target, self.output_shape(len(x)))
+        if not 2.0**-24 <= epsilon <= 0.5:
+            raise ValueError(f"epsilon is {epsilon}; expected a number from 2**-24 to 1/2")
+        y, loss = np.empty_like(target), np.empty_like(target)
+        gradients = [np.zeros(shape, np.float32) for shape in self.weight_shapes]
+        if len(x):
+            _native.stack_crossentropy(self.code, x, weights, target, epsilon, y, loss, gradients)
+        return y, loss, gradients
+
     def _grid_of(self, name: str, array: Array, shape: Callable[[int], Shape]) -> Array:
         batch = array.shape[0] if isinstance(array, np.ndarray) and array.ndim else 0
         return _checked(name, array, shape(batch))

@@ -42,7 +42,7 @@ def binary_crossentropy(target: Array, predicted: Array, epsilon: float) -> Arra
     return crossentropy_p.bind(target, predicted, epsilon=float(epsilon), sloped=False)[0]
 
 
-def _by_operations(target: Array, predicted: Array, *, epsilon: float, sloped: bool) -> tuple[Array, Array]:
+def by_operations(target: Array, predicted: Array, *, epsilon: float, sloped: bool) -> tuple[Array, Array]:
     low, high = np.float32(epsilon), np.float32(1) - np.float32(epsilon)
     inside = jnp.clip(predicted, low, high)
     loss = -(target * jnp.log(inside) + (1 - target) * jnp.log(1 - inside))
@@ -61,7 +61,7 @@ def _shapes(target: Any, predicted: Any, *, epsilon: float, sloped: bool) -> lis
 def _jvp(primals: Any, tangents: Any, *, epsilon: float, sloped: bool) -> Any:
     if sloped:  # a derivative of the derivative
         given = tuple(map(ad.instantiate_zeros, tangents))
-        return jax.jvp(partial(_by_operations, epsilon=epsilon, sloped=True), tuple(primals), given)
+        return jax.jvp(partial(by_operations, epsilon=epsilon, sloped=True), tuple(primals), given)
     predicted = primals[1]
     loss, slope = crossentropy_p.bind(*primals, epsilon=epsilon, sloped=True)
     nothing = jnp.zeros((0,), jnp.float32)
@@ -88,7 +88,7 @@ def _lowered(context: Any, *operands: Any, epsilon: float, sloped: bool) -> Any:
     return ffi.ffi_lowering("unstride_binary_crossentropy")(context, *operands, epsilon=np.float32(epsilon))
 
 
-_composed: Any = mlir.lower_fun(_by_operations, multiple_results=True)
+_composed: Any = mlir.lower_fun(by_operations, multiple_results=True)
 crossentropy_p.def_abstract_eval(_shapes)
 crossentropy_p.def_impl(lambda *operands, **fields: jax.jit(partial(crossentropy_p.bind, **fields))(*operands))
 ad.primitive_jvps[crossentropy_p] = _jvp

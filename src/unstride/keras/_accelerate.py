@@ -2,7 +2,7 @@
 
 Of every layer that changes only the method `call` does, on that one object: its class, its weights and all that Keras
 knows about it stay, so that a model saved from it is a plain Keras model. The same holds for a model whose runs are
-executed as stacks (`_stacks`) and which trains in micro-batches (`_microbatches`).
+executed as stacks (`_stacks`) and which trains in micro-batches (`_microbatches`), or by one call (`_one_call`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import keras
 
 from ..stack import FEWEST_IMAGES, worthwhile
-from . import _microbatches, _stacks
+from . import _microbatches, _one_call, _stacks
 from ._layers import PLAIN, TRANSPOSED, _Layer, computed
 
 Layer = Any
@@ -64,8 +64,11 @@ class Report:
 
     @property
     def training(self) -> str:
-        """How the model, as it is now, trains: in micro-batches, or on whole batches, and why."""
+        """How the model, as it is now, trains: by one call a batch (of images that are not weighted, otherwise in
+        micro-batches), in micro-batches, or on whole batches, and why."""
         reason = _microbatches.objection(self._model)
+        if reason is None and _one_call.whole_run(self._model) is not None:
+            return "by one native call a batch"
         if reason is None:
             return f"in micro-batches of {_microbatches.MICRO_BATCH} images, one update a batch"
         return f"on whole batches: {reason}"
@@ -101,9 +104,11 @@ def accelerate(model: Layer) -> Report:
     outputs nothing else uses, are executed as one stack in the CPU's float32 where that is predicted to be faster:
     with few channels, in batches of 16 images or more. A model that spends most of its work there trains in
     micro-batches: forwards, loss and backwards of 64 images at a time, and one update a batch, which is the same step
-    up to rounding. Layers that mix the images of a batch or draw random numbers (BatchNormalization, Dropout), losses
-    that are not known to be means or sums over the images, and whatever else would make another step of it, keep the
-    whole batch; ``report.training`` says so. Keras on TensorFlow has neither stacks nor micro-batches.
+    up to rounding. If it is one stack as a whole, and its loss binary cross-entropy, one native call does all of that
+    for a batch (on JAX, where images are not weighted). Layers that mix the images of a batch or draw random numbers
+    (BatchNormalization, Dropout), losses that are not known to be means or sums over the images, and whatever else
+    would make another step of it, keep the whole batch; ``report.training`` says so. Keras on TensorFlow has neither
+    stacks nor micro-batches.
 
     Parameters
     ----------

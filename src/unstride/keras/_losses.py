@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import keras
 
 
+def native_losses(model: Any) -> AbstractContextManager[None]:
+    """Within it, the losses that a model was compiled with are computed natively: for as long as a step is traced."""
+    return other_losses(model, _binary_crossentropy)
+
+
 @contextmanager
-def native_losses(model: Any) -> Iterator[None]:
-    """Within it, the losses that a model was compiled with are computed natively: for as long as a step is traced.
+def other_losses(model: Any, function: Callable[..., Any]) -> Iterator[None]:
+    """Within it, that function stands for `keras.losses.binary_crossentropy` in the losses a model was compiled with.
 
     Only the function is another one, so that names, weights, reduction and what is saved stay Keras's.
     """
@@ -19,7 +24,7 @@ def native_losses(model: Any) -> Iterator[None]:
     changed = [part.loss for part in flat if getattr(part.loss, "fn", None) is keras.losses.binary_crossentropy]
     try:
         for loss in changed:
-            loss.fn = _binary_crossentropy
+            loss.fn = function
         yield
     finally:
         for loss in changed:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import types
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import keras
@@ -19,6 +20,7 @@ import numpy as np
 from ..stack import worthwhile
 from ._layers import OWN, PLAIN, TRANSPOSED
 from ._losses import native_losses
+from ._one_call import NotOneCallError, as_one, whole_run
 from ._stacks import graph_of, is_installed, nodes_of, runs_of, walks_its_graph, work_of
 
 Model = Any
@@ -221,10 +223,22 @@ def compute_loss_and_updates(
     """In place of the JAX trainer's own method of that name."""
     import jax
 
+    from ..backends.jax_memory import give_back_after_compiling
+
     whole = types.MethodType(type(self).compute_loss_and_updates, self)
-    count = _images((x, y, sample_weight)) if training else None
+    count = _images((x, y, sample_weight))
     state = (trainable_variables, non_trainable_variables, metrics_variables)
-    if count is None or count <= MICRO_BATCH or objection(self) is not None:
+    if count is None or objection(self) is not None:
+        return whole(*state, x, y, sample_weight, training, optimizer_variables)
+    if not training:
+        with native_losses(self):
+            return whole(*state, x, y, sample_weight, training, optimizer_variables)
+    give_back_after_compiling()
+    run = whole_run(self)
+    if run is not None:
+        with suppress(NotOneCallError), as_one(self, run, (x, y, sample_weight)):
+            return whole(*state, x, y, sample_weight, training, optimizer_variables)
+    if count <= MICRO_BATCH:
         return whole(*state, x, y, sample_weight, training, optimizer_variables)
 
     def natively(*given: Any) -> Any:
@@ -253,9 +267,6 @@ def _in_parts(
     import jax
     import jax.numpy as jnp
 
-    from ..backends.jax_memory import give_back_after_compiling
-
-    give_back_after_compiling()
     differentiated = jax.value_and_grad(whole, has_aux=True)
     parts, rest = divmod(count, MICRO_BATCH)
 

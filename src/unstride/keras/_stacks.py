@@ -44,6 +44,7 @@ class Run:
         self.nodes = tuple(nodes)
         self.layers: tuple[Layer, ...] = tuple(node.operation for node in nodes)
         self.convolutions = sum(map(is_convolution, self.layers))
+        self.applied: Callable[..., Tensor] | None = None  # what computes the stack, where it is not `_applied`
         self._stacks: dict[Any, Stack | None] = {}
 
     def stack(self, shape: Sequence[int | None]) -> Stack | None:
@@ -94,7 +95,7 @@ class Run:
         stack = self.stack(shape)
         if stack is None or not worthwhile(stack, shape[0]):
             return None
-        return _applied(stack, x, list(self._weights()))
+        return (self.applied or _applied)(stack, x, list(self._weights()))
 
     def _weights(self) -> Iterator[Tensor]:
         for layer in self.layers:

@@ -138,6 +138,7 @@ nb::dict xla_targets() {
     all["unstride_kernel_gradient"] = nb::capsule(reinterpret_cast<const void*>(&xla::kernel_gradient));
     all["unstride_stack_forward"] = nb::capsule(reinterpret_cast<const void*>(&xla::stack_forward));
     all["unstride_stack_backward"] = nb::capsule(reinterpret_cast<const void*>(&xla::stack_backward));
+    all["unstride_stack_crossentropy"] = nb::capsule(reinterpret_cast<const void*>(&xla::stack_crossentropy));
     all["unstride_binary_crossentropy"] = nb::capsule(reinterpret_cast<const void*>(&xla::binary_crossentropy));
     return all;
 }

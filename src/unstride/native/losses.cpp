@@ -22,8 +22,12 @@ void check_like(const Array& array, const Array& target) {
 
 }  // namespace
 
-void binary_crossentropy(const Array& target, const Array& predicted, float epsilon, const Array& loss, const Array* slope) {
+void check_epsilon(float epsilon) {
     if (!(epsilon >= 0x1p-24f && epsilon <= 0.5f)) throw std::invalid_argument("epsilon is not from 2^-24 to 1/2");
+}
+
+void binary_crossentropy(const Array& target, const Array& predicted, float epsilon, const Array& loss, const Array* slope) {
+    check_epsilon(epsilon);
     check_like(target, target);
     check_like(predicted, target);
     check_like(loss, target);

@@ -10,4 +10,6 @@ namespace unstride {
 // from 2^-24, so that 1 - epsilon is less than 1, to 1/2. Throws std::invalid_argument.
 void binary_crossentropy(const Array& target, const Array& predicted, float epsilon, const Array& loss, const Array* slope);
 
+void check_epsilon(float epsilon);  // throws likewise
+
 }  // namespace unstride

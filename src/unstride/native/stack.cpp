@@ -6,6 +6,7 @@
 #include <string>
 
 #include "calls.hpp"
+#include "losses.hpp"
 #include "memory.hpp"
 #include "pool.hpp"
 #include "stack_arrays.hpp"
@@ -235,15 +236,18 @@ void stack_forward(const Stack& stack, const Array& x, const std::vector<Array>&
     });
 }
 
-void stack_backward(const Stack& stack, const Array* x, const std::vector<Array>& weights, const Array& y_gradient,
-                    const float* saved, const Array* x_gradient, const std::vector<Array>& weight_gradients) {
-    const Size batch = y_gradient.sizes[0];
+namespace {
+
+// Backwards, group by group. slope(group's first image, how many, the lanes of the result, the lanes of the gradient by it,
+// room for most_numbers) writes the gradient by the result; where `saved` is null the stack of x is computed once more.
+template <class Slope>
+void go_back(const Stack& stack, Size batch, const Array* x, const std::vector<Array>& weights, const float* saved,
+             const Array* x_gradient, const std::vector<Array>& weight_gradients, const Slope& slope) {
     const LaneGrid &in_grid = stack.grids.front(), &out_grid = stack.grids.back();
     if (!saved) {
         if (!x) throw std::invalid_argument("x and saved are both missing");
         check(*x, image_shape(stack, in_grid, batch));
     }
-    check(y_gradient, image_shape(stack, out_grid, batch));
     if (x_gradient) check(*x_gradient, image_shape(stack, in_grid, batch));
     check_weights(stack, weights);
     check_weights(stack, weight_gradients);
@@ -255,7 +259,7 @@ void stack_backward(const Stack& stack, const Array* x, const std::vector<Array>
     Scratch<float> memory(threads * own_numbers), gradients(std::min(wave, count) * numbers);
     Scratch<double> totals(numbers);
     const Rooms rooms(runner, threads, true);
-    const Images ins{stack, in_grid}, outs{stack, out_grid};
+    const Images ins{stack, in_grid};
 
     const auto one_group = [&](Size group, int worker, float* to) {
         const Size first = group * stack.lanes, images = images_of(stack, batch, group);
@@ -272,8 +276,8 @@ void stack_backward(const Stack& stack, const Array* x, const std::vector<Array>
                 at = next;
             }
         }
-        outs.read(runner.arrays, y_gradient.as<float>() + first * outs.numbers(), images, true, gradient);
         const float* out = (saved ? saved + group * stack.saved() : own) + stack.saved() - out_grid.numbers();
+        slope(first, images, out, gradient, in_gradient);
         to += numbers;
         bool differentiated = false;
         for (std::size_t i = stack.stages.size(); i-- > 0;) {
@@ -296,6 +300,36 @@ void stack_backward(const Stack& stack, const Array* x, const std::vector<Array>
             for (Size i = 0; i < numbers; ++i) totals.data()[i] += gradients.data()[group * numbers + i];
     }
     runner.finish(totals.data(), weight_gradients);
+}
+
+}  // namespace
+
+void stack_backward(const Stack& stack, const Array* x, const std::vector<Array>& weights, const Array& y_gradient,
+                    const float* saved, const Array* x_gradient, const std::vector<Array>& weight_gradients) {
+    const Images outs{stack, stack.grids.back()};
+    const Kernels<float>& arrays = kernels<float>(used_instruction_set());
+    check(y_gradient, image_shape(stack, outs.grid, y_gradient.sizes[0]));
+    go_back(stack, y_gradient.sizes[0], x, weights, saved, x_gradient, weight_gradients,
+            [&](Size first, Size images, const float*, float* gradient, float*) {
+                outs.read(arrays, y_gradient.as<float>() + first * outs.numbers(), images, true, gradient);
+            });
+}
+
+void stack_crossentropy(const Stack& stack, const Array& x, const std::vector<Array>& weights, const Array& target,
+                        float epsilon, const Array& y, const Array& loss, const std::vector<Array>& weight_gradients) {
+    const Images outs{stack, stack.grids.back()};
+    const Kernels<float>& arrays = kernels<float>(used_instruction_set());
+    const LaneKernels& lanes = lane_kernels(used_instruction_set());
+    check_epsilon(epsilon);
+    for (const Array* array : {&target, &y, &loss}) check(*array, image_shape(stack, outs.grid, x.sizes[0]));
+    go_back(stack, x.sizes[0], &x, weights, nullptr, nullptr, weight_gradients,
+            [&](Size first, Size images, const float* out, float* gradient, float* slope) {
+                const Size at = first * outs.numbers();
+                outs.write(arrays, out, images, y.as<float>() + at);
+                lanes.binary_crossentropy({target.as<float>() + at, y.as<float>() + at, images * outs.numbers(), epsilon,
+                                           loss.as<float>() + at, slope});
+                outs.read(arrays, slope, images, true, gradient);
+            });
 }
 
 }  // namespace unstride

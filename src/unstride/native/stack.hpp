@@ -67,4 +67,9 @@ void stack_forward(const Stack& stack, const Array& x, const std::vector<Array>&
 void stack_backward(const Stack& stack, const Array* x, const std::vector<Array>& weights, const Array& y_gradient,
                     const float* saved, const Array* x_gradient, const std::vector<Array>& weight_gradients);
 
+// Forwards, loss and backwards at once, so that of each group only sums are left: writes the stack of x to y, to `loss` the
+// binary cross-entropy of each number of y with its target (losses.hpp), and the gradients of the losses' sum.
+void stack_crossentropy(const Stack& stack, const Array& x, const std::vector<Array>& weights, const Array& target,
+                        float epsilon, const Array& y, const Array& loss, const std::vector<Array>& weight_gradients);
+
 }  // namespace unstride

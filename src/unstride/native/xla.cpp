@@ -172,6 +172,14 @@ void backward_stack(const Call& call) {
                    x_gradient.dimensions == 1 ? nullptr : &x_gradient, weights_of(call.results, 1));
 }
 
+void crossentropy_of_stack(const Call& call) {
+    check_least(call, 2, 2);
+    const Array x = array_of("x", call.arguments, 0), target = array_of("the target", call.arguments, 1);
+    const Array y = array_of("y", call.results, 0), loss = array_of("the loss", call.results, 1);
+    stack_crossentropy(stack_of(call), x, weights_of(call.arguments, 2), target, real(known(call.attributes), "epsilon"), y, loss,
+                       weights_of(call.results, 2));
+}
+
 void losses(const Call& call) {
     check_least(call, 2, 2);
     const Array target = array_of("the target", call.arguments, 0), predicted = array_of("the prediction", call.arguments, 1);
@@ -261,6 +269,8 @@ Error* kernel_gradient(Call* call) {
 Error* stack_forward(Call* call) { return guarded(call, "stack", forward_stack); }
 
 Error* stack_backward(Call* call) { return guarded(call, "stack", backward_stack); }
+
+Error* stack_crossentropy(Call* call) { return guarded(call, "stack", crossentropy_of_stack); }
 
 Error* binary_crossentropy(Call* call) { return guarded(call, "binary_crossentropy", losses); }
 

@@ -132,6 +132,10 @@ Error* stack_forward(Call* call);
 // gradient by x (or no numbers: it is not wanted) and those by the weights.
 Error* stack_backward(Call* call);
 
+// The same attribute, and epsilon (a float32). Arguments x, target, and the weights; results y, the binary cross-entropy of
+// each number of y, and the gradients of all these losses' sum by the weights.
+Error* stack_crossentropy(Call* call);
+
 // Arguments target and prediction, attribute epsilon (a float32); results the loss of each number, and its derivative by the
 // prediction (or no numbers: it is not wanted).
 Error* binary_crossentropy(Call* call);
