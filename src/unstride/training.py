@@ -182,7 +182,8 @@ def _build(options: Options, dataset: Data) -> keras.Model:
     if options.precision == "bfloat16":  # in the layers between; weights stay in float32
         keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        model = task.build(options, dataset)
+        with environment.compiling_quickly(options.backend):
+            model = task.build(options, dataset)
     finally:
         keras.config.set_dtype_policy(usual)
     model.compile(keras.optimizers.Adam(options.learning_rate), task.loss())
