@@ -6,6 +6,7 @@
 #include <string>
 
 #include "calls.hpp"
+#include "in_order.hpp"
 #include "losses.hpp"
 #include "memory.hpp"
 #include "pool.hpp"
@@ -204,7 +205,7 @@ Size images_of(const Stack& stack, Size batch, Size group) {
 
 int threads_for(Size groups) { return static_cast<int>(std::min<Size>(num_threads(), std::max<Size>(groups, 1))); }
 
-constexpr Size least_wave = 16;  // groups whose gradients wait to be added up in order
+constexpr Size least_waiting = 16;  // groups whose gradients may wait to be added up in order
 
 }  // namespace
 
@@ -254,10 +255,9 @@ void go_back(const Stack& stack, Size batch, const Array* x, const std::vector<A
     const Runner runner(stack, weights, !saved, true);
     const Size count = stack.groups(batch), numbers = runner.gradient_numbers;
     const int threads = threads_for(count);
-    const Size wave = std::max<Size>(least_wave, 2 * threads);
     const Size kept = saved ? 0 : stack.saved(), own_numbers = kept + 2 * runner.most_numbers;
-    Scratch<float> memory(threads * own_numbers), gradients(std::min(wave, count) * numbers);
-    Scratch<double> totals(numbers);
+    Scratch<float> memory(threads * own_numbers);
+    InOrder gradients(numbers, std::max<Size>(std::min(std::max<Size>(least_waiting, 2 * threads), count), 1));
     const Rooms rooms(runner, threads, true);
     const Images ins{stack, in_grid};
 
@@ -291,15 +291,11 @@ void go_back(const Stack& stack, Size batch, const Array* x, const std::vector<A
         if (x_gradient) ins.write(runner.arrays, gradient, images, x_gradient->as<float>() + first * ins.numbers());
     };
 
-    std::fill_n(totals.data(), numbers, 0.0);
-    for (Size begin = 0; begin < count; begin += wave) {
-        const Size groups = std::min(wave, count - begin);
-        parallel(groups, threads,
-                 [&](Size task, int worker) { one_group(begin + task, worker, gradients.data() + task * numbers); });
-        for (Size group = 0; group < groups; ++group)
-            for (Size i = 0; i < numbers; ++i) totals.data()[i] += gradients.data()[group * numbers + i];
-    }
-    runner.finish(totals.data(), weight_gradients);
+    parallel(count, threads, [&](Size group, int worker) {
+        one_group(group, worker, gradients.place(group));
+        gradients.done(group);
+    });
+    runner.finish(gradients.sums(), weight_gradients);
 }
 
 }  // namespace
