@@ -86,6 +86,32 @@ def random_arrays(stack, batch, rng):
     return normal(stack.input_shape(batch)), weights, normal(stack.output_shape(batch))
 
 
+def random_labels(stack, batch, seed=0):
+    """x, weights, and targets from 0 to 1."""
+    rng = np.random.default_rng(seed)
+    x, weights, slope = random_arrays(stack, batch, rng)
+    target = rng.random(slope.shape, dtype=np.float32)
+    target[rng.random(target.shape) < 0.2] = 1
+    return x, weights, target
+
+
+def crossentropy_slope(target, y, epsilon):
+    """Binary cross-entropy's derivative by y, by the operations of the definition, one by one in float32."""
+    low, high = np.float32(epsilon), np.float32(1) - np.float32(epsilon)
+    inside = np.clip(y, low, high)
+    return np.where((y < low) | (y > high), np.float32(0), (inside - target) / (inside * (1 - inside)))
+
+
+def autoencoder(layout="last"):
+    relu = {"bias": True, "activation": "relu"}
+    stages = [
+        *(Stage(False, channels, us.Geometry((3, 3)), **relu) for channels in (16, 8)),
+        Stage(True, 8, us.Geometry((3, 3), 2), **relu),
+        Stage(False, 2, us.Geometry((3, 3), padding=1), True, "sigmoid"),
+    ]
+    return Stack((9, 8), 1, stages, layout)
+
+
 def assert_close(got, expected, name):
     got = np.asarray(got)
     assert got.dtype == np.float32

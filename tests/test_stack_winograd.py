@@ -154,8 +154,7 @@ def test_rounding_is_about_twice_that_of_plain_sums(transposed):
 
 
 @pytest.mark.parametrize("instruction_set", _native.instruction_sets())
-@pytest.mark.parametrize("bad", [None, np.nan, np.inf])
-@pytest.mark.parametrize("where", ["upstream", "x"])
+@pytest.mark.parametrize(("where", "bad"), [(None, 0), ("upstream", np.nan), ("upstream", np.inf), ("x", np.inf)])
 @pytest.mark.parametrize("channels", [12, 32])
 @pytest.mark.parametrize("activation", ["relu", "leaky_relu", "tanh", None])
 def test_two_stages_are_one_after_the_other(activation, channels, where, bad, instruction_set):
@@ -175,7 +174,7 @@ def test_two_stages_are_one_after_the_other(activation, channels, where, bad, in
         rng.standard_normal(shape).astype(np.float32)
         for shape in (both.input_shape(21), *both.weight_shapes, both.output_shape(21))
     )
-    if bad is not None:  # the first group of images by plain sums, from one of its last tiles on, the second one not
+    if where:  # the first group of images by plain sums, from one of its last tiles on, the second one not
         (x if where == "x" else upstream)[3, 11, 27, 2] = bad
     used = _native.instruction_set()
     _native.use_instruction_set(instruction_set)

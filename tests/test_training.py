@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import pytest
 
-from unstride import cli, runs, training
+from unstride import cli, environment, runs, training
 from unstride.dataset import Dataset, grey, read
 from unstride.runs import Options, Run
 from unstride.training import Batches
@@ -374,3 +374,14 @@ def test_a_damaged_checkpoint(tmp_path: Path, whole: Run, capsys: pytest.Capture
         error = capsys.readouterr().err
         assert error.startswith(f"unstride: error: {folder / 'last.keras'}: not a model that can be loaded")
         assert error.count("\n") == 1
+
+
+def test_compiling_quickly_ends() -> None:
+    import jax
+
+    name = "jax_disable_most_optimizations"
+    with environment.compiling_quickly("torch"):
+        assert not jax.config.values[name]
+    with environment.compiling_quickly("jax"):
+        assert jax.config.values[name]
+    assert not jax.config.values[name]
