@@ -49,12 +49,11 @@ struct LaneFrequencies {
     const float* in;
     Size frequency, step;  // numbers from one frequency, and from one position, to the next
     Size channels;
-    const float* weights;  // (frequencies, channels, weight_stride)
-    Size weight_stride;
+    const float* weights;  // (frequencies, channels, columns)
     float* out;
     int positions, columns;  // at most LaneKernels::frequency_positions and most_frequency_columns
 };
-constexpr int most_frequency_positions = 2, most_frequency_columns = 8;
+constexpr int most_frequency_positions = 2, most_frequency_columns = 12;
 
 // One tile of it: some places of a grid, a pointer to each one's first channel, and
 // 36 vectors a channel, `frequency` numbers apart.

@@ -34,6 +34,11 @@ struct ChunkMemory {
 
 constexpr Size most_results = winograd_frequencies * most_frequency_positions * most_frequency_columns;
 
+// Output channels of a map are computed in blocks of about the same size; where one begins. A block's weights lie together, a
+// frequency after the other.
+Size blocks_of(Size outs) { return ceil_div(outs, Size(most_frequency_columns)); }
+Size block_begin(Size outs, Size block) { return outs * block / blocks_of(outs); }
+
 // What a map makes of a chunk is gathered bit by bit, while it is in the first-level cache.
 ChunkMemory map_memory(Size ins, int lanes) { return {ins, 0, winograd_frequencies, lanes}; }
 
@@ -121,16 +126,21 @@ Size winograd_numbers(Size ins, Size outs, int lanes) {
 void winograd_weights(const Passes& passes, Size groups, Size ins, Size outs, const float* from, float* to) {
     const Size pairs = ins * outs;
     const auto &y = passes[1][0].index, &x = passes[2][0].index;
-    std::vector<float> rows(static_cast<std::size_t>(3 * pairs));  // one frequency along y
-    for (Size group = 0; group < groups; ++group, from += 9 * pairs)
+    std::vector<float> rows(static_cast<std::size_t>(3 * pairs)), all(static_cast<std::size_t>(pairs));  // of one frequency
+    for (Size group = 0; group < groups; ++group, from += 9 * pairs, to += winograd_frequencies * pairs)
         for (Size f = 0; f < side; ++f) {
             std::fill(rows.begin(), rows.end(), 0.0f);
             for (Size i = 0; i < 3; ++i)
                 for (Size j = 0; j < 3; ++j)
                     add(rows.data() + j * pairs, axis_weights.rows[f][i], from + (3 * y[i] + x[j]) * pairs, pairs);
-            for (Size g = 0; g < side; ++g, to += pairs) {
-                std::fill_n(to, pairs, 0.0f);
-                for (Size j = 0; j < 3; ++j) add(to, axis_weights.rows[g][j], rows.data() + j * pairs, pairs);
+            for (Size g = 0; g < side; ++g) {
+                std::fill(all.begin(), all.end(), 0.0f);
+                for (Size j = 0; j < 3; ++j) add(all.data(), axis_weights.rows[g][j], rows.data() + j * pairs, pairs);
+                for (Size block = 0; block < blocks_of(outs); ++block) {
+                    const Size first = block_begin(outs, block), columns = block_begin(outs, block + 1) - first;
+                    float* const own = to + (winograd_frequencies * first + (side * f + g) * columns) * ins;
+                    for (Size in = 0; in < ins; ++in) std::copy_n(all.data() + in * outs + first, columns, own + in * columns);
+                }
             }
         }
 }
@@ -227,19 +237,19 @@ class Results {
     Results(const LaneKernels& kernels, const WinogradMap& map, const ChunkMemory& layout, const LaneGrid& grid, float* out,
             float* memory)
         : kernels_(kernels), map_(map), grid_(grid), out_(out) {
-        job_.frequency = layout.in_step, job_.step = layout.in_tile, job_.channels = map.ins, job_.weight_stride = map.outs;
+        job_.frequency = layout.in_step, job_.step = layout.in_tile, job_.channels = map.ins;
         job_.out = memory;
     }
 
     void make(const Chunk& chunk, Size group, const float* frequencies) {
         const float* const weights = map_.weights + group * winograd_frequencies * map_.ins * map_.outs;
-        const Size blocks = ceil_div(map_.outs, Size(most_frequency_columns));
         for (Size first = 0; first < chunk.tiles; first += job_.positions) {
             job_.positions = static_cast<int>(std::min<Size>(chunk.tiles - first, kernels_.frequency_positions));
             job_.in = frequencies + first * job_.step;
-            for (Size block = 0; block < blocks; ++block) {
-                const Size from = map_.outs * block / blocks, to = map_.outs * (block + 1) / blocks;
-                job_.weights = weights + from, job_.columns = static_cast<int>(to - from);
+            for (Size block = 0; block < blocks_of(map_.outs); ++block) {
+                const Size from = block_begin(map_.outs, block), columns = block_begin(map_.outs, block + 1) - from;
+                job_.weights = weights + winograd_frequencies * map_.ins * from;
+                job_.columns = static_cast<int>(columns);
                 kernels_.frequencies(job_);
                 chunk.gather(kernels_, map_, job_, first, group * map_.outs + from, grid_, out_);
             }

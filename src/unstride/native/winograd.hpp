@@ -20,7 +20,7 @@ bool winograd_pays(const Axis* axes, Size ins, Size outs);
 // Memory that one worker needs for chunks of tiles; no stage needs more for either of its maps and its products.
 Size winograd_numbers(Size ins, Size outs, int lanes);
 
-// A kernel (group, tap, in, out) of a map with these passes, as (group, frequency, in, out).
+// A kernel (group, tap, in, out) of a map with these passes, as (group, block of out, frequency, in, out of the block).
 void winograd_weights(const Passes& passes, Size groups, Size ins, Size outs, const float* from, float* to);
 
 // A stage's map, or its adjoint.

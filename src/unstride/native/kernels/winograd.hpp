@@ -155,7 +155,7 @@ void frequencies_of(const LaneFrequencies& job) {
     for (Size f = 0; f < winograd_frequencies; ++f, in += job.frequency, out += P * Q * W<float>) {
         V sums[P][Q] = {};
         const float* x = in;
-        for (Size c = 0; c < job.channels; ++c, x += W<float>, w += job.weight_stride) {
+        for (Size c = 0; c < job.channels; ++c, x += W<float>, w += Q) {
             V numbers[P];
             UNROLLED
             for (int p = 0; p < P; ++p) {
