@@ -78,6 +78,10 @@ def test_the_same_by_jaxs_own_operations():
     mine, theirs = both(target, predicted), jax_losses.by_operations(target, predicted, epsilon=EPSILON, sloped=True)
     for one, other in zip(mine, theirs, strict=True):
         np.testing.assert_allclose(one, other, rtol=24 * U)
+    with jax.disable_jit():
+        again = both(target, predicted)
+    for one, other in zip(mine, again, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_derivatives_of_every_kind():

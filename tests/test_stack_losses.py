@@ -40,6 +40,9 @@ def test_through_jax(batch):
         )
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), found, wanted)
     np.testing.assert_allclose(mean_loss(stack, x, target, weights)[0], wanted[0][0], rtol=1e-5)
+    with jax.disable_jit():
+        found = jax.grad(lambda w: mean_loss(stack, x, target, w)[0])(weights)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), found, wanted[1])
 
 
 def test_what_becomes_of_it_in_a_program():

@@ -17,7 +17,7 @@ import numpy as np
 from jax.core import ShapedArray
 from jax.extend.core import Primitive
 
-from .jax_native import ad, calls_ours, ffi, mlir
+from .jax_native import ad, calls_ours, ffi, mlir, run_alone
 
 Array = Any
 batching: Any = importlib.import_module("jax.interpreters.batching")  # of which JAX tells not all types
@@ -90,7 +90,7 @@ def _lowered(context: Any, *operands: Any, epsilon: float, sloped: bool) -> Any:
 
 _composed: Any = mlir.lower_fun(by_operations, multiple_results=True)
 crossentropy_p.def_abstract_eval(_shapes)
-crossentropy_p.def_impl(lambda *operands, **fields: jax.jit(partial(crossentropy_p.bind, **fields))(*operands))
+crossentropy_p.def_impl(partial(run_alone, crossentropy_p))
 ad.primitive_jvps[crossentropy_p] = _jvp
 batching.primitive_batchers[crossentropy_p] = _batched
 mlir.register_lowering(crossentropy_p, _composed)

@@ -107,7 +107,8 @@ def _program(primitive: Any, **fields: Any) -> Any:
     return jax.jit(partial(primitive.bind, **fields))
 
 
-def _run(primitive: Any, *operands: Array, **fields: Any) -> Array:
+def run_alone(primitive: Any, *operands: Array, **fields: Any) -> Any:
+    """A primitive's implementation, for whatever primitive of ours."""
     if _config.jax_disable_jit:
         with jax.disable_jit(False):
             return _program(primitive, **fields)(*operands)
@@ -115,7 +116,7 @@ def _run(primitive: Any, *operands: Array, **fields: Any) -> Array:
 
 
 for _primitive in (conv_p, conv_transpose_p, kernel_gradient_p):
-    _primitive.def_impl(partial(_run, _primitive))
+    _primitive.def_impl(partial(run_alone, _primitive))
 
 
 # Derivatives.

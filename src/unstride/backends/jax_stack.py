@@ -8,7 +8,6 @@ of derivatives, `jax.vmap` over weights, other devices) comes from the stages, c
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -21,10 +20,9 @@ from jax.extend.core import Primitive
 from jax.interpreters import batching
 
 from ..stack import Stack, composed, computable, keeps
-from .jax_native import ad, calls_ours, ffi, mlir
+from .jax_native import ad, calls_ours, ffi, mlir, run_alone
 
 Array = Any
-_config: Any = jax.config
 
 stack_p: Any = Primitive("unstride_stack")  # x, weights... to the result and what is kept
 tangent_p: Any = Primitive("unstride_stack_tangent")  # x, kept, weights..., tangents... to the result's tangent
@@ -104,23 +102,8 @@ tangent_p.def_abstract_eval(_tangent_shape)
 backward_p.def_abstract_eval(_backward_shape)
 
 
-# Outside of jit: a program of one operation.
-
-
-@functools.lru_cache(maxsize=256)
-def _program(primitive: Any, **fields: Any) -> Any:
-    return jax.jit(partial(primitive.bind, **fields))
-
-
-def _run(primitive: Any, *operands: Array, **fields: Any) -> Any:
-    if _config.jax_disable_jit:
-        with jax.disable_jit(False):
-            return _program(primitive, **fields)(*operands)
-    return _program(primitive, **fields)(*operands)
-
-
 for _primitive in (stack_p, tangent_p, backward_p):
-    _primitive.def_impl(partial(_run, _primitive))
+    _primitive.def_impl(partial(run_alone, _primitive))
 
 
 # Derivatives.

@@ -19,7 +19,7 @@ from jax.extend.core import Primitive
 
 from ..stack import Stack, computable
 from . import jax_losses
-from .jax_native import calls_ours, ffi, mlir
+from .jax_native import calls_ours, ffi, mlir, run_alone
 from .jax_stack import applied, one_by_one
 
 Array = Any
@@ -87,6 +87,6 @@ def _lowered(context: Any, *operands: Any, stack: Stack, epsilon: float) -> Any:
 
 _composed: Any = mlir.lower_fun(_by_stages, multiple_results=True)
 crossentropy_p.def_abstract_eval(_shapes)
-crossentropy_p.def_impl(lambda *operands, **fields: jax.jit(partial(crossentropy_p.bind, **fields))(*operands))
+crossentropy_p.def_impl(partial(run_alone, crossentropy_p))
 mlir.register_lowering(crossentropy_p, _composed)
 mlir.register_lowering(crossentropy_p, _lowered, platform="cpu")
