@@ -112,6 +112,21 @@ def autoencoder(layout="last"):
     return Stack((9, 8), 1, stages, layout)
 
 
+def assert_threads_change_nothing(compute):
+    """`compute` gives arrays, which are to be the same to the last bit for any number of threads."""
+    before = us.get_num_threads()
+    results = []
+    try:
+        for threads in (1, 2, 5):
+            us.set_num_threads(threads)
+            results.append(compute())
+    finally:
+        us.set_num_threads(before)
+    for other in results[1:]:
+        for a, b in zip(results[0], other, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
 def assert_close(got, expected, name):
     got = np.asarray(got)
     assert got.dtype == np.float32

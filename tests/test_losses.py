@@ -235,6 +235,9 @@ def test_the_same_training(case, monkeypatch):
         history = made.fit(x, y, sample_weight=weight, batch_size=100, epochs=3, shuffle=False, verbose=0).history
         histories.append(history)
     assert bool(traced) == (case not in ("logits", "another loss"))
+    traced.clear()
+    made.evaluate(x, y, batch_size=100, verbose=0)
+    assert bool(traced) == (case not in ("logits", "another loss"))
     for name, values in histories[0].items():
         np.testing.assert_allclose(histories[1][name], values, rtol=1e-5, err_msg=name)
 

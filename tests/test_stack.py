@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import unstride as us
+from unstride import _native
 from unstride.stack import ACTIVATIONS, Stack, Stage, worthwhile
 
 G = us.Geometry
@@ -82,20 +83,31 @@ def some_stack(channels=4, layout="last"):
 
 def test_what_was_kept_changes_no_number_and_neither_do_threads():
     stack, rng = some_stack(), np.random.default_rng(0)
-    x, weights, slope = stacks.random_arrays(stack, 70, rng)
-    before = us.get_num_threads()
-    results = []
-    try:
-        for threads in (1, 2, 5):
-            us.set_num_threads(threads)
-            for keep in (False, True):
-                y, gx, gradients = run(stack, x, weights, slope, keep)
-                results.append([y, gx, *gradients])
-    finally:
-        us.set_num_threads(before)
-    for other in results[1:]:
-        for a, b in zip(results[0], other, strict=True):
-            np.testing.assert_array_equal(a, b)
+    arrays = stacks.random_arrays(stack, 70, rng)
+
+    def compute(keep):
+        y, gx, gradients = run(stack, *arrays, keep)
+        return [y, gx, *gradients]
+
+    for a, b in zip(compute(False), compute(True), strict=True):
+        np.testing.assert_array_equal(a, b)
+    for keep in (False, True):
+        stacks.assert_threads_change_nothing(lambda keep=keep: compute(keep))
+
+
+def test_groups_are_added_in_their_order():
+    stack, lanes = Stack(400, 1, [Stage(False, 1, G(3, padding=1))]), _native.stack_lanes()
+    x = np.zeros((40 * lanes, 400, 1), np.float32)
+    slope = np.ones_like(x)
+    slope[:lanes], slope[5 * lanes : 6 * lanes] = 1e20, -1e20  # what comes in between is lost to them, and nothing else
+
+    def compute():
+        bias = stack.backward(slope, x, [np.ones(s, np.float32) for s in stack.weight_shapes])[1][1]
+        assert bias == 34 * lanes * 400
+        return [bias]
+
+    for _ in range(10):
+        stacks.assert_threads_change_nothing(compute)
 
 
 def test_without_the_inputs_gradient():
