@@ -97,8 +97,8 @@ struct LaneKernels {
     bool (*spread_turned)(const LaneTile&);
     // y = f(y), for so many vectors
     void (*activate)(float* y, Size vectors, Activation activation, float slope);
-    // gradient *= f'(x), from y = f(x), for positions of `channels` vectors, `step` numbers apart; what results is added up
-    // over all positions in bias, a vector for each channel.
+    // gradient *= f'(x), from y = f(x), for positions of `channels` vectors, `step` numbers apart; what results is added to
+    // bias, a vector for each channel.
     void (*differentiate)(float* gradient, const float* y, Size positions, Size channels, Size step, Activation activation,
                           float slope, float* bias);
     // to[row] = sum over the lanes of from[row], for so many vectors

@@ -85,18 +85,21 @@ class Runner {
         const Size ins = stage.in_channels(), outs = stage.out_channels();
         float* const bias = room.sums;
         float* const products = bias + most_channels * kernels.lanes;
-        if (!differentiated)
+        if (!differentiated) {
+            std::fill_n(bias, out_grid.channels * kernels.lanes, 0.0f);
             kernels.differentiate(gradient, out, out_grid.positions(), out_grid.channels, out_grid.pixel, stage.activation,
                                   stage.slope, bias);
+        }
         kernels.reduce(bias, stage.groups * outs, sums + kernel_sums(stage));
         const LaneGrid &big_grid = stage.transposed ? out_grid : in_grid, &small_grid = stage.transposed ? in_grid : out_grid;
         const float *big = stage.transposed ? gradient : in, *small = stage.transposed ? in : gradient;
         const Size taps = stage.kernel_numbers(), frequencies = frequency_numbers(stage);
         const Weights& w = weights_[i];
-        const bool relu = i > 0 && stack.stages[i - 1].activation == Activation::relu;
+        const Stage* const before = i > 0 ? &stack.stages[i - 1] : nullptr;
+        const bool relu = before && before->activation == Activation::relu;
         const WinogradMap adjoint{stage.backward, stage.groups, outs, ins, w.winograd_adjoint, nullptr, false,
                                   relu ? in : nullptr, bias};
-        const auto clear = [&] { std::fill_n(bias, relu ? in_grid.channels * kernels.lanes : 0, 0.0f); };
+        const auto clear = [&] { std::fill_n(bias, in_grid.channels * kernels.lanes, 0.0f); };
         const bool shared = stage.winograd && in_gradient && winograd_shares(stage, kernels.lanes);
         clear();
         if (stage.winograd && winograd_multiply(kernels, stage, big_grid, big, small_grid, small, sums + taps, products,
@@ -111,9 +114,10 @@ class Runner {
         if (!in_gradient) return false;
         clear();  // of what was left behind, or broken off
         if (stage.winograd && winograd_run(kernels, adjoint, out_grid, gradient, in_grid, in_gradient, room.winograd)) return relu;
-        run(kernels, {stage.backward, stage.axes, stage.groups, outs, ins, w.adjoint, nullptr, false}, out_grid, gradient, in_grid,
-            in_gradient, room.taps, room.taps + most_taps);
-        return false;
+        clear();
+        run(kernels, {stage.backward, stage.axes, stage.groups, outs, ins, w.adjoint, nullptr, false, before, in, bias}, out_grid,
+            gradient, in_grid, in_gradient, room.taps, room.taps + most_taps);
+        return before != nullptr;
     }
 
     // What all groups added together, as the gradients themselves.

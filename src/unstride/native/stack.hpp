@@ -30,8 +30,11 @@ struct Stage {
     float slope;
     Size groups, big_channels, small_channels;  // channels of one group
     Axis axes[3];
-    Passes forward, backward, products;  // the map, its adjoint, and the small positions that a kernel's gradient sums over
-    bool winograd;                       // whether all three are computed by that algorithm
+    Passes forward, backward, products;  // the map, its adjoint, and the positions that a kernel's gradient sums over
+    // These are small positions; or big ones, where those have as many, and channels to fill the columns of a tile of sums,
+    // which the small ones have not.
+    bool products_over_big;
+    bool winograd;  // whether all three are computed by that algorithm
 
     Size taps() const { return axes[0].kernel * axes[1].kernel * axes[2].kernel; }
     Size in_channels() const { return transposed ? small_channels : big_channels; }

@@ -13,6 +13,12 @@ struct LaneMap {
     const float* weights;
     const float* bias;
     bool relu;
+    // Of an adjoint, or null: the stage before this one, and its results, in a grid like that of what is made. This becomes the
+    // gradient by what that stage's activation was given, while it is in the cache, and is added to `sums`, a vector for each
+    // channel.
+    const Stage* before = nullptr;
+    const float* kept = nullptr;
+    float* sums = nullptr;
 };
 
 // `taps_in` and `taps_weights` are room for a pointer for each tap.

@@ -73,7 +73,7 @@ template <Activation A, int C>
 void differentiate_channels(float* gradient, const float* y, Size positions, Size step, float slope, float* bias) {
     Floats sums[C];
     UNROLLED
-    for (int c = 0; c < C; ++c) sums[c] = Floats{};
+    for (int c = 0; c < C; ++c) sums[c] = load(bias + c * W<float>);
     for (Size i = 0; i < positions; ++i, gradient += step, y += step)
         UNROLLED
         for (int c = 0; c < C; ++c) {
