@@ -28,26 +28,30 @@ struct LaneProducts {
     Size lines, a_line, b_line;      // rows of positions
     Size positions, a_step, b_step;  // in a row
     const Size* offsets;
-    Size rows, columns;
+    Size rows, columns, b_column;    // numbers from one of b's columns to the next
     float* sums;
     Size stride;  // vectors from one row of sums to the next
     bool fresh;
 };
 
 // The same with b `turned` (LaneKernels::spread_turned), so that columns are in the lanes: for each position, and each lane of
-// a, sums[row][column] += a[row][lane] * b[lane][column]. A sum is one number here, and rows of a lie next to each other:
-// `lines` and `offsets` are not used. The columns are a whole number of vectors.
+// a, sums[row][column] += a[row][lane] * b[lane][column]. A sum is one number here. Rows of a, and lanes of b, lie
+// frequency_step vectors apart: `lines`, `offsets` and `b_column` are not used. The columns are a whole number of vectors.
 using TurnedProducts = LaneProducts;
 
 // Of Winograd's algorithm F(4 x 4, 3 x 3) (winograd.hpp): its frequencies, and the points that are not 0 and infinity.
 constexpr Size winograd_frequencies = 36;
 constexpr float winograd_a = 0.625f, winograd_b = 1.5f;
+// A channel's frequencies lie together, at places that the compiler knows; so many vectors from a channel to the next. It is
+// an odd number, so that the same frequency of all channels does not share a few lines of the first-level cache.
+constexpr Size step_of(Size frequencies) { return frequencies + 1; }
+constexpr Size frequency_step = step_of(winograd_frequencies), third_step = step_of(winograd_frequencies / 3);
 
-// Some frequencies of results, as many as fit in the first-level cache:
-// out[frequency][position][column] = sum over channels of in[frequency][position][channel] * weight, each a vector.
+// Some results, as many as fit in the first-level cache:
+// out[position][column][frequency] = sum over channels of in[position][channel][frequency] * weight, each a vector.
 struct LaneFrequencies {
     const float* in;
-    Size frequency, step;  // numbers from one frequency, and from one position, to the next
+    Size step;  // numbers from one position to the next
     Size channels;
     const float* weights;  // (frequencies, channels, columns)
     float* out;
@@ -55,14 +59,13 @@ struct LaneFrequencies {
 };
 constexpr int most_frequency_positions = 2, most_frequency_columns = 12;
 
-// One tile of it: some places of a grid, a pointer to each one's first channel, and
-// 36 vectors a channel, `frequency` numbers apart.
+// One tile of it: some places of a grid, a pointer to each one's first channel, and 36 vectors a channel.
 struct LaneTile {
     float* const* places;  // 6 x 6 or 4 x 4; of `gather` null where there is none
     Size pixel;            // of spreading: numbers from one place of a row to the next, or 0 where that differs
     float* frequencies;
-    Size frequency, channels;
-    int pair;  // of spreading: 0, 1 or 2 for one third of the frequencies, -1 for all
+    Size channels;
+    int pair;  // of spreading: 0, 1 or 2 for one third of the frequencies, third_step vectors a channel; -1 for all
     const float* bias;  // of `gather`, or null
     bool relu;
     // Of `gather`, or null: y = relu(x) of a grid like that of the places, which begins at `out`. What is made is then the

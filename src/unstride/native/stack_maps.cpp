@@ -61,7 +61,7 @@ void multiply(const LaneKernels& kernels, const Stage& stage, const LaneGrid& bi
     std::memset(sums, 0, static_cast<std::size_t>(stage.kernel_numbers() * lanes) * sizeof(float));
     const Pass &pz = stage.products[0][0], &py = stage.products[1][0], &px = stage.products[2][0];
     LaneProducts job{};
-    job.offsets = offsets, job.columns = b_channels, job.stride = over_big ? -b_channels : b_channels;
+    job.offsets = offsets, job.columns = b_channels, job.b_column = lanes, job.stride = over_big ? -b_channels : b_channels;
     job.a_line = py.in_step * a_grid.size[2] * a_grid.pixel, job.b_line = b_grid.size[2] * b_grid.pixel;
     job.a_step = px.in_step * a_grid.pixel, job.b_step = b_grid.pixel;
     const Size lines = std::max<Size>(rows_bytes / std::max<Size>(4 * (job.a_line + job.b_line), 1), 1);

@@ -106,12 +106,12 @@ void lane_products(const LaneProducts& job, Size row, Size column) {
     }
     for (Size line = 0; line < job.lines; ++line) {
         const float* x = job.a + line * job.a_line;
-        const float* y = job.b + line * job.b_line + column * W<float>;
+        const float* y = job.b + line * job.b_line + column * job.b_column;
         for (Size i = 0; i < job.positions; ++i, x += job.a_step, y += job.b_step) {
             V columns[B];
             UNROLLED
             for (int b = 0; b < B; ++b) {
-                columns[b] = load(y + b * W<float>);
+                columns[b] = load(y + b * job.b_column);
                 IN_REGISTER(columns[b]);
             }
             UNROLLED
@@ -168,15 +168,16 @@ inline void lane_products_job(const LaneProducts& job) {
 template <int A>
 void turned_products(const TurnedProducts& job, Size row, Size column) {
     using V = Vector<float>;
+    constexpr Size step = frequency_step * W<float>;
     V sums[A] = {};
-    const float* x = job.a + row * W<float>;
-    const float* y = job.b + column * W<float>;
+    const float* x = job.a + row * step;
+    const float* y = job.b + column * step;
     for (Size i = 0; i < job.positions; ++i, x += job.a_step, y += job.b_step)
         for (Size lane = 0; lane < W<float>; ++lane) {
-            V columns = load(y + lane * W<float>);
+            V columns = load(y + lane * step);
             IN_REGISTER(columns);
             UNROLLED
-            for (int a = 0; a < A; ++a) sums[a] += splat(x[a * W<float> + lane]) * columns;
+            for (int a = 0; a < A; ++a) sums[a] += splat(x[a * step + lane]) * columns;
         }
     float* to = job.sums + row * job.stride + column;
     UNROLLED

@@ -40,7 +40,7 @@ INLINE void spread_results_pair(const Vector<float>* d, Vector<float>& one, Vect
     }
 }
 
-// Along x: a row of numbers to its six frequencies, stored `step` numbers apart.
+// Along x: a row of numbers to its six frequencies.
 template <bool Results>
 INLINE void spread_row(const Vector<float>* d, Vector<float>* f) {
     if constexpr (Results)
@@ -52,7 +52,7 @@ INLINE void spread_row(const Vector<float>* d, Vector<float>* f) {
 // A channel's rows of frequencies that belong to a pair along y. `at(y, x)` is one of the Side x Side numbers. To `check` is
 // added zero, or NaN if one of them is not finite: every number is in one of the sums looked at.
 template <int Pair, bool Results, class At>
-INLINE void spread_channel(At at, float* to, Size step, Vector<float>& check) {
+INLINE void spread_channel(At at, float* to, Vector<float>& check) {
     using V = Vector<float>;
     constexpr int side = Results ? 4 : 6;
     V rows[2][side];
@@ -67,24 +67,24 @@ INLINE void spread_channel(At at, float* to, Size step, Vector<float>& check) {
             spread_pair<Pair>(d, rows[0][x], rows[1][x]);
     }
     UNROLLED
-    for (int row = 0; row < 2; ++row, to += 6 * step) {
+    for (int row = 0; row < 2; ++row, to += 6 * W<float>) {
         V f[6];
         spread_row<Results>(rows[row], f);
         if (Results && Pair == 1 && row == 0) check += f[2] * 0.0f;
         if (!Results && Pair == 0) check += f[0] * 0.0f + f[1] * 0.0f;
         UNROLLED
-        for (int x = 0; x < 6; ++x) store(to + x * step, f[x]);
+        for (int x = 0; x < 6; ++x) store(to + x * W<float>, f[x]);
     }
 }
 
 template <int Pair, bool Results, class At>
-INLINE void spread_pairs(At at, float* to, Size step, Vector<float>& check) {
+INLINE void spread_pairs(At at, float* to, Vector<float>& check) {
     if constexpr (Pair >= 0) {
-        spread_channel<Pair, Results>(at, to, step, check);
+        spread_channel<Pair, Results>(at, to, check);
     } else {
-        spread_channel<0, Results>(at, to, step, check);
-        spread_channel<1, Results>(at, to + 12 * step, step, check);
-        spread_channel<2, Results>(at, to + 24 * step, step, check);
+        spread_channel<0, Results>(at, to, check);
+        spread_channel<1, Results>(at, to + 12 * W<float>, check);
+        spread_channel<2, Results>(at, to + 24 * W<float>, check);
     }
 }
 
@@ -97,16 +97,19 @@ INLINE bool all_zero(Vector<float> numbers) {
 template <int Pair, bool Results>
 bool spread_tile(const LaneTile& tile) {
     constexpr int side = Results ? 4 : 6;
-    const Size numbers = tile.channels * W<float>, pixel = tile.pixel, step = tile.frequency;
-    float* const* const places = tile.places;
+    constexpr Size step = Pair < 0 ? frequency_step : third_step;
+    const Size numbers = tile.channels * W<float>, pixel = tile.pixel;
     float* const to = tile.frequencies;
+    // Copies: for all that the compiler knows, what is stored might change the tile.
+    const float* places[side * side];
+    for (int i = 0; i < side * side; i += pixel ? side : 1) places[i] = tile.places[i];
     Vector<float> check{};
     if (pixel) {  // rows of adjacent places
         for (Size c = 0; c < numbers; c += W<float>)
-            spread_pairs<Pair, Results>([&](int y, int x) { return load(places[y * side] + c + x * pixel); }, to + c, step, check);
+            spread_pairs<Pair, Results>([&](int y, int x) { return load(places[y * side] + c + x * pixel); }, to + c * step, check);
     } else {
         for (Size c = 0; c < numbers; c += W<float>)
-            spread_pairs<Pair, Results>([&](int y, int x) { return load(places[y * side + x] + c); }, to + c, step, check);
+            spread_pairs<Pair, Results>([&](int y, int x) { return load(places[y * side + x] + c); }, to + c * step, check);
     }
     return all_zero(check);
 }
@@ -134,8 +137,8 @@ inline bool spread_turned(const LaneTile& tile) {
             for (int i = 0; i < W<float>; ++i) store(turned + place * square + i * W<float>, v[i]);
         }
         for (Size i = 0; i < square; i += W<float>)
-            spread_pairs<-1, true>([&](int y, int x) { return load(turned + (4 * y + x) * square + i); }, tile.frequencies + c + i,
-                                   tile.frequency, check);
+            spread_pairs<-1, true>([&](int y, int x) { return load(turned + (4 * y + x) * square + i); },
+                                   tile.frequencies + (c + i) * frequency_step, check);
     }
     return all_zero(check);
 }
@@ -149,13 +152,11 @@ constexpr int frequency_positions = registers == 32 ? most_frequency_positions :
 template <int P, int Q>
 void frequencies_of(const LaneFrequencies& job) {
     using V = Vector<float>;
-    const float* in = job.in;
     const float* w = job.weights;
-    float* out = job.out;
-    for (Size f = 0; f < winograd_frequencies; ++f, in += job.frequency, out += P * Q * W<float>) {
+    for (Size f = 0; f < winograd_frequencies; ++f) {
         V sums[P][Q] = {};
-        const float* x = in;
-        for (Size c = 0; c < job.channels; ++c, x += W<float>, w += Q) {
+        const float* x = job.in + f * W<float>;
+        for (Size c = 0; c < job.channels; ++c, x += frequency_step * W<float>, w += Q) {
             V numbers[P];
             UNROLLED
             for (int p = 0; p < P; ++p) {
@@ -170,10 +171,11 @@ void frequencies_of(const LaneFrequencies& job) {
                 for (int p = 0; p < P; ++p) sums[p][q] += numbers[p] * weight;
             }
         }
+        float* const out = job.out + f * W<float>;
         UNROLLED
         for (int p = 0; p < P; ++p)
             UNROLLED
-            for (int q = 0; q < Q; ++q) store(out + (p * Q + q) * W<float>, sums[p][q]);
+            for (int q = 0; q < Q; ++q) store(out + (p * Q + q) * frequency_step * W<float>, sums[p][q]);
     }
 }
 
@@ -215,16 +217,16 @@ INLINE void fetch_places(const LaneTile& tile, Size shift) {
 template <bool Kept>
 void gather_tile(const LaneTile& tile) {
     using V = Vector<float>;
-    const Size step = tile.frequency, channels = tile.channels;
+    const Size channels = tile.channels;
     const bool relus = tile.relu;
     for (Size c = 0; c < channels; ++c) {
-        const float* const from = tile.frequencies + c * W<float>;
+        const float* const from = tile.frequencies + c * frequency_step * W<float>;
         V columns[4][6];
         UNROLLED
         for (int x = 0; x < 6; ++x) {
             V m[6];
             UNROLLED
-            for (int y = 0; y < 6; ++y) m[y] = load(from + (6 * y + x) * step);
+            for (int y = 0; y < 6; ++y) m[y] = load(from + (6 * y + x) * W<float>);
             gather_axis(m, columns[0] + x, 6);
         }
         fetch_places<Kept>(tile, (c + 2) * W<float>);
