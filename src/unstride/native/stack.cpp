@@ -114,7 +114,7 @@ class Runner {
         if (!in_gradient) return false;
         clear();  // of what was left behind, or broken off
         if (stage.winograd && winograd_run(kernels, adjoint, out_grid, gradient, in_grid, in_gradient, room.winograd)) return relu;
-        clear();
+        clear();  // likewise
         run(kernels, {stage.backward, stage.axes, stage.groups, outs, ins, w.adjoint, nullptr, false, before, in, bias}, out_grid,
             gradient, in_grid, in_gradient, room.taps, room.taps + most_taps);
         return before != nullptr;
