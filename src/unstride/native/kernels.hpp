@@ -16,9 +16,10 @@ struct Walk {
     Size out_step[4];
 };
 
-// A run of adjacent numbers of the input, relative to a position, and the rows of packed weights that they meet.
+// A run of adjacent numbers of the input, relative to a position, and the rows of packed weights that they meet; `copy` is
+// where the run lies in a copy of all runs of the position.
 struct Segment {
-    Size in, row, length;
+    Size in, row, length, copy;
 };
 
 // Some columns of the output: packed weights of (rows, `lanes`) for tiles, (columns, rows) for dots.
@@ -41,11 +42,15 @@ struct Job {
     const Block<T>* blocks;
     Size block_count;
     Size from, to;         // columns of the output to be written
+    T* copies;             // tile: room for most_tile_rows positions' runs, from where they are read, or null
+    Size copy_step;        // from one of them to the next
     const Size* offsets;   // dot: where each column lies, relative to a position's output, and
     const bool* written;   // whether it is to be written
     Size weight_stride;  // dot: numbers from one column's weights to the next one's; lanes: from one tap's to the next one's
     bool relu;
 };
+
+constexpr int most_tile_rows = 16;
 
 // Columns from .. to of a PlanesJob read `count` numbers of every channel each.
 struct Reach {

@@ -14,6 +14,8 @@ namespace unstride {
 
 namespace {
 
+constexpr Size most_copied = 640 * 1024;  // bytes a thread, of a tile's input: it should stay in the second-level cache
+
 template <class T>
 class Runner {
 public:
@@ -23,17 +25,14 @@ public:
           blocks(static_cast<Size>(plan.columns.size()) - 1), columns(plan.columns.back()),
           group_count(plan.method == Method::lanes ? 1 : p.groups),
           limit(static_cast<int>(std::min<Size>(threads_for(plan.vector_operations), std::max<Size>(plan.pieces.size(), 1)))),
-          padded_bias(columns * group_count), spaces(limit) {
-        std::size_t most_taps = 1;
-        for (const auto& axis : plan.axes) {
-            int most = 0;
-            for (const Pass& one : axis) most = std::max(most, one.taps());
-            most_taps *= static_cast<std::size_t>(most);
-        }
+          padded_bias(columns * group_count), most_taps(taps_of(plan)), copy_step(step_of_copies()),
+          copies(limit * most_tile_rows * copy_step), spaces(limit) {
         for (Space& space : spaces) {
-            space.segments.reserve(most_taps), space.blocks.resize(blocks);
+            space.segments.reserve(static_cast<std::size_t>(most_taps)), space.blocks.resize(blocks);
             if (plan.method == Method::dot) space.offsets.resize(columns), space.written = std::make_unique<bool[]>(columns);
         }
+        for (std::size_t worker = 0; copy_step && worker < spaces.size(); ++worker)
+            spaces[worker].copies = copies.data() + static_cast<Size>(worker) * most_tile_rows * copy_step;
         pad_bias(bias);
     }
 
@@ -55,6 +54,9 @@ private:
     const Size blocks, columns, group_count;
     const int limit;
     Scratch<T> padded_bias;
+    const Size most_taps;  // of any phase
+    const Size copy_step;  // tile: from one position's copy to the next, or 0 where none is needed
+    Scratch<T> copies;
 
     // What a worker fills for a job. Allocated beforehand: a task must not throw.
     struct Space {
@@ -62,8 +64,27 @@ private:
         std::vector<Segment> segments;
         std::vector<Size> offsets;  // these two of each column, for dots
         std::unique_ptr<bool[]> written;
+        T* copies = nullptr;
     };
     std::vector<Space> spaces;
+
+    static Size taps_of(const Plan& plan) {
+        Size taps = 1;
+        for (const auto& axis : plan.axes) {
+            int most = 0;
+            for (const Pass& one : axis) most = std::max(most, one.taps());
+            taps *= most;
+        }
+        return taps;
+    }
+
+    // Of positions that share lines of the first-level cache (tile.hpp): an odd number of lines, so that copies do not.
+    Size step_of_copies() const {
+        constexpr Size line = 64 / Size(sizeof(T)), shared = 4096 / Size(sizeof(T));
+        if (plan.method != Method::tile || plan.axes[2][0].in_step * in.strides[3] % shared != 0) return 0;
+        const Size step = (ceil_div(most_taps * p.in_channels(), line) | 1) * line;
+        return most_tile_rows * step * Size(sizeof(T)) <= most_copied ? step : 0;
+    }
 
     // Where a tap's weights begin in the kernel.
     Size tap(Size z, Size y, Size x) const { return ((z * p.axes[1].kernel + y) * p.axes[2].kernel + x) * kernel.tap; }
@@ -192,6 +213,7 @@ private:
         job.weight_stride = plan.in_place ? kernel.big : plan.method == Method::dot ? rows(phase) : columns;
         job.relu = relu;
         job.written = space.written.get(), job.offsets = space.offsets.data();
+        job.copies = space.copies, job.copy_step = copy_step;
         for (Box z : phase.axis[0]->boxes) {
             if (!clip(0, *phase.axis[0], piece, z)) continue;
             for (Box y : phase.axis[1]->boxes) {
@@ -266,9 +288,10 @@ private:
                     if (runs && follows) {
                         segments.back().length += depth;
                     } else {
+                        const Size copy = segments.empty() ? 0 : segments.back().copy + segments.back().length;
                         segments.push_back({z.shifts[tz] * in.strides[1] + y.shifts[ty] * in.strides[2] +
                                                 x.shifts[tx] * in.strides[3],
-                                            row, depth});
+                                            row, depth, copy});
                     }
                 }
     }
