@@ -15,6 +15,7 @@ namespace unstride {
 namespace {
 
 constexpr Size most_copied = 640 * 1024;  // bytes a thread, of a tile's input: it should stay in the second-level cache
+constexpr Size fewest_copied_for = 8;       // blocks of columns: for fewer, a copy takes longer than it saves
 
 template <class T>
 class Runner {
@@ -213,7 +214,7 @@ private:
         job.weight_stride = plan.in_place ? kernel.big : plan.method == Method::dot ? rows(phase) : columns;
         job.relu = relu;
         job.written = space.written.get(), job.offsets = space.offsets.data();
-        job.copies = space.copies, job.copy_step = copy_step;
+        job.copies = count >= fewest_copied_for ? space.copies : nullptr, job.copy_step = copy_step;
         for (Box z : phase.axis[0]->boxes) {
             if (!clip(0, *phase.axis[0], piece, z)) continue;
             for (Box y : phase.axis[1]->boxes) {

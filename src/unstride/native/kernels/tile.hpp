@@ -104,7 +104,8 @@ INLINE void tile_rows_of(int rows, const Job<T>& job, const Block<T>& block, con
 
 // Positions a multiple of 4096 bytes apart share a set of lines of the first-level cache, which holds 8 or 12 of them: each
 // line would be pushed out before its second number is read. Then their runs are copied, once for all blocks of columns. (One
-// core of a Zen 4, 1024 -> 256 channels, k2 s2, 28 x 28: 75 -> 95 GFLOP/s; with 1040 channels, which share no lines, 101.)
+// core of a Zen 4, 1024 -> 256 channels, k2 s2, 28 x 28: 97 -> 103 GFLOP/s, and 75 -> 94 while another process shares the
+// core; with 1040 channels, which share no lines, 109 and 101.)
 template <class T>
 INLINE void copy_runs(const Job<T>& job, int rows, const T* const* in, const T** copies) {
     for (int r = 0; r < rows; ++r) {
