@@ -10,7 +10,8 @@ from unstride import _native, reference
 
 # Way, batch, size of the small grid, small and big channels, geometry. Positions are 1024 channels apart, or a stride times
 # fewer; tiles of a whole row, of parts of one, of several; runs that follow one another and runs that do not; groups; and last
-# more taps than are copied. (Where all threads together pack large weights block by block, nothing is copied either.)
+# more taps than are copied. (Where large weights are packed
+# block by block, one at a time, nothing is copied either.)
 CASES = [
     ("conv_transpose", 2, (3, 14), 1024, 293, us.Geometry((2, 2), 2)),
     ("conv_transpose", 8, (4, 4), 1024, 261, us.Geometry((3, 4), 2, ((1, 0), (1, 2)))),

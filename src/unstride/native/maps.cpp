@@ -15,7 +15,7 @@ namespace unstride {
 namespace {
 
 constexpr Size most_copied = 640 * 1024;  // bytes a thread, of a tile's input: it should stay in the second-level cache
-constexpr Size fewest_copied_for = 8;       // blocks of columns: for fewer, a copy takes longer than it saves
+constexpr Size fewest_copied_for = 2;       // blocks of columns: for one, a copy takes as long as it saves
 
 template <class T>
 class Runner {
