@@ -23,7 +23,9 @@ constexpr Size sums_of_task = 64 * 1024;    // in the second-level cache
 constexpr Size enough_tasks = 8;
 constexpr Size most_parts = 16;
 constexpr Size part_bytes = 1024 * 1024;    // of all parts' sums
-constexpr Size piece_bytes = 192 * 1024;    // that a task reads: stays in the second-level cache for all taps
+// That a task reads: it stays in the second-level cache for all taps. (Two cores of a Zen 5: 22 shapes 4% faster than with
+// 192 KiB, as fewer pieces begin with lines that nobody has fetched.)
+constexpr Size piece_bytes = 640 * 1024;
 
 }  // namespace
 

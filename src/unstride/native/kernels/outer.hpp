@@ -35,8 +35,6 @@ struct Tile {
     Size from, to;
     T* sums;
     Size stride;
-    const T* const* ahead;  // for each position what to fetch into the cache meanwhile, or null
-    Size ahead_offset;
 };
 
 template <class T, int R, int C, bool Whole>
@@ -56,7 +54,6 @@ void outer(const Tile<T>& tile) {
     Lanes<T> lanes[C];
     UNROLLED
     for (int c = 0; c < C; ++c) lanes[c] = Lanes<T>(tile.from - c * W<T>, tile.to - c * W<T>);
-    const T* const* const ahead = tile.ahead;
     auto add = [&](const T* a, const T* b, V(&to)[R][C]) __attribute__((always_inline)) {
         V y[C];
         UNROLLED
@@ -72,12 +69,6 @@ void outer(const Tile<T>& tile) {
                 const T* a = tile.a + i0 * walk.in_step[0] + i1 * walk.in_step[1] + i2 * walk.in_step[2];
                 const T* b = tile.b + i0 * walk.out_step[0] + i1 * walk.out_step[1] + i2 * walk.out_step[2];
                 Size i = 0;
-                if (Whole && U == 1 && ahead) {
-                    for (; i < count; ++i, a += a_step, b += b_step) {
-                        __builtin_prefetch(ahead[i] + tile.ahead_offset, 0, 2);
-                        add(a, b, sums[0]);
-                    }
-                }
                 for (; i + U <= count; i += U)
                     UNROLLED
                     for (int u = 0; u < U; ++u, a += a_step, b += b_step) add(a, b, sums[u]);
@@ -146,71 +137,128 @@ void outer_direct(const Outer<T>& job, const Walk& walk) {
             const int rows = static_cast<int>((job.rows - row + tiles - 1) / tiles);
             outer_tile<T>(rows, vectors, whole,
                           {job.a + row, job.b + lane, walk, job.from - lane, job.to - lane,
-                           job.sums + row * job.stride + lane, job.stride, nullptr, 0});
+                           job.sums + row * job.stride + lane, job.stride});
             row += rows;
         }
         lane += vectors * W<T>;
     }
 }
 
-// With many channels a position's slices lie far apart, at distances that share few cache sets: some positions at a time
-// are copied side by side first, for all tiles of up to 128 x 128 channels, and those of the next are fetched meanwhile.
-// (GFLOP/s for positions 1 KiB apart in memory: 130, of 64 x 64 channels 110, without fetching 85.)
-constexpr int packed_channels = 128;
+// With many channels a position's slices lie far apart, at distances that share few cache sets: some positions at a time are
+// copied to panels, where what a tile reads lies side by side, for all tiles of up to 128 x 128 channels. The first tile that
+// reads a slice copies it on the way, which its multiply-adds hide; those of the next positions are fetched meanwhile.
+// (Zen 5, 128 x 128 channels of positions 4 and 2 KiB apart: 236 of 270 GFLOP/s, and 228 with copies made beforehand.)
+constexpr int panel_channels = 128;
 template <class T>
-constexpr int packed_positions = 256 / sizeof(T);
+constexpr int panel_positions = 256 / sizeof(T);
+constexpr int panel_rows = outer_rows<2>;
 template <class T>
-constexpr Size packed_step = packed_channels + 64 / sizeof(T);  // a cache line more than a power of two
+constexpr int panel_lanes = 2 * W<T>;
 
+// One tile of two vectors, of some positions.
 template <class T>
-INLINE void pack_positions(const T* const* from, int count, Size channels, T* to) {
-    const Size whole = channels / W<T> * W<T>;
-    const Lanes<T> rest(0, channels - whole);
-    for (int i = 0; i < count; ++i, to += packed_step<T>) {
-        for (Size k = 0; k < whole; k += W<T>) store(to + k, load(from[i] + k));
-        if (whole < channels) store(to + whole, rest.load(from[i] + whole));
+struct PanelTile {
+    int count;            // positions
+    const T* const* as;   // where each one's slice of a lies, to be copied to panel a; or null, if it is there
+    const T* const* bs;   // the same of b
+    Size row, lane;       // where the tile begins in a slice, and
+    Size rows, lanes;     // how many there are from there on, those of later tiles included
+    T *a, *b;             // the panels: all positions, one behind the other
+    T* sums;
+    Size stride;
+    const T* const* ahead;  // for each position what to fetch into the cache meanwhile, or null
+    Size ahead_offset;
+};
+
+template <class T, int R, bool CopyA, bool CopyB>
+void outer_panels(const PanelTile<T>& tile) {
+    using V = Vector<T>;
+    V sums[R][2];
+    UNROLLED
+    for (int r = 0; r < R; ++r)
+        UNROLLED
+        for (int c = 0; c < 2; ++c) sums[r][c] = V{};
+    constexpr int vectors = (R + W<T> - 1) / W<T>;  // that hold a position's rows; what is too much, the next position overwrites
+    const bool whole_a = tile.rows >= vectors * W<T>, whole_b = tile.lanes >= 2 * W<T>;
+    const Lanes<T> lanes[2] = {Lanes<T>(0, tile.lanes), Lanes<T>(0, tile.lanes - W<T>)};
+    T *panel_a = tile.a, *panel_b = tile.b;
+    for (int i = 0; i < tile.count; ++i, panel_a += R, panel_b += 2 * W<T>) {
+        if (tile.ahead) __builtin_prefetch(tile.ahead[i] + tile.ahead_offset, 0, 2);
+        const T* const a = CopyA ? tile.as[i] + tile.row : panel_a;
+        const T* const b = CopyB ? tile.bs[i] + tile.lane : panel_b;
+        V y[2];
+        UNROLLED
+        for (int c = 0; c < 2; ++c) {
+            y[c] = !CopyB || whole_b ? load(b + c * W<T>) : lanes[c].load(b + c * W<T>);
+            if (CopyB) store(panel_b + c * W<T>, y[c]);
+        }
+        if (CopyA)
+            UNROLLED
+            for (int v = 0; v < vectors; ++v)
+                store(panel_a + v * W<T>,
+                      whole_a ? load(a + v * W<T>) : Lanes<T>(0, tile.rows - v * W<T>).load(a + v * W<T>));
+        UNROLLED
+        for (int r = 0; r < R; ++r)
+            UNROLLED
+            for (int c = 0; c < 2; ++c) sums[r][c] += a[r] * y[c];
     }
+    UNROLLED
+    for (int c = 0; c < 2; ++c)
+        UNROLLED
+        for (int r = 0; r < R; ++r) {
+            T* const to = tile.sums + r * tile.stride + c * W<T>;
+            lanes[c].store(to, lanes[c].load(to) + sums[r][c]);
+        }
+}
+
+template <class T, int... R>
+INLINE void outer_panels_of(Size rows, Indices<R...>, const PanelTile<T>& tile) {
+    using Function = void (*)(const PanelTile<T>&);
+    static constexpr Function functions[4][sizeof...(R)] = {{outer_panels<T, R + 1, false, false>...},
+                                                            {outer_panels<T, R + 1, false, true>...},
+                                                            {outer_panels<T, R + 1, true, false>...},
+                                                            {outer_panels<T, R + 1, true, true>...}};
+    functions[(tile.as ? 2 : 0) + (tile.bs ? 1 : 0)][rows - 1](tile);
 }
 
 template <class T>
 void outer_packed(const Outer<T>& job, Size first_row, Size rows, Size first_lane, Size lanes) {
-    constexpr int most = packed_positions<T>;
-    constexpr Size step = packed_step<T>, line = 64 / sizeof(T);
-    alignas(64) T a[most * step];
-    alignas(64) T b[most * step];
-    const T *as[2][most], *bs[2][most];  // of this chunk and of the next
+    constexpr int most = panel_positions<T>, wide = panel_lanes<T>;
+    constexpr Size line = 64 / sizeof(T), a_panel = Size(most) * panel_rows + 2 * line, b_panel = Size(most) * wide;
+    alignas(64) T a[(panel_channels + panel_rows - 1) / panel_rows * a_panel];
+    alignas(64) T b[(panel_channels + wide - 1) / wide * b_panel];
+    const T *as[2][most], *bs[2][most];  // of these positions and of the next
     Cursor cursor(job.walk);
-    Size left = positions(job.walk);
+    const Size all = positions(job.walk), chunks = (all + most - 1) / most;
+    Size taken = 0;
     auto next = [&](int which) {
-        const int count = static_cast<int>(left < most ? left : most);
+        if (taken == chunks) return 0;
+        const int count = static_cast<int>((taken + 1) * all / chunks - taken * all / chunks);
         cursor.take(count, job.a + first_row, job.b + first_lane, as[which], bs[which]);
-        left -= count;
+        // What is fetched ahead may be one position more.
+        if (count < most) as[which][count] = as[which][0], bs[which][count] = bs[which][0];
+        ++taken;
         return count;
     };
+    const Size tiles = (rows + panel_rows - 1) / panel_rows;
     int now = 0, ready = 0;
     for (int count = next(0); count > 0; count = ready, now = 1 - now) {
         ready = next(1 - now);
-        pack_positions(as[now], count, rows, a);
-        pack_positions(bs[now], count, lanes, b);
-        const Walk walk{{1, 1, 1, count}, {0, 0, 0, step}, {0, 0, 0, step}};
         Size fetched = 0;  // each tile fetches one more line of every position
-        for (Size lane = 0; lane < lanes;) {
-            const int vectors = outer_vectors<T>(rows, lanes - lane), height = outer_height(vectors);
-            Size row = 0;
-            for (Size tiles = (rows + height - 1) / height; tiles > 0; --tiles, fetched += line) {
-                const int some = static_cast<int>((rows - row + tiles - 1) / tiles);
-                const T* const* ahead = ready < count            ? nullptr
+        for (Size lane = 0; lane < lanes; lane += wide)
+            for (Size tile = 0; tile < tiles; ++tile, fetched += line) {
+                const Size row = tile * rows / tiles, some = (tile + 1) * rows / tiles - row;
+                const T* const* ahead = !ready                   ? nullptr
                                         : fetched < rows         ? as[1 - now]
                                         : fetched - rows < lanes ? bs[1 - now]
                                                                  : nullptr;
-                outer_tile<T>(some, vectors, true,
-                              {a + row, b + lane, walk, 0, lanes - lane,
-                               job.sums + (first_row + row) * job.stride + first_lane + lane, job.stride, ahead,
-                               fetched < rows ? fetched : fetched - (rows + line - 1) / line * line});
-                row += some;
+                outer_panels_of<T>(
+                    some, typename Count<panel_rows>::type{},
+                    {count, lane == 0 ? as[now] : nullptr, tile == 0 ? bs[now] : nullptr, row, lane, rows - row, lanes - lane,
+                     a + tile * a_panel, b + lane / wide * b_panel,
+                     job.sums + (first_row + row) * job.stride + first_lane + lane, job.stride, ahead,
+                     fetched < rows ? fetched : fetched - (rows + line - 1) / line * line});
             }
-            lane += vectors * W<T>;
-        }
     }
 }
 
@@ -219,18 +267,19 @@ void outer_job(const Outer<T>& job) {
     const Size lanes = job.to - job.from;
     const Size a_step = job.walk.in_step[3], b_step = job.walk.out_step[3], step = a_step > b_step ? a_step : b_step;
     // Measured with 64 x 64 channels in the second-level cache, GFLOP/s packed and direct, by bytes from one position to the
-    // next: 512 123 150, 1024 128 130, 2048 95 91, 4096 110 59.
+    // next, on a Zen 4 (8 lines a set of the first-level cache, copies made beforehand): 512 123 150, 1024 128 130, 2048 95 91,
+    // 4096 110 59; on a Zen 5 (12 lines a set): 512 222 265, 1024 221 261, 2048 224 251, 4096 226 191, 8192 229 193.
     if (step * Size(sizeof(T)) <= 1024 || job.rows < 16 || lanes < 2 * W<T>) {
         outer_direct(job, inner_last(job.walk));
         return;
     }
-    const Size row_cuts = (job.rows + packed_channels - 1) / packed_channels;
-    const Size lane_cuts = (lanes + packed_channels - 1) / packed_channels;
+    const Size row_cuts = (job.rows + panel_channels - 1) / panel_channels;
+    const Size lane_cuts = (lanes + panel_channels - 1) / panel_channels;
     for (Size i = 0; i < row_cuts; ++i) {
         const Size row = i * job.rows / row_cuts, rows = (i + 1) * job.rows / row_cuts - row;
         for (Size j = 0; j < lane_cuts; ++j) {
-            const Size lane = j * packed_channels;
-            outer_packed(job, row, rows, job.from + lane, lanes - lane < packed_channels ? lanes - lane : packed_channels);
+            const Size lane = j * panel_channels;
+            outer_packed(job, row, rows, job.from + lane, lanes - lane < panel_channels ? lanes - lane : panel_channels);
         }
     }
 }
