@@ -8,14 +8,16 @@ from test_native import instruction_set, threads
 import unstride as us
 from unstride import _native, reference
 
-# Batch, spatial size, small and big channels, geometry: channels that fill no vector, boxes of one position, crops and
-# additions, positions of several images.
+# Batch, spatial size, small and big channels, geometry: channels that fill no vector, taps of one position and of none, cells
+# that no tap reaches, crops and additions, positions of several images, one block of columns at once and several.
 CASES = [
-    (1, (4, 5), 133, 71, us.Geometry((4, 5), (2, 3), ((1, 1), (-1, 2)))),
-    (3, (3, 2), 150, 90, us.Geometry((4, 4), 2, 1)),
-    (2, (6,), 190, 97, us.Geometry((16,), 8, 4)),
-    (1, (2, 3, 2), 70, 40, us.Geometry((4, 3, 6), (2, 1, 3), ((1, 1), (1, 1), (2, -1)))),
-    (1, (3, 3), 201, 103, us.Geometry((3, 3), 1, 1, dilation=2)),
+    (1, (4, 5), 261, 71, us.Geometry((4, 5), (2, 3), ((1, 1), (-1, 2)))),
+    (3, (3, 2), 300, 90, us.Geometry((4, 4), 2, 1)),
+    (2, (4,), 401, 97, us.Geometry((16,), 8, 4)),
+    (1, (2, 3, 2), 270, 50, us.Geometry((3, 2, 4), (2, 1, 3), ((1, 1), (1, 1), (2, -1)))),
+    (1, (3, 3), 300, 103, us.Geometry((3, 3), 1, 1, dilation=2)),
+    (1, (3, 2), 1027, 100, us.Geometry((2, 1), (3, 2), ((-1, 0), (0, 1)))),
+    (1, (2,), 900, 211, us.Geometry((9,), 1, ((7, 1),))),
 ]
 
 

@@ -91,11 +91,13 @@ class Plan:
             told = ", ".join(self._told(p) for p in passes[:4]) + (", ..." if len(passes) > 4 else "")
             lines.append(f"  axis {axis}: {len(passes)} pass{'es' if len(passes) > 1 else ''}: {told}")
         total = self.multiply_adds + self.avoided
+        in_place = self.kernel == "dot" and not self.bytes_packed
+        by_tap = "; weights are read where they lie, tap by tap" if in_place else ""
         lines += [
             f"  multiply-adds: {self.multiply_adds:,}; avoided: {self.avoided:,} of {total:,} on the zero-spaced grid",
             f"  bytes: {self.bytes_read:,} read, {self.bytes_written:,} written, "
             f"{self.bytes_packed:,} of weights rearranged",
-            f"  kernel: {self.kernel}, {self.lanes} lanes ({self.instruction_set}): {_METHODS[self.kernel]}",
+            f"  kernel: {self.kernel}, {self.lanes} lanes ({self.instruction_set}): {_METHODS[self.kernel]}{by_tap}",
             f"  pieces for threads: {self.pieces}",
         ]
         return "\n".join(lines)

@@ -38,7 +38,9 @@ public:
     }
 
     void all() {
-        if (plan.blockwise)
+        if (plan.in_place)
+            by_tap();
+        else if (plan.blockwise)
             by_block();
         else
             by_area();
@@ -170,7 +172,7 @@ private:
                 const Phase phase = plan.pass(each % plan.passes());
                 for (Size b = 0; b < blocks; ++b)
                     all[b] = block(group, b, weights.data() + where[each] + rows(phase) * plan.columns[b]);
-                compute(plan.pieces[i], group, phase, all.data(), blocks, spaces[worker]);
+                compute(plan.pieces[i], group, phase, all.data(), blocks, spaces[worker], out);
             }
         });
     }
@@ -181,7 +183,7 @@ private:
         for (const Piece& piece : plan.pieces)
             most = std::max(most, rows(plan.pass(piece.pass % plan.passes())) *
                                       (plan.columns[piece.block + piece.blocks] - plan.columns[piece.block]));
-        most = plan.in_place ? 0 : (most + 15) / 16 * 16;
+        most = (most + 15) / 16 * 16;
         Scratch<T> weights(most * limit);
         parallel(static_cast<Size>(plan.pieces.size()), limit, [&](Size i, int worker) {
             const Piece& piece = plan.pieces[i];
@@ -190,16 +192,60 @@ private:
             T* to = weights.data() + most * worker;
             std::vector<Block<T>>& some = spaces[worker].blocks;
             for (Size b = piece.block; b < piece.block + piece.blocks; ++b) {
-                if (plan.in_place) {
-                    some[b - piece.block] = block(group, b, kernel.data + plan.columns[b] * kernel.big);
-                    continue;
-                }
                 pack(group, phase, b, to);
                 some[b - piece.block] = block(group, b, to);
                 to += rows(phase) * (plan.columns[b + 1] - plan.columns[b]);
             }
-            compute(piece, group, phase, some.data(), piece.blocks, spaces[worker]);
+            compute(piece, group, phase, some.data(), piece.blocks, spaces[worker], out);
         });
+    }
+
+    // Large weights that few positions use: each tap's copy of the input is added to sums of some blocks' columns, as a
+    // transposed convolution is defined, for then weights are in the first-level cache for all positions, and the next tap's
+    // come from memory meanwhile.
+    void by_tap() {
+        const Size passes = plan.passes(), cells = p.batch * p.out_size(0) * p.out_size(1) * p.out_size(2);
+        const Size at_once = plan.blocks_at_once, width = at_once * most_dot_columns;
+        const Scratch<T> memory(limit * cells * width);
+        parallel(static_cast<Size>(plan.pieces.size()), limit, [&](Size i, int worker) {
+            const Piece& piece = plan.pieces[i];
+            Grid<T> sums{memory.data() + worker * cells * width, {}};
+            sums.strides[3] = width;
+            for (int axis = 2; axis >= 0; --axis) sums.strides[axis] = p.out_size(axis) * sums.strides[axis + 1];
+            std::vector<Block<T>>& some = spaces[worker].blocks;
+            for (Size b = piece.block; b < piece.block + piece.blocks; b += at_once) {
+                const Size count = std::min(at_once, piece.block + piece.blocks - b);
+                const Size first = plan.columns[b], used = plan.columns[b + count] - first;
+                for (Size k = 0; k < count; ++k) some[k] = block(0, b + k, kernel.data + plan.columns[b + k] * kernel.big);
+                for (Size cell = 0; cell < cells; ++cell)
+                    std::copy_n(padded_bias.data() + first, used, sums.data + cell * width);
+                for (Size pass = 0; pass < passes; ++pass) {
+                    const bool last = pass + 1 == passes;
+                    const Size next = weights_of(last ? 0 : pass + 1) - weights_of(pass) + (last ? used * kernel.big : 0);
+                    compute(piece, 0, plan.pass(pass), some.data(), count, spaces[worker], sums, next);
+                }
+                deliver(sums, width, first, used);
+            }
+        });
+    }
+
+    // Where the weights of a pass begin that is a tap.
+    Size weights_of(Size pass) const {
+        const Phase phase = plan.pass(pass);
+        return tap(phase.axis[0]->index[0], phase.axis[1]->index[0], phase.axis[2]->index[0]);
+    }
+
+    // Sums of some columns to the output.
+    void deliver(const Grid<T>& sums, Size width, Size first, Size count) const {
+        const T* from = sums.data;
+        for (Size image = 0; image < p.batch; ++image)
+            for (Size z = 0; z < p.out_size(0); ++z)
+                for (Size y = 0; y < p.out_size(1); ++y)
+                    for (Size x = 0; x < p.out_size(2); ++x, from += width) {
+                        T* const to = out.data + first + image * out.strides[0] + z * out.strides[1] + y * out.strides[2] +
+                                      x * out.strides[3];
+                        for (Size k = 0; k < count; ++k) to[k] = relu && from[k] < T(0) ? T(0) : from[k];
+                    }
     }
 
     Block<T> block(Size group, Size b, const T* weights) const {
@@ -207,12 +253,14 @@ private:
                 plan.columns[b + 1] - plan.columns[b]};
     }
 
-    void compute(const Piece& piece, Size group, const Phase& phase, const Block<T>* some, Size count,
-                 Space& space) const {
+    // `next`: how far from the weights those lie that are wanted afterwards, or 0.
+    void compute(const Piece& piece, Size group, const Phase& phase, const Block<T>* some, Size count, Space& space,
+                 const Grid<T>& to, Size next = 0) const {
         Job<T> job{};
         job.blocks = some, job.block_count = count;
         job.weight_stride = plan.in_place ? kernel.big : plan.method == Method::dot ? rows(phase) : columns;
-        job.relu = relu;
+        job.add = plan.in_place, job.next = next;
+        job.relu = relu && !plan.in_place;
         job.written = space.written.get(), job.offsets = space.offsets.data();
         job.copies = count >= fewest_copied_for ? space.copies : nullptr, job.copy_step = copy_step;
         for (Box z : phase.axis[0]->boxes) {
@@ -222,8 +270,8 @@ private:
                 for (Box x : phase.axis[2]->boxes) {
                     if (!clip(2, *phase.axis[2], piece, x)) continue;
                     const Box boxes[3] = {z, y, x};
-                    place(piece, group, phase, boxes, job);
-                    if (plan.method == Method::dot) list_columns(phase, boxes, some[0].column, some[count - 1], space);
+                    place(piece, group, phase, boxes, to, job);
+                    if (plan.method == Method::dot && !plan.in_place) list_columns(phase, boxes, some[0].column, some[count - 1], space);
                     connect(phase, boxes, space.segments);
                     job.segments = space.segments.data(), job.segment_count = static_cast<Size>(space.segments.size());
                     (plan.method == Method::tile ? kernels.tile : plan.method == Method::dot ? kernels.dot : kernels.channels)(
@@ -245,18 +293,18 @@ private:
         return box.count > 0;
     }
 
-    void place(const Piece& piece, Size group, const Phase& phase, const Box* boxes, Job<T>& job) const {
+    void place(const Piece& piece, Size group, const Phase& phase, const Box* boxes, const Grid<T>& to, Job<T>& job) const {
         job.in = in.data + piece.image * in.strides[0] + group * p.in_channels();
-        job.out = out.data + piece.image * out.strides[0] + group * p.out_channels();
-        job.walk.count[0] = piece.images, job.walk.in_step[0] = in.strides[0], job.walk.out_step[0] = out.strides[0];
+        job.out = to.data + piece.image * to.strides[0] + group * p.out_channels();
+        job.walk.count[0] = piece.images, job.walk.in_step[0] = in.strides[0], job.walk.out_step[0] = to.strides[0];
         for (int axis = 0; axis < 3; ++axis) {
             const Pass& pass = *phase.axis[axis];
             const Box& box = boxes[axis];
             job.in += box.first * pass.in_step * in.strides[axis + 1];
-            job.out += (pass.offset + box.first * pass.step) * out.strides[axis + 1];
+            job.out += (pass.offset + box.first * pass.step) * to.strides[axis + 1];
             job.walk.count[axis + 1] = box.count;
             job.walk.in_step[axis + 1] = pass.in_step * in.strides[axis + 1];
-            job.walk.out_step[axis + 1] = pass.step * out.strides[axis + 1];
+            job.walk.out_step[axis + 1] = pass.step * to.strides[axis + 1];
         }
         const Size channels = plan.method == Method::lanes ? p.groups : p.out_channels();
         job.from = boxes[2].cell * channels;

@@ -86,6 +86,18 @@ std::vector<Pass> merged_phases(const Axis& a, Size group) {
     return {std::move(pass)};
 }
 
+std::vector<Pass> copies(const Axis& a) {
+    std::vector<Pass> found;
+    for (Size j = 0; j < a.kernel; ++j) {
+        Pass pass{j * a.dilation - a.begin, a.stride, 1, 1, {0}, {j}, {}};
+        const Size first = std::max<Size>(ceil_div(-pass.offset, a.stride), 0);
+        const Size end = std::min(ceil_div(a.big - pass.offset, a.stride), a.small);
+        if (first < end) pass.boxes.push_back({first, end - first, 0, 1, 0, 1});
+        found.push_back(std::move(pass));
+    }
+    return found;
+}
+
 std::vector<Pass> sweep(const Axis& a, Size group) {
     Pass pass = make_pass(0, group, group * a.stride, group, a.kernel, [&](Size c, Size j) {
         return std::pair<bool, Size>(true, c * a.stride + j * a.dilation - a.begin);
@@ -119,7 +131,10 @@ std::vector<Piece> cut_areas(Size batch, Size cells, Size wanted) {
 namespace {
 
 constexpr Size cached_weights = 640 * 1024;  // bytes that stay in the second-level cache beside input and output
-constexpr Size most_in_place = 48;            // positions of a pass
+constexpr Size most_in_place = 48;            // positions of a phase
+constexpr Size most_sums_in_place = 256 * 1024;  // bytes: they stay in the second-level cache
+constexpr Size tap_in_place = 32 * 1024;      // bytes of weights: they stay in the first-level cache for all positions
+constexpr Size pieces_in_place = 32;          // few, so that few begin with weights that nobody has fetched
 constexpr Size most_columns = 4096;  // of a position that computes several cells
 constexpr Size most_planes_columns = 128;  // the same with positions in the lanes
 
@@ -164,15 +179,21 @@ double cost(const Problem& p, Method method, const std::vector<Pass>& y, const s
     return total / cells;
 }
 
+Size sum_bytes(const Problem& p) {  // of one block's columns, in_place
+    return p.batch * p.out_size(0) * p.out_size(1) * p.out_size(2) * most_dot_columns * p.bytes;
+}
+
 // Whether the weights are too many to stay in the cache while few positions use each of them: they are then read once, as
-// they lie, for packing them would take longer than using them does. (Two cores: DCGAN's first layer 2.4 -> 1.75 ms for one
-// image, 4.7 -> 4.0 for three; 1-D, 8 positions, 16 taps of 1024 to 512 channels, 2.0 -> 1.2.)
+// they lie, for packing them would take longer than using them does. (Two cores of a Zen 5, packed and in place: DCGAN's first
+// layer for one image 1.45 and 0.85 ms, of 256 channels 0.24 and 0.11; but with 64 channels, four vectors between two sums of
+// lanes, 0.05 and 0.12.)
 bool reads_in_place(const Problem& p) {
     if (!p.transposed() || p.groups > 1) return false;  // a plain convolution's are not adjacent along what is summed
     const Size weights = p.taps() * p.in_channels() * p.out_channels() * p.bytes;
     Size positions = p.batch;
     for (const Axis& axis : p.axes) positions *= ceil_div(axis.big, axis.stride);
-    return weights > cached_weights && positions <= most_in_place && p.in_channels() >= 4 * p.lanes;
+    return weights > cached_weights && positions <= most_in_place && sum_bytes(p) <= most_sums_in_place &&
+           p.in_channels() >= 16 * p.lanes && p.out_channels() >= 8 * most_dot_columns;
 }
 
 // Positions in the lanes, with the cells of one or more steps along y together: each number that is loaded serves them all.
@@ -205,6 +226,7 @@ void choose(Plan& plan) {
     }
     if (reads_in_place(p)) {
         plan.method = Method::dot, plan.in_place = true;
+        for (int axis = 0; axis < 3; ++axis) plan.axes[axis] = copies(p.axes[axis]);
         return;
     }
     const std::vector<Pass> rows = plan.axes[1];
@@ -249,7 +271,7 @@ void cut_columns(Plan& plan) {
         const Size run = plan.axes[2][0].group * p.out_channels();
         for (Size done = 0; done < columns; done = plan.columns.back()) {
             const Size left = run - done % run;
-            plan.columns.push_back(done + (left == 5 || left == 9 ? 3 : left == 7 || left == 8 ? 4 : std::min<Size>(left, 6)));
+            plan.columns.push_back(done + (left == 5 || left == 9 ? 3 : left == 7 || left == 8 ? 4 : std::min(left, most_dot_columns)));
         }
     } else {
         plan.columns.push_back(ceil_div(p.groups, p.lanes) * p.lanes);
@@ -288,7 +310,18 @@ void cut_into_pieces(Plan& plan) {
         rows *= most;
     }
     const Size weights = rows * plan.columns.back() * p.bytes;
-    plan.blockwise = plan.in_place || (plan.method != Method::lanes && passes * weights > cached_weights);
+    if (plan.in_place) {
+        const Size tap = most_dot_columns * p.in_channels() * p.bytes;
+        const Size most = std::min({tap_in_place / tap, most_sums_in_place / sum_bytes(p), most_dots, ceil_div(blocks, 8)});
+        plan.blocks_at_once = std::max<Size>(most, 1);
+        const Size shares = std::min(ceil_div(blocks, plan.blocks_at_once), pieces_in_place);
+        for (Size i = 0; i < shares; ++i) {
+            const Size block = i * blocks / shares;
+            plan.pieces.push_back({0, p.batch, 0, cells, 0, block, (i + 1) * blocks / shares - block});
+        }
+        return;
+    }
+    plan.blockwise = plan.method != Method::lanes && passes * weights > cached_weights;
     if (!plan.blockwise) {
         const Size bytes = p.batch * p.groups * p.out_channels() * p.bytes * p.out_size(0) * p.out_size(1) * p.out_size(2);
         plan.pieces = cut_areas(p.batch, cells, std::max(wanted, bytes / cached_output));
@@ -296,7 +329,7 @@ void cut_into_pieces(Plan& plan) {
     }
     // Some blocks at a time, so that their weights stay in the cache and the input is read few times; enough pieces for
     // all threads. Every piece packs its own weights, which costs about as much as 16 positions.
-    Size share = std::clamp<Size>(blocks * cached_block / std::max<Size>(weights, 1), 1, plan.in_place ? most_dots : blocks);
+    Size share = std::clamp<Size>(blocks * cached_block / std::max<Size>(weights, 1), 1, blocks);
     while (share > 1 && passes * ceil_div(blocks, share) < 16) --share;
     const Size shares = ceil_div(blocks, share);
     const Size positions = p.batch * p.out_size(0) * p.out_size(1) * p.out_size(2) / plan.passes() / plan.cells();

@@ -52,7 +52,8 @@ enum class Method {
 // where the weights are large, some blocks of columns of one pass.
 struct Piece {
     Size image, images, cell, cells;
-    Size pass, block, blocks;  // where `blockwise`: of this pass (groups * passes are counted), these blocks of columns
+    // Where `blockwise`: of this pass (groups * passes are counted), these blocks of columns. Where `in_place`: of all passes.
+    Size pass, block, blocks;
 };
 
 // planes: one tap of all columns [from, to) of a block, which lies `offset` numbers from the position's own in the planes.
@@ -77,7 +78,8 @@ struct Plan {
     std::vector<Size> columns;   // where each block of columns begins, and where the last one ends
     bool gaps = false;           // whether zeros stand in for taps that some cells of a group do not have
     bool blockwise = false;      // weights are packed block by block, in the cache of the thread that uses them
-    bool in_place = false;       // weights are not packed: a dot reads the kernel itself
+    bool in_place = false;       // weights are not packed: a dot reads the kernel itself, each pass is a tap, and adds
+    Size blocks_at_once = 1;     // `in_place`: whose weights of one tap stay in the first-level cache
     int split_axis = 1;
     std::vector<Piece> pieces;
     Planes planes;
@@ -96,6 +98,7 @@ struct Plan {
 
 constexpr double short_work = 150e3;  // vector operations, about 40 microseconds: below, waking a thread costs too much
 
+constexpr Size most_dot_columns = 6;
 constexpr Size most_dots = 32;  // columns of a position, or blocks of a piece, that are summed from lanes
 
 Plan make_plan(const Problem& problem);
@@ -103,8 +106,9 @@ Plan make_plan(const Problem& problem);
 // About `wanted` pieces of all cells along one axis of all images: whole images, or parts of single ones.
 std::vector<Piece> cut_areas(Size batch, Size cells, Size wanted);
 
-// The passes along one axis: phase by phase, several phases at once, and a plain convolution.
+// The passes along one axis: phase by phase, several phases at once, tap by tap, and a plain convolution.
 std::vector<Pass> phases(const Axis& axis);
+std::vector<Pass> copies(const Axis& axis);
 std::vector<Pass> sweep(const Axis& axis, Size group);
 std::vector<Pass> merged_phases(const Axis& axis, Size group);
 

@@ -55,6 +55,7 @@ struct Places {
     int rows;      // positions that are written; those after them are repetitions
     bool one_row;  // whether they are adjacent along x
     const T* ahead;  // what to fetch into the cache meanwhile, or null
+    Size next[2];    // from the weights to two columns of the next ones, to be fetched too; or 0
 };
 
 constexpr int most_blocks = 32;  // at most one a column
@@ -65,10 +66,11 @@ void dot(const Job<T>& job, const Block<T>& block, const Places<T>& places, bool
     V sums[P][Q];
     UNROLLED
     for (int q = 0; q < Q; ++q) {
-        const V bias = Lanes<T>(0, 1).load(block.bias + q);  // one lane of all that are summed
+        const V bias = job.add ? V{} : Lanes<T>(0, 1).load(block.bias + q);  // one lane of all that are summed
         UNROLLED
         for (int r = 0; r < P; ++r) sums[r][q] = bias;
     }
+    const bool fetches = places.ahead || places.next[0] != 0;
     for (Size s = 0; s < job.segment_count; ++s) {
         const Segment& segment = job.segments[s];
         const T* p[P];
@@ -77,9 +79,13 @@ void dot(const Job<T>& job, const Block<T>& block, const Places<T>& places, bool
         const T* w = block.weights + segment.row;
         Size k = 0;
         for (; k + W<T> <= segment.length; k += W<T>) {
-            if (places.ahead)
-                for (Size i = 0; i < 2 * W<T>; i += 64 / Size(sizeof(T)))
-                    __builtin_prefetch(places.ahead + 2 * (segment.row + k) + i);
+            if (fetches) {
+                if (places.ahead)
+                    for (Size i = 0; i < 2 * W<T>; i += 64 / Size(sizeof(T)))
+                        __builtin_prefetch(places.ahead + 2 * (segment.row + k) + i);
+                if (places.next[0] != 0)
+                    for (const Size next : places.next) __builtin_prefetch(w + k + next, 0, 2);
+            }
             V weights[Q];
             UNROLLED
             for (int q = 0; q < Q; ++q) weights[q] = load(w + q * job.weight_stride + k);
@@ -129,6 +135,14 @@ void dot(const Job<T>& job, const Block<T>& block, const Places<T>& places, bool
     T each[vectors * W<T>];
     UNROLLED
     for (int i = 0; i < vectors; ++i) store(each + i * W<T>, values[i]);
+    if (job.add) {
+        for (int r = 0; r < places.rows; ++r) {
+            T* const to = places.out[r] + (block.column - job.blocks[0].column);
+            UNROLLED
+            for (int q = 0; q < Q; ++q) to[q] += each[r * Q + q];
+        }
+        return;
+    }
     UNROLLED
     for (int q = 0; q < Q; ++q) {
         if (!job.written[block.column + q]) continue;
@@ -163,7 +177,7 @@ void dot_job(const Job<T>& job) {
     bool whole[most_blocks];
     int highest = 1;
     for (Size b = 0; b < job.block_count; ++b) {
-        whole[b] = solid(job, job.blocks[b]);
+        whole[b] = !job.add && solid(job, job.blocks[b]);
         highest = heights[job.blocks[b].columns] > highest ? heights[job.blocks[b].columns] : highest;
     }
     // What the last segment of a tile and of the next ones will read, often new to the cache, arrives during the first. (100 MB of
@@ -171,6 +185,7 @@ void dot_job(const Job<T>& job) {
     const bool far = job.segment_count > 1 && positions(job.walk) * job.walk.in_step[3] * Size(sizeof(T)) > Size(1) << 18;
     const Size ahead = far ? job.segments[job.segment_count - 1].in : 0;
     Cursor cursor(job.walk);
+    Size fetched[most_blocks] = {};  // columns of the next weights
     for (Size left = positions(job.walk); left > 0;) {
         // All blocks of some positions, whose input is in the first-level cache by then.
         const Size row = job.walk.count[3] - cursor.at[3], tiles = (row + highest - 1) / highest;
@@ -184,12 +199,14 @@ void dot_job(const Job<T>& job) {
             const int height = heights[block.columns];
             cursor = start;
             for (Size rest = some; rest > 0;) {
-                Places<T> places;
+                Places<T> places{};
                 places.rows = static_cast<int>(rest < height ? rest : height);
                 places.one_row = places.rows <= job.walk.count[3] - cursor.at[3];
                 cursor.take(places.rows, job.in, job.out, places.in, places.out);
                 places.ahead = far && b == 0 ? places.in[0] + ahead : nullptr;
                 for (int r = places.rows; r < height; ++r) places.in[r] = places.in[places.rows - 1];
+                if (job.next != 0 && fetched[b] < block.columns)  // each tile some, so that memory is never idle
+                    for (Size& next : places.next) next = job.next + fetched[b]++ * job.weight_stride;
                 rest -= places.rows;
                 switch (block.columns) {
                     case 1: some_dots<T, 1>(job, block, places, whole[b]); break;
