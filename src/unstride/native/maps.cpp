@@ -38,9 +38,7 @@ public:
     }
 
     void all() {
-        if (plan.in_place)
-            by_tap();
-        else if (plan.blockwise)
+        if (plan.blockwise)
             by_block();
         else
             by_area();
@@ -172,7 +170,7 @@ private:
                 const Phase phase = plan.pass(each % plan.passes());
                 for (Size b = 0; b < blocks; ++b)
                     all[b] = block(group, b, weights.data() + where[each] + rows(phase) * plan.columns[b]);
-                compute(plan.pieces[i], group, phase, all.data(), blocks, spaces[worker], out);
+                compute(plan.pieces[i], group, phase, all.data(), blocks, spaces[worker]);
             }
         });
     }
@@ -196,56 +194,8 @@ private:
                 some[b - piece.block] = block(group, b, to);
                 to += rows(phase) * (plan.columns[b + 1] - plan.columns[b]);
             }
-            compute(piece, group, phase, some.data(), piece.blocks, spaces[worker], out);
+            compute(piece, group, phase, some.data(), piece.blocks, spaces[worker]);
         });
-    }
-
-    // Large weights that few positions use: each tap's copy of the input is added to sums of some blocks' columns, as a
-    // transposed convolution is defined, for then weights are in the first-level cache for all positions, and the next tap's
-    // come from memory meanwhile.
-    void by_tap() {
-        const Size passes = plan.passes(), cells = p.batch * p.out_size(0) * p.out_size(1) * p.out_size(2);
-        const Size at_once = plan.blocks_at_once, width = at_once * most_dot_columns;
-        const Scratch<T> memory(limit * cells * width);
-        parallel(static_cast<Size>(plan.pieces.size()), limit, [&](Size i, int worker) {
-            const Piece& piece = plan.pieces[i];
-            Grid<T> sums{memory.data() + worker * cells * width, {}};
-            sums.strides[3] = width;
-            for (int axis = 2; axis >= 0; --axis) sums.strides[axis] = p.out_size(axis) * sums.strides[axis + 1];
-            std::vector<Block<T>>& some = spaces[worker].blocks;
-            for (Size b = piece.block; b < piece.block + piece.blocks; b += at_once) {
-                const Size count = std::min(at_once, piece.block + piece.blocks - b);
-                const Size first = plan.columns[b], used = plan.columns[b + count] - first;
-                for (Size k = 0; k < count; ++k) some[k] = block(0, b + k, kernel.data + plan.columns[b + k] * kernel.big);
-                for (Size cell = 0; cell < cells; ++cell)
-                    std::copy_n(padded_bias.data() + first, used, sums.data + cell * width);
-                for (Size pass = 0; pass < passes; ++pass) {
-                    const bool last = pass + 1 == passes;
-                    const Size next = weights_of(last ? 0 : pass + 1) - weights_of(pass) + (last ? used * kernel.big : 0);
-                    compute(piece, 0, plan.pass(pass), some.data(), count, spaces[worker], sums, next);
-                }
-                deliver(sums, width, first, used);
-            }
-        });
-    }
-
-    // Where the weights of a pass begin that is a tap.
-    Size weights_of(Size pass) const {
-        const Phase phase = plan.pass(pass);
-        return tap(phase.axis[0]->index[0], phase.axis[1]->index[0], phase.axis[2]->index[0]);
-    }
-
-    // Sums of some columns to the output.
-    void deliver(const Grid<T>& sums, Size width, Size first, Size count) const {
-        const T* from = sums.data;
-        for (Size image = 0; image < p.batch; ++image)
-            for (Size z = 0; z < p.out_size(0); ++z)
-                for (Size y = 0; y < p.out_size(1); ++y)
-                    for (Size x = 0; x < p.out_size(2); ++x, from += width) {
-                        T* const to = out.data + first + image * out.strides[0] + z * out.strides[1] + y * out.strides[2] +
-                                      x * out.strides[3];
-                        for (Size k = 0; k < count; ++k) to[k] = relu && from[k] < T(0) ? T(0) : from[k];
-                    }
     }
 
     Block<T> block(Size group, Size b, const T* weights) const {
@@ -253,14 +203,12 @@ private:
                 plan.columns[b + 1] - plan.columns[b]};
     }
 
-    // `next`: how far from the weights those lie that are wanted afterwards, or 0.
-    void compute(const Piece& piece, Size group, const Phase& phase, const Block<T>* some, Size count, Space& space,
-                 const Grid<T>& to, Size next = 0) const {
+    void compute(const Piece& piece, Size group, const Phase& phase, const Block<T>* some, Size count,
+                 Space& space) const {
         Job<T> job{};
         job.blocks = some, job.block_count = count;
-        job.weight_stride = plan.in_place ? kernel.big : plan.method == Method::dot ? rows(phase) : columns;
-        job.add = plan.in_place, job.next = next;
-        job.relu = relu && !plan.in_place;
+        job.weight_stride = plan.method == Method::dot ? rows(phase) : columns;
+        job.relu = relu;
         job.written = space.written.get(), job.offsets = space.offsets.data();
         job.copies = count >= fewest_copied_for ? space.copies : nullptr, job.copy_step = copy_step;
         for (Box z : phase.axis[0]->boxes) {
@@ -270,8 +218,8 @@ private:
                 for (Box x : phase.axis[2]->boxes) {
                     if (!clip(2, *phase.axis[2], piece, x)) continue;
                     const Box boxes[3] = {z, y, x};
-                    place(piece, group, phase, boxes, to, job);
-                    if (plan.method == Method::dot && !plan.in_place) list_columns(phase, boxes, some[0].column, some[count - 1], space);
+                    place(piece, group, phase, boxes, job);
+                    if (plan.method == Method::dot) list_columns(phase, boxes, some[0].column, some[count - 1], space);
                     connect(phase, boxes, space.segments);
                     job.segments = space.segments.data(), job.segment_count = static_cast<Size>(space.segments.size());
                     (plan.method == Method::tile ? kernels.tile : plan.method == Method::dot ? kernels.dot : kernels.channels)(
@@ -293,18 +241,18 @@ private:
         return box.count > 0;
     }
 
-    void place(const Piece& piece, Size group, const Phase& phase, const Box* boxes, const Grid<T>& to, Job<T>& job) const {
+    void place(const Piece& piece, Size group, const Phase& phase, const Box* boxes, Job<T>& job) const {
         job.in = in.data + piece.image * in.strides[0] + group * p.in_channels();
-        job.out = to.data + piece.image * to.strides[0] + group * p.out_channels();
-        job.walk.count[0] = piece.images, job.walk.in_step[0] = in.strides[0], job.walk.out_step[0] = to.strides[0];
+        job.out = out.data + piece.image * out.strides[0] + group * p.out_channels();
+        job.walk.count[0] = piece.images, job.walk.in_step[0] = in.strides[0], job.walk.out_step[0] = out.strides[0];
         for (int axis = 0; axis < 3; ++axis) {
             const Pass& pass = *phase.axis[axis];
             const Box& box = boxes[axis];
             job.in += box.first * pass.in_step * in.strides[axis + 1];
-            job.out += (pass.offset + box.first * pass.step) * to.strides[axis + 1];
+            job.out += (pass.offset + box.first * pass.step) * out.strides[axis + 1];
             job.walk.count[axis + 1] = box.count;
             job.walk.in_step[axis + 1] = pass.in_step * in.strides[axis + 1];
-            job.walk.out_step[axis + 1] = pass.step * to.strides[axis + 1];
+            job.walk.out_step[axis + 1] = pass.step * out.strides[axis + 1];
         }
         const Size channels = plan.method == Method::lanes ? p.groups : p.out_channels();
         job.from = boxes[2].cell * channels;
@@ -327,12 +275,11 @@ private:
         segments.clear();
         const Pass &z = *phase.axis[0], &y = *phase.axis[1], &x = *phase.axis[2];
         const Size depth = plan.method == Method::lanes ? 1 : p.in_channels();
-        const bool runs = plan.method != Method::lanes && p.groups == 1 && p.dense_in && !plan.in_place;
+        const bool runs = plan.method != Method::lanes && p.groups == 1 && p.dense_in;
         for (int tz = boxes[0].tap; tz < boxes[0].tap + boxes[0].taps; ++tz)
             for (int ty = boxes[1].tap; ty < boxes[1].tap + boxes[1].taps; ++ty)
                 for (int tx = boxes[2].tap; tx < boxes[2].tap + boxes[2].taps; ++tx) {
-                    const Size row = plan.in_place ? tap(z.index[tz], y.index[ty], x.index[tx])
-                                                   : ((tz * y.taps() + ty) * x.taps() + tx) * depth;
+                    const Size row = ((tz * y.taps() + ty) * x.taps() + tx) * depth;
                     const bool follows = tx > boxes[2].tap && x.shifts[tx] == x.shifts[tx - 1] + 1;
                     if (runs && follows) {
                         segments.back().length += depth;
@@ -355,6 +302,8 @@ void run(const Plan& plan, const Kernels<T>& kernels, Grid<const T> in, Taps<con
          bool relu) {
     if (plan.method == Method::planes)
         run_planes(plan, kernels, in, kernel, bias, out, relu);
+    else if (plan.in_place)
+        run_in_place(plan, kernels, in, kernel, bias, out, relu);
     else
         Runner<T>(plan, kernels, in, kernel, bias, out, relu).all();
 }

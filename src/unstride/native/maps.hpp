@@ -34,6 +34,11 @@ template <class T>
 void run_planes(const Plan& plan, const Kernels<T>& kernels, Grid<const T> in, Taps<const T> kernel, const T* bias,
                 Grid<T> out, bool relu);
 
+// The same for plans that read the kernel in place.
+template <class T>
+void run_in_place(const Plan& plan, const Kernels<T>& kernels, Grid<const T> in, Taps<const T> kernel, const T* bias,
+                  Grid<T> out, bool relu);
+
 // Whether all numbers of a grid are: `size` cells along z, y, x of `channels` each; those along x must be adjacent.
 template <class T>
 bool finite(const Kernels<T>& kernels, Grid<const T> grid, Size batch, const Size size[3], Size channels);

@@ -184,16 +184,18 @@ Size sum_bytes(const Problem& p) {  // of one block's columns, in_place
 }
 
 // Whether the weights are too many to stay in the cache while few positions use each of them: they are then read once, as
-// they lie, for packing them would take longer than using them does. (Two cores of a Zen 5, packed and in place: DCGAN's first
-// layer for one image 1.45 and 0.85 ms, of 256 channels 0.24 and 0.11; but with 64 channels, four vectors between two sums of
-// lanes, 0.05 and 0.12.)
+// they lie, for packing them would take longer than using them does. (Two cores of a Zen 5, milliseconds: DCGAN's first layer
+// for one image 0.85, and 1.14 phase by phase, with tiles cut at the borders; 2 x 2 x 2 positions, 4 x 4 x 4 taps of 256 to 128
+// channels 0.10 and 0.18. One position, 4 x 4 taps of 100 to 1024 channels 0.08, packed 0.14; but 36 positions of 64 to 256,
+// with four vectors between two sums of lanes, 0.12 and 0.05.)
 bool reads_in_place(const Problem& p) {
     if (!p.transposed() || p.groups > 1) return false;  // a plain convolution's are not adjacent along what is summed
     const Size weights = p.taps() * p.in_channels() * p.out_channels() * p.bytes;
-    Size positions = p.batch;
-    for (const Axis& axis : p.axes) positions *= ceil_div(axis.big, axis.stride);
-    return weights > cached_weights && positions <= most_in_place && sum_bytes(p) <= most_sums_in_place &&
-           p.in_channels() >= 16 * p.lanes && p.out_channels() >= 8 * most_dot_columns;
+    Size of_phase = p.batch, of_tap = p.batch;  // positions
+    for (const Axis& axis : p.axes) of_phase *= ceil_div(axis.big, axis.stride), of_tap *= axis.small;
+    const Size fewest = of_tap <= 4 ? 4 : 16;
+    return weights > cached_weights && of_phase <= most_in_place && sum_bytes(p) <= most_sums_in_place &&
+           p.in_channels() >= fewest * p.lanes && p.out_channels() >= 8 * most_dot_columns;
 }
 
 // Positions in the lanes, with the cells of one or more steps along y together: each number that is loaded serves them all.
@@ -271,7 +273,8 @@ void cut_columns(Plan& plan) {
         const Size run = plan.axes[2][0].group * p.out_channels();
         for (Size done = 0; done < columns; done = plan.columns.back()) {
             const Size left = run - done % run;
-            plan.columns.push_back(done + (left == 5 || left == 9 ? 3 : left == 7 || left == 8 ? 4 : std::min(left, most_dot_columns)));
+            const Size now = left == 5 || left == 9 ? 3 : left == 7 || left == 8 ? 4 : std::min(left, most_dot_columns);
+            plan.columns.push_back(done + now);
         }
     } else {
         plan.columns.push_back(ceil_div(p.groups, p.lanes) * p.lanes);

@@ -84,7 +84,7 @@ void dot(const Job<T>& job, const Block<T>& block, const Places<T>& places, bool
                     for (Size i = 0; i < 2 * W<T>; i += 64 / Size(sizeof(T)))
                         __builtin_prefetch(places.ahead + 2 * (segment.row + k) + i);
                 if (places.next[0] != 0)
-                    for (const Size next : places.next) __builtin_prefetch(w + k + next, 0, 2);
+                    for (const Size next : places.next) __builtin_prefetch(w + k + next);
             }
             V weights[Q];
             UNROLLED

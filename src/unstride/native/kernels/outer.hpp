@@ -178,7 +178,7 @@ void outer_panels(const PanelTile<T>& tile) {
     for (int r = 0; r < R; ++r)
         UNROLLED
         for (int c = 0; c < 2; ++c) sums[r][c] = V{};
-    constexpr int vectors = (R + W<T> - 1) / W<T>;  // that hold a position's rows; what is too much, the next position overwrites
+    constexpr int vectors = (R + W<T> - 1) / W<T>;  // of a position's rows; what they hold too much, the next one overwrites
     const bool whole_a = tile.rows >= vectors * W<T>, whole_b = tile.lanes >= 2 * W<T>;
     const Lanes<T> lanes[2] = {Lanes<T>(0, tile.lanes), Lanes<T>(0, tile.lanes - W<T>)};
     T *panel_a = tile.a, *panel_b = tile.b;
