@@ -91,16 +91,19 @@ private:
     }
 
     void add_parts() const {
-        const T* const from = partial.data();
         const Size row = p.groups * p.small_channels, rows = size / std::max<Size>(row, 1);
-        for (Size i = 0; i < rows; ++i) {
-            T* const to = gradient.data + i / p.big_channels * gradient.tap + i % p.big_channels * gradient.big;
-            for (Size k = 0; k < row; ++k) {
-                T sum = from[i * row + k];
-                for (Size part = 1; part < parts; ++part) sum += from[part * size + i * row + k];
-                to[k] = sum;
+        const Size some = std::max<Size>(ceil_div(rows, 16), 1);  // rows a task
+        parallel(ceil_div(rows, some), size * parts > 1 << 15 ? limit : 1, [&](Size task, int) {
+            for (Size i = task * some; i < std::min(rows, (task + 1) * some); ++i) {
+                const T* from = partial.data() + i * row;
+                T* const to = gradient.data + i / p.big_channels * gradient.tap + i % p.big_channels * gradient.big;
+                std::memcpy(to, from, static_cast<std::size_t>(row) * sizeof(T));
+                for (Size part = 1; part < parts; ++part) {
+                    from += size;
+                    for (Size k = 0; k < row; ++k) to[k] += from[k];
+                }
             }
-        }
+        });
     }
 
     // Positions of a piece along an axis whose tap lies inside the big grid.
