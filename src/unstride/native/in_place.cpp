@@ -35,8 +35,9 @@ public:
                 const Size first = plan.columns[b], columns = plan.columns[b + count] - first;
                 begin(sums.data, first, columns);
                 for (Size tap = 0; tap < plan.passes(); ++tap) {
-                    const bool last = tap + 1 == plan.passes();
-                    add(tap, b, count, sums, (last ? columns * kernel.big : begin_of(tap + 1)) - (last ? 0 : begin_of(tap)));
+                    // Wanted next: the following tap of these columns, or the first tap of the following columns.
+                    const Size next = tap + 1 < plan.passes() ? begin_of(tap + 1) : columns * kernel.big;
+                    add(tap, b, count, sums, next - begin_of(tap));
                 }
                 deliver(sums.data, first, columns);
             }

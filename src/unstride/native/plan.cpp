@@ -180,7 +180,7 @@ double cost(const Problem& p, Method method, const std::vector<Pass>& y, const s
 }
 
 Size sum_bytes(const Problem& p) {  // of one block's columns, in_place
-    return p.batch * p.out_size(0) * p.out_size(1) * p.out_size(2) * most_dot_columns * p.bytes;
+    return std::max<Size>(p.batch * p.out_size(0) * p.out_size(1) * p.out_size(2) * most_dot_columns * p.bytes, 1);
 }
 
 // Whether the weights are too many to stay in the cache while few positions use each of them: they are then read once, as

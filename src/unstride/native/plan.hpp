@@ -8,7 +8,8 @@
 //     out[offset + q * step + c] = sum over taps t of in[q * in_step + shifts[t]] * kernel[index[c][t]],
 //
 // where c counts the `group` adjacent cells that one position computes together: 1, or more where their channels alone do
-// not fill the vector registers. Along the last axis such a group is a run of memory, and so are its channels.
+// not fill the vector registers. Along the last axis such a group is a run of memory, and so are its channels. Where weights
+// are read in place each tap is a pass, which adds its product to the output: copies of the kernel, as they are defined.
 #pragma once
 
 #include <vector>
