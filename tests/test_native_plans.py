@@ -59,7 +59,7 @@ def test_the_pieces_of_a_plan_cover_everything_once(batch, height, width, stride
     plan = described("conv_transpose", geometry, (height, width), big, batch, channels, channels)
     by_blocks = plan["blockwise"] or plan["in_place"]
     covered = {}
-    for image, images, cell, cells, number, block, blocks in plan["pieces"]:
+    for image, images, cell, cells, number, block, blocks, *_ in plan["pieces"]:
         for area in ((i, c) for i in range(image, image + images) for c in range(cell, cell + cells)):
             for part in range(block, block + blocks) if by_blocks else [0]:
                 key = (number if plan["blockwise"] else 0, part, *area)

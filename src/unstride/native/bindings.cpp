@@ -82,7 +82,8 @@ nb::list describe_passes(const std::vector<Pass>& passes) {
 
 nb::list describe_pieces(const std::vector<Piece>& pieces) {
     nb::list all;
-    for (const Piece& q : pieces) all.append(nb::make_tuple(q.image, q.images, q.cell, q.cells, q.pass, q.block, q.blocks));
+    for (const Piece& q : pieces)
+        all.append(nb::make_tuple(q.image, q.images, q.cell, q.cells, q.pass, q.block, q.blocks, q.slice, q.slices));
     return all;
 }
 
@@ -125,7 +126,10 @@ nb::dict describe(const std::string& map, const std::vector<Size>& small, const 
     for (const auto& axis : plan.axes) axes.append(describe_passes(axis));
     told["method"] = name(plan.method), told["blockwise"] = plan.blockwise, told["in_place"] = plan.in_place;
     told["axes"] = axes, told["columns"] = nb::cast(plan.columns), told["pieces"] = describe_pieces(plan.pieces);
-    told["split_axis"] = plan.split_axis;
+    nb::list slices;
+    for (const Slice& s : plan.slices)
+        slices.append(nb::make_tuple(s.first[0], s.end[0], s.first[1], s.end[1], s.first[2], s.end[2]));
+    told["split_axis"] = plan.split_axis, told["slicewise"] = plan.slicewise, told["slices"] = slices;
     told["multiply_adds"] = plan.multiply_adds, told["vector_operations"] = plan.vector_operations;
     return told;
 }

@@ -22,6 +22,7 @@ public:
           limit(static_cast<int>(std::min<Size>(threads_for(plan.vector_operations), plan.pieces.size()))),
           input(p.batch * p.in_size(0) * p.in_size(1) * p.in_size(2) * input_step(p)), memory(cells * width * limit),
           in(grid(static_cast<const T*>(input.data()), p.in_size(0), p.in_size(1), p.in_size(2), input_step(p))) {
+        for (Size k = 0; k < width; ++k) offsets[k] = k, written[k] = true;
         copy(from);
     }
 
@@ -57,6 +58,8 @@ private:
     Scratch<T> input;         // a copy
     const Scratch<T> memory;  // of each worker: sums of all cells and some columns
     const Grid<const T> in;
+    Size offsets[most_dots * most_dot_columns];  // of the columns of the sums: they are adjacent
+    bool written[most_dots * most_dot_columns];
 
     template <class U>
     static Grid<U> grid(U* data, Size depth, Size height, Size row, Size step) {
@@ -112,7 +115,8 @@ private:
         Block<T> blocks[most_dots];
         for (Size k = 0; k < count; ++k) {
             const Size column = plan.columns[first + k];
-            blocks[k] = {kernel.data + column * kernel.big, nullptr, column, plan.columns[first + k + 1] - column};
+            blocks[k] = {kernel.data + column * kernel.big, nullptr, column - plan.columns[first],
+                         plan.columns[first + k + 1] - column};
         }
         const Segment segment{0, begin_of(tap), p.in_channels(), 0};
         Job<T> job{};
@@ -120,6 +124,7 @@ private:
         job.segments = &segment, job.segment_count = 1;
         job.blocks = blocks, job.block_count = count;
         job.weight_stride = kernel.big;
+        job.offsets = offsets, job.written = written;
         job.add = true, job.next = next;
         job.walk.count[0] = p.batch, job.walk.in_step[0] = in.strides[0], job.walk.out_step[0] = sums.strides[0];
         const Phase phase = plan.pass(tap);

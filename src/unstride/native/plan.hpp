@@ -55,6 +55,13 @@ struct Piece {
     Size image, images, cell, cells;
     // Where `blockwise`: of this pass (groups * passes are counted), these blocks of columns. Where `in_place`: of all passes.
     Size pass, block, blocks;
+    Size slice = 0, slices = 0;  // where `slicewise`
+};
+
+// Taps of a pass whose products are summed before those of the next: [first, end) along each axis. Where a pass has fewer
+// taps than others, some may be missing.
+struct Slice {
+    int first[3], end[3];
 };
 
 // planes: one tap of all columns [from, to) of a block, which lies `offset` numbers from the position's own in the planes.
@@ -81,7 +88,9 @@ struct Plan {
     bool blockwise = false;      // weights are packed block by block, in the cache of the thread that uses them
     bool in_place = false;       // weights are not packed: a dot reads the kernel itself, each pass is a tap, and adds
     Size blocks_at_once = 1;     // `in_place`: whose weights of one tap stay in the first-level cache
+    bool slicewise = false;      // pieces are slices of all cells' sums, which are added afterwards
     int split_axis = 1;
+    std::vector<Slice> slices;   // of dots with many products; otherwise one, of all taps
     std::vector<Piece> pieces;
     Planes planes;
     double multiply_adds = 0;    // that the kernels do, those with padded lanes not counted

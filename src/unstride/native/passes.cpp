@@ -1,0 +1,108 @@
+// The passes along one axis (see plan.hpp): which cells share taps, and where those taps enter and leave the input.
+#include <algorithm>
+#include <utility>
+
+#include "plan.hpp"
+
+namespace unstride {
+
+namespace {
+
+Size modulo(Size a, Size b) { return ((a % b) + b) % b; }
+
+// Cuts positions 0 .. count - 1 where a tap enters or leaves the input, and where the output ends within a group of cells.
+void cut_into_boxes(Pass& pass, Size count, Size in_size, Size out_size) {
+    std::vector<Size> cuts{0, count};
+    auto cut = [&](Size at) {
+        if (at > 0 && at < count) cuts.push_back(at);
+    };
+    auto enters = [&](int tap) { return ceil_div(-pass.shifts[tap], pass.in_step); };
+    auto leaves = [&](int tap) { return ceil_div(in_size - pass.shifts[tap], pass.in_step); };
+    for (int tap = 0; tap < pass.taps(); ++tap) cut(enters(tap)), cut(leaves(tap));
+    if (pass.group > 1) cut(1), cut(count - 1);
+    std::sort(cuts.begin(), cuts.end());
+    cuts.erase(std::unique(cuts.begin(), cuts.end()), cuts.end());
+    // Shifts ascend, so that a later tap enters earlier and leaves earlier: those inside follow one another, and both
+    // their first and their last come down as positions go up.
+    int entered = pass.taps(), end = pass.taps();
+    for (std::size_t i = 0; i + 1 < cuts.size(); ++i) {
+        Size first = cuts[i];
+        while (entered > 0 && enters(entered - 1) <= first) --entered;
+        while (end > 0 && leaves(end - 1) <= first) --end;
+        const int begin = std::min(entered, end);
+        Size start = pass.offset + first * pass.step;
+        Size cell = std::max<Size>(-start, 0);
+        Size cells = std::min(pass.group, out_size - start) - cell;
+        if (cells > 0) pass.boxes.push_back({first, cuts[i + 1] - first, begin, end - begin, cell, cells});
+    }
+}
+
+// A pass in which tap j of cell c reads input cell q * in_step + at, where shift(c, j) is {whether it reads any, at}.
+template <class Shift>
+Pass make_pass(Size offset, Size step, Size in_step, Size group, Size kernel, Shift shift) {
+    Pass pass{offset, step, in_step, group, {}, {}, {}};
+    for (Size c = 0; c < group; ++c)
+        for (Size j = 0; j < kernel; ++j) {
+            auto [meets, at] = shift(c, j);
+            if (meets) pass.shifts.push_back(at);
+        }
+    std::sort(pass.shifts.begin(), pass.shifts.end());
+    pass.shifts.erase(std::unique(pass.shifts.begin(), pass.shifts.end()), pass.shifts.end());
+    pass.index.assign(group * pass.shifts.size(), -1);
+    for (Size c = 0; c < group; ++c)
+        for (Size j = 0; j < kernel; ++j) {
+            auto [meets, at] = shift(c, j);
+            if (!meets) continue;
+            auto place = std::lower_bound(pass.shifts.begin(), pass.shifts.end(), at) - pass.shifts.begin();
+            pass.index[c * pass.shifts.size() + place] = j;
+        }
+    return pass;
+}
+
+}  // namespace
+
+std::vector<Pass> phases(const Axis& a) {
+    std::vector<Pass> found;
+    for (Size r = 0; r < std::min(a.stride, a.big); ++r) {
+        Pass pass = make_pass(r, a.stride, 1, 1, a.kernel, [&](Size, Size j) {
+            Size cells = r + a.begin - j * a.dilation;
+            return std::pair<bool, Size>(modulo(cells, a.stride) == 0, cells / a.stride);
+        });
+        cut_into_boxes(pass, ceil_div(a.big - r, a.stride), a.small, a.big);
+        found.push_back(std::move(pass));
+    }
+    return found;
+}
+
+std::vector<Pass> merged_phases(const Axis& a, Size group) {
+    // Groups begin where a copy of the kernel begins, so that all phases read the same input cells where s divides k.
+    Size before = modulo(a.begin, a.stride);
+    Pass pass = make_pass(-before, group, group / a.stride, group, a.kernel, [&](Size c, Size j) {
+        Size cells = c + a.begin - before - j * a.dilation;
+        return std::pair<bool, Size>(modulo(cells, a.stride) == 0, cells / a.stride);
+    });
+    cut_into_boxes(pass, ceil_div(a.big + before, group), a.small, a.big);
+    return {std::move(pass)};
+}
+
+std::vector<Pass> copies(const Axis& a) {
+    std::vector<Pass> found;
+    for (Size j = 0; j < a.kernel; ++j) {
+        Pass pass{j * a.dilation - a.begin, a.stride, 1, 1, {0}, {j}, {}};
+        const Size first = std::max<Size>(ceil_div(-pass.offset, a.stride), 0);
+        const Size end = std::min(ceil_div(a.big - pass.offset, a.stride), a.small);
+        if (first < end) pass.boxes.push_back({first, end - first, 0, 1, 0, 1});
+        found.push_back(std::move(pass));
+    }
+    return found;
+}
+
+std::vector<Pass> sweep(const Axis& a, Size group) {
+    Pass pass = make_pass(0, group, group * a.stride, group, a.kernel, [&](Size c, Size j) {
+        return std::pair<bool, Size>(true, c * a.stride + j * a.dilation - a.begin);
+    });
+    cut_into_boxes(pass, ceil_div(a.small, group), a.big, a.small);
+    return {std::move(pass)};
+}
+
+}  // namespace unstride
