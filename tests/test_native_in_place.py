@@ -1,4 +1,4 @@
-"""Large kernels with few positions, which dots read where they lie: against the reference, and in no layout but their own."""
+"""Large kernels with few positions, which are read where they lie: against the reference, and in no layout but their own."""
 
 import numpy as np
 import pytest
@@ -8,41 +8,57 @@ from test_native import instruction_set, threads
 import unstride as us
 from unstride import _native, reference
 
-# Batch, spatial size, small and big channels, geometry: channels that fill no vector, taps of one position and of none, cells
+# Way, batch, size of the small grid, small and big channels, geometry: channels that fill no vector, taps of one position and of none, cells
 # that no tap reaches, crops and additions, positions of several images, one block of columns at once and several.
 CASES = [
-    (1, (4, 5), 261, 71, us.Geometry((4, 5), (2, 3), ((1, 1), (-1, 2)))),
-    (3, (3, 2), 300, 90, us.Geometry((4, 4), 2, 1)),
-    (2, (4,), 401, 97, us.Geometry((16,), 8, 4)),
-    (1, (2, 3, 2), 270, 50, us.Geometry((3, 2, 4), (2, 1, 3), ((1, 1), (1, 1), (2, -1)))),
-    (1, (3, 3), 300, 103, us.Geometry((3, 3), 1, 1, dilation=2)),
-    (1, (3, 2), 1027, 100, us.Geometry((2, 1), (3, 2), ((-1, 0), (0, 1)))),
-    (2, (2,), 70, 400, us.Geometry((12,), 2, 1)),
-    (1, (2,), 900, 211, us.Geometry((9,), 1, ((7, 1),))),
+    ("conv_transpose", 1, (4, 5), 261, 71, us.Geometry((4, 5), (2, 3), ((1, 1), (-1, 2)))),
+    ("conv_transpose", 3, (3, 2), 300, 90, us.Geometry((4, 4), 2, 1)),
+    ("conv_transpose", 2, (4,), 401, 97, us.Geometry((16,), 8, 4)),
+    ("conv_transpose", 1, (2, 3, 2), 270, 50, us.Geometry((3, 2, 4), (2, 1, 3), ((1, 1), (1, 1), (2, -1)))),
+    ("conv_transpose", 1, (3, 3), 300, 103, us.Geometry((3, 3), 1, 1, dilation=2)),
+    ("conv_transpose", 1, (3, 2), 1027, 100, us.Geometry((2, 1), (3, 2), ((-1, 0), (0, 1)))),
+    ("conv_transpose", 2, (2,), 70, 400, us.Geometry((12,), 2, 1)),
+    ("conv_transpose", 1, (2,), 900, 211, us.Geometry((9,), 1, ((7, 1),))),
+    # Rows of weights that the last share does not fill; more parts than rows, and taps of none.
+    ("conv", 1, (4, 5), 96, 261, us.Geometry((4, 5), (2, 3), ((1, 1), (-1, 2)))),
+    ("conv", 3, (3, 2), 128, 170, us.Geometry((4, 4), 2, 1)),
+    ("conv", 2, (4,), 192, 97, us.Geometry((16,), 8, 4)),
+    ("conv", 1, (2, 3, 2), 32, 270, us.Geometry((3, 2, 4), (2, 1, 3), ((1, 1), (1, 1), (2, -1)))),
+    ("conv", 1, (3, 3), 160, 300, us.Geometry((3, 3), 1, 1, dilation=2)),
+    ("conv", 1, (2,), 64, 400, us.Geometry((9,), 1, ((7, 1),))),
+    ("conv", 5, (1,), 320, 650, us.Geometry((1,), 1)),
+    ("conv", 1, (7, 9), 64, 66, us.Geometry((8, 5), (1, 2), ((3, 5), (0, 1)))),
 ]
 
 
-@pytest.mark.parametrize(("batch", "size", "c_small", "c_big", "geometry"), CASES)
-def test_kernels_read_in_place_are_the_reference(batch, size, c_small, c_big, geometry):
+@pytest.mark.parametrize("case", CASES)
+def test_kernels_read_in_place_are_the_reference(case):
+    way, batch, size, c_small, c_big, geometry = case
     rng = np.random.default_rng(4)
-    v = rng.standard_normal((batch, *size, c_small))
-    kernel, bias = rng.standard_normal((*geometry.kernel_size, c_big, c_small)), rng.standard_normal(c_big)
+    given = (*geometry.output_size(size), c_big) if way == "conv" else (*size, c_small)
+    v = rng.standard_normal((batch, *given))
+    kernel = rng.standard_normal((*geometry.kernel_size, c_big, c_small))
+    bias = rng.standard_normal(c_small if way == "conv" else c_big)
+    defined, operation = reference.conv if way == "conv" else reference.scatter, getattr(us, way)
 
-    def truth(v, kernel, bias):
-        return np.stack([reference.scatter(sample, kernel, geometry, bias) for sample in v])
-
-    exact, magnitudes = truth(v, kernel, bias), truth(abs(v), abs(kernel), abs(bias))
-    terms = int(np.prod(geometry.kernel_size)) * c_small + 1
+    products = np.stack([defined(sample, kernel, geometry) for sample in v])
+    exact = products + bias
+    magnitudes = np.stack([defined(sample, abs(kernel), geometry) for sample in abs(v)]) + abs(bias)
+    terms = int(np.prod(geometry.kernel_size)) * given[-1] + 1
     for isa in _native.instruction_sets():
         for dtype in (np.float32, np.float64):
             x, k, b = (a.astype(dtype) for a in (v, kernel, bias))
             with instruction_set(isa):
-                assert us.plan(x, k, geometry, dtype=dtype).bytes_packed == 0
-                for count in (1, 2):
+                assert us.plan((batch, *size, c_small), k, geometry, map=way, dtype=dtype).bytes_packed == 0
+                results = []
+                for count in (1, 2, 3):
                     with threads(count):
-                        got = us.conv_transpose(x, k, b, geometry, activation="relu")
-                        assert_within(got, np.maximum(exact, 0), magnitudes, terms, dtype)
-                got = us.conv_transpose(first(x), kernel_first(k), b, geometry, channels="first")
+                        results.append(operation(x, k, b, geometry, activation="relu"))
+                assert_within(results[0], np.maximum(exact, 0), magnitudes, terms, dtype)
+                for other in results[1:]:
+                    np.testing.assert_array_equal(other, results[0])
+                assert_within(operation(x, k, geometry=geometry), products, magnitudes, terms, dtype)
+                got = operation(first(x), kernel_first(k), b, geometry, channels="first")
             assert_within(got, first(exact), first(magnitudes), terms, dtype)
 
 
@@ -56,4 +72,20 @@ def test_only_large_kernels_with_few_positions_are_read_in_place():
         plan = us.plan(shape, kernel, stride=2, padding=1)
         assert (plan.bytes_packed == 0) == in_place
         assert plan.bytes_packed in (0, 4 * np.prod(kernel))
-    assert us.plan((1, 4, 4, 1024), large, stride=2, padding=1, map="conv").bytes_packed > 0
+    for shape, kernel, in_place in (
+        ((1, 4, 4, 1024), large, True),
+        ((1, 4, 4, 1024), (4, 4, 32, 1024), False),  # input channels
+        ((1, 4, 4, 1020), (4, 4, 512, 1020), False),
+        ((8, 4, 4, 1024), large, False),
+        ((1, 4, 4, 64), (4, 4, 128, 64), False),
+    ):
+        plan = us.plan(shape, kernel, stride=2, padding=1, map="conv")
+        assert (plan.bytes_packed == 0) == in_place
+    assert "weights are read where they lie" in str(us.plan((1, 4, 4, 1024), large, stride=2, padding=1, map="conv"))
+
+
+def test_every_row_of_weights_is_used_once():
+    told = _native.describe("conv", (4, 4), (8, 8), (4, 4), (2, 2), (1, 1), (1, 1), 1, 1, 1024, 500, 4)
+    assert told["in_place"]
+    shares = [i for piece in told["pieces"] for i in range(piece[-2], piece[-2] + piece[-1])]
+    assert shares == list(range(16 * 8))  # of 64 rows a tap

@@ -91,7 +91,7 @@ class Plan:
             told = ", ".join(self._told(p) for p in passes[:4]) + (", ..." if len(passes) > 4 else "")
             lines.append(f"  axis {axis}: {len(passes)} pass{'es' if len(passes) > 1 else ''}: {told}")
         total = self.multiply_adds + self.avoided
-        in_place = self.kernel == "dot" and not self.bytes_packed
+        in_place = self.map != "kernel_gradient" and not self.bytes_packed
         by_tap = "; weights are read where they lie, tap by tap" if in_place else ""
         lines += [
             f"  multiply-adds: {self.multiply_adds:,}; avoided: {self.avoided:,} of {total:,} on the zero-spaced grid",

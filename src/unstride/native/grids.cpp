@@ -1,4 +1,4 @@
-// Whole grids, by all threads: whether they are finite, and from channels first to channels last and back.
+// Whole grids, by all threads: whether they are finite, the sum of several, and from channels first to channels last and back.
 #include <algorithm>
 #include <atomic>
 
@@ -24,6 +24,22 @@ bool finite(const Kernels<T>& kernels, Grid<const T> grid, Size batch, const Siz
 
 template bool finite(const Kernels<float>&, Grid<const float>, Size, const Size*, Size);
 template bool finite(const Kernels<double>&, Grid<const double>, Size, const Size*, Size);
+
+template <class T>
+void add_parts(T* parts, Size part_count, Size count) {
+    constexpr Size some = 4096;  // numbers a task
+    parallel(ceil_div(count, some), count * part_count > 1 << 15 ? num_threads() : 1, [&](Size task, int) {
+        T* const to = parts + task * some;
+        const Size numbers = std::min(some, count - task * some);
+        for (Size part = 1; part < part_count; ++part) {
+            const T* const from = to + part * count;
+            for (Size k = 0; k < numbers; ++k) to[k] += from[k];
+        }
+    });
+}
+
+template void add_parts(float*, Size, Size);
+template void add_parts(double*, Size, Size);
 
 template <class T>
 void transpose(const Kernels<T>& kernels, const T* from, T* to, Size batch, Size rows, Size columns) {

@@ -46,10 +46,11 @@ struct Job {
     Size copy_step;        // from one of them to the next
     const Size* offsets;   // dot: where each column lies, relative to a position's output, and
     const bool* written;   // whether it is to be written
-    bool add;            // dot: to what the output has, instead of to the bias
+    bool add;            // dot: to what the output has, instead of to the bias. tile: the same, with weights in place
     bool fresh;            // dot: whether each row of positions reads what none before it has read
     Size next;           // dot: from the weights to those that are wanted next, fetched meanwhile; or 0
-    Size weight_stride;  // dot: numbers from one column's weights to the next one's; lanes: from one tap's to the next one's
+    // Numbers from one column's weights to the next one's (dot), from one tap's (lanes), or from one row's (tile in place).
+    Size weight_stride;
     bool relu;
 };
 

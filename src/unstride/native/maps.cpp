@@ -136,13 +136,14 @@ private:
                         if (jy < 0 || jx < 0) continue;
                         const T* from = kernel.data + tap(phase.axis[0]->index[tz], jy, jx);
                         const Size begin = std::max(first, cell * outs), end = std::min(last, (cell + 1) * outs);
-                        pack_tap(from, group, begin - cell * outs, end - begin, together, to, row, begin - first, width, height);
+                        pack_taps(from, group, begin - cell * outs, end - begin, together, to, row, begin - first, width,
+                                  height);
                     }
     }
 
     // `count` output channels from `channel` on, and all input channels, of one tap or several that are adjacent.
-    void pack_tap(const T* tap, Size group, Size channel, Size count, Size taps, T* to, Size row, Size column, Size width,
-                  Size height) const {
+    void pack_taps(const T* tap, Size group, Size channel, Size count, Size taps, T* to, Size row, Size column, Size width,
+                   Size height) const {
         if (plan.method == Method::lanes) {
             std::memcpy(to + row * width, tap, static_cast<std::size_t>(count) * sizeof(T));
         } else if (p.transposed()) {
@@ -233,13 +234,11 @@ private:
                     compute(piece, pass, plan.slices[slice], 0, blocks, own, to, spaces[worker]);
                 }
         });
-        deliver(memory.data(), sums, pieces);
+        add_parts(memory.data(), pieces, sums);
+        deliver(memory.data());
     }
 
-    // The pieces' sums together, in their order.
-    void deliver(T* sums, Size count, Size pieces) const {
-        for (Size piece = 1; piece < pieces; ++piece)
-            for (Size k = 0; k < count; ++k) sums[k] += sums[piece * count + k];
+    void deliver(const T* sums) const {
         const Size outs = p.out_channels();
         for (Size image = 0; image < p.batch; ++image)
             for (Size z = 0; z < p.out_size(0); ++z)
@@ -289,12 +288,15 @@ private:
                     for (Size b = 0; b < count; b += together) {
                         job.blocks = space.blocks.data() + b, job.block_count = together;
                         job.fresh = b == 0 && boxes[1].taps <= phase.axis[1]->in_step;
-                        (plan.method == Method::tile ? kernels.tile : plan.method == Method::dot ? kernels.dot : kernels.channels)(
-                            job);
+                        compute(job);
                     }
                 }
             }
         }
+    }
+
+    void compute(const Job<T>& job) const {
+        (plan.method == Method::tile ? kernels.tile : plan.method == Method::dot ? kernels.dot : kernels.channels)(job);
     }
 
     // Leaves of a box's taps those of the slice. The first of its slices writes, the others add, the last one rectifies.

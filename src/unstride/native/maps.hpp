@@ -43,6 +43,10 @@ void run_in_place(const Plan& plan, const Kernels<T>& kernels, Grid<const T> in,
 template <class T>
 bool finite(const Kernels<T>& kernels, Grid<const T> grid, Size batch, const Size size[3], Size channels);
 
+// The first `count` numbers become the sums of all parts, each of so many, in their order.
+template <class T>
+void add_parts(T* parts, Size part_count, Size count);
+
 // `gradient` is written, not added to.
 template <class T>
 void run(const GradientPlan& plan, const Kernels<T>& kernels, Grid<const T> big, Grid<const T> small, Taps<T> gradient);

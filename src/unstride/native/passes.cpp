@@ -85,12 +85,14 @@ std::vector<Pass> merged_phases(const Axis& a, Size group) {
     return {std::move(pass)};
 }
 
-std::vector<Pass> copies(const Axis& a) {
+std::vector<Pass> by_tap(const Axis& a, bool transposed) {
     std::vector<Pass> found;
     for (Size j = 0; j < a.kernel; ++j) {
-        Pass pass{j * a.dilation - a.begin, a.stride, 1, 1, {0}, {j}, {}};
-        const Size first = std::max<Size>(ceil_div(-pass.offset, a.stride), 0);
-        const Size end = std::min(ceil_div(a.big - pass.offset, a.stride), a.small);
+        const Size big = j * a.dilation - a.begin;  // that small cell 0 meets
+        Pass pass{0, 1, a.stride, 1, {big}, {j}, {}};
+        if (transposed) pass = {big, a.stride, 1, 1, {0}, {j}, {}};
+        const Size first = std::max<Size>(ceil_div(-big, a.stride), 0);
+        const Size end = std::min(ceil_div(a.big - big, a.stride), a.small);
         if (first < end) pass.boxes.push_back({first, end - first, 0, 1, 0, 1});
         found.push_back(std::move(pass));
     }

@@ -31,9 +31,12 @@ std::vector<Piece> cut_areas(Size batch, Size cells, Size wanted) {
 namespace {
 
 constexpr Size cached_weights = 640 * 1024;  // bytes that stay in the second-level cache beside input and output
-constexpr Size most_in_place = 48;            // positions of a phase
+constexpr Size most_in_place = 48;            // positions of a phase, for dots
+constexpr Size most_rows_in_place = 64;       // positions of a tap, for tiles
 constexpr Size most_sums_in_place = 256 * 1024;  // bytes: they stay in the second-level cache
 constexpr Size tap_in_place = 32 * 1024;      // bytes of weights: they stay in the first-level cache for all positions
+constexpr Size most_parts = 8;                // whose sums are added afterwards,
+constexpr Size most_sums_of_parts = 1024 * 1024;  // and their bytes
 constexpr Size pieces_in_place = 32;          // few, so that few begin with weights that nobody has fetched
 constexpr Size most_columns = 4096;  // of a position that computes several cells
 constexpr Size most_planes_columns = 128;  // the same with positions in the lanes
@@ -79,23 +82,28 @@ double cost(const Problem& p, Method method, const std::vector<Pass>& y, const s
     return total / cells;
 }
 
+Size block_in_place(const Problem& p) { return p.transposed() ? most_dot_columns : 2 * p.lanes; }
+
 Size sum_bytes(const Problem& p) {  // of one block's columns, in_place
-    return std::max<Size>(p.batch * p.out_size(0) * p.out_size(1) * p.out_size(2) * most_dot_columns * p.bytes, 1);
+    return std::max<Size>(p.batch * p.out_size(0) * p.out_size(1) * p.out_size(2) * block_in_place(p) * p.bytes, 1);
 }
 
 // Whether the weights are too many to stay in the cache while few positions use each of them: they are then read once, as
 // they lie, for packing them would take longer than using them does. (Two cores of a Zen 5, milliseconds: DCGAN's first layer
 // for one image 0.85, and 1.14 phase by phase, with tiles cut at the borders; 2 x 2 x 2 positions, 4 x 4 x 4 taps of 256 to 128
 // channels 0.10 and 0.18. One position, 4 x 4 taps of 100 to 1024 channels 0.08, packed 0.14; but 36 positions of 64 to 256,
-// with four vectors between two sums of lanes, 0.12 and 0.05.)
+// with four vectors between two sums of lanes, 0.12 and 0.05. Gradients of the input of those: 0.69, packed 2.43; 0.08 and
+// 0.21; 0.06 and 0.30. 100 positions of 512 to 512 channels 0.14 and 0.12.)
 bool reads_in_place(const Problem& p) {
-    if (!p.transposed() || p.groups > 1) return false;  // a plain convolution's are not adjacent along what is summed
     const Size weights = p.taps() * p.in_channels() * p.out_channels() * p.bytes;
+    if (p.groups > 1 || weights <= cached_weights || sum_bytes(p) > most_sums_in_place) return false;
     Size of_phase = p.batch, of_tap = p.batch;  // positions
     for (const Axis& axis : p.axes) of_phase *= ceil_div(axis.big, axis.stride), of_tap *= axis.small;
-    const Size fewest = of_tap <= 4 ? 4 : 16;
-    return weights > cached_weights && of_phase <= most_in_place && sum_bytes(p) <= most_sums_in_place &&
-           p.in_channels() >= fewest * p.lanes && p.out_channels() >= 8 * most_dot_columns;
+    const Size block = block_in_place(p), outs = p.out_channels();
+    if (!p.transposed())
+        return of_tap <= most_rows_in_place && p.in_channels() >= rows_in_place && outs % block == 0 &&
+               outs <= most_blocks_in_place * block && 4 * outs / block * sum_bytes(p) <= most_sums_of_parts;
+    return of_phase <= most_in_place && p.in_channels() >= (of_tap <= 4 ? 4 : 16) * p.lanes && outs >= 8 * block;
 }
 
 // Positions in the lanes, with the cells of one or more steps along y together: each number that is loaded serves them all.
@@ -127,8 +135,8 @@ void choose(Plan& plan) {
         return;
     }
     if (reads_in_place(p)) {
-        plan.method = Method::dot, plan.in_place = true;
-        for (int axis = 0; axis < 3; ++axis) plan.axes[axis] = copies(p.axes[axis]);
+        plan.method = p.transposed() ? Method::dot : Method::tile, plan.in_place = true;
+        for (int axis = 0; axis < 3; ++axis) plan.axes[axis] = by_tap(p.axes[axis], p.transposed());
         return;
     }
     const std::vector<Pass> rows = plan.axes[1];
@@ -162,7 +170,9 @@ void cut_columns(Plan& plan) {
     const Problem& p = plan.problem;
     const Size columns = plan.cells() * p.out_channels();
     plan.columns = {0};
-    if (plan.method == Method::tile) {
+    if (plan.in_place && !p.transposed()) {
+        for (Size column = block_in_place(p); column <= columns; column += block_in_place(p)) plan.columns.push_back(column);
+    } else if (plan.method == Method::tile) {
         for (Size vectors = ceil_div(columns, p.lanes); vectors > 0;) {
             Size now = vectors == 3 ? 3 : std::min<Size>(vectors, 2);  // 3: two tiles, of 2 and of 1, are slower
             plan.columns.push_back(plan.columns.back() + now * p.lanes);
@@ -194,8 +204,6 @@ double sum_of_connections(const std::vector<Pass>& passes) {
 constexpr Size cached_slice = 24 * 1024;     // bytes of a dot's weights: they stay in the first-level cache beside its input
 constexpr Size fewest_sliced = 32;           // positions: for fewer, weights come from where they are anyway
 constexpr Size rows_of_slices = 4;           // of a piece: positions at the borders along x then fill a dot together
-constexpr Size most_parts = 16;              // whose sums are added afterwards,
-constexpr Size most_sums_of_parts = 1024 * 1024;  // and their bytes
 
 int most_taps(const std::vector<Pass>& passes) {
     int most = 1;  // even where a crop leaves none
@@ -247,6 +255,17 @@ void cut_into_pieces(Plan& plan) {
     Size rows = p.in_channels();  // of one pass, at most
     for (const auto& axis : plan.axes) rows *= most_taps(axis);
     const Size weights = rows * plan.columns.back() * p.bytes;
+    const auto cut_slices = [&](Size slices, Size parts) {
+        for (Size i = 0; i < parts; ++i) {
+            const Size from = i * slices / parts, end = (i + 1) * slices / parts;
+            plan.pieces.push_back({0, p.batch, 0, cells, 0, 0, blocks, from, end - from});
+        }
+    };
+    if (plan.in_place && plan.method == Method::tile) {
+        const Size slices = plan.passes() * ceil_div(p.in_channels(), rows_in_place);
+        cut_slices(slices, std::min({slices, most_parts, most_sums_of_parts / (blocks * sum_bytes(p))}));
+        return;
+    }
     if (plan.in_place) {
         const Size tap = most_dot_columns * p.in_channels() * p.bytes;
         const Size most = std::min({tap_in_place / tap, most_sums_in_place / sum_bytes(p), most_dots, ceil_div(blocks, 8)});
@@ -263,10 +282,7 @@ void cut_into_pieces(Plan& plan) {
     const bool large = passes * weights > cached_weights;
     if (large && parts > 1 && p.groups == 1 && parts * bytes <= most_sums_of_parts) {
         plan.slicewise = true;
-        for (Size i = 0; i < parts; ++i) {
-            const Size from = i * slices / parts, end = (i + 1) * slices / parts;
-            plan.pieces.push_back({0, p.batch, 0, cells, 0, 0, 0, from, end - from});
-        }
+        cut_slices(slices, parts);
         return;
     }
     plan.blockwise = large && slices == 1 && plan.method != Method::lanes;
@@ -313,7 +329,7 @@ Plan make_plan(const Problem& problem) {
     for (const auto& axis : plan.axes) plan.multiply_adds *= sum_of_connections(axis);
     if (plan.method == Method::planes)
         plan.vector_operations *= cells;
-    else if (plan.method == Method::lanes)
+    else if (plan.method == Method::lanes || plan.in_place)
         plan.vector_operations = 2 * plan.multiply_adds / problem.lanes + cells / problem.lanes;
     else
         plan.vector_operations = cells * cost(problem, plan.method, plan.axes[1], plan.axes[2]);

@@ -9,7 +9,7 @@
 //
 // where c counts the `group` adjacent cells that one position computes together: 1, or more where their channels alone do
 // not fill the vector registers. Along the last axis such a group is a run of memory, and so are its channels. Where weights
-// are read in place each tap is a pass, which adds its product to the output: copies of the kernel, as they are defined.
+// are read in place each tap is a pass, which adds its product to the output, as the operation is defined.
 #pragma once
 
 #include <vector>
@@ -53,9 +53,11 @@ enum class Method {
 // where the weights are large, some blocks of columns of one pass.
 struct Piece {
     Size image, images, cell, cells;
-    // Where `blockwise`: of this pass (groups * passes are counted), these blocks of columns. Where `in_place`: of all passes.
+    // Where `blockwise`: of this pass (groups * passes are counted), these blocks of columns. Where dots are `in_place`: of all
+    // passes.
     Size pass, block, blocks;
-    Size slice = 0, slices = 0;  // where `slicewise`
+    // Where `slicewise`: these slices. Where tiles are `in_place`: these runs of rows_in_place rows of weights, pass by pass.
+    Size slice = 0, slices = 0;
 };
 
 // Taps of a pass whose products are summed before those of the next: [first, end) along each axis. Where a pass has fewer
@@ -86,8 +88,8 @@ struct Plan {
     std::vector<Size> columns;   // where each block of columns begins, and where the last one ends
     bool gaps = false;           // whether zeros stand in for taps that some cells of a group do not have
     bool blockwise = false;      // weights are packed block by block, in the cache of the thread that uses them
-    bool in_place = false;       // weights are not packed: a dot reads the kernel itself, each pass is a tap, and adds
-    Size blocks_at_once = 1;     // `in_place`: whose weights of one tap stay in the first-level cache
+    bool in_place = false;       // weights are not packed: dots or tiles read the kernel itself, each pass is a tap, and adds
+    Size blocks_at_once = 1;     // `in_place` dots: whose weights of one tap stay in the first-level cache
     bool slicewise = false;      // pieces are slices of all cells' sums, which are added afterwards
     int split_axis = 1;
     std::vector<Slice> slices;   // of dots with many products; otherwise one, of all taps
@@ -109,6 +111,8 @@ struct Plan {
 constexpr double short_work = 150e3;  // vector operations, about 40 microseconds: below, waking a thread costs too much
 
 constexpr Size most_dot_columns = 6;
+constexpr Size rows_in_place = 64;          // of weights, that tiles read in place before others
+constexpr Size most_blocks_in_place = 128;  // of columns, of such rows
 constexpr Size most_dots = 32;  // columns of a position, or blocks of a piece, that are summed from lanes
 
 Plan make_plan(const Problem& problem);
@@ -116,10 +120,10 @@ Plan make_plan(const Problem& problem);
 // About `wanted` pieces of all cells along one axis of all images: whole images, or parts of single ones.
 std::vector<Piece> cut_areas(Size batch, Size cells, Size wanted);
 
-// The passes along one axis: phase by phase, several phases at once, tap by tap, and a plain convolution.
+// The passes along one axis: phase by phase, several phases at once, a plain convolution, and tap by tap.
 std::vector<Pass> phases(const Axis& axis);
-std::vector<Pass> copies(const Axis& axis);
 std::vector<Pass> sweep(const Axis& axis, Size group);
+std::vector<Pass> by_tap(const Axis& axis, bool transposed);
 std::vector<Pass> merged_phases(const Axis& axis, Size group);
 
 const char* name(Method method);

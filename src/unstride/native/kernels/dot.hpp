@@ -184,9 +184,9 @@ void dot_job(const Job<T>& job) {
         whole[b] = !job.add && solid(job, job.blocks[b]);
         highest = heights[job.blocks[b].columns] > highest ? heights[job.blocks[b].columns] : highest;
     }
-    // What the last segment of a tile and of the next ones will read, often new to the cache, arrives during the first. (100 MB of
-    // input, 3 x 3 taps of 32 channels, one core: 7.9 ms, 14.4 without; a row farther ahead 9.6.) Where all of it is new, the next
-    // tile's arrives. (FCN's upsampling, 16 and 64 taps, gradients of the input: 4 and 10% faster.)
+    // What the last segment of a tile and of the next ones will read, often new to the cache, arrives during the first. (100 MB
+    // of input, 3 x 3 taps of 32 channels, one core: 7.9 ms, 14.4 without; a row farther ahead 9.6.) Where all of it is new, the
+    // next tile's arrives. (FCN's upsampling, 16 and 64 taps, gradients of the input: 4 and 10% faster.)
     const Size walked = positions(job.walk) * job.walk.in_step[3] * Size(sizeof(T));
     const bool new_rows = job.fresh && walked * job.segment_count > Size(1) << 18;
     const bool far = !new_rows && job.segment_count > 1 && walked > Size(1) << 18;

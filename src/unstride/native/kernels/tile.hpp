@@ -15,11 +15,15 @@ constexpr int tile_rows = registers == 32 ? (C == 1 ? 14 : C == 2 ? 12 : 8) : (C
 // `next`: the input of the next tile's positions, or null. Of long runs it is fetched into the second-level cache: 12 rows at
 // once are more than the processor foresees. (Two cores of an Intel Emerald Rapids, whose third-level cache answers late: 3%
 // faster from 256 numbers on, 8 to 25% where others use that cache too; shorter runs lose 3%.)
-template <class T, int R, int C>
+//
+// InPlace: weights are read where the kernel has them, and products are added to what the output has. Meanwhile each block of
+// columns fetches a share of the rows that are wanted next, in the order of memory.
+template <class T, int R, int C, bool InPlace>
 void tile(const Job<T>& job, const Block<T>& block, const T* const* in, T* const* out, const T* const* next) {
     using V = Vector<T>;
     constexpr int U = C == 1 ? 4 : registers == 32 ? 2 : 1;  // products between two looks at the loop's end
     constexpr Size line = 64 / sizeof(T);
+    const Size step = InPlace ? job.weight_stride : C * W<T>;
     V sums[R][C];
     UNROLLED
     for (int r = 0; r < R; ++r)
@@ -27,15 +31,17 @@ void tile(const Job<T>& job, const Block<T>& block, const T* const* in, T* const
         for (int c = 0; c < C; ++c) {
             // The lines that the sums go to arrive while they are made: a store that waits for one holds up the next tile.
             __builtin_prefetch(out[r] + block.column + c * W<T>, 1);
-            sums[r][c] = load(block.bias + c * W<T>);
+            sums[r][c] = load(InPlace ? out[r] + block.column + c * W<T> : block.bias + c * W<T>);
         }
     for (Size s = 0; s < job.segment_count; ++s) {
         const Segment& segment = job.segments[s];
         const T* p[R];
         UNROLLED
         for (int r = 0; r < R; ++r) p[r] = in[r] + (job.copies ? segment.copy : segment.in);
-        const T* w = block.weights + segment.row * C * W<T>;
-        const bool fetch = C > 1 && next && segment.length >= 16 * line;
+        const T* w = block.weights + segment.row * step;
+        const T* const ahead = job.blocks[0].weights + segment.row * step + job.next +
+                               (block.column - job.blocks[0].column) * segment.length;
+        const bool fetch = !InPlace && C > 1 && next && segment.length >= 16 * line;
         Size k = 0;
         for (const Size whole = segment.length / U * U; k < whole;) {
             Size end = whole;
@@ -44,12 +50,14 @@ void tile(const Job<T>& job, const Block<T>& block, const T* const* in, T* const
                 for (int r = 0; r < R; ++r) __builtin_prefetch(next[r] + segment.in + k, 0, 2);
                 end = k + line < whole ? k + line : whole;
             }
-            for (; k < end; k += U, w += U * C * W<T>) {
+            for (; k < end; k += U, w += U * step) {
+                if (InPlace && next)
+                    for (int i = 0; i < U * C; ++i) __builtin_prefetch(ahead + (k * C + i) * W<T>);
                 UNROLLED
                 for (int u = 0; u < U; ++u) {
                     V weights[C];
                     UNROLLED
-                    for (int c = 0; c < C; ++c) weights[c] = load(w + (u * C + c) * W<T>);
+                    for (int c = 0; c < C; ++c) weights[c] = load(w + u * step + c * W<T>);
                     UNROLLED
                     for (int r = 0; r < R; ++r)
                         UNROLLED
@@ -57,7 +65,7 @@ void tile(const Job<T>& job, const Block<T>& block, const T* const* in, T* const
                 }
             }
         }
-        for (; k < segment.length; ++k, w += C * W<T>) {
+        for (; k < segment.length; ++k, w += step) {
             V weights[C];
             UNROLLED
             for (int c = 0; c < C; ++c) weights[c] = load(w + c * W<T>);
@@ -88,18 +96,18 @@ void tile(const Job<T>& job, const Block<T>& block, const T* const* in, T* const
     }
 }
 
-template <class T, int C, int... R>
+template <class T, int C, bool InPlace, int... R>
 INLINE void tile_of(int rows, Indices<R...>, const Job<T>& job, const Block<T>& block, const T* const* in, T* const* out,
                     const T* const* next) {
     using Function = void (*)(const Job<T>&, const Block<T>&, const T* const*, T* const*, const T* const*);
-    static constexpr Function functions[] = {tile<T, R + 1, C>...};
+    static constexpr Function functions[] = {tile<T, R + 1, C, InPlace>...};
     functions[rows - 1](job, block, in, out, next);
 }
 
-template <class T, int C>
+template <class T, int C, bool InPlace = false>
 INLINE void tile_rows_of(int rows, const Job<T>& job, const Block<T>& block, const T* const* in, T* const* out,
                          const T* const* next) {
-    tile_of<T, C>(rows, typename Count<tile_rows<C>>::type{}, job, block, in, out, next);
+    tile_of<T, C, InPlace>(rows, typename Count<tile_rows<C>>::type{}, job, block, in, out, next);
 }
 
 // Positions a multiple of 4096 bytes apart share a set of lines of the first-level cache, which holds 8 or 12 of them: each
@@ -129,6 +137,7 @@ void tile_job(const Job<T>& job) {
     // Tiles of equal height: 16 positions are two tiles of 8, not one of 12 and one of 4, which would wait for its sums.
     Size left = positions(job.walk);
     Size tiles = (left + most - 1) / most;
+    bool first = true;
     Cursor cursor(job.walk);
     const T* in[most_tile_rows];
     const T* copies[most_tile_rows];
@@ -141,17 +150,21 @@ void tile_job(const Job<T>& job) {
         for (int r = 0; r < rows; ++r) next[r] = in[r] + job.walk.in_step[3] * rows;  // along a row
         if (job.copies) copy_runs(job, rows, in, copies);
         const T* const* const from = job.copies ? copies : in;
-        const T* const* foreseen = tiles > 1 ? next : nullptr;  // once, with the first block
+        const T* const* foreseen = (job.add ? first && job.next : tiles > 1) ? next : nullptr;
         for (Size b = 0; b < job.block_count; ++b) {
             const Block<T>& block = job.blocks[b];
             if (block.column >= job.to || block.column + block.columns <= job.from) continue;
             switch (block.columns / W<T>) {
                 case 1: tile_rows_of<T, 1>(rows, job, block, from, out, foreseen); break;
-                case 2: tile_rows_of<T, 2>(rows, job, block, from, out, foreseen); break;
+                case 2:
+                    job.add ? tile_rows_of<T, 2, true>(rows, job, block, from, out, foreseen)
+                            : tile_rows_of<T, 2>(rows, job, block, from, out, foreseen);
+                    break;
                 default: tile_rows_of<T, 3>(rows, job, block, from, out, foreseen);
             }
-            foreseen = nullptr;
+            if (!job.add) foreseen = nullptr;  // once, with the first block
         }
+        first = false;
     }
 }
 
