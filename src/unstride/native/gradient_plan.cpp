@@ -58,8 +58,11 @@ GradientPlan make_gradient_plan(const Problem& problem) {
     const Size wanted = std::min({ceil_div(2 * enough_tasks, tasks), most_parts, positions / 64, part_bytes / kernel_bytes});
     const Size parts = tasks >= enough_tasks ? 1 : std::max<Size>(wanted, 1);
     const Size cells = p.axes[plan.split_axis].small;
-    const Size bytes = p.bytes * (positions * std::min(p.groups * small, slice) +
-                                  std::max(cells_big, positions) * std::min(p.groups * big, slice));
+    // Of the big array a task reads its slice of all cells; or less, where strides are larger than the taps of its own.
+    const Size all_cells = std::max(cells_big, positions) * std::min(p.groups * big, slice);
+    const Size own_taps = ceil_div(plan.steps(), plan.tap_cuts);
+    const Size of_taps = positions * own_taps * std::min(plan.runs ? k * big : p.groups * big, slice);
+    const Size bytes = p.bytes * (positions * std::min(p.groups * small, slice) + std::min(all_cells, of_taps));
     for (const Piece& part : cut_areas(p.batch, cells, parts)) {
         const Size share = bytes / std::max<Size>(p.batch * cells, 1) * part.images * part.cells;
         std::vector<Piece> pieces;
