@@ -92,3 +92,9 @@ def test_slices_hold_every_tap_once(case):
     if told["slicewise"]:
         ranges = [range(piece[-2], piece[-2] + piece[-1]) for piece in told["pieces"]]
         assert sorted(i for r in ranges for i in r) == list(range(len(told["slices"])))
+
+
+def test_a_kernel_of_a_million_taps_has_few_slices():
+    told = plan("conv", 1, (100,), 1, 30000, us.Geometry((1000000,), 1))
+    assert len(told["slices"]) <= 4 * 4096
+    assert told["slices"][-1][-1] == 1000000

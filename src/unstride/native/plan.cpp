@@ -202,6 +202,7 @@ double sum_of_connections(const std::vector<Pass>& passes) {
 }
 
 constexpr Size cached_slice = 24 * 1024;     // bytes of a dot's weights: they stay in the first-level cache beside its input
+constexpr Size most_slices = 4096;           // about
 constexpr Size fewest_sliced = 32;           // positions: for fewer, weights come from where they are anyway
 constexpr Size rows_of_slices = 4;           // of a piece: positions at the borders along x then fill a dot together
 
@@ -218,20 +219,21 @@ void cut_into_slices(Plan& plan) {
     const Problem& p = plan.problem;
     const Size tap = p.in_channels() * most_dot_columns * p.bytes;
     const Size positions = p.batch * p.out_size(0) * p.out_size(1) * p.out_size(2) / plan.passes() / plan.cells();
-    int all[3], cuts[3];
-    for (int axis = 0; axis < 3; ++axis) all[axis] = most_taps(plan.axes[axis]);
-    Size fit = cached_slice / tap;  // taps along an axis, once all of the axes after it are whole
-    if (plan.method != Method::dot || plan.in_place || positions < fewest_sliced) fit = Size(all[0]) * all[1] * all[2];
+    Size all[3], cuts[3], taps = 1;
+    for (int axis = 0; axis < 3; ++axis) all[axis] = most_taps(plan.axes[axis]), taps *= all[axis];
+    // How many fit, along an axis once all of the axes after it are whole.
+    Size fit = std::max(cached_slice / tap, taps / most_slices);
+    if (plan.method != Method::dot || plan.in_place || positions < fewest_sliced) fit = taps;
     for (int axis = 2; axis >= 0; --axis) {
-        cuts[axis] = static_cast<int>(ceil_div(all[axis], std::clamp<Size>(fit, 1, all[axis])));
+        cuts[axis] = ceil_div(all[axis], std::clamp<Size>(fit, 1, all[axis]));
         fit = cuts[axis] > 1 ? 1 : fit / all[axis];
     }
-    for (int i = 0; i < cuts[0] * cuts[1] * cuts[2]; ++i) {
-        const int at[3] = {i / cuts[2] / cuts[1], i / cuts[2] % cuts[1], i % cuts[2]};
+    for (Size i = 0; i < cuts[0] * cuts[1] * cuts[2]; ++i) {
+        const Size at[3] = {i / cuts[2] / cuts[1], i / cuts[2] % cuts[1], i % cuts[2]};
         Slice slice;
         for (int axis = 0; axis < 3; ++axis) {
-            slice.first[axis] = at[axis] * all[axis] / cuts[axis];
-            slice.end[axis] = (at[axis] + 1) * all[axis] / cuts[axis];
+            slice.first[axis] = static_cast<int>(at[axis] * all[axis] / cuts[axis]);
+            slice.end[axis] = static_cast<int>((at[axis] + 1) * all[axis] / cuts[axis]);
         }
         plan.slices.push_back(slice);
     }
