@@ -19,6 +19,9 @@ CASES = [
     ("conv_transpose", 1, (3, 2), 1027, 100, us.Geometry((2, 1), (3, 2), ((-1, 0), (0, 1)))),
     ("conv_transpose", 2, (2,), 70, 400, us.Geometry((12,), 2, 1)),
     ("conv_transpose", 1, (2,), 900, 211, us.Geometry((9,), 1, ((7, 1),))),
+    # Taps that meet the same positions as the one before, in runs of channels that whole vectors fill and that go on in others.
+    ("conv_transpose", 1, (3, 4), 512, 83, us.Geometry((3, 3), 1, ((0, 2), (2, 0)))),
+    ("conv_transpose", 2, (3,), 1056, 60, us.Geometry((8,), 2, 1)),
     # Rows of weights that the last share does not fill; more parts than rows, and taps of none.
     ("conv", 1, (4, 5), 96, 261, us.Geometry((4, 5), (2, 3), ((1, 1), (-1, 2)))),
     ("conv", 3, (3, 2), 128, 170, us.Geometry((4, 4), 2, 1)),
@@ -60,6 +63,48 @@ def test_kernels_read_in_place_are_the_reference(case):
                 assert_within(operation(x, k, geometry=geometry), products, magnitudes, terms, dtype)
                 got = operation(first(x), kernel_first(k), b, geometry, channels="first")
             assert_within(got, first(exact), first(magnitudes), terms, dtype)
+
+
+def at(offset, array):
+    """The same array, that many bytes after the beginning of a line of cache."""
+    room = np.empty(array.nbytes + 128, np.uint8)
+    begin = -room.ctypes.data % 64 + offset
+    view = room[begin : begin + array.nbytes].view(array.dtype).reshape(array.shape)
+    view[...] = array
+    return view
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_any_number_of_positions_and_any_address_of_the_weights(dtype):
+    rng = np.random.default_rng(5)
+    kernel = rng.standard_normal((2, 165, 1040)).astype(dtype)
+    for isa in _native.instruction_sets():
+        with instruction_set(isa):
+            for positions in range(1, 49):
+                x = rng.standard_normal((1, positions, 1040)).astype(dtype)
+                assert us.plan(x, kernel, stride=2).bytes_packed == 0
+                got = us.conv_transpose(x, kernel, stride=2)
+                wide, weights = x.astype(np.float64), kernel.astype(np.float64)
+                expected, magnitudes = (
+                    np.einsum("bni,toi->bnto", *arrays).reshape(1, -1, 165)
+                    for arrays in ((wide, weights), (abs(wide), abs(weights)))
+                )
+                assert_within(got, expected, magnitudes, 1040, dtype)
+                offset = positions * kernel.itemsize % 64
+                np.testing.assert_array_equal(us.conv_transpose(x, at(offset, kernel), stride=2), got)
+
+
+@pytest.mark.parametrize("channels", [1037, 1040])
+def test_what_is_not_finite_stays_in_its_column(channels):
+    rng = np.random.default_rng(6)
+    x, kernel = (rng.standard_normal(size).astype(np.float32) for size in ((1, 5, channels), (2, 165, channels)))
+    kernel[0, 7, 0] = np.nan
+    kernel[1, 20, -1] = np.inf
+    for isa in _native.instruction_sets():
+        with instruction_set(isa):
+            for offset in (0, 16, 36):
+                y = us.conv_transpose(x, at(offset, kernel), stride=2)
+                assert sorted({(n % 2, c) for _, n, c in np.argwhere(~np.isfinite(y)).tolist()}) == [(0, 7), (1, 20)]
 
 
 def test_only_large_kernels_with_few_positions_are_read_in_place():

@@ -42,19 +42,25 @@ struct Job {
     const Block<T>* blocks;
     Size block_count;
     Size from, to;         // columns of the output to be written
-    T* copies;             // tile: room for most_tile_rows positions' runs, from where they are read, or null
+    // tile: room for most_tile_rows positions' runs, from where they are read, or null. turned: see turned_room.
+    T* copies;
     Size copy_step;        // from one of them to the next
     const Size* offsets;   // dot: where each column lies, relative to a position's output, and
     const bool* written;   // whether it is to be written
-    bool add;            // dot: to what the output has, instead of to the bias. tile: the same, with weights in place
+    bool add;              // dot: to what the output has, instead of to the bias. tile: the same, with weights in place
     bool fresh;            // dot: whether each row of positions reads what none before it has read
-    Size next;           // dot: from the weights to those that are wanted next, fetched meanwhile; or 0
-    // Numbers from one column's weights to the next one's (dot), from one tap's (lanes), or from one row's (tile in place).
+    bool gathered;         // turned: whether `copies` has these positions already
+    Size next;             // in place: from the first weights to those that are wanted next, fetched meanwhile; or 0
+    // Numbers from one column's weights to the next one's (dot, turned), from one tap's (lanes), or from one row's (tile in
+    // place).
     Size weight_stride;
     bool relu;
 };
 
 constexpr int most_tile_rows = 16;
+constexpr int most_turned_positions = 48;
+// Numbers that `turned` copies, of `length` channels at all positions: tiles of positions and vectors are filled up.
+constexpr Size turned_room(Size positions, Size length, Size lanes) { return 2 * positions * (length + 2 * lanes); }
 
 // Columns from .. to of a PlanesJob read `count` numbers of every channel each.
 struct Reach {
@@ -111,6 +117,7 @@ struct Kernels {
     int lanes;
     void (*tile)(const Job<T>&);
     void (*dot)(const Job<T>&);
+    void (*turned)(const Job<T>&);
     void (*channels)(const Job<T>&);
     void (*planes)(const PlanesJob<T>&);
     void (*outer)(const Outer<T>&);

@@ -31,13 +31,9 @@ std::vector<Piece> cut_areas(Size batch, Size cells, Size wanted) {
 namespace {
 
 constexpr Size cached_weights = 640 * 1024;  // bytes that stay in the second-level cache beside input and output
-constexpr Size most_in_place = 48;            // positions of a phase, for dots
-constexpr Size most_rows_in_place = 64;       // positions of a tap, for tiles
-constexpr Size most_sums_in_place = 256 * 1024;  // bytes: they stay in the second-level cache
-constexpr Size tap_in_place = 32 * 1024;      // bytes of weights: they stay in the first-level cache for all positions
+constexpr Size most_rows_in_place = 64;       // positions of a tap of conv
 constexpr Size most_parts = 8;                // whose sums are added afterwards,
 constexpr Size most_sums_of_parts = 1024 * 1024;  // and their bytes
-constexpr Size pieces_in_place = 32;          // few, so that few begin with weights that nobody has fetched
 constexpr Size most_columns = 4096;  // of a position that computes several cells
 constexpr Size most_planes_columns = 128;  // the same with positions in the lanes
 
@@ -82,18 +78,18 @@ double cost(const Problem& p, Method method, const std::vector<Pass>& y, const s
     return total / cells;
 }
 
-Size block_in_place(const Problem& p) { return p.transposed() ? most_dot_columns : 2 * p.lanes; }
+Size block_in_place(const Problem& p) { return p.transposed() ? columns_in_place : 2 * p.lanes; }
 
 Size sum_bytes(const Problem& p) {  // of one block's columns, in_place
     return std::max<Size>(p.batch * p.out_size(0) * p.out_size(1) * p.out_size(2) * block_in_place(p) * p.bytes, 1);
 }
 
 // Whether the weights are too many to stay in the cache while few positions use each of them: they are then read once, as
-// they lie, for packing them would take longer than using them does. (Two cores of a Zen 5, milliseconds: DCGAN's first layer
-// for one image 0.85, and 1.14 phase by phase, with tiles cut at the borders; 2 x 2 x 2 positions, 4 x 4 x 4 taps of 256 to 128
-// channels 0.10 and 0.18. One position, 4 x 4 taps of 100 to 1024 channels 0.08, packed 0.14; but 36 positions of 64 to 256,
-// with four vectors between two sums of lanes, 0.12 and 0.05. Gradients of the input of those: 0.69, packed 2.43; 0.08 and
-// 0.21; 0.06 and 0.30. 100 positions of 512 to 512 channels 0.14 and 0.12.)
+// they lie, for packing them would take longer than using them does. (Two cores of a Zen 5, microseconds in place and packed:
+// DCGAN's first layer for one image 740 and 1140; 16 positions, 4 x 4 taps of 128 to 256 channels 50 and 72; 27 positions,
+// 3 x 3 x 3 taps of 128 to 128 channels 47 and 122; 25 positions, 8 x 8 taps of 256 to 32 channels 86 and 84; 36 positions,
+// 4 x 4 taps of 128 to 256 channels 115 and 93; 48 positions, 4 x 4 taps of 1024 to 512 channels 2020 and 2120. Gradients of
+// the input: DCGAN's first layer 690 and 2430; 100 positions of 512 to 512 channels 140 and 120.)
 bool reads_in_place(const Problem& p) {
     const Size weights = p.taps() * p.in_channels() * p.out_channels() * p.bytes;
     if (p.groups > 1 || weights <= cached_weights || sum_bytes(p) > most_sums_in_place) return false;
@@ -103,7 +99,9 @@ bool reads_in_place(const Problem& p) {
     if (!p.transposed())
         return of_tap <= most_rows_in_place && p.in_channels() >= rows_in_place && outs % block == 0 &&
                outs <= most_blocks_in_place * block && 4 * outs / block * sum_bytes(p) <= most_sums_of_parts;
-    return of_phase <= most_in_place && p.in_channels() >= (of_tap <= 4 ? 4 : 16) * p.lanes && outs >= 8 * block;
+    // Many positions are several tiles, which turn the weights each.
+    const Size most = p.in_channels() >= 32 * p.lanes ? most_positions_in_place : 27;
+    return of_phase <= most && p.in_channels() >= 4 * p.lanes && outs >= 5 * block;
 }
 
 // Positions in the lanes, with the cells of one or more steps along y together: each number that is loaded serves them all.
@@ -135,7 +133,7 @@ void choose(Plan& plan) {
         return;
     }
     if (reads_in_place(p)) {
-        plan.method = p.transposed() ? Method::dot : Method::tile, plan.in_place = true;
+        plan.in_place = true;
         for (int axis = 0; axis < 3; ++axis) plan.axes[axis] = by_tap(p.axes[axis], p.transposed());
         return;
     }
@@ -170,8 +168,9 @@ void cut_columns(Plan& plan) {
     const Problem& p = plan.problem;
     const Size columns = plan.cells() * p.out_channels();
     plan.columns = {0};
-    if (plan.in_place && !p.transposed()) {
-        for (Size column = block_in_place(p); column <= columns; column += block_in_place(p)) plan.columns.push_back(column);
+    if (plan.in_place) {
+        for (Size column = 0; column < columns;)
+            plan.columns.push_back(column = std::min(column + block_in_place(p), columns));
     } else if (plan.method == Method::tile) {
         for (Size vectors = ceil_div(columns, p.lanes); vectors > 0;) {
             Size now = vectors == 3 ? 3 : std::min<Size>(vectors, 2);  // 3: two tiles, of 2 and of 1, are slower
@@ -223,7 +222,7 @@ void cut_into_slices(Plan& plan) {
     for (int axis = 0; axis < 3; ++axis) all[axis] = most_taps(plan.axes[axis]), taps *= all[axis];
     // How many fit, along an axis once all of the axes after it are whole.
     Size fit = std::max(cached_slice / tap, taps / most_slices);
-    if (plan.method != Method::dot || plan.in_place || positions < fewest_sliced) fit = taps;
+    if (plan.method != Method::dot || positions < fewest_sliced) fit = taps;
     for (int axis = 2; axis >= 0; --axis) {
         cuts[axis] = ceil_div(all[axis], std::clamp<Size>(fit, 1, all[axis]));
         fit = cuts[axis] > 1 ? 1 : fit / all[axis];
@@ -263,20 +262,13 @@ void cut_into_pieces(Plan& plan) {
             plan.pieces.push_back({0, p.batch, 0, cells, 0, 0, blocks, from, end - from});
         }
     };
-    if (plan.in_place && plan.method == Method::tile) {
+    if (plan.in_place && !p.transposed()) {
         const Size slices = plan.passes() * ceil_div(p.in_channels(), rows_in_place);
         cut_slices(slices, std::min({slices, most_parts, most_sums_of_parts / (blocks * sum_bytes(p))}));
         return;
     }
     if (plan.in_place) {
-        const Size tap = most_dot_columns * p.in_channels() * p.bytes;
-        const Size most = std::min({tap_in_place / tap, most_sums_in_place / sum_bytes(p), most_dots, ceil_div(blocks, 8)});
-        plan.blocks_at_once = std::max<Size>(most, 1);
-        const Size shares = std::min(ceil_div(blocks, plan.blocks_at_once), pieces_in_place);
-        for (Size i = 0; i < shares; ++i) {
-            const Size block = i * blocks / shares;
-            plan.pieces.push_back({0, p.batch, 0, cells, 0, block, (i + 1) * blocks / shares - block});
-        }
+        for (Size block = 0; block < blocks; ++block) plan.pieces.push_back({0, p.batch, 0, cells, 0, block, 1});
         return;
     }
     const Size slices = static_cast<Size>(plan.slices.size()), parts = std::min(slices, most_parts);

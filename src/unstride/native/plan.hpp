@@ -53,10 +53,10 @@ enum class Method {
 // where the weights are large, some blocks of columns of one pass.
 struct Piece {
     Size image, images, cell, cells;
-    // Where `blockwise`: of this pass (groups * passes are counted), these blocks of columns. Where dots are `in_place`: of all
-    // passes.
+    // Where `blockwise`: of this pass (groups * passes are counted), these blocks of columns. Where conv_transpose is
+    // `in_place`: of all passes.
     Size pass, block, blocks;
-    // Where `slicewise`: these slices. Where tiles are `in_place`: these runs of rows_in_place rows of weights, pass by pass.
+    // Where `slicewise`: these slices. Where conv is `in_place`: these runs of rows_in_place rows of weights, pass by pass.
     Size slice = 0, slices = 0;
 };
 
@@ -88,8 +88,7 @@ struct Plan {
     std::vector<Size> columns;   // where each block of columns begins, and where the last one ends
     bool gaps = false;           // whether zeros stand in for taps that some cells of a group do not have
     bool blockwise = false;      // weights are packed block by block, in the cache of the thread that uses them
-    bool in_place = false;       // weights are not packed: dots or tiles read the kernel itself, each pass is a tap, and adds
-    Size blocks_at_once = 1;     // `in_place` dots: whose weights of one tap stay in the first-level cache
+    bool in_place = false;       // weights are not packed: tiles read the kernel itself, each pass is a tap, and adds
     bool slicewise = false;      // pieces are slices of all cells' sums, which are added afterwards
     int split_axis = 1;
     std::vector<Slice> slices;   // of dots with many products; otherwise one, of all taps
@@ -111,9 +110,12 @@ struct Plan {
 constexpr double short_work = 150e3;  // vector operations, about 40 microseconds: below, waking a thread costs too much
 
 constexpr Size most_dot_columns = 6;
-constexpr Size rows_in_place = 64;          // of weights, that tiles read in place before others
-constexpr Size most_blocks_in_place = 128;  // of columns, of such rows
-constexpr Size most_dots = 32;  // columns of a position, or blocks of a piece, that are summed from lanes
+constexpr Size most_positions_in_place = 48;  // of a tap of conv_transpose
+constexpr Size columns_in_place = 8;             // of conv_transpose: a multiple of those that are turned together
+constexpr Size rows_in_place = 64;               // of weights, of conv: they are read before others
+constexpr Size most_blocks_in_place = 128;       // of columns, of such rows
+constexpr Size most_sums_in_place = 256 * 1024;  // bytes: they stay in the second-level cache
+constexpr Size most_dots = 32;                   // columns of a position that are summed from lanes
 
 Plan make_plan(const Problem& problem);
 

@@ -56,7 +56,6 @@ struct Places {
     bool one_row;  // whether they are adjacent along x
     const T* ahead;  // what to fetch into the cache meanwhile, two numbers for each that is read; or null
     const T* next_tile;  // the same: what the next tile reads
-    Size next[2];    // from the weights to two columns of the next ones, to be fetched too; or 0
 };
 
 constexpr int most_blocks = 32;  // at most one a column
@@ -71,7 +70,7 @@ void dot(const Job<T>& job, const Block<T>& block, const Places<T>& places, bool
         UNROLLED
         for (int r = 0; r < P; ++r) sums[r][q] = bias;
     }
-    const bool fetches = places.ahead || places.next_tile || places.next[0] != 0;
+    const bool fetches = places.ahead || places.next_tile;
     for (Size s = 0; s < job.segment_count; ++s) {
         const Segment& segment = job.segments[s];
         const T* p[P];
@@ -89,8 +88,6 @@ void dot(const Job<T>& job, const Block<T>& block, const Places<T>& places, bool
                     for (int r = 0; r < P; ++r)
                         __builtin_prefetch(places.next_tile + r * job.walk.in_step[3] + segment.in + k);
                 }
-                if (places.next[0] != 0)
-                    for (const Size next : places.next) __builtin_prefetch(w + k + next);
             }
             V weights[Q];
             UNROLLED
@@ -192,7 +189,6 @@ void dot_job(const Job<T>& job) {
     const bool far = !new_rows && job.segment_count > 1 && walked > Size(1) << 18;
     const Size ahead = far ? job.segments[job.segment_count - 1].in : 0;
     Cursor cursor(job.walk);
-    Size fetched[most_blocks] = {};  // columns of the next weights
     for (Size left = positions(job.walk); left > 0;) {
         // All blocks of some positions, whose input is in the first-level cache by then.
         const Size row = job.walk.count[3] - cursor.at[3], tiles = (row + highest - 1) / highest;
@@ -213,8 +209,6 @@ void dot_job(const Job<T>& job) {
                 places.ahead = far && b == 0 ? places.in[0] + ahead : nullptr;
                 places.next_tile = new_rows && b == 0 ? places.in[0] + height * job.walk.in_step[3] : nullptr;
                 for (int r = places.rows; r < height; ++r) places.in[r] = places.in[places.rows - 1];
-                if (job.next != 0 && fetched[b] < block.columns)  // each tile some, so that memory is never idle
-                    for (Size& next : places.next) next = job.next + fetched[b]++ * job.weight_stride;
                 rest -= places.rows;
                 switch (block.columns) {
                     case 1: some_dots<T, 1>(job, block, places, whole[b]); break;

@@ -5,6 +5,7 @@
 #include "planes.hpp"
 #include "tile.hpp"
 #include "transpose.hpp"
+#include "turned.hpp"
 
 namespace unstride {
 namespace UNSTRIDE_SET {
@@ -25,8 +26,8 @@ bool finite(const T* from, Size count) {
 }
 
 template <class T>
-constexpr Kernels<T> table{W<T>,          tile_job<T>,  dot_job<T>,   channels_job<T>, planes_job<T>,
-                           outer_job<T>, pairs_job<T>, finite<T>, transpose<T>};
+constexpr Kernels<T> table{W<T>,          tile_job<T>,  dot_job<T>,   turned_job<T>, channels_job<T>,
+                           planes_job<T>, outer_job<T>, pairs_job<T>, finite<T>, transpose<T>};
 
 extern const Kernels<float> narrow;
 extern const Kernels<double> wide;
