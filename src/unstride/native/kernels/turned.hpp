@@ -76,8 +76,10 @@ void turned(const Job<T>& job, const Span& span, Size column, int columns, const
             UNROLLED
             for (int c = 0; c < C; ++c)
                 UNROLLED
-                for (int p = 0; p < P; ++p)
-                    sums[p][c % chains] += (Vector<T>)weights[c] * spread<T>(in + p * W<T> + c * unit, typename Count<C>::type{});
+                for (int p = 0; p < P; ++p) {
+                    const Vector<T> x = spread<T>(in + p * W<T> + c * unit, typename Count<C>::type{});
+                    sums[p][c % chains] += x * (Vector<T>)weights[c];
+                }
         }
     }
     const Lanes<T> lanes(0, columns);
