@@ -57,7 +57,7 @@ class Plan:
     bytes_read, bytes_written, bytes_packed : int
         Of the arrays, each counted once, and of the kernel as it is rearranged.
     pieces : int
-        Parts that threads take one by one.
+        Parts that threads take one by one; of weights that are read where they lie, some at a time.
     """
 
     map: str

@@ -28,8 +28,7 @@ public:
           blocks(static_cast<Size>(plan.columns.size()) - 1),
           shares(p.transposed() ? shares_of_columns() : static_cast<Size>(plan.pieces.size())),
           width(p.transposed() ? ceil_div(blocks, shares) * columns_in_place : p.out_channels()),
-          room(p.transposed() ? turned_room(most_positions_in_place, std::min(p.in_channels(), channels_at_once), p.lanes)
-                              : tile_input),
+          room(p.transposed() ? turned_room(std::min(p.in_channels(), channels_at_once), p.lanes) : tile_input),
           input(limit * room), memory(cells * width * (p.transposed() ? limit : shares)) {}
 
     void all() const { p.transposed() ? by_columns() : by_rows(); }
@@ -46,7 +45,7 @@ private:
     const Size cells;         // of the sums
     const int limit;
     const Size blocks;        // of columns
-    const Size shares;        // of the work: some pieces, or one
+    const Size shares;        // of the work: of conv_transpose some adjacent pieces each, of conv one
     const Size width;         // of the sums
     const Size room;          // of a worker
     const Scratch<T> input;   // each worker's, of what some weights meet

@@ -59,8 +59,9 @@ struct Job {
 
 constexpr int most_tile_rows = 16;
 constexpr int most_turned_positions = 48;
-// Numbers that `turned` copies, of `length` channels at all positions: tiles of positions and vectors are filled up.
-constexpr Size turned_room(Size positions, Size length, Size lanes) { return 2 * positions * (length + 2 * lanes); }
+// Room for the numbers that `turned` copies, of `length` channels at any number of positions up to the most. Tiles are filled
+// up, but the most are whole tiles; so are vectors, at both ends.
+constexpr Size turned_room(Size length, Size lanes) { return most_turned_positions * (length + 2 * lanes); }
 
 // Columns from .. to of a PlanesJob read `count` numbers of every channel each.
 struct Reach {

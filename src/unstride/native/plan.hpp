@@ -110,7 +110,7 @@ struct Plan {
 constexpr double short_work = 150e3;  // vector operations, about 40 microseconds: below, waking a thread costs too much
 
 constexpr Size most_dot_columns = 6;
-constexpr Size most_positions_in_place = 48;  // of a tap of conv_transpose
+constexpr Size most_positions_in_place = 48;     // of a tap of conv_transpose
 constexpr Size columns_in_place = 8;             // of conv_transpose: a multiple of those that are turned together
 constexpr Size rows_in_place = 64;               // of weights, of conv: they are read before others
 constexpr Size most_blocks_in_place = 128;       // of columns, of such rows
