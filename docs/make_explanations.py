@@ -10,9 +10,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from unstride import runs
-from unstride.explain import drawing
-from unstride.explain.presets import PRESETS, Preset
-from unstride.explain.trace import Trace
+from unstride.explainer import drawing
+from unstride.explainer.presets import PRESETS, Preset
+from unstride.explainer.trace import Trace
 
 HERE = Path(__file__).parent
 FOLDER = HERE / "explanations"

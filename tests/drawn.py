@@ -9,12 +9,12 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from unstride.explain import explain
-from unstride.explain.drawing import page
-from unstride.explain.drawing.looks import written
-from unstride.explain.drawing.scene import Label
-from unstride.explain.drawing.views import View
-from unstride.explain.drawing.whole import whole
+from unstride.explainer import explain
+from unstride.explainer.drawing import page
+from unstride.explainer.drawing.looks import written
+from unstride.explainer.drawing.scene import Label
+from unstride.explainer.drawing.views import View
+from unstride.explainer.drawing.whole import whole
 
 VIEWS = ("scatter", "grid", "matrix", "overlap", "gradient")
 

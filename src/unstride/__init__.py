@@ -1,7 +1,7 @@
 """unstride: transposed convolution, exact in every framework's convention, fast, and explained."""
 
 from . import conventions
-from .explain import explain
+from .explainer import explain
 from .geometry import Geometry, GeometryError, NotExpressible
 from .ops import conv, conv_transpose, kernel_gradient
 from .planning import Plan, plan

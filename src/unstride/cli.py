@@ -13,7 +13,7 @@ try:
 
     from .commands import codes, evaluate, lab, segment, train, upscale
     from .commands.shared import State, debug_option
-    from .explain import commands as explain
+    from .explainer import commands as explain
 except ModuleNotFoundError as error:
     # Nothing below can be defined without click and rich, `main` neither.
     print(f"unstride: error: {failures.missing(error)}", file=sys.stderr)

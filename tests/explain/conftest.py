@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from explain.browser import Watched, chromium, until
 
-from unstride.explain import page as pages
+from unstride.explainer import page as pages
 
 
 @pytest.fixture(scope="module")

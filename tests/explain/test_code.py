@@ -9,7 +9,7 @@ from cases import assert_within, samples
 
 import unstride as us
 from unstride import reference
-from unstride.explain.presets import PRESETS
+from unstride.explainer.presets import PRESETS
 
 FRAMEWORKS = ("keras", "torch", "tensorflow", "jax", "onnx", "numpy", "unstride")
 

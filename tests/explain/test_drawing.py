@@ -12,15 +12,15 @@ from drawn import CASES, LARGEST, VIEWS, contains, moving, numbers, pictures, ra
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unstride.explain import explain
-from unstride.explain.drawing import lettering, page, palette, raster
-from unstride.explain.drawing.layout import Grid
-from unstride.explain.drawing.looks import plain, written
-from unstride.explain.drawing.painting import Painter
-from unstride.explain.drawing.scene import TEXT, Box, Label, Lines
-from unstride.explain.drawing.views import View
-from unstride.explain.drawing.whole import whole
-from unstride.explain.presets import PRESETS
+from unstride.explainer import explain
+from unstride.explainer.drawing import lettering, page, palette, raster
+from unstride.explainer.drawing.layout import Grid
+from unstride.explainer.drawing.looks import plain, written
+from unstride.explainer.drawing.painting import Painter
+from unstride.explainer.drawing.scene import TEXT, Box, Label, Lines
+from unstride.explainer.drawing.views import View
+from unstride.explainer.drawing.whole import whole
+from unstride.explainer.presets import PRESETS
 
 # What is in the pictures
 

@@ -10,8 +10,8 @@ import pytest
 from explain.browser import Watched, load
 
 from unstride import GeometryError, explain
-from unstride.explain import bundle
-from unstride.explain.page import state
+from unstride.explainer import bundle
+from unstride.explainer.page import state
 
 VIEWS = ("scatter", "grid", "matrix", "overlap", "gradient")
 

@@ -15,9 +15,9 @@ from drawn import CASES, VIEWS, moving, pictures, random_trace, still, texts
 from PIL import Image
 
 import unstride as us
-from unstride.explain import drawing
-from unstride.explain.drawing import page, palette, raster, vector
-from unstride.explain.drawing.views import View
+from unstride.explainer import drawing
+from unstride.explainer.drawing import page, palette, raster, vector
+from unstride.explainer.drawing.views import View
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -188,7 +188,7 @@ def test_svg_needs_no_pillow_and_the_others_say_what_to_install():
     program = """
 import sys
 sys.modules["PIL"] = None
-from unstride.explain import drawing, explain
+from unstride.explainer import drawing, explain
 trace = explain([1, 2], [3, 4])
 assert drawing.svg(trace).startswith("<svg")
 for draw in (drawing.png, drawing.gif):

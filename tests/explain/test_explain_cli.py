@@ -13,7 +13,7 @@ import pytest
 
 import unstride as us
 from unstride.cli import main
-from unstride.explain.presets import PRESETS
+from unstride.explainer.presets import PRESETS
 
 
 def run(capsys, *arguments):
@@ -229,7 +229,7 @@ def quiz(monkeypatch, capsys, typed, *arguments):
 
 
 def test_quiz(monkeypatch, capsys):
-    from unstride.explain.quiz import questions
+    from unstride.explainer.quiz import questions
 
     made = list(questions(7, 3))
     right = ["abcd"[question.answer] for question in made]

@@ -14,9 +14,9 @@ from explain.browser import Watched, computed, load
 
 import unstride as us
 from unstride import explain
-from unstride.explain import bundle, page
-from unstride.explain.settings import FRAMEWORKS
-from unstride.explain.steps import evenness
+from unstride.explainer import bundle, page
+from unstride.explainer.settings import FRAMEWORKS
+from unstride.explainer.steps import evenness
 
 EXACT = {"rtol": 1e-12, "atol": 1e-12}
 

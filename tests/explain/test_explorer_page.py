@@ -15,8 +15,8 @@ from explain.browser import Watched, traced, until
 from PIL import Image
 from playwright.sync_api import expect
 
-from unstride.explain import page as pages
-from unstride.explain.presets import PRESETS
+from unstride.explainer import page as pages
+from unstride.explainer.presets import PRESETS
 
 VIEWS = ("scatter", "grid", "matrix", "overlap", "gradient")
 

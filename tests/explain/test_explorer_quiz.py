@@ -9,7 +9,7 @@ import pytest
 from explain.browser import Watched, load, traced
 from playwright.sync_api import expect
 
-from unstride.explain import bundle
+from unstride.explainer import bundle
 
 
 def answer_of(page: Any, reader: Any) -> tuple[str, Any]:

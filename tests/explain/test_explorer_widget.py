@@ -22,7 +22,7 @@ from playwright.sync_api import expect
 
 import unstride as us
 from unstride import explain
-from unstride.explain.widget import Explorer
+from unstride.explainer.widget import Explorer
 
 START = {"x": [[1, 2], [3, 4]], "kernel": [[1, 2], [3, 4]], "stride": [2, 2]}
 
@@ -86,7 +86,7 @@ def until_file(path: Path, log: Path) -> str:
 
 CELL = """import unstride as us
 from pathlib import Path
-from unstride.explain.widget import Explorer
+from unstride.explainer.widget import Explorer
 explorer = Explorer({start})
 explorer.observe(lambda change: Path("seen.txt").write_text(str(float(explorer.trace.output.max())))
     if explorer.state["x"] != {start}["x"] else None, "state")

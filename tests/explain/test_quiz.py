@@ -8,7 +8,7 @@ import pytest
 
 import unstride as us
 from unstride import reference
-from unstride.explain.quiz import questions
+from unstride.explainer.quiz import questions
 
 SEEDS = range(60)
 

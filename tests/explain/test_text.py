@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import unstride as us
-from unstride.explain.figures import figure
-from unstride.explain.presets import PRESETS
-from unstride.explain.text import MOST_LINES
-from unstride.explain.trace import VIEWS
+from unstride.explainer.figures import figure
+from unstride.explainer.presets import PRESETS
+from unstride.explainer.text import MOST_LINES
+from unstride.explainer.trace import VIEWS
 
 ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
 WIDTHS = st.sampled_from([20, 40, 60, 80, 120])

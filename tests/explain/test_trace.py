@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 import unstride as us
 from unstride import reference
-from unstride.explain import steps as steps_module
-from unstride.explain.presets import PRESETS, preset
-from unstride.explain.trace import VIEWS, Trace
+from unstride.explainer import steps as steps_module
+from unstride.explainer.presets import PRESETS, preset
+from unstride.explainer.trace import VIEWS, Trace
 
 
 @st.composite
@@ -356,5 +356,5 @@ def test_views_and_steps_are_checked():
 def test_the_name_explain_is_the_function():
     import importlib
 
-    importlib.import_module("unstride.explain.quiz")
+    importlib.import_module("unstride.explainer.quiz")
     assert isinstance(us.explain([1], [1]), Trace)

@@ -3,7 +3,7 @@
 from playwright.sync_api import expect
 
 import unstride as us
-from unstride.explain.presets import PRESETS
+from unstride.explainer.presets import PRESETS
 
 
 def check(visitor, n, k, s, p, o, d):

@@ -4,7 +4,7 @@ import numpy as np
 from playwright.sync_api import expect
 
 import unstride as us
-from unstride.explain.presets import PRESETS
+from unstride.explainer.presets import PRESETS
 
 
 def test_the_numbers_follow_the_explorer(visitor):

@@ -46,7 +46,7 @@ CHAPTERS = _numbered(
         "what-it-is",
         "What it is",
         "Each input cell lays a copy of the kernel; the copies are summed.",
-        ("unstride.explain.widget",),
+        ("unstride.explainer.widget",),
     ),
     (
         "geometry",

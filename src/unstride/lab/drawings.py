@@ -8,7 +8,7 @@ from html import escape
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..explain.figures import prose
+from ..explainer.figures import prose
 from ..geometry import Geometry
 from ..planning import Plan
 

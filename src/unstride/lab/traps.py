@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import conventions
-from ..explain.figures import figure
+from ..explainer.figures import figure
 from ..geometry import Geometry, GeometryError
 from ..ops import conv_transpose
 

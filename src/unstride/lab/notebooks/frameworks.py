@@ -18,7 +18,7 @@ def _():
     import numpy as np
 
     import unstride as us
-    from unstride.explain.settings import NAMES
+    from unstride.explainer.settings import NAMES
     from unstride.lab import page, traps
     from unstride.lab.widgets import Numbers
 

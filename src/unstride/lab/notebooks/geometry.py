@@ -16,8 +16,8 @@ def _():
     import numpy as np
 
     import unstride as us
-    from unstride.explain import quiz
-    from unstride.explain.presets import PRESETS
+    from unstride.explainer import quiz
+    from unstride.explainer.presets import PRESETS
     from unstride.lab import drawings, page
 
     page.header("geometry")

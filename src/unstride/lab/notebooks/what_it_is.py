@@ -14,9 +14,9 @@ app = marimo.App(width="medium", app_title="1. What it is", css_file="lab.css")
 def _():
     import marimo as mo
 
-    from unstride.explain.figures import prose
-    from unstride.explain.presets import PRESETS
-    from unstride.explain.widget import Explorer
+    from unstride.explainer.figures import prose
+    from unstride.explainer.presets import PRESETS
+    from unstride.explainer.widget import Explorer
     from unstride.lab import page
 
     page.header("what-it-is")

@@ -16,7 +16,7 @@ def _():
     import numpy as np
 
     import unstride as us
-    from unstride.explain.figures import prose
+    from unstride.explainer.figures import prose
     from unstride.lab import blurring, drawings, page
 
     page.header("why-transposed")

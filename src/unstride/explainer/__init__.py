@@ -1,14 +1,14 @@
 """See it: every number and every step of a transposed convolution, as text, pictures, pages and code.
 
-========================  ==============================================================================
-``unstride.explain(...)``  a `Trace` of one small case (also ``from unstride.explain import explain``)
-``explain.trace``          the `Trace`: all numbers of it
-``explain.steps``          what happens one after another, in each of five views
-``explain.presets``        the examples of the course reading, by name
-``explain.text``           tables for a terminal
-``explain.code``           programs that compute the same in each framework
-``explain.quiz``           questions whose answers are computed
-========================  ==============================================================================
+=========================  =====================================================
+``unstride.explain(...)``  a `Trace` of one small case
+``explainer.trace``        the `Trace`: all numbers of it
+``explainer.steps``        what happens one after another, in each of five views
+``explainer.presets``      the examples of the course reading, by name
+``explainer.text``         tables for a terminal
+``explainer.code``         programs that compute the same in each framework
+``explainer.quiz``         questions whose answers are computed
+=========================  =====================================================
 """
 
 from __future__ import annotations

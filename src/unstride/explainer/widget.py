@@ -10,7 +10,7 @@ try:
     import traitlets
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
-        f"the explorer in a notebook needs {error.name}: pip install anywidget (unstride.explain.page.html makes a "
+        f"the explorer in a notebook needs {error.name}: pip install anywidget (unstride.explainer.page.html makes a "
         "page that needs nothing)",
         name=error.name,
     ) from None
@@ -27,7 +27,7 @@ class Explorer(anywidget.AnyWidget):  # type: ignore[misc]
     Parameters
     ----------
     trace_or_state : Trace or dict, optional
-        What is shown first, as for `unstride.explain.page.html`.
+        What is shown first, as for `unstride.explainer.page.html`.
 
     Attributes
     ----------

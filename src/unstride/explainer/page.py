@@ -68,7 +68,7 @@ def html(trace_or_state: Trace | Mapping[str, Any] | None = None, path: str | Pa
 def state(trace_or_state: Trace | Mapping[str, Any] | None) -> dict[str, Any] | None:
     """What the explorer opens on, as plain lists and numbers; None for its own beginning.
 
-    >>> from unstride.explain import explain
+    >>> from unstride.explainer import explain
     >>> state(explain([1, 2], [3, 4], stride=2))["padding"]
     [[0, 0]]
     """
@@ -85,7 +85,7 @@ def state(trace_or_state: Trace | Mapping[str, Any] | None) -> dict[str, Any] | 
 
 
 def presets() -> list[dict[str, Any]]:
-    """The examples of `unstride.explain.presets` as the explorer takes them."""
+    """The examples of `unstride.explainer.presets` as the explorer takes them."""
     found = []
     for preset in PRESETS.values():
         fields = dict(preset.fields)

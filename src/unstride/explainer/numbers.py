@@ -251,7 +251,7 @@ class Numbers:
     def contributors(self, output: Sequence[int]) -> tuple[Term, ...]:
         """The products that an output cell is the sum of (and of the bias), in the order of the input cells.
 
-        >>> from unstride.explain import explain
+        >>> from unstride.explainer import explain
         >>> [(term.input, term.tap) for term in explain([1, 2, 3], [5, 6, 7], stride=2).contributors([2])]
         [((0,), (2,)), ((1,), (0,))]
         """

@@ -62,7 +62,7 @@ def svg(
 
     Examples
     --------
-    >>> from unstride.explain import drawing, explain
+    >>> from unstride.explainer import drawing, explain
     >>> picture = drawing.svg(explain([1, 2], [3, 4], stride=2), view="grid")
     >>> picture.startswith("<svg"), "Output cell (3): the window" in picture
     (True, True)

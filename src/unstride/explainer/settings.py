@@ -56,7 +56,7 @@ class Setting:
     def text(self) -> str:
         """The call as one would write it, without what is the default anyway.
 
-        >>> from unstride.explain import explain
+        >>> from unstride.explainer import explain
         >>> explain([1, 2], [3, 4], stride=2).settings["torch"].text
         'torch.nn.ConvTranspose1d(kernel_size=(2,), stride=(2,))'
         """
@@ -184,7 +184,7 @@ _RECIPE = "put the zeros around the input first (cut cells off where negative), 
 def size_formula(trace: Trace) -> tuple[str, ...]:
     """For each axis: the formula, the numbers put in, the result.
 
-    >>> from unstride.explain import explain
+    >>> from unstride.explainer import explain
     >>> print(*explain([1, 2], [3, 4], stride=2).size_formula)
     output = (n − 1)·s + (k − 1)·d + 1 − b − e = (2 − 1)·2 + (2 − 1)·1 + 1 − 0 − 0 = 4
     """

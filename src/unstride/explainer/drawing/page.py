@@ -151,7 +151,7 @@ def typeset(text: str) -> str:
 def title(trace: Trace, view: str) -> str:
     """What a picture is of, in one line.
 
-    >>> from unstride.explain import explain
+    >>> from unstride.explainer import explain
     >>> print(title(explain([[1, 2]], [[1, 2, 3]], stride=(1, 2)), "grid"))
     Transposed convolution: the flipped kernel slides (input 1 × 2, kernel 1 × 3, stride (1, 2) → output 1 × 5)
     """

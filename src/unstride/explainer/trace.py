@@ -66,7 +66,7 @@ class Trace(Numbers):
 
     All arrays are float64 and read-only; a cell is a tuple of ints, one an axis, also in 1-D. Notation as in
     `unstride.geometry`: kernel size k, stride s, dilation d, K = (k-1)d+1, crop (b, e), n small cells, F = (n-1)s+K.
-    For the numbers see `unstride.explain.numbers.Numbers`.
+    For the numbers see `unstride.explainer.numbers.Numbers`.
 
     Wherever a method takes a `view`, it is "scatter", "grid", "matrix", "overlap" or "gradient"; None is
     `default_view`.
@@ -85,7 +85,7 @@ class Trace(Numbers):
     def steps(self, view: str | None = None) -> tuple[Step, ...]:
         """What happens one after another.
 
-        >>> from unstride.explain import explain
+        >>> from unstride.explainer import explain
         >>> print(explain([1, 2], [3, 4]).steps("scatter")[1].caption)
         Input cell (1) is 2: 2 times the kernel is added from place (1) of the full grid on.
         """
