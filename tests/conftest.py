@@ -32,3 +32,12 @@ def _compile_once(tmp_path_factory):
     for name, value in settings.items():
         jax.config.update(name, value)
         os.environ[name.upper()] = str(value)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item):
+    """Tests that a fixture skips have that fixture's place, so that pytest's summary has one line for all of them."""
+    report = yield
+    if report.skipped and isinstance(report.longrepr, tuple) and report.longrepr[2].startswith("Skipped: no Chromium"):
+        report.longrepr = (str(item.config.rootpath / "tests/explain/browser.py"), 1, report.longrepr[2])
+    return report

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from unstride import explain
+
+NO_BROWSER = "no Chromium: install the system's package chromium, or run `playwright install chromium`"
 
 # What is asserted of a page straight after something was done is asserted with `expect`, `shows` or `until`, which wait:
 # the browser is another process, and only some of what is done to it is answered when the page has dealt with it.
@@ -20,9 +25,16 @@ expect.set_options(timeout=20_000)
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """The system's Chromium, or else Playwright's own."""
+    """The system's Chromium, or else Playwright's own. Without either the test is skipped.
+
+    With UNSTRIDE_TESTS_REQUIRE_BROWSER set, as in CI, it fails instead.
+    """
     path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     with sync_playwright() as playwright:
+        if path is None and not Path(playwright.chromium.executable_path).exists():
+            if os.environ.get("UNSTRIDE_TESTS_REQUIRE_BROWSER"):
+                pytest.fail(NO_BROWSER)
+            pytest.skip(NO_BROWSER)
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage"])
         try:
             yield browser
