@@ -78,11 +78,13 @@ print("well")
     ("missing", "name", "extra"), [("keras", "keras", "unstride[keras]"), ("torch", "torch", "unstride[torch]")]
 )
 @pytest.mark.parametrize(
-    "use", ["us.{0}.accelerate", "from unstride import {0}", "import unstride.{0}", "from unstride.{0} import accelerate"]
+    "use",
+    ["us.{0}.accelerate", "from unstride import {0}", "import unstride.{0}", "from unstride.{0} import accelerate"],
 )
 def test_a_missing_framework_is_an_import_error_with_what_to_install(missing, name, extra, use):
     out = fresh(
-        f"import unstride as us\ntry:\n    {use.format(name)}\nexcept ImportError as error:\n    print(error)", (missing,)
+        f"import unstride as us\ntry:\n    {use.format(name)}\nexcept ImportError as error:\n    print(error)",
+        (missing,),
     )
     assert f'pip install "{extra}"' in out
 

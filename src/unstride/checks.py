@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from . import backends
+from ._masked import refuse_masked
 from .geometry import Geometry, GeometryError
 
 
@@ -20,9 +21,14 @@ def arrays_of(channels: str | None, **arrays: Any) -> tuple[ModuleType, list[Any
             raise TypeError(f"{name} is a Geometry; pass it by name, geometry=...")
         if array is None and name != "bias":
             raise TypeError(f"{name} is None; expected an array")
+        refuse_masked(name, array)
     values = [backends.unwrap(array) for array in arrays.values()]
     backend = backends.find(*values)
-    converted = list(backend.convert(*values))
+    try:
+        converted = list(backend.convert(*values))
+    except np.exceptions.DTypePromotionError:
+        types = ", ".join(f"{name} of type {array.dtype}" for name, array in arrays.items() if hasattr(array, "dtype"))
+        raise TypeError(f"the arrays have no common type: {types}; convert them to one first") from None
     for index, (name, array) in enumerate(zip(arrays, converted, strict=True)):
         if array is not None:
             converted[index] = check_array(name, array, channels, backend)
@@ -105,6 +111,7 @@ def check_bias(bias: Any, kernel: Any, geometry: Geometry, layout: str, *, small
 def check_out(out: Any, shape: tuple[int, ...], dtype: Any, *arguments: Any) -> None:
     if not isinstance(out, np.ndarray):
         raise TypeError(f"out is {type(out).__name__}; expected a numpy.ndarray")
+    refuse_masked("out", out)
     if out.dtype != dtype:
         raise TypeError(f"out is of type {out.dtype}; expected the result's, {dtype}")
     if out.shape != shape:

@@ -80,8 +80,9 @@ def conv_transpose(
     -------
     array
         Of the library and layout of `x`, with ``C_big`` channels and the spatial size ``Geometry.output_size``; of the
-        type that the given arrays promote to (numbers and lists take theirs). Half and bfloat16 are computed in
-        float32. Bare grids of integers become float64. Differentiable in every framework; in JAX to any order,
+        type that the given arrays promote to by their library's rules (numbers and lists take theirs): an image of
+        uint8 and a kernel of float32 make float32. Half and bfloat16 are computed in float32. Bare grids of integers
+        alone become float64. Differentiable in every framework; in JAX to any order,
         forwards (``jax.jvp``) and backwards, and under ``jax.vmap``.
 
     Raises
@@ -89,7 +90,8 @@ def conv_transpose(
     GeometryError
         The shapes, or a field, describe no transposed convolution; `out` has another shape, or overlaps an argument.
     TypeError
-        An array of integers (unless ``channels=None``), booleans or complex numbers; `out` of another type.
+        No array is of floating-point numbers (with ``channels=None``: none of numbers at all), one is of complex
+        numbers or has a mask (``numpy.ma``), or their types have none in common; `out` of another type.
 
     Examples
     --------
