@@ -200,7 +200,9 @@ def test_solve_finds_what_its_fields_describe(geometry, n):
     ],
 )
 def test_solve_takes_no_batch_or_channels_for_axes(sizes, name):
-    with pytest.raises(us.GeometryError, match=rf"{name} is \(1, .* axes; expected 1 to 3.* leave out batch and channels"):
+    with pytest.raises(
+        us.GeometryError, match=rf"{name} is \(1, .* axes; expected 1 to 3.* leave out batch and channels"
+    ):
         us.solve(*sizes)
     assert us.solve((7, 7, 3), (28, 28, 3))[0].stride == (4, 4, 1)  # three may be axes
 

@@ -176,7 +176,7 @@ def _rank(**values: Any) -> int:
     for name, value in values.items():
         if is_sequence(value) and len(value) > 3:
             raise GeometryError(
-                f"{name} is {tuple(value)}, {len(value)} axes; expected 1 to 3, those of space: leave out batch and "
+                f"{name} is ({', '.join(map(str, value))}), {len(value)} axes; expected 1 to 3, those of space: leave out batch and "
                 "channels, as in solve((7, 7), (28, 28))"
             )
     if len(ranks) > 1:
