@@ -19,6 +19,7 @@ from typing import Any
 
 from . import backends
 from .backends import numpy as native
+from ._layouts import other_layout
 from .checks import (
     arrays_of,
     channel_axis,
@@ -134,11 +135,13 @@ def conv_transpose(
     backend, (x, kernel, bias), layout = arrays_of(channels, x=x, kernel=kernel, bias=bias)
     check_activation(activation)
     size, taps = spatial(x, layout), kernel_size_of(kernel, layout)
+    given = None
     if geometry is None:
         geometry = Geometry(taps, stride, padding, output_padding, dilation, groups)
     else:
-        only_geometry(geometry, taps, stride, padding, output_padding, dilation, groups)
-    check_channels(x, kernel, geometry, layout, small=True)
+        only_geometry(geometry, None, stride, padding, output_padding, dilation, groups)
+        given = geometry.kernel_size
+    check_channels(x, kernel, geometry, layout, small=True, size=given)
     check_bias(bias, kernel, geometry, layout, small=False)
     # Raises here, in our words, rather than somewhere inside a framework.
     length = None if None in size else geometry.output_size(size)
@@ -198,11 +201,13 @@ def conv(
     backend, (x, kernel, bias), layout = arrays_of(channels, x=x, kernel=kernel, bias=bias)
     check_activation(activation)
     size, taps = spatial(x, layout), kernel_size_of(kernel, layout)
+    given = None
     if geometry is None:
         geometry = convolution(size, taps, stride, padding, dilation, groups)
     else:
-        only_geometry(geometry, taps, stride, padding, None, dilation, groups)
-    check_channels(x, kernel, geometry, layout, small=False)
+        only_geometry(geometry, None, stride, padding, None, dilation, groups)
+        given = geometry.kernel_size
+    check_channels(x, kernel, geometry, layout, small=False, size=given)
     check_bias(bias, kernel, geometry, layout, small=True)
     length = None if None in size else geometry.conv_size(size)
     if backend is native:
@@ -280,7 +285,11 @@ def kernel_gradient(
         raise GeometryError(
             f"big has {len(bigs)} spatial axes, small {len(smalls)} and the geometry {geometry.rank}; expected the same"
         )
-    geometry = geometry.fitted(smalls, bigs)
+    try:
+        geometry = geometry.fitted(smalls, bigs)
+    except GeometryError as error:
+        hint = "" if channels is None else other_layout(big, small, geometry, layout)
+        raise GeometryError(f"{error}{hint}") from None
     if backend is not native:
         only_native(out)
         return _bare(backend.kernel_gradient(big, small, geometry, layout), channels, kernel=True)

@@ -176,8 +176,8 @@ def _rank(**values: Any) -> int:
     for name, value in values.items():
         if is_sequence(value) and len(value) > 3:
             raise GeometryError(
-                f"{name} is ({', '.join(map(str, value))}), {len(value)} axes; expected 1 to 3, those of space: leave out batch and "
-                "channels, as in solve((7, 7), (28, 28))"
+                f"{name} is ({', '.join(map(str, value))}), {len(value)} axes; expected 1 to 3, those of space: "
+                "leave out batch and channels, as in solve((7, 7), (28, 28))"
             )
     if len(ranks) > 1:
         raise GeometryError(f"the sizes and fields are for different numbers of axes: {sorted(ranks)}; expected one")
