@@ -93,24 +93,28 @@ def check_channels(
             f"{len(kernel.shape) - 2}, of size {kernel_size_of(kernel, layout)}; expected the same number"
         )
     per_group, c_small = _kernel_channels(kernel, layout)
+
+    def hint() -> str:
+        return remedy(x, kernel, geometry.groups, size, layout, small=small)
+
     if c_small % geometry.groups:
         raise GeometryError(
             f"the kernel of shape {tuple(kernel.shape)}, read as {READ_AS[layout]}, has C_small = {c_small} channels, "
             f"which {geometry.groups} groups do not divide evenly; x has shape {tuple(x.shape)}"
-            f"{remedy(x, kernel, geometry.groups, size, layout, small=small)}"
+            f"{hint()}"
         )
     found, expected = x.shape[channel_axis(layout)], c_small if small else per_group * geometry.groups
     if found is not None and found != expected:
         rule = "C_small" if small else "C_big = groups * (C_big / groups)"
         raise GeometryError(
             f"x has {found} channels, shape {tuple(x.shape)}, but the kernel of shape {tuple(kernel.shape)}, read as "
-            f"{READ_AS[layout]}, takes {rule} = {expected}{remedy(x, kernel, geometry.groups, size, layout, small=small)}"
+            f"{READ_AS[layout]}, takes {rule} = {expected}{hint()}"
         )
     taps = kernel_size_of(kernel, layout)
     if size not in (None, taps):
         raise GeometryError(
-            f"the kernel of shape {tuple(kernel.shape)}, read as {READ_AS[layout]}, has size {taps}, but the geometry is "
-            f"for {size}; x has shape {tuple(x.shape)}{remedy(x, kernel, geometry.groups, size, layout, small=small)}"
+            f"the kernel of shape {tuple(kernel.shape)}, read as {READ_AS[layout]}, has size {taps}, but the geometry "
+            f"is for {size}; x has shape {tuple(x.shape)}{hint()}"
         )
 
 

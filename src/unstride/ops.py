@@ -18,8 +18,8 @@ from types import ModuleType
 from typing import Any
 
 from . import backends
-from .backends import numpy as native
 from ._layouts import other_layout
+from .backends import numpy as native
 from .checks import (
     arrays_of,
     channel_axis,

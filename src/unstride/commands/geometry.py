@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from .. import conventions
+from ..explainer.settings import Setting, call_name
 from ..geometry import Geometry, NotExpressible
 from ..planning import plan as plan_of
 from ..solver import solve as solve_for
@@ -59,7 +60,7 @@ def geometry_options(command: Any) -> Any:
 @json_option
 @debug_option
 def solve(input_size: str, output_size: str, limit: int, as_json_: bool, **options: Any) -> None:
-    """Which arguments make OUTPUT from INPUT, in every framework; the simplest first.
+    """Find the arguments that make OUTPUT from INPUT, in every framework; the simplest first.
 
     \b
     unstride solve 7x7 28x28
@@ -80,7 +81,8 @@ def solve(input_size: str, output_size: str, limit: int, as_json_: bool, **optio
         lines = [f"{number}. {geometry}"]
         for framework in FRAMEWORKS:
             try:
-                told = _written(geometry.to(framework, small))
+                call = call_name(framework, geometry.rank, transposed=True)
+                told = Setting(framework, call, geometry.to(framework, small)).text
             except NotExpressible as error:
                 told = f"not in one call: {error.reason}"
             lines.append(f"   {framework:11}{told}")
@@ -95,7 +97,7 @@ def solve(input_size: str, output_size: str, limit: int, as_json_: bool, **optio
 @json_option
 @debug_option
 def convert(framework: str, arguments: str, target: str, input_size: str | None, as_json_: bool) -> None:
-    """The ARGUMENTS of one framework's transposed convolution as another's: keras, torch, tensorflow, jax, onnx, unstride.
+    """Translate ARGUMENTS of a transposed convolution: keras, torch, tensorflow, jax, onnx or unstride to any other.
 
     \b
     unstride convert keras "k=4 s=2 same" torch
@@ -116,8 +118,10 @@ def convert(framework: str, arguments: str, target: str, input_size: str | None,
     kernel = NAMES[framework]["k"]
     if kernel not in given:
         raise click.UsageError(f"ARGUMENTS has no kernel size; expected {kernel}=..., or k=..., as k=4")
+    if isinstance(space, list) and isinstance(given[kernel], int):  # for all axes of --size
+        given[kernel] = [given[kernel]] * len(space)
     read: Callable[..., Geometry] = Geometry if framework == "unstride" else getattr(conventions, framework)
-    with errors_of({"input_size": "--size", "size": "--size"}):
+    with errors_of({"input_size": "--size", "input size": "--size", "size": "--size"}):
         geometry = read(**given)
         made = as_json(geometry) if target == "unstride" else geometry.to(target, space)
         output = None if space is None else geometry.output_size(space)
@@ -133,12 +137,15 @@ def convert(framework: str, arguments: str, target: str, input_size: str | None,
 @click.argument("x", metavar="X")
 @click.argument("kernel", metavar="KERNEL")
 @geometry_options
-@click.option("--map", "map_", default="conv_transpose", show_default=True, metavar="MAP", help="conv_transpose, or its gradients: conv, kernel_gradient.")  # fmt: skip
+@click.option(
+    "--map", "map_", metavar="MAP", default="conv_transpose", show_default=True,
+    help="Or one of its gradients: conv, kernel_gradient.",
+)  # fmt: skip
 @click.option("--dtype", metavar="TYPE", default="float32", show_default=True, help="float32 or float64.")
 @json_option
 @debug_option
 def plan(x: str, kernel: str, map_: str, dtype: str, as_json_: bool, **options: Any) -> None:
-    """What the native kernels will do for arrays of these shapes, channels last.
+    """Count what a call does with arrays of these shapes, channels last.
 
     X is batch, space and channels; KERNEL is space, output channels / groups and input channels.
 

@@ -91,7 +91,9 @@ def _figures(run: Run) -> dict[str, float]:
         return {
             name: value
             for name, value in content.items()
-            if isinstance(value, int | float) and not isinstance(value, bool) and name not in ("images", "scale", "code")
+            if isinstance(value, int | float)
+            and not isinstance(value, bool)
+            and name not in ("images", "scale", "code")
         }
     except (ValueError, AttributeError) as error:
         raise RunError(f"{run.path}: its evaluation.json is damaged ({error})") from error
