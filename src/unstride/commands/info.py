@@ -110,11 +110,7 @@ def _said(found: dict[str, Any]) -> str:
 
 def _threads_reason() -> str:
     if os.environ.get("UNSTRIDE_NUM_THREADS"):
-        return (
-            "as UNSTRIDE_NUM_THREADS says"
-            if not _native.thread_setting_problem()
-            else "UNSTRIDE_NUM_THREADS is ignored"
-        )
+        return _native.thread_setting_problem() or "as UNSTRIDE_NUM_THREADS says"
     return "one for each processor that this process may use"
 
 

@@ -17,8 +17,8 @@ from typing import Any
 import click
 
 EXIT_CODES = (
-    "Exit codes: 0 done; 1 some of several inputs failed, the rest is done; 2 nothing is done, the mistake or failure is "
-    "named; 130 stopped by Ctrl-C."
+    "Exit codes: 0 done; 1 some of several inputs failed, the rest is done; 2 nothing is done, the mistake or failure "
+    "is named; 130 stopped by Ctrl-C."
 )
 
 json_option = click.option("--json", "as_json_", is_flag=True, help="Print JSON, and nothing else.")

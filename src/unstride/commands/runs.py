@@ -88,13 +88,8 @@ def _figures(run: Run) -> dict[str, float]:
         return {}
     try:
         content = json.loads(file.read_text())
-        return {
-            name: value
-            for name, value in content.items()
-            if isinstance(value, int | float)
-            and not isinstance(value, bool)
-            and name not in ("images", "scale", "code")
-        }
+        numbers = {name: value for name, value in content.items() if type(value) in (int, float)}
+        return {name: value for name, value in numbers.items() if name not in ("images", "scale", "code")}
     except (ValueError, AttributeError) as error:
         raise RunError(f"{run.path}: its evaluation.json is damaged ({error})") from error
 

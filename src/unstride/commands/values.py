@@ -82,7 +82,7 @@ def as_json(geometry: Geometry) -> dict[str, Any]:
 
 @contextmanager
 def errors_of(names: Mapping[str, str]) -> Iterator[None]:
-    """What an option got wrong is no accident of the program: one line, in which arguments have their options' names."""
+    """What an option got wrong is no accident of the program: one line, which names options and no arguments."""
     try:
         yield
     except (GeometryError, TypeError) as error:
@@ -98,6 +98,7 @@ def in_options(message: str, names: Mapping[str, str]) -> str:
     'the kernel has size (3,), --kernel of shape (3,)'
     """
     for name, option in names.items():
-        followed = "" if "_" in name else r"(?=(?: of axis \d+)?(?:, (?:begin|end),)? (?:is|has|of shape|of type)\b)"
+        followed = "" if re.search("[_ ]", name) else r"(?=(?: of axis \d+)?(?:, (?:begin|end),)? (?:is|has|of shape|of type)\b)"
+        message = re.sub(rf"\b{re.escape(name)}='?(\w+)'?", rf"{option} \1", message)
         message = re.sub(rf"(?<!the )(?<![\w'-]){re.escape(name)}(?![\w'=]){followed}", option, message)
     return message
