@@ -1,11 +1,13 @@
 """The three maps on PyTorch, JAX and TensorFlow arrays: the numbers of NumPy's, differentiable, in the array's own kind."""
 
+import itertools
 import subprocess
 import sys
 
 import jax
 import jax.numpy as jnp
 import keras
+import ml_dtypes
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -154,6 +156,89 @@ def test_types_promote_and_lists_follow(library):
     np.testing.assert_array_equal(
         us.conv_transpose(make(np.int32([1, 2])), [0.5, 1], 7.5, channels=None), [8, 9.5, 9.5]
     )
+
+
+TYPES = ["bool", "int8", "uint8", "int32", "int64", "float16", "bfloat16", "float32", "float64", "complex64"]
+FULL = {
+    "numpy": (lambda shape, name: np.ones(shape, ml_dtypes.bfloat16 if name == "bfloat16" else name), np.promote_types),
+    "torch": (lambda shape, name: torch.ones(shape, dtype=getattr(torch, name)), torch.promote_types),
+    "jax": (lambda shape, name: jnp.ones(shape, name), jnp.promote_types),
+    # TensorFlow promotes nothing itself.
+    "tensorflow": (
+        lambda shape, name: tf.ones(shape, name),
+        lambda a, b: np.promote_types(a.as_numpy_dtype, b.as_numpy_dtype),
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Explicitly requested dtype:UserWarning")  # JAX's float64, which it has as float32
+@pytest.mark.parametrize("library", FULL)
+def test_every_pair_of_types_promotes_as_the_library_does_or_is_a_type_error(library):
+    full, promote = FULL[library]
+    for channels, x_shape, kernel_shape in (("last", (1, 3, 1), (2, 1, 1)), (None, (3,), (2,))):
+        for one, other in itertools.product(TYPES, TYPES):
+            x, kernel = full(x_shape, one), full(kernel_shape, other)
+            case = f"{one} {other} channels={channels}"
+            try:
+                common = promote(x.dtype, kernel.dtype)
+            except TypeError:  # NumPy knows none of int32 and bfloat16, for one
+                common = None
+            name = str(common).removeprefix("torch.")
+            if common is None and "complex64" not in (one, other):
+                with pytest.raises(TypeError, match=f"no common type: x of type .*{one}.*, kernel of type .*{other}"):
+                    us.conv_transpose(x, kernel, channels=channels)
+            elif common is None or name.startswith("complex") or name == "bool" or ("int" in name and channels):
+                with pytest.raises(TypeError):
+                    us.conv_transpose(x, kernel, channels=channels)
+            else:
+                y = us.conv_transpose(x, kernel, channels=channels)
+                expected = {"jax": "float32"}.get(library, "float64") if "int" in name else name
+                assert str(getattr(y.dtype, "name", y.dtype)).removeprefix("torch.") == expected, case
+                y = y.double() if library == "torch" else y
+                np.testing.assert_array_equal(np.asarray(y, np.float64).ravel(), [1, 2, 2, 1], case)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("form", ["contiguous", "channels_last", "last", None])
+def test_tensors_at_odd_addresses(dtype, form):
+    """Such as torch.frombuffer makes of a file's bytes."""
+    rng = np.random.default_rng(8)
+    number = getattr(torch, dtype)
+
+    def odd(tensor):
+        memory = bytearray(tensor.numel() * tensor.element_size() + 1)
+        moved = torch.frombuffer(memory, dtype=number, offset=1).as_strided(tensor.shape, tensor.stride())
+        return moved.copy_(tensor)
+
+    def drawn(*shape):
+        return torch.tensor(rng.standard_normal(shape), dtype=number)
+
+    x, kernel, bias, y = drawn(2, 5, 6, 5), drawn(5, 3, 3, 2), drawn(3), drawn(2, 3, 13, 10)
+    channels = {"last": "last", None: None}.get(form, "first")
+    if form == "channels_last":
+        x, kernel, y = (a.to(memory_format=torch.channels_last) for a in (x, kernel, y))
+    elif form == "last":
+        x, y = x.permute(0, 2, 3, 1).contiguous(), y.permute(0, 2, 3, 1).contiguous()
+        kernel = kernel.permute(2, 3, 1, 0).contiguous()
+    elif form is None:
+        x, kernel, bias, y = drawn(6, 5), drawn(3, 2), drawn(), drawn(13, 10)
+    small = drawn(*bias.shape) if form is None else drawn(5)
+    for function, given, own in (
+        (us.conv_transpose, (x, kernel, bias), {}),
+        (us.conv, (y, kernel, small), {}),
+        (us.kernel_gradient, (y, x), {"kernel_size": (3, 2)}),
+    ):
+        fields = own | {"stride": 2, "channels": channels}
+        for watched in (False, True):
+            results = []
+            for make in (torch.clone, odd):
+                leaves = [make(a).requires_grad_(watched) for a in given]
+                result = function(*leaves, **fields)
+                if watched:
+                    result.sin().sum().backward()
+                results.append([result.detach(), *(leaf.grad for leaf in leaves if watched)])
+            for plain, moved in zip(*results, strict=True):
+                assert torch.equal(plain, moved), (function.__name__, watched)
 
 
 @pytest.mark.parametrize("library", MAKE)

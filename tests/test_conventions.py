@@ -14,6 +14,7 @@ from cases import arrays, assert_within, first, kernel_first, samples, terms_of
 from hypothesis import given
 from hypothesis import strategies as st
 from jax import lax
+from onnx.reference import ReferenceEvaluator
 
 import unstride as us
 from unstride import conventions, reference
@@ -78,7 +79,7 @@ def run_jax(x, kernel, arguments):
     return np.asarray(lax.conv_transpose(x, kernel, **arguments))
 
 
-def run_onnx(x, kernel, arguments):
+def onnx_model(arguments):
     node = onnx.helper.make_node("ConvTranspose", ["x", "w"], ["y"], **arguments)
     kind = onnx.TensorProto.FLOAT
     graph = onnx.helper.make_graph(
@@ -87,10 +88,22 @@ def run_onnx(x, kernel, arguments):
         [onnx.helper.make_tensor_value_info(name, kind, None) for name in "xw"],
         [onnx.helper.make_tensor_value_info("y", kind, None)],
     )
-    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9)
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    feeds = {"x": first(x).astype(np.float32), "w": kernel_first(kernel).astype(np.float32)}
-    return np.moveaxis(session.run(None, feeds)[0], 1, -1)
+    return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9)
+
+
+def onnx_feeds(x, kernel):
+    return {"x": first(x).astype(np.float32), "w": kernel_first(kernel).astype(np.float32)}
+
+
+def run_onnx(x, kernel, arguments):
+    model = onnx_model(arguments).SerializeToString()
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    return np.moveaxis(session.run(None, onnx_feeds(x, kernel))[0], 1, -1)
+
+
+def run_onnx_reference(x, kernel, arguments):
+    y = ReferenceEvaluator(onnx_model(arguments)).run(None, onnx_feeds(x, kernel))[0]
+    return np.moveaxis(y, 1, -1)
 
 
 RUN = {"torch": run_torch, "keras": run_keras, "tensorflow": run_tensorflow, "jax": run_jax, "onnx": run_onnx}
@@ -157,6 +170,33 @@ def test_sizes_as_keras_tells_them(padding):
             layer = keras.layers.Conv1DTranspose(1, k, s, padding, extra)
             told = layer.compute_output_shape((None, n, 1))[1]
             assert conventions.keras(k, s, padding, extra).output_size(n) == (told,), (k, s, n, extra)
+
+
+@pytest.mark.parametrize("auto_pad", ["NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"])
+def test_onnx_output_shapes_around_the_full_size_as_onnxs_runners_read_them(auto_pad):
+    """Whatever ONNX Runtime accepts, and what the reference evaluator does beyond the full size without SAME_*."""
+    compared = {"onnxruntime": [], "reference": []}
+    for k, s, d, n in itertools.product((1, 3), (1, 2, 4), (1, 2), (1, 3)):
+        x, kernel = 10.0 ** np.arange(n)[None, :, None], np.arange(1.0, k + 1)[:, None, None]
+        full = (n - 1) * s + (k - 1) * d + 1
+        for op, length in itertools.product(range(min(s, 2)), range(max(1, full - 2), full + s + 3)):
+            arguments = {"kernel_shape": [k], "strides": [s], "dilations": [d], "auto_pad": auto_pad}
+            arguments |= {"output_padding": [op], "output_shape": [length]}
+            y = us.conv_transpose(x, kernel, None, conventions.onnx(**arguments, input_size=n))
+            beyond = length - full - op
+            runners = {"onnxruntime": run_onnx}
+            if beyond > 0 and not auto_pad.startswith("SAME"):
+                runners["reference"] = run_onnx_reference
+            for name, run in runners.items():
+                try:
+                    theirs = run(x, kernel, arguments)
+                except Exception:  # more than a stride beyond, which both refuse
+                    assert beyond > 0, arguments
+                    continue
+                np.testing.assert_array_equal(y, theirs, f"{name} {arguments}")
+                compared[name].append(beyond)
+    assert {-2, -1, 0, 1, 2, 3} <= set(compared["onnxruntime"])
+    assert auto_pad.startswith("SAME") or {1, 2, 3} <= set(compared["reference"])
 
 
 @pytest.mark.parametrize("auto_pad", ["NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"])

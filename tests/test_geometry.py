@@ -190,6 +190,23 @@ def test_solve_finds_what_its_fields_describe(geometry, n):
     assert found == [geometry]
 
 
+@pytest.mark.parametrize(
+    ("sizes", "name"),
+    [
+        (((1, 7, 7, 3), (1, 28, 28, 3)), "input_size"),
+        (((1, 7, 7, 3), (28, 28)), "input_size"),
+        ((7, (1, 28, 28, 3)), "output_size"),
+        ((np.array([1, 3, 7, 7, 7]), 28), "input_size"),
+    ],
+)
+def test_solve_takes_no_batch_or_channels_for_axes(sizes, name):
+    with pytest.raises(
+        us.GeometryError, match=rf"{name} is \(1, .* axes; expected 1 to 3.* leave out batch and channels"
+    ):
+        us.solve(*sizes)
+    assert us.solve((7, 7, 3), (28, 28, 3))[0].stride == (4, 4, 1)  # three may be axes
+
+
 def test_solve_with_a_padding_that_does_not_fit():
     assert us.solve(7, 14, kernel_size=3, stride=2, padding=0) == []  # makes 15
     assert us.solve(7, 14, kernel_size=3, stride=2, padding=1) == []  # makes 13

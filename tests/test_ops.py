@@ -3,8 +3,10 @@
 import ml_dtypes
 import numpy as np
 import pytest
+import torch
 from cases import arrays, assert_within, first, kernel_first, situations, terms_of
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import unstride as us
 from unstride import reference
@@ -138,6 +140,85 @@ def test_views_and_byte_orders():
     expected = us.conv_transpose(np.ascontiguousarray(x[::-2, 1::3, ::2]), kernel, stride=2)
     np.testing.assert_array_equal(us.conv_transpose(x[::-2, 1::3, ::2], kernel, stride=2), expected)
     np.testing.assert_array_equal(us.conv_transpose(x.astype(">f8")[::-2, 1::3, ::2], kernel, stride=2), expected)
+
+
+def odd(array, offset=1):
+    """The same numbers, at addresses that are no multiples of their size."""
+    memory = np.zeros(array.nbytes + offset, np.uint8)
+    moved = memory[offset:].view(array.dtype).reshape(array.shape)
+    moved[...] = array
+    assert array.size == 0 or not moved.flags.aligned
+    return moved
+
+
+@settings(max_examples=100)
+@given(situations(ranks=(1, 2, 3)), st.sampled_from(["f4", "f8", "f2"]), st.booleans(), st.integers(1, 3))
+def test_numbers_at_odd_addresses_are_copied(situation, dtype, channels_first, offset):
+    geometry, size, rng = situation
+    v, kernel, bias, u = (a.astype(dtype) for a in arrays(geometry, size, rng))
+    if 0 in geometry.output_size(size):
+        return
+    fields = {"geometry": geometry, "channels": "first" if channels_first else "last"}
+    if channels_first:
+        v, u, kernel = first(v), first(u), kernel_first(kernel)
+    small_bias = rng.standard_normal(us.conv(u, kernel, **fields).shape[1 if channels_first else -1]).astype(dtype)
+    offset = 1 if dtype == "f2" else offset
+    for function, plain in (
+        (us.conv_transpose, (v, kernel, bias)),
+        (us.conv, (u, kernel, small_bias)),
+        (us.kernel_gradient, (u, v)),
+    ):
+        expected = function(*plain, **fields)
+        for _ in range(2):  # the second time from what is known of the call
+            np.testing.assert_array_equal(function(*(odd(a, offset) for a in plain), **fields), expected)
+        for place in range(len(plain)):
+            mixed = [odd(a, offset) if at == place else a for at, a in enumerate(plain)]
+            np.testing.assert_array_equal(function(*mixed, **fields), expected)
+        out = odd(np.zeros_like(expected), offset)
+        assert function(*plain, **fields, out=out) is out
+        np.testing.assert_array_equal(out, expected)
+
+
+def test_files_in_memory_whose_numbers_begin_anywhere(tmp_path):
+    x = np.random.default_rng(5).standard_normal((2, 9, 3)).astype("f4")
+    kernel = np.ones((3, 2, 3), np.float32)
+    expected = us.conv_transpose(x, kernel, stride=2)
+    (tmp_path / "numbers").write_bytes(b"head!" + x.tobytes())
+    mapped = np.memmap(tmp_path / "numbers", np.float32, "r", offset=5, shape=x.shape)
+    read = np.frombuffer(b"head!" + x.tobytes(), np.float32, offset=5).reshape(x.shape)
+    for array in (mapped, read):
+        assert not array.flags.aligned
+        np.testing.assert_array_equal(us.conv_transpose(array, kernel, stride=2), expected)
+    bare, taps = np.frombuffer(b"!" + x[0, :, 0].tobytes(), np.float32, offset=1), kernel[:, 0, 0]
+    np.testing.assert_array_equal(
+        us.conv_transpose(bare, taps, channels=None), us.conv_transpose(x[0, :, 0], taps, channels=None)
+    )
+
+
+def test_masks_are_not_dropped_in_silence():
+    x, kernel, y = np.ones((1, 4, 1)), np.ones((2, 1, 1)), np.ones((1, 5, 1))
+    us.conv_transpose(x, kernel)  # known calls look too
+
+    def masked(array):
+        return np.ma.masked_greater(array, 2)
+
+    for name, call in (
+        ("x", lambda: us.conv_transpose(masked(x), kernel)),
+        ("x", lambda: us.conv_transpose([masked(x[0])], kernel)),
+        ("kernel", lambda: us.conv_transpose(x, masked(kernel))),
+        ("kernel", lambda: us.conv(y, masked(kernel))),
+        ("bias", lambda: us.conv(y, kernel, masked(np.ones(1)))),
+        ("bias", lambda: us.conv_transpose([1, 2], [1, 2], np.ma.masked, channels=None)),
+        ("big", lambda: us.kernel_gradient(masked(y), x, kernel_size=2)),
+        ("small", lambda: us.kernel_gradient(y, masked(x), kernel_size=2)),
+        ("out", lambda: us.conv_transpose(x, kernel, out=masked(y))),
+        ("kernel", lambda: us.conv_transpose(torch.tensor(x), masked(kernel))),
+        ("x", lambda: us.explain(masked(np.arange(3)), [1, 2])),
+        ("kernel", lambda: us.explain([1, 2], masked(np.arange(3)))),
+    ):
+        with pytest.raises(TypeError, match=rf"{name} is a masked array; .* {name}.filled\(0\)"):
+            call()
+    np.testing.assert_array_equal(us.conv_transpose(masked(x).filled(0), kernel), us.conv_transpose(x, kernel))
 
 
 ONES = np.ones

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from . import backends
+from ._layouts import READ_AS, remedy
+from ._masked import refuse_masked
 from .geometry import Geometry, GeometryError
 
 
@@ -20,9 +22,14 @@ def arrays_of(channels: str | None, **arrays: Any) -> tuple[ModuleType, list[Any
             raise TypeError(f"{name} is a Geometry; pass it by name, geometry=...")
         if array is None and name != "bias":
             raise TypeError(f"{name} is None; expected an array")
+        refuse_masked(name, array)
     values = [backends.unwrap(array) for array in arrays.values()]
     backend = backends.find(*values)
-    converted = list(backend.convert(*values))
+    try:
+        converted = list(backend.convert(*values))
+    except np.exceptions.DTypePromotionError:
+        types = ", ".join(f"{name} of type {array.dtype}" for name, array in arrays.items() if hasattr(array, "dtype"))
+        raise TypeError(f"the arrays have no common type: {types}; convert them to one first") from None
     for index, (name, array) in enumerate(zip(arrays, converted, strict=True)):
         if array is not None:
             converted[index] = check_array(name, array, channels, backend)
@@ -31,26 +38,30 @@ def arrays_of(channels: str | None, **arrays: Any) -> tuple[ModuleType, list[Any
 
 def check_array(name: str, array: Any, channels: str | None, backend: ModuleType) -> Any:
     """`array` with batch and channels, if its type and its number of dimensions are right."""
-    kind = getattr(array.dtype, "name", str(array.dtype)).removeprefix("torch.")
-    if kind.startswith(("int", "uint")) and channels is None:
-        array = backend.as_float(array)
-    elif kind not in ("float16", "bfloat16", "float32", "float64"):
-        raise TypeError(f"{name} is of type {kind}; expected float32, float64, float16 or bfloat16: convert it first")
     dimensions = len(array.shape)
-    if name == "bias":
-        expected = 0 if channels is None else 1
-        if dimensions != expected:
-            what = "a number, as channels=None" if channels is None else "one number for each channel of the result"
-            raise GeometryError(f"bias has shape {tuple(array.shape)}; expected {what}")
-        return array[None] if channels is None else array
     extra = 0 if channels is None else 2
-    if not 1 <= dimensions - extra <= 3:
+    if name != "bias" and not 1 <= dimensions - extra <= 3:
         hint = "" if channels is None else " and two of batch and channels; for a bare grid pass channels=None"
         if name == "kernel" and channels is not None:
             hint = " and two of channels; for a bare kernel pass channels=None"
         raise GeometryError(
             f"{name} has {dimensions} dimensions, shape {tuple(array.shape)}; expected 1 to 3 of space{hint}"
         )
+    kind = getattr(array.dtype, "name", str(array.dtype)).removeprefix("torch.")
+    if kind.startswith(("int", "uint")) and channels is None:
+        array = backend.as_float(array)
+    elif kind not in ("float16", "bfloat16", "float32", "float64"):
+        bare = kind.startswith(("int", "uint")) and name != "bias" and dimensions <= 3
+        raise TypeError(
+            f"{name} is of type {kind}; expected float32, float64, float16 or bfloat16: convert it first"
+            f"{', or pass channels=None if it is a bare grid' if bare else ''}"
+        )
+    if name == "bias":
+        expected = 0 if channels is None else 1
+        if dimensions != expected:
+            what = "a number, as channels=None" if channels is None else "one number for each channel of the result"
+            raise GeometryError(f"bias has shape {tuple(array.shape)}; expected {what}")
+        return array[None] if channels is None else array
     if channels is not None:
         return array
     return array[..., None, None] if name == "kernel" else array[None, ..., None]
@@ -71,25 +82,39 @@ def only_geometry(geometry: Geometry, taps: tuple[int, ...] | None, *fields: Any
         raise GeometryError(f"the kernel has size {taps}, but the geometry is for {geometry.kernel_size}")
 
 
-def check_channels(x: Any, kernel: Any, geometry: Geometry, layout: str, *, small: bool) -> None:
-    """That x and the kernel have as many spatial axes, and channels that fit in the geometry's groups."""
+def check_channels(
+    x: Any, kernel: Any, geometry: Geometry, layout: str, *, small: bool, size: tuple[int, ...] | None = None
+) -> None:
+    """That x and the kernel have as many spatial axes, channels that fit in the geometry's groups, and the `size` of a
+    geometry that was given."""
     if len(x.shape) != len(kernel.shape):
         raise GeometryError(
             f"x has {len(x.shape) - 2} spatial axes, of size {spatial(x, layout)}, and the kernel "
             f"{len(kernel.shape) - 2}, of size {kernel_size_of(kernel, layout)}; expected the same number"
         )
     per_group, c_small = _kernel_channels(kernel, layout)
+
+    def hint() -> str:
+        return remedy(x, kernel, geometry.groups, size, layout, small=small)
+
     if c_small % geometry.groups:
         raise GeometryError(
-            f"the kernel has C_small = {c_small} channels, which {geometry.groups} groups do not divide evenly"
+            f"the kernel of shape {tuple(kernel.shape)}, read as {READ_AS[layout]}, has C_small = {c_small} channels, "
+            f"which {geometry.groups} groups do not divide evenly; x has shape {tuple(x.shape)}"
+            f"{hint()}"
         )
     found, expected = x.shape[channel_axis(layout)], c_small if small else per_group * geometry.groups
     if found is not None and found != expected:
         rule = "C_small" if small else "C_big = groups * (C_big / groups)"
-        order = "(*k, C_big / groups, C_small)" if layout == "last" else "(C_small, C_big / groups, *k)"
         raise GeometryError(
             f"x has {found} channels, shape {tuple(x.shape)}, but the kernel of shape {tuple(kernel.shape)}, read as "
-            f"{order}, takes {rule} = {expected}"
+            f"{READ_AS[layout]}, takes {rule} = {expected}{hint()}"
+        )
+    taps = kernel_size_of(kernel, layout)
+    if size not in (None, taps):
+        raise GeometryError(
+            f"the kernel of shape {tuple(kernel.shape)}, read as {READ_AS[layout]}, has size {taps}, but the geometry "
+            f"is for {size}; x has shape {tuple(x.shape)}{hint()}"
         )
 
 
@@ -105,6 +130,7 @@ def check_bias(bias: Any, kernel: Any, geometry: Geometry, layout: str, *, small
 def check_out(out: Any, shape: tuple[int, ...], dtype: Any, *arguments: Any) -> None:
     if not isinstance(out, np.ndarray):
         raise TypeError(f"out is {type(out).__name__}; expected a numpy.ndarray")
+    refuse_masked("out", out)
     if out.dtype != dtype:
         raise TypeError(f"out is of type {out.dtype}; expected the result's, {dtype}")
     if out.shape != shape:

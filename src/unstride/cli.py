@@ -11,7 +11,8 @@ from . import __version__, failures
 try:
     import click
 
-    from .commands import codes, evaluate, lab, segment, train, upscale
+    from .commands import codes, completion, evaluate, geometry, info, lab, runs, segment, train, upscale
+    from .commands.printing import EXIT_CODES
     from .commands.shared import State, debug_option
     from .explainer import commands as explain
 except ModuleNotFoundError as error:
@@ -24,6 +25,7 @@ except ModuleNotFoundError as error:
     context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=False,
     invoke_without_command=True,
+    epilog=f"{EXIT_CODES} Completion of commands and names by Tab: unstride completion --help.",
 )
 @click.version_option(__version__, prog_name="unstride", message="%(prog)s %(version)s")
 @debug_option
@@ -34,13 +36,17 @@ def cli(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for module in (train, evaluate, codes, upscale, segment, explain, lab):
+for module in (train, evaluate, runs, codes, upscale, segment, explain, geometry, lab, info, completion):
     for command in module.COMMANDS:
         cli.add_command(command)
+completion.complete(cli)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; its exit code. Every error is one line, unless --debug asks for its traceback."""
+    """Run the command line; its exit code, as `unstride.commands.printing` has them.
+
+    Every error is one line, unless --debug asks for its traceback.
+    """
     state = State()
     try:
         result = cli.main(arguments, prog_name="unstride", standalone_mode=False, obj=state)

@@ -165,8 +165,13 @@ def onnx(
     """The geometry of an ONNX ``ConvTranspose`` node. `pads` lists all begins, then all ends; `output_shape` is
     spatial, and overrides `pads`.
 
+    An `output_shape` beyond the full grid extends it at the end, as ONNX Runtime does with every `auto_pad`. (The
+    specification is silent; ONNX's reference evaluator does the same without `auto_pad`, and splits with "SAME_*".)
+
     >>> onnx(3, 2, auto_pad="SAME_UPPER").crops, onnx(3, 2, auto_pad="SAME_LOWER").crops
     (((0, 1),), ((1, 0),))
+    >>> onnx(2, 3, output_shape=7, input_size=2).crops          # the full grid has 5 cells
+    ((0, -2),)
     """
     geometry = Geometry(kernel_shape, strides, dilation=dilations, groups=group)
     extra = per_axis("output_padding", output_padding, geometry.rank, 0)
@@ -185,7 +190,9 @@ def onnx(
             raise GeometryError(f"pads is {pads!r}; expected {2 * rank} ints: all begins, then all ends")
         flat = per_axis("pads", pads, 2 * rank)
         return geometry.with_crops([(flat[i], flat[rank + i] - extra[i]) for i in range(rank)])
-    begins = [total // 2 if auto_pad == "SAME_UPPER" else total - total // 2 for total in totals]
+    begins = [max(total, 0) // 2 for total in totals]
+    if auto_pad != "SAME_UPPER":  # the odd one at the beginning, without auto_pad too
+        begins = [max(total, 0) - half for total, half in zip(totals, begins, strict=True)]
     return geometry.with_crops([(b, t - b - op) for b, t, op in zip(begins, totals, extra, strict=True)])
 
 

@@ -6,9 +6,10 @@ import errno
 
 from .data import DataError
 from .environment import EnvironmentProblem
+from .geometry import GeometryError, NotExpressible
 from .runs import Interrupted, OptionError, RunError
 
-EXPECTED = (DataError, EnvironmentProblem, OptionError, OSError, RunError)
+EXPECTED = (DataError, EnvironmentProblem, GeometryError, NotExpressible, OptionError, OSError, RunError)
 """Those whose message says all that there is to know."""
 
 DISK_FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}

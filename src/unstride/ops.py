@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from . import backends
+from ._layouts import other_layout
 from .backends import numpy as native
 from .checks import (
     arrays_of,
@@ -80,8 +81,9 @@ def conv_transpose(
     -------
     array
         Of the library and layout of `x`, with ``C_big`` channels and the spatial size ``Geometry.output_size``; of the
-        type that the given arrays promote to (numbers and lists take theirs). Half and bfloat16 are computed in
-        float32. Bare grids of integers become float64. Differentiable in every framework; in JAX to any order,
+        type that the given arrays promote to by their library's rules (numbers and lists take theirs): an image of
+        uint8 and a kernel of float32 make float32. Half and bfloat16 are computed in float32. Bare grids of integers
+        alone become float64. Differentiable in every framework; in JAX to any order,
         forwards (``jax.jvp``) and backwards, and under ``jax.vmap``.
 
     Raises
@@ -89,7 +91,8 @@ def conv_transpose(
     GeometryError
         The shapes, or a field, describe no transposed convolution; `out` has another shape, or overlaps an argument.
     TypeError
-        An array of integers (unless ``channels=None``), booleans or complex numbers; `out` of another type.
+        No array is of floating-point numbers (with ``channels=None``: none of numbers at all), one is of complex
+        numbers or has a mask (``numpy.ma``), or their types have none in common; `out` of another type.
 
     Examples
     --------
@@ -132,11 +135,13 @@ def conv_transpose(
     backend, (x, kernel, bias), layout = arrays_of(channels, x=x, kernel=kernel, bias=bias)
     check_activation(activation)
     size, taps = spatial(x, layout), kernel_size_of(kernel, layout)
+    given = None
     if geometry is None:
         geometry = Geometry(taps, stride, padding, output_padding, dilation, groups)
     else:
-        only_geometry(geometry, taps, stride, padding, output_padding, dilation, groups)
-    check_channels(x, kernel, geometry, layout, small=True)
+        only_geometry(geometry, None, stride, padding, output_padding, dilation, groups)
+        given = geometry.kernel_size
+    check_channels(x, kernel, geometry, layout, small=True, size=given)
     check_bias(bias, kernel, geometry, layout, small=False)
     # Raises here, in our words, rather than somewhere inside a framework.
     length = None if None in size else geometry.output_size(size)
@@ -196,11 +201,13 @@ def conv(
     backend, (x, kernel, bias), layout = arrays_of(channels, x=x, kernel=kernel, bias=bias)
     check_activation(activation)
     size, taps = spatial(x, layout), kernel_size_of(kernel, layout)
+    given = None
     if geometry is None:
         geometry = convolution(size, taps, stride, padding, dilation, groups)
     else:
-        only_geometry(geometry, taps, stride, padding, None, dilation, groups)
-    check_channels(x, kernel, geometry, layout, small=False)
+        only_geometry(geometry, None, stride, padding, None, dilation, groups)
+        given = geometry.kernel_size
+    check_channels(x, kernel, geometry, layout, small=False, size=given)
     check_bias(bias, kernel, geometry, layout, small=True)
     length = None if None in size else geometry.conv_size(size)
     if backend is native:
@@ -278,7 +285,11 @@ def kernel_gradient(
         raise GeometryError(
             f"big has {len(bigs)} spatial axes, small {len(smalls)} and the geometry {geometry.rank}; expected the same"
         )
-    geometry = geometry.fitted(smalls, bigs)
+    try:
+        geometry = geometry.fitted(smalls, bigs)
+    except GeometryError as error:
+        hint = "" if channels is None else other_layout(big, small, geometry, layout)
+        raise GeometryError(f"{error}{hint}") from None
     if backend is not native:
         only_native(out)
         return _bare(backend.kernel_gradient(big, small, geometry, layout), channels, kernel=True)

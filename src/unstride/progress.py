@@ -1,4 +1,4 @@
-"""How far a training is: a bar on a terminal, a line for each epoch elsewhere."""
+"""How far a training is: a line for each epoch, and on a terminal a bar below them."""
 
 from __future__ import annotations
 
@@ -78,8 +78,6 @@ class TrainingProgress(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._show(logs)
-        if self.console.is_terminal:
-            return
         passed = time.perf_counter() - self.begin
         coming = self.epochs - epoch - 1
         left = f", {duration(passed / (epoch + 1 - self.done) * coming)} left" if coming else ""

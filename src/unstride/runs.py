@@ -209,6 +209,10 @@ def _create_stamped(parent: Path, name: str) -> Path:
 def load(path: str | os.PathLike[str]) -> Run:
     """The run in the folder `path`."""
     folder = Path(path)
+    if folder.is_file():
+        inside = (folder.parent / "config.json").is_file()
+        told = f"a file of the run {folder.parent}; give" if inside else "a file; expected"
+        raise RunError(f"{folder}: {told} the folder of the run{f', {folder.parent}' if inside else ''}")
     if not folder.is_dir():
         raise RunError(f"{folder}: no such folder; expected a run, as `unstride train` makes them")
     try:

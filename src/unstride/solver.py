@@ -57,7 +57,8 @@ def solve(
     Parameters
     ----------
     input_size, output_size : int or one int an axis
-        Spatial sizes. If one is an int it stands for all axes of the other; two ints are one axis.
+        Spatial sizes, of 1 to 3 axes, without batch and channels. If one is an int it stands for all axes of the
+        other; two ints are one axis.
     kernel_size, stride, padding, output_padding, dilation, groups
         As in `Geometry`; None leaves a field open. An `output_padding` is used only together with a `padding`.
     limit : int
@@ -71,7 +72,7 @@ def solve(
     Raises
     ------
     GeometryError
-        A given field is no legal value.
+        A given field is no legal value, or there are more than three axes.
 
     Examples
     --------
@@ -84,7 +85,9 @@ def solve(
     as_int("limit", limit, 1)
     if output_padding is not None and padding is None:
         raise GeometryError("output_padding is given without padding; give both, or neither")
-    rank = _rank(input_size, output_size, kernel_size, stride, dilation)
+    rank = _rank(
+        input_size=input_size, output_size=output_size, kernel_size=kernel_size, stride=stride, dilation=dilation
+    )
     smalls = per_axis("input_size", input_size, rank, 1)
     bigs = per_axis("output_size", output_size, rank, 1)
     fields = {
@@ -168,8 +171,14 @@ def _kernel_sizes(stride: int, small: int, big: int, dilation: int) -> list[int]
     return [*few, *(k for k in range(stride, 4 * stride + 1, stride) if k > 32 and k >= first)]
 
 
-def _rank(*values: Any) -> int:
-    ranks = {len(value) for value in values if is_sequence(value)}
+def _rank(**values: Any) -> int:
+    ranks = {len(value) for value in values.values() if is_sequence(value)}
+    for name, value in values.items():
+        if is_sequence(value) and len(value) > 3:
+            raise GeometryError(
+                f"{name} is ({', '.join(map(str, value))}), {len(value)} axes; expected 1 to 3, those of space: "
+                "leave out batch and channels, as in solve((7, 7), (28, 28))"
+            )
     if len(ranks) > 1:
         raise GeometryError(f"the sizes and fields are for different numbers of axes: {sorted(ranks)}; expected one")
     return ranks.pop() if ranks else 1

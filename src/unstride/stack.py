@@ -20,6 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _native, ops
+from ._masked import refuse_masked
+from .backends.numpy import dense
 from .geometry import Geometry, GeometryError, as_int, is_sequence, per_axis
 
 Array = NDArray[np.float32]
@@ -362,11 +364,12 @@ def _size_after(index: int, stage: Stage, size: Shape, channels: int, rank: int)
 def _checked(name: str, array: Any, shape: Shape) -> Array:
     if not isinstance(array, np.ndarray):
         raise TypeError(f"{name} is {type(array).__name__}; expected a numpy.ndarray")
+    refuse_masked(name, array)
     if array.dtype != np.float32:
         raise TypeError(f"{name} is of type {array.dtype}; expected float32, as stacks compute in no other")
     if array.shape != shape:
         raise GeometryError(f"{name} has shape {array.shape}; expected {shape}")
-    return np.ascontiguousarray(array, np.float32)
+    return dense(array, np.float32)
 
 
 def composed(stack: Stack, x: Any, weights: Sequence[Any], activate: Callable[[str, float, Any], Any]) -> Any:

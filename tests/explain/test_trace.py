@@ -12,6 +12,7 @@ import unstride as us
 from unstride import reference
 from unstride.explainer import steps as steps_module
 from unstride.explainer.presets import PRESETS, preset
+from unstride.explainer.settings import written_ends
 from unstride.explainer.trace import VIEWS, Trace
 
 
@@ -279,7 +280,35 @@ def test_a_convolutions_settings_are_right(trace):
 
 def test_the_size_formula_has_the_numbers():
     (line,) = us.explain(np.ones(5), np.ones(3), stride=2, padding=[(1, -1)], dilation=2).size_formula
-    assert line == ("output = (n − 1)·s + (k − 1)·d + 1 − b − e = (5 − 1)·2 + (3 − 1)·2 + 1 − 1 − (−1) = 13")
+    assert line == "output = (n − 1)·s + (k − 1)·d + 1 − b − e + op = (5 − 1)·2 + (3 − 1)·2 + 1 − 1 − (−1) + 0 = 13"
+
+
+@pytest.mark.parametrize(
+    ("fields", "ends"),
+    [
+        ({"padding": 1}, "− 2p + op = (4 − 1)·2 + (3 − 1)·1 + 1 − 2·1 + 0 = 7"),
+        ({"padding": 1, "output_padding": 1}, "− 2p + op = (4 − 1)·2 + (3 − 1)·1 + 1 − 2·1 + 1 = 8"),
+        ({"padding": [(1, 0)], "output_padding": 1}, "− b − e + op = (4 − 1)·2 + (3 − 1)·1 + 1 − 1 − 0 + 1 = 9"),
+        ({"padding": [(1, 1)], "output_padding": [1]}, "− 2p + op = (4 − 1)·2 + (3 − 1)·1 + 1 − 2·1 + 1 = 8"),
+        ({"padding": -1}, "− 2p + op = (4 − 1)·2 + (3 − 1)·1 + 1 − 2·(−1) + 0 = 11"),
+        ({"padding": "same"}, "− b − e + op = (4 − 1)·2 + (3 − 1)·1 + 1 − 0 − 1 + 0 = 8"),
+        ({"padding": "same", "output_padding": 1}, "− 2p + op = (4 − 1)·2 + (3 − 1)·1 + 1 − 2·1 + 1 = 8"),
+        ({"padding": "valid", "stride": 5}, "− 2p + op = (4 − 1)·5 + (3 − 1)·1 + 1 − 2·0 + 2 = 20"),
+        ({"geometry": us.Geometry(3, 2, 1, 1)}, "− 2p + op = (4 − 1)·2 + (3 − 1)·1 + 1 − 2·1 + 1 = 8"),
+        ({"geometry": us.Geometry(3, 2, [(0, 1)])}, "− b − e + op = (4 − 1)·2 + (3 − 1)·1 + 1 − 0 − 1 + 0 = 8"),
+    ],
+)
+def test_the_size_formula_shows_output_padding_as_it_was_written(fields, ends):
+    stride = {} if "geometry" in fields else {"stride": 2}
+    (line,) = us.explain(np.ones(4), np.ones(3), **stride | fields).size_formula
+    assert line == f"output = (n − 1)·s + (k − 1)·d + 1 {ends}"
+
+
+@given(traces())
+def test_the_written_ends_are_the_crops(trace):
+    for (b, e, op), (begin, end) in zip(written_ends(trace), trace.geometry.crops, strict=True):
+        assert b + e - op == begin + end
+        assert op >= 0
 
 
 @given(traces())

@@ -45,7 +45,7 @@ def _is_usable(framework: str, arrays: Sequence[Any]) -> bool:
     version = getattr(sys.modules[framework], "__version__", None)
     if not isinstance(version, str):  # not wholly imported, or another module of that name
         return False
-    if _numbers(version) >= OLDEST[framework][1]:
+    if numbers_of(version) >= OLDEST[framework][1]:
         return True
     if any(type(array).__module__.partition(".")[0] in (framework, f"{framework}lib") for array in arrays):
         check_version(framework)
@@ -56,12 +56,12 @@ def check_version(framework: str) -> None:
     """Raises an ImportError if the framework, which is imported, is too old for what its backend calls."""
     name, oldest = OLDEST[framework]
     version = sys.modules[framework].__version__
-    if _numbers(version) < oldest:
+    if numbers_of(version) < oldest:
         needed = ".".join(map(str, oldest))
         raise ImportError(f"unstride needs {name} {needed} or later for its arrays; {version} is installed")
 
 
-def _numbers(version: str) -> tuple[int, ...]:
+def numbers_of(version: str) -> tuple[int, ...]:
     """The leading numbers: (2, 13, 0) of "2.13.0+cpu", (2, 18) of "2.18.dev1"."""
     numbers: list[int] = []
     for part in version.partition("+")[0].split("."):

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 
 from .. import ops
+from .._masked import refuse_masked
 from ..checks import (
     channel_axis,
     check_activation,
@@ -41,6 +42,7 @@ def record(name: str, arrays: dict[str, Any], geometry: Geometry | None, channel
         if name == "kernel_gradient":
             fields["kernel_size"] = geometry.kernel_size
     for key, array in arrays.items():
+        refuse_masked(key, array)
         if array is not None and not isinstance(array, keras.KerasTensor | keras.Variable):
             arrays[key] = keras.ops.convert_to_tensor(array)
     return Map(name, fields | {"channels": channels})(*(array for array in arrays.values() if array is not None))

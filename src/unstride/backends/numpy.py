@@ -1,7 +1,7 @@
 """The three maps for NumPy arrays, by the native kernels.
 
 Half precision is computed in float32: sums lose too much in it. Arrays that the kernels cannot walk over (channels that
-are not adjacent, bytes in another order) are copied first.
+are not adjacent, bytes in another order, numbers at odd addresses) are copied first.
 """
 
 from __future__ import annotations
@@ -225,4 +225,10 @@ def _walkable(array: Array) -> bool:
 def _readable(array: Array, strided: bool) -> Array:
     if _whole(array) or (strided and _walkable(array)):
         return array
-    return np.ascontiguousarray(array, _working(array.dtype))
+    return dense(array, _working(array.dtype))
+
+
+def dense(array: Array, dtype: Any) -> Array:
+    """The array of that type as the native core reads it: contiguous, its numbers at multiples of their size."""
+    made = np.ascontiguousarray(array, dtype)
+    return made if made.flags.aligned else made.copy()

@@ -44,6 +44,11 @@ def as_grid(x: Tensor, last: bool) -> Tensor:
     return x.permute(TO_LAST[rank]).contiguous().permute(TO_FIRST[rank])
 
 
+def aligned(tensor: Tensor) -> Tensor:
+    """The tensor, copied if its memory does not begin at a multiple of its numbers' size: views of bytes may not."""
+    return tensor.clone() if tensor.data_ptr() % tensor.element_size() else tensor
+
+
 def kernel_lies(kernel: Tensor) -> int:
     """Which of the three ways a kernel lies in memory; FIRST for those that lie in none, too."""
     rank = kernel.dim() - 2

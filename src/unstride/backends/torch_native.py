@@ -26,6 +26,7 @@ from .torch_layout import (
     TO_FIRST,
     TO_LAST,
     TURNED,
+    aligned,
     as_grid,
     as_kernel,
     grid_memory,
@@ -59,6 +60,10 @@ def forward(
     x, (kernel, lies) = as_grid(x, last), as_kernel(kernel)
     if bias is not None and not bias.is_contiguous():
         bias = bias.contiguous()
+    addresses = x.data_ptr(), kernel.data_ptr(), 0 if bias is None else bias.data_ptr()
+    if (addresses[0] | addresses[1] | addresses[2]) % dtype.itemsize:
+        bias = None if bias is None else aligned(bias)
+        return forward(transposed, aligned(x), aligned(kernel), bias, size, stride, dilation, begin, groups, last)
     fields = (tuple(size), tuple(stride), tuple(dilation), tuple(begin), groups, last)
     key = (transposed, dtype, x.shape, x.stride(), kernel.shape, lies, bias is None, fields)
     call = _calls.get(key)
@@ -68,7 +73,7 @@ def forward(
     if call.prepared is None:
         _without_plan(transposed, x, kernel, bias, result, *fields[1:-1])
     else:
-        call.prepared(x.data_ptr(), kernel.data_ptr(), 0 if bias is None else bias.data_ptr(), result.data_ptr())
+        call.prepared(*addresses, result.data_ptr())
     return result
 
 
@@ -87,7 +92,7 @@ def gradient(
     dtype = big.dtype
     if dtype is not torch.float32 and dtype is not torch.float64:
         return gradient(big.float(), small.float(), size, stride, dilation, begin, groups, last, kernel_lies).to(dtype)
-    big, small = as_grid(big, last), as_grid(small, last)
+    big, small = as_grid(aligned(big), last), as_grid(aligned(small), last)
     fields = (tuple(size), tuple(stride), tuple(dilation), tuple(begin), groups, last, kernel_lies)
     key = (None, dtype, big.shape, big.stride(), small.shape, small.stride(), fields)
     call = _calls.get(key)
@@ -118,7 +123,7 @@ def gradients(
     if dtype is not torch.float32 and dtype is not torch.float64:
         made = gradients(transposed, x.float(), kernel.float(), slope.float(), stride, dilation, begin, groups, last)
         return made and (made[0].to(dtype), made[1].to(dtype))
-    x, slope, (kernel, lies) = as_grid(x, last), as_grid(slope, last), as_kernel(kernel)
+    x, slope, (kernel, lies) = as_grid(aligned(x), last), as_grid(aligned(slope), last), as_kernel(aligned(kernel))
     fields = (tuple(stride), tuple(dilation), tuple(begin), groups, last)
     key = ("both", transposed, dtype, x.shape, x.stride(), slope.shape, slope.stride(), kernel.shape, lies, fields)
     calls = _pairs.get(key)

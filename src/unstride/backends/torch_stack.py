@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch.autograd import forward_ad
 
 from .. import _native
 from ..stack import Stack, composed, keeps
 from . import torch_ops
+from .numpy import dense
 
 Tensor = torch.Tensor
 
@@ -57,7 +59,7 @@ def _forward(stack: Stack, x: Tensor, weights: Sequence[Tensor], saved: Tensor |
 
 
 def _memory(tensor: Tensor) -> Any:
-    return tensor.detach().contiguous().numpy()
+    return dense(tensor.detach().numpy(), np.float32)
 
 
 class _Applied(torch.autograd.Function):

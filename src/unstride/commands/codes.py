@@ -11,6 +11,7 @@ import click
 from .. import runs
 from ..data import DataError
 from ..runs import OptionError, Run
+from .printing import exit_code
 from .shared import (
     backend_option,
     chosen_backend,
@@ -67,7 +68,7 @@ def encode(run: str, images: tuple[str, ...], output: str, backend: str | None) 
         }
         runs.write_json(Path(output), written)
         say(console(), f"{len(found)} image{'' if len(found) == 1 else 's'} as {made.shape[1]} numbers each: {output}")
-    return 1 if problems else 0
+    return exit_code(len(problems), len(images))
 
 
 @click.command()

@@ -10,6 +10,7 @@ from rich.text import Text
 from .. import dataset as datasets
 from .. import runs, tasks
 from ..runs import OptionError
+from .printing import json_option, print_json
 from .shared import (
     backend_option,
     chosen_backend,
@@ -26,14 +27,18 @@ from .shared import (
 @click.command()
 @click.argument("run", metavar="RUN")
 @backend_option
+@json_option
 @debug_option
-def evaluate(run: str, backend: str | None) -> None:
+def evaluate(run: str, backend: str | None, as_json_: bool) -> None:
     """Print the figures of RUN's model on its test images."""
     opened = runs.load(run)
     backend = chosen_backend(opened, backend)
     task = tasks.get(opened.options.model)
     data = task.read(opened.options)
     figures = task.judge(load_model(opened, backend), data)
+    if as_json_:
+        print_json(figures.json)
+        return
     screen = console()
     say_figures(screen, figures)
     screen.print(table(figures.columns, figures.rows))
@@ -50,8 +55,9 @@ def evaluate(run: str, backend: str | None) -> None:
     help="The picture; its ending is its format.",
 )
 @backend_option
+@json_option
 @debug_option
-def reconstruct(run: str, images: tuple[str, ...], output: str, backend: str | None) -> None:
+def reconstruct(run: str, images: tuple[str, ...], output: str, backend: str | None, as_json_: bool) -> None:
     """Draw each IMAGE above what RUN's model makes of it.
 
     Any size and format: an image is shrunk to 28x28, and inverted if it is dark on light. Without IMAGE: one
@@ -80,6 +86,11 @@ def reconstruct(run: str, images: tuple[str, ...], output: str, backend: str | N
     predictions = training.predict(model, arrays)
     picture = drawing.image(reconstructions.reconstruction(arrays, predictions, names))
     runs.write(Path(output), lambda beside: picture.save(beside, format=format))
+    if as_json_:
+        rows = reconstructions.figures(arrays, predictions)
+        each = [{"image": name, **row} for name, row in zip(names, rows, strict=True)]
+        print_json({"picture": output, "images": each})
+        return
     screen = console()
     shown = table(("image", "loss", "error"), ())
     for name, row in zip(names, reconstructions.figures(arrays, predictions), strict=True):

@@ -10,6 +10,7 @@ from rich.progress import track
 from .. import runs
 from ..data import DataError
 from ..runs import OptionError
+from .printing import exit_code, quiet_option
 from .shared import complain, console, debug_option, say
 from .upscale import expanded, named
 
@@ -18,8 +19,9 @@ from .upscale import expanded, named
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
 @click.option("-o", "--output", required=True, help="The class map, a .png; for several, or a folder, a folder.")
 @click.option("--model", metavar="RUN", help="A run of `train segmenter`, or its weights.npz. Default: what ships.")
+@quiet_option
 @debug_option
-def segment(images: tuple[str, ...], output: str, model: str | None) -> int:
+def segment(images: tuple[str, ...], output: str, model: str | None, quiet: bool) -> int:
     """Write the class of every pixel of each IMAGE as a palette PNG, and an overlay with a legend beside it.
 
     What ships finds coloured digits on photographs. For OUT.png the overlay is OUT-overlay.png. What cannot be read is
@@ -34,7 +36,7 @@ def segment(images: tuple[str, ...], output: str, model: str | None) -> int:
     targets = named(paths, output, several=len(images) > 1 or Path(images[0]).is_dir(), ending=".png")
     if targets[0].suffix.lower() != ".png":
         raise OptionError(f"-o {output}: a class map is a palette PNG; expected a name that ends with .png")
-    screen = console()
+    screen = console(quiet)
     failed = 0
     names = network.about["classes"]
     pairs = list(zip(paths, targets, strict=True))
@@ -53,7 +55,7 @@ def segment(images: tuple[str, ...], output: str, model: str | None) -> int:
         shares = np.bincount(found.ravel(), minlength=len(names)) / found.size
         seen = ", ".join(f"{names[at]} {shares[at]:.1%}" for at in np.flatnonzero(shares))
         say(screen, f"{path}: {seen}; {target}")
-    return 1 if failed else 0
+    return exit_code(failed, len(paths))
 
 
 COMMANDS = (segment,)

@@ -77,8 +77,8 @@ def picture_format(output: str) -> str:
     return formats[ending]
 
 
-def console() -> Console:
-    return Console(file=sys.stdout)
+def console(quiet: bool = False) -> Console:
+    return Console(file=sys.stdout, quiet=quiet)
 
 
 def say(console: Console, text: str) -> None:

@@ -15,6 +15,7 @@ from .. import deployed, distributed, environment, runs, tasks
 from ..data import DataError
 from ..runs import OptionError, Options, Run, duration, flag
 from ..tasks.base import Task, default_text, own_options
+from .printing import quiet_option
 from .shared import State, backend_option, complain, console, debug_option, say, say_figures, say_result
 
 USUAL = Options()
@@ -73,6 +74,7 @@ class Train(click.Command):
 @click.option("--processes", type=int, help="How many train together. Default: $UNSTRIDE_PROCESSES, or else 1.")
 @click.option("--process", type=int, help="Which this one is, from 0. Default: $UNSTRIDE_PROCESS, or else 0.")
 @click.option("--no-accelerate", is_flag=True, help="Compute layer by layer, and whole batches at once.")
+@quiet_option
 @debug_option
 @click.pass_context
 def train(
@@ -86,6 +88,7 @@ def train(
     processes: int | None,
     process: int | None,
     no_accelerate: bool,
+    quiet: bool,
     **values: Any,
 ) -> int:
     """Train MODEL (autoencoder, compressor, upscaler or segmenter) and write a report.
@@ -144,7 +147,8 @@ def train(
             model, done = training.resume(run, data)
             if own is not None:
                 run = distributed.apart(run, own)
-        _train(context.ensure_object(State), task, run, model, data, done, part if spread else None, not no_accelerate)
+        state, group = context.ensure_object(State), part if spread else None
+        _train(state, task, run, model, data, done, group, not no_accelerate, quiet)
     return 1 if problems else 0
 
 
@@ -180,6 +184,7 @@ def _train(
     done: int,
     part: distributed.Group | None,
     accelerate: bool,
+    quiet: bool,
 ) -> None:
     """Train, judge and report; `part` if several processes do, of which the first alone goes on after the training."""
     from .. import progress, training
@@ -189,7 +194,7 @@ def _train(
         distributed.stop(part)
         return
 
-    screen = console()
+    screen = console(quiet)
     begin = time.perf_counter()
     epochs = run.options.epochs
     state.resume = f"unstride train --resume --run {shlex.quote(str(run.path))}"

@@ -12,6 +12,7 @@ from rich.text import Text
 from .. import runs
 from ..data import DataError
 from ..runs import OptionError
+from .printing import exit_code, quiet_option
 from .shared import complain, console, debug_option, picture_format, say
 
 
@@ -20,8 +21,9 @@ from .shared import complain, console, debug_option, picture_format, say
 @click.option("-o", "--output", required=True, help="The enlarged picture; for several, or a folder, a folder.")
 @click.option("--scale", type=int, default=2, show_default=True, help="How many times as wide and high: 2, 3 or 4.")
 @click.option("--model", metavar="RUN", help="A run of `train upscaler`, or its weights.npz. Default: what ships.")
+@quiet_option
 @debug_option
-def upscale(images: tuple[str, ...], output: str, scale: int, model: str | None) -> int:
+def upscale(images: tuple[str, ...], output: str, scale: int, model: str | None, quiet: bool) -> int:
     """Enlarge each IMAGE, or the images of a folder, with a small trained network.
 
     Every format that Pillow reads; colours, transparency and 16-bit greys stay. What cannot be enlarged is named,
@@ -38,7 +40,7 @@ def upscale(images: tuple[str, ...], output: str, scale: int, model: str | None)
         raise OptionError(f"--scale is {scale}, but {model} enlarges {network.scale} times; leave --scale out")
     paths = expanded(images)
     targets = named(paths, output, several=len(images) > 1 or Path(images[0]).is_dir())
-    screen = console()
+    screen = console(quiet)
     failed = 0
     with Progress(
         TextColumn("{task.description}"),
@@ -79,7 +81,7 @@ def upscale(images: tuple[str, ...], output: str, scale: int, model: str | None)
                     f"{path}: {size[0]}x{size[1]} to {made.width}x{made.height}, {target}",
                 )
             bar.update(task, completed=number + 1)
-    return 1 if failed else 0
+    return exit_code(failed, len(paths))
 
 
 def expanded(names: tuple[str, ...]) -> list[Path]:

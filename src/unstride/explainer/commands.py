@@ -12,7 +12,9 @@ import click
 import numpy as np
 from rich.console import Console
 
+from ..commands.printing import print_text as _print
 from ..commands.shared import debug_option
+from ..commands.values import FIELDS, in_options, numbers, padding
 from ..geometry import GeometryError
 from .numbers import MAPS
 from .presets import PRESETS, preset
@@ -21,6 +23,8 @@ from .trace import VIEWS, Trace, trace
 PAIR = "0 1; 2 3"
 FRAMEWORKS = ("keras", "torch", "tensorflow", "jax", "onnx", "numpy", "unstride")
 CASE = ("x", "kernel", "bias", "stride", "padding", "output_padding", "dilation", "kind")  # the options that make it
+OPTIONS = FIELDS | {"a part of x": "a part of it"} | {"x": "--input", "kernel": "--kernel", "bias": "--bias", "map": "--map", "view": "--view"}
+"""What Python calls the options."""
 SIZE = re.compile(r"\d+(x\d+)*x?")
 NEXT, BACK, QUIT = ("\r", "\n", " ", "n", "\x1b[C"), ("b", "p", "\x7f", "\x1b[D"), ("q", "\x1b", "\x04")
 
@@ -132,13 +136,7 @@ def _usage_errors() -> Iterator[None]:
     try:
         yield
     except (GeometryError, TypeError) as error:
-        raise click.UsageError(str(error)) from error
-
-
-def _print(text: str) -> None:
-    """To where UTF-8 may not be written too."""
-    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    print(text.encode(encoding, "replace").decode(encoding))
+        raise click.UsageError(in_options(str(error), OPTIONS)) from error
 
 
 def _case(options: dict[str, Any]) -> Trace:
@@ -147,9 +145,9 @@ def _case(options: dict[str, Any]) -> Trace:
     fields: dict[str, Any] = {} if base is None else dict(base.fields)
     for name in ("stride", "output_padding", "dilation"):
         if options[name] is not None:
-            fields[name] = _numbers(name, options[name])
+            fields[name] = numbers(FIELDS[name], options[name])
     if options["padding"] is not None:
-        fields["padding"] = _padding(options["padding"])
+        fields["padding"] = padding(options["padding"])
     if options["kind"] is not None:
         fields["map"] = options["kind"]
     grids: list[Any] = [PAIR, PAIR] if base is None else [base.x, base.kernel]
@@ -185,32 +183,6 @@ def _grid(name: str, text: str, seed: int, stream: int) -> Any:
         raise click.UsageError(
             f'{name} is {text!r}; expected numbers in rows apart by ;, for example "{PAIR}", or a size like 4x4'
         ) from None
-
-
-def _numbers(name: str, text: str) -> int | list[int]:
-    flag = f"--{name.replace('_', '-')}"
-    try:
-        entries = [int(part) for part in text.replace("x", ",").split(",")]
-    except ValueError:
-        raise click.UsageError(f"{flag} is {text!r}; expected a number, or one an axis: 2,1") from None
-    return entries[0] if len(entries) == 1 else entries
-
-
-def _padding(text: str) -> Any:
-    if text.lower() in ("same", "valid"):
-        return text.lower()
-    try:
-        parts = [[int(n) for n in part.split(":")] for part in text.split(",")]
-    except ValueError:
-        parts = [[]]
-    if not all(len(part) in (1, 2) for part in parts):
-        raise click.UsageError(
-            f"--padding is {text!r}; expected a number, one an axis (1,0), a begin:end pair an axis (1:0,0:-1), same "
-            "or valid"
-        )
-    if parts == [parts[0]] and len(parts[0]) == 1:
-        return parts[0][0]
-    return [part if len(part) == 2 else part * 2 for part in parts]
 
 
 def _show(case: Trace, view: str, name: str | None, color: bool, console: Console) -> None:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from .._masked import refuse_masked
 from ..geometry import Geometry, GeometryError
 
 Array = NDArray[np.float64]
@@ -61,6 +62,7 @@ def tuples(cells: Counts) -> tuple[Cell, ...]:
 
 def grid(name: str, values: Any) -> Array:
     """A read-only float64 copy of a bare grid, or an error that names it."""
+    refuse_masked(name, values)
     try:
         array = np.array(values)
     except ValueError:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from textwrap import indent
 from typing import TYPE_CHECKING, Any
 
-from ..geometry import Crop, GeometryError, NotExpressible, convolution
+from ..geometry import Crop, GeometryError, NotExpressible, convolution, per_axis, split
 from .tables import paragraph
 
 if TYPE_CHECKING:
@@ -184,20 +184,47 @@ _RECIPE = "put the zeros around the input first (cut cells off where negative), 
 def size_formula(trace: Trace) -> tuple[str, ...]:
     """For each axis: the formula, the numbers put in, the result.
 
+    Padding and output padding stand in it as they were written; p is the padding of both ends, b and e are those of the
+    beginning and the end where they differ.
+
     >>> from unstride.explainer import explain
-    >>> print(*explain([1, 2], [3, 4], stride=2).size_formula)
-    output = (n − 1)·s + (k − 1)·d + 1 − b − e = (2 − 1)·2 + (2 − 1)·1 + 1 − 0 − 0 = 4
+    >>> print(*explain([1, 2], [3, 4], stride=2, output_padding=1).size_formula)
+    output = (n − 1)·s + (k − 1)·d + 1 − 2p + op = (2 − 1)·2 + (2 − 1)·1 + 1 − 2·0 + 1 = 5
     """
     lines = []
+    ends = written_ends(trace)
     for axis in range(trace.rank):
         n, result = trace.input.shape[axis], trace.output_size[axis]
         k, s, d = trace.kernel.shape[axis], trace.geometry.stride[axis], trace.geometry.dilation[axis]
-        b, e = (f"({n})".replace("-", "−") if n < 0 else str(n) for n in trace.crops[axis])
+        b, e, op = (f"({n})".replace("-", "−") if n < 0 else str(n) for n in ends[axis])
         if trace.transposed:
-            letters = "(n − 1)·s + (k − 1)·d + 1 − b − e"
-            numbers = f"({n} − 1)·{s} + ({k} − 1)·{d} + 1 − {b} − {e}"
+            letters, filled = ("2p", f"2·{b}") if b == e else ("b − e", f"{b} − {e}")
+            letters = f"(n − 1)·s + (k − 1)·d + 1 − {letters} + op"
+            numbers = f"({n} − 1)·{s} + ({k} − 1)·{d} + 1 − {filled} + {op}"
         else:
             letters = "⌊(n + b + e − (k − 1)·d − 1) / s⌋ + 1"
             numbers = f"⌊({n} + {b} + {e} − ({k} − 1)·{d} − 1) / {s}⌋ + 1"
         lines.append(f"output = {letters} = {numbers} = {result}")
     return tuple(lines)
+
+
+def written_ends(trace: Trace) -> list[tuple[int, int, int]]:
+    """For each axis (begin, end, output padding), whose sum begin + end - output padding is cropped, as the user wrote
+    them. Of a name, what Keras makes of it; of a whole geometry, numbers if there are some that say it."""
+    geometry = trace.geometry
+    if not trace.transposed:
+        return [(b, e, 0) for b, e in geometry.crops]
+    if trace.written is None:
+        return [(b, b, b - e) if b >= max(e, 0) else (b, e, 0) for b, e in geometry.crops]
+    padding, output_padding = trace.written
+    given = None if output_padding is None else per_axis("output_padding", output_padding, trace.rank, 0)
+    if not isinstance(padding, str):
+        extra = given or (0,) * trace.rank
+        return [(b, e + op, op) for (b, e), op in zip(geometry.crops, extra, strict=True)]
+    axes = list(zip(geometry.spans, geometry.stride, strict=True))
+    extra = given or tuple(max(s - K, 0) for K, s in axes)
+    if padding.lower() == "valid":
+        return [(0, 0, op) for op in extra]
+    # A number makes it crop less in all, though not at the end alone.
+    totals = [max(K - s, 0) if given is None else K - K % 2 for K, s in axes]
+    return [(*split(total), op) for total, op in zip(totals, extra, strict=True)]

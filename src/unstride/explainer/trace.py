@@ -39,6 +39,7 @@ def trace(
     """What `unstride.explain` returns; the arguments are explained there."""
     if map not in MAPS:
         raise GeometryError(f"map is {map!r}; expected 'conv_transpose' or 'conv'")
+    written = (padding, output_padding) if geometry is None else None
     cells, taps = grid("x", x), grid("kernel", kernel)
     if cells.ndim != taps.ndim:
         raise GeometryError(
@@ -56,7 +57,9 @@ def trace(
         geometry = convolution(cells.shape, taps.shape, stride, padding, dilation)
     else:
         geometry = Geometry(taps.shape, stride, padding, output_padding, dilation)
-    return Trace(cells, taps, bias, geometry, map, upstream)
+    made = Trace(cells, taps, bias, geometry, map, upstream)
+    made.written = written
+    return made
 
 
 class Trace(Numbers):
@@ -70,7 +73,14 @@ class Trace(Numbers):
 
     Wherever a method takes a `view`, it is "scatter", "grid", "matrix", "overlap" or "gradient"; None is
     `default_view`.
+
+    Attributes
+    ----------
+    written : (padding, output_padding) or None
+        The two arguments as `unstride.explain` was given them; None where it was given a whole `Geometry`.
     """
+
+    written: tuple[Padding, Ints | None] | None = None
 
     @property
     def views(self) -> tuple[str, ...]:

@@ -1,0 +1,170 @@
+"""`unstride runs`: the runs that there are, and how two or more of them differ."""
+
+from __future__ import annotations
+
+import csv
+import json
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.table import Table
+
+from .. import runs as folders
+from ..runs import OptionError, Options, Run, RunError, flag
+from .printing import json_option, print_json
+from .shared import console, debug_option, say, table
+
+FIGURES = ("loss", "error", "probe_accuracy", "psnr", "ssim", "gain", "mean_iou", "pixels_right")
+"""In the order in which they are shown; others follow."""
+
+
+@click.command("runs")
+@click.argument("names", metavar="[RUN]...", nargs=-1)
+@json_option
+@debug_option
+def runs(names: tuple[str, ...], as_json_: bool) -> None:
+    """List the runs in runs/, or in a folder; or show what two or more RUNs differ in.
+
+    \b
+    unstride runs
+    unstride runs elsewhere/
+    unstride runs RUN RUN
+
+    A run that is damaged is listed with the reason.
+    """
+    if len(names) > 1 or (names and _is_run(Path(names[0]))):
+        found = [described(folders.load(name).path) for name in names]
+        if as_json_:
+            print_json(found)
+        else:
+            _compare(found)
+        return
+    folder = Path(names[0]) if names else Path("runs")
+    if names and not folder.is_dir():
+        raise OptionError(f"{folder}: no such folder; expected one with runs, or runs to compare")
+    found = [described(path) for path in sorted(folder.iterdir()) if path.is_dir()] if folder.is_dir() else []
+    found = [one for one in found if one["options"] is not None or one["problem"] is not None]
+    found.sort(key=lambda one: one["date"] or "")
+    if as_json_:
+        print_json(found)
+    elif not found:
+        say(console(), f"No runs in {folder.absolute()}; `unstride train` makes one.")
+    else:
+        _list(found)
+
+
+def described(path: Path) -> dict[str, Any]:
+    """What a run folder says of itself; `problem` is what is wrong with it."""
+    found: dict[str, Any] = {
+        "run": str(path), "date": None, "state": "damaged", "epochs": None, "options": None, "figures": {},
+        "problem": None,
+    }  # fmt: skip
+    config = path / "config.json"
+    if not config.exists() and not (path / "metrics.csv").exists():
+        return found  # a folder, but no run
+    try:
+        run = folders.load(path)
+        found["options"] = asdict(run.options)
+        found["date"] = time.strftime("%Y-%m-%d %H:%M", time.localtime(config.stat().st_mtime))
+        found["epochs"] = len(run.rows())
+        found["figures"] = _figures(run)
+        found["state"] = _state(run, found["epochs"])
+    except RunError as error:
+        found["problem"] = str(error).removeprefix(f"{path}: ")
+    except (OSError, ValueError, TypeError, KeyError, csv.Error) as error:
+        found["problem"] = f"a file in it is damaged or cannot be read: {error}"
+    if found["problem"] is not None:
+        found["state"] = "damaged"
+    return found
+
+
+def _figures(run: Run) -> dict[str, float]:
+    """The single numbers of evaluation.json; {} where there is none yet."""
+    file = run.path / "evaluation.json"
+    if not file.exists():
+        return {}
+    try:
+        content = json.loads(file.read_text())
+        numbers = {name: value for name, value in content.items() if type(value) in (int, float)}
+        return {name: value for name, value in numbers.items() if name not in ("images", "scale", "code")}
+    except (ValueError, AttributeError) as error:
+        raise RunError(f"{run.path}: its evaluation.json is damaged ({error})") from error
+
+
+def _state(run: Run, epochs: int) -> str:
+    try:
+        with folders.locked(run.path):
+            pass
+    except RunError:
+        return "in training"
+    if epochs < run.options.epochs:
+        return "stopped" if epochs else "stopped in its first epoch"
+    return "trained" if run.model.exists() else "stopped after its last epoch"
+
+
+def _list(found: list[dict[str, Any]]) -> None:
+    screen = console()
+    made = Table("run", "model", "date", box=None, pad_edge=False, header_style="", title=None)
+    made.add_column("epochs", justify="right")
+    made.add_column("figures")
+    made.add_column("state")
+    for one in found:
+        options = one["options"] or {}
+        epochs = f"{one['epochs']}/{options['epochs']}" if one["epochs"] is not None and options else "–"
+        state = one["state"] if one["problem"] is None else f"damaged: {one['problem']}"
+        made.add_row(_name(one), options.get("model", "–"), one["date"] or "–", epochs, _short(one["figures"]), state)
+    if screen.is_terminal:
+        screen.print(made)
+        return
+    for one in found:  # a line each, whatever its length, for grep and cut
+        options = one["options"] or {}
+        epochs = f"{one['epochs']}/{options['epochs']}" if one["epochs"] is not None and options else "–"
+        state = one["state"] if one["problem"] is None else f"damaged: {one['problem']}"
+        cells = (one["run"], options.get("model", "–"), one["date"] or "–", epochs, _short(one["figures"]), state)
+        say(screen, "\t".join(cells))
+
+
+def _compare(found: list[dict[str, Any]]) -> None:
+    """Options that differ, then figures; of a single run all of them that are given."""
+    screen = console()
+    names = list(Options.__dataclass_fields__)
+    values = {name: [one["options"][name] for one in found] for name in names}
+    differing = [name for name in names if len(found) == 1 or len(set(map(str, values[name]))) > 1]
+    rows = [(flag(name), *map(_value, values[name])) for name in differing if set(values[name]) != {None}]
+    rows.append(("epochs done", *(str(one["epochs"]) for one in found)))
+    rows.append(("state", *(one["state"] for one in found)))
+    figures = list(dict.fromkeys(name for one in found for name in _ordered(one["figures"])))
+    rows += [(name, *(_number(one["figures"].get(name)) for one in found)) for name in figures]
+    screen.print(table(("", *map(_name, found)), rows))
+    if len(found) > 1 and not differing:
+        say(screen, "All options are equal.")
+
+
+def _is_run(path: Path) -> bool:
+    return path.is_file() or (path / "config.json").exists()
+
+
+def _name(one: dict[str, Any]) -> str:
+    return Path(one["run"]).name
+
+
+def _ordered(figures: dict[str, float]) -> list[str]:
+    return sorted(figures, key=lambda name: FIGURES.index(name) if name in FIGURES else len(FIGURES))
+
+
+def _short(figures: dict[str, float]) -> str:
+    return ", ".join(f"{name} {_number(figures[name])}" for name in _ordered(figures)[:2]) or "–"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4g}"
+
+
+def _value(value: object) -> str:
+    return "–" if value is None else str(value)
+
+
+COMMANDS = (runs,)
