@@ -12,7 +12,7 @@ try:
     import click
 
     from .commands import codes, evaluate, lab, segment, train, upscale
-    from .commands.shared import State, debug_option
+    from .commands.shared import State, debug_option, printable
     from .explainer import commands as explain
 except ModuleNotFoundError as error:
     # Nothing below can be defined without click and rich, `main` neither.
@@ -39,6 +39,7 @@ for module in (train, evaluate, codes, upscale, segment, explain, lab):
         cli.add_command(command)
 
 
+@printable()
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; its exit code. Every error is one line, unless --debug asks for its traceback."""
     state = State()

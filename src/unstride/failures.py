@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 
+from ._files import FileNameError
 from .data import DataError
 from .environment import EnvironmentProblem
 from .runs import Interrupted, OptionError, RunError
 
-EXPECTED = (DataError, EnvironmentProblem, OptionError, OSError, RunError)
+EXPECTED = (DataError, EnvironmentProblem, FileNameError, OptionError, OSError, RunError)
 """Those whose message says all that there is to know."""
 
 DISK_FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}

@@ -194,6 +194,8 @@ def create(path: str | os.PathLike[str] | None, name: str) -> Path:
     """A new, empty run folder: `path`, or runs/NAME-DATE-TIME in the current folder."""
     if path is None:
         return _create_stamped(Path("runs"), f"{name}-{time.strftime('%Y%m%d-%H%M%S')}")
+    if not os.fspath(path):  # which would be the current folder
+        raise RunError("--run is empty; expected a folder's name")
     folder = Path(path)
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
@@ -215,6 +217,8 @@ def _create_stamped(parent: Path, name: str) -> Path:
 
 def load(path: str | os.PathLike[str]) -> Run:
     """The run in the folder `path`."""
+    if not os.fspath(path):
+        raise RunError("the name of a run is empty; expected a folder, as `unstride train` makes them")
     folder = Path(path)
     if not folder.is_dir():
         raise RunError(f"{folder}: no such folder; expected a run, as `unstride train` makes them")

@@ -12,9 +12,12 @@ import click
 import numpy as np
 from rich.console import Console
 
+from .._files import FileNameError, check_ending
 from ..commands.shared import debug_option
 from ..geometry import GeometryError
+from .drawing import FORMATS
 from .numbers import MAPS
+from .page import HTML_ENDINGS
 from .presets import PRESETS, preset
 from .trace import VIEWS, Trace, trace
 
@@ -63,6 +66,8 @@ def explain(**options: Any) -> None:
         case = _case(options)
         view = case._view(options["view"])
         files = {kind: options[kind] for kind in ("svg", "png", "gif", "html") if options[kind] is not None}
+        for kind, path in files.items():
+            check_ending(path, *(FORMATS[kind] if kind in FORMATS else (HTML_ENDINGS, "an HTML page")), f"--{kind}")
         if options["code"]:
             _print(case.code(options["code"]).rstrip("\n"))
         elif options["settings"]:
@@ -131,7 +136,7 @@ def _usage_errors() -> Iterator[None]:
     """What an option got wrong is no accident of the program: one line, without a traceback."""
     try:
         yield
-    except (GeometryError, TypeError) as error:
+    except (FileNameError, GeometryError, TypeError) as error:
         raise click.UsageError(str(error)) from error
 
 
