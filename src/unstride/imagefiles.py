@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import BinaryIO, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -122,10 +122,9 @@ def opened(
         Of a JPEG, decode no more than a longer side of so many pixels needs.
     """
     name = name_of(source)
-    file = _file(source)
-    try:
-        image = _open(file)
-        with image:
+    with _file(source) as file:
+        try:
+            image = _open(file)
             (check or (lambda size: _check_size(name, size)))(image.size)
             if side is not None:
                 image.draft("RGB", (side, side))
@@ -136,20 +135,15 @@ def opened(
                 warnings.simplefilter("ignore")  # at odd metadata
                 image.load()
                 turned = ImageOps.exif_transpose(image)
-            if turned is image:
-                turned = image.copy()
-    except UnidentifiedImageError:
-        raise ImageError(f"{name}: {_what_else(file)}") from None
-    except ImageError:
-        raise
-    except MemoryError:
-        raise ImageError(f"{name}: too large for this machine's memory; make it smaller first") from None
-    # Pillow's decoders raise many kinds at damaged files.
-    except (OSError, ValueError, SyntaxError, EOFError, KeyError, TypeError, OverflowError) as error:
-        raise ImageError(f"{name}: a damaged image ({error})") from error
-    finally:
-        if isinstance(file, io.BytesIO):
-            file.close()
+        except UnidentifiedImageError:
+            raise ImageError(f"{name}: {_what_else(file)}") from None
+        except ImageError:
+            raise
+        except MemoryError:
+            raise ImageError(f"{name}: too large for this machine's memory; make it smaller first") from None
+        # Pillow's decoders raise many kinds at damaged files.
+        except (OSError, ValueError, SyntaxError, EOFError, KeyError, TypeError, OverflowError) as error:
+            raise ImageError(f"{name}: a damaged image ({error})") from error
     if remark is not None:
         if parts > 1:
             remark(f"{name}: the first of its {parts} {PARTS.get(format, 'frames')}")
@@ -162,29 +156,28 @@ def name_of(source: Source) -> str:
     return source.name if isinstance(source, Upload) else os.fspath(source)
 
 
-def _file(source: Source) -> Any:
-    """What Pillow reads."""
+def _file(source: Source) -> BinaryIO:
+    """An open file, not a name: of a name Pillow maps some TIFFs into memory, and misses that they are turned."""
     if isinstance(source, Upload):
-        if not source.content:
-            raise ImageError(f"{source.name}: the file is empty; expected a picture, such as a PNG or a JPEG")
-        return io.BytesIO(source.content)
-    if not os.fspath(source):
-        raise ImageError("an image's name is empty; expected a file")
-    path = Path(source)
-    if not path.is_file():
-        raise ImageError(f"{path}: {'not a file' if path.exists() else 'no such file'}")
-    try:
-        empty = path.stat().st_size == 0
-        with path.open("rb"):
-            pass
-    except OSError as error:
-        raise ImageError(f"{path}: cannot be read: {error.strerror}") from error
-    if empty:
-        raise ImageError(f"{path}: the file is empty; expected a picture, such as a PNG or a JPEG")
-    return path
+        name: str | Path = source.name
+        file: BinaryIO = io.BytesIO(source.content)
+    else:
+        if not os.fspath(source):
+            raise ImageError("an image's name is empty; expected a file")
+        name = path = Path(source)
+        if not path.is_file():
+            raise ImageError(f"{path}: {'not a file' if path.exists() else 'no such file'}")
+        try:
+            file = path.open("rb")
+        except OSError as error:
+            raise ImageError(f"{path}: cannot be read: {error.strerror}") from error
+    if not _head(file):
+        file.close()
+        raise ImageError(f"{name}: the file is empty; expected a picture, such as a PNG or a JPEG")
+    return file
 
 
-def _open(file: Any) -> Image.Image:
+def _open(file: BinaryIO) -> Image.Image:
     """Opened, not decoded, whatever its size."""
     Image.init()
     known = [format for format in FORMATS if format in Image.OPEN]
@@ -222,7 +215,7 @@ def _parts(image: Image.Image) -> int:
     return 1
 
 
-def _kind(image: Image.Image, file: Any) -> tuple[Kind, str]:
+def _kind(image: Image.Image, file: BinaryIO) -> tuple[Kind, str]:
     """What Pillow's mode does not say of the samples, and what to say of those that are not read whole."""
     lost = "16 bits a colour, of which Pillow reads the upper 8"
     deep = image.mode[0] in "IF"
@@ -245,18 +238,20 @@ def _kind(image: Image.Image, file: Any) -> tuple[Kind, str]:
     return Kind(), ""
 
 
-def _head(file: Any) -> bytes:
-    if isinstance(file, io.BytesIO):
-        return file.getbuffer()[:64].tobytes()
-    with Path(file).open("rb") as opened:
-        return opened.read(64)
+def _head(file: BinaryIO) -> bytes:
+    """The first bytes; the file stays where it is."""
+    place = file.tell()
+    file.seek(0)
+    head = file.read(64)
+    file.seek(place)
+    return head
 
 
-def _what_else(file: Any) -> str:
+def _what_else(file: BinaryIO) -> str:
     """Why a file is no picture that can be read, by its first bytes."""
     head = _head(file)
     if head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"):
-        return "an HEIC photograph, which Pillow cannot read; export it as JPEG, and let the telephone do so from now on"
+        return "an HEIC photograph, which Pillow cannot read; export it as JPEG (telephones can take JPEGs, too)"
     if head.startswith((b"%PDF", b"%!PS", b"\xc5\xd0\xd3\xc6")) or b"<svg" in head:
         return "a drawing or document (PDF, EPS, SVG), not a picture of pixels; export it as PNG"
     if head.startswith((b"II*\0", b"MM\0*")):
@@ -266,12 +261,11 @@ def _what_else(file: Any) -> str:
     return "not an image that Pillow can read; expected one such as a PNG or a JPEG"
 
 
-def _tiff(file: Any, head: bytes) -> str:
+def _tiff(file: BinaryIO, head: bytes) -> str:
     """What a TIFF holds that Pillow has no mode for."""
-    with io.BytesIO(file.getvalue()) if isinstance(file, io.BytesIO) else Path(file).open("rb") as opened:
-        tags = ImageFileDirectory_v2(head[:8])
-        opened.seek(tags.next)
-        tags.load(opened)
+    tags = ImageFileDirectory_v2(head[:8])
+    file.seek(tags.next)
+    tags.load(file)
     kinds = {1: "unsigned numbers", 2: "signed numbers", 3: "floats"}
     bits, kind = tags.get(258, (1,)), tags.get(339, (1,))
     order = "big-endian" if head.startswith(b"MM") else "little-endian"

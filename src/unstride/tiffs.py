@@ -52,4 +52,4 @@ def write(path: Path, values: npt.NDArray[np.generic], empty: float | None = Non
             else:
                 file.write(struct.pack("<HHII", tag, type_, count, places.get(tag, value)))
         file.write(struct.pack("<I", 0) + padded)
-        file.write(data)
+        data.tofile(file)
