@@ -28,7 +28,9 @@ LEAST = 24
 NOISE = 4
 """And how many times as far as the background's own deviation."""
 COARSE = 256
-"""Ink is measured on a picture of about this side, in which a speck of dust is too faint to count."""
+"""Ink is found on a picture of about this side, in which noise is averaged out."""
+SPECK = 0.003
+"""Ends of the ink that hold less than this share of it do not count where a gap is between: dust."""
 
 
 def read(source: Source, remark: Remark | None = None, *, crop: bool = True) -> Bytes:
@@ -108,11 +110,29 @@ def _light_on_dark(values: Bytes) -> tuple[Levels, bool]:
 
 
 def _cropped(levels: Levels, share: float) -> Levels:
-    """To what is lighter than a share of the lightest."""
+    """To what is lighter than a share of the lightest; specks apart from the rest are left out."""
     coarse, factor = _coarse(levels)
-    ink = coarse > share * coarse.max()
-    rows, columns = np.flatnonzero(ink.any(1)), np.flatnonzero(ink.any(0))
-    return levels[rows[0] * factor : (rows[-1] + 1) * factor, columns[0] * factor : (columns[-1] + 1) * factor]
+    (top, bottom), (left, right) = _box(coarse, share)
+    levels = levels[top * factor : bottom * factor, left * factor : right * factor]
+    if factor > 1:  # to the pixel
+        (top, bottom), (left, right) = _box(levels, share)
+        levels = levels[top:bottom, left:right]
+    return levels
+
+
+def _box(levels: Levels, share: float) -> tuple[tuple[int, int], tuple[int, int]]:
+    ink = np.where(levels > share * levels.max(), levels, 0)
+    speck = SPECK if share else 0.0
+    return _span(ink.sum(1, dtype=np.float64), speck), _span(ink.sum(0, dtype=np.float64), speck)
+
+
+def _span(mass: npt.NDArray[np.float64], speck: float) -> tuple[int, int]:
+    """From where to where it reaches, without ends that are apart and hold next to nothing of it."""
+    inside = np.flatnonzero(np.minimum(mass.cumsum(), mass[::-1].cumsum()[::-1]) > speck * mass.sum())
+    first, last = int(inside[0]), int(inside[-1])
+    empty = np.flatnonzero(mass == 0)
+    before, after = empty[empty < first], empty[empty > last]
+    return (int(before[-1]) + 1 if len(before) else 0), (int(after[0]) if len(after) else len(mass))
 
 
 def _coarse(levels: Levels) -> tuple[Levels, int]:
