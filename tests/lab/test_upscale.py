@@ -69,7 +69,7 @@ def test_a_picture_of_ones_own(visitor: Visitor) -> None:
 def test_files_that_are_none(visitor: Visitor) -> None:
     visitor.open("upscale")
     bring(visitor, "notes.png", b"no picture at all")
-    expect(visitor.lab_part("upload-problem")).to_contain_text("notes.png: not a picture that can be read")
+    expect(visitor.lab_part("upload-problem")).to_contain_text("notes.png: not an image that Pillow can read")
     bring(visitor, "huge.png", png(Image.new("1", (20_000, 5_000))))
     expect(visitor.lab_part("upload-problem")).to_contain_text("20000×5000 pixels; expected at most 60 million")
     bring(visitor, "tiny.png", png(Image.new("RGB", (9, 9))))
@@ -100,7 +100,7 @@ def test_transparency_is_laid_on_white_and_animations_lose_all_but_the_first() -
 
 
 @pytest.mark.parametrize(
-    ("content", "words"), [(b"", "empty"), (b"abc", "not a picture"), (png(Image.new("RGB", (99, 99)))[:60], "")]
+    ("content", "words"), [(b"", "empty"), (b"abc", "not an image"), (png(Image.new("RGB", (99, 99)))[:60], "")]
 )
 def test_damaged_files(content: bytes, words: str) -> None:
     with pytest.raises(ImageError, match=f"^mine: .*{words}"):

@@ -145,8 +145,10 @@ def save(image: Any, target: Path, profile: bytes | None = None, transparency: i
             settings["transparency"] = transparency
     elif format in ("JPEG", "WEBP"):
         settings["quality"] = 95
-    elif format in ("ICO", "ICNS") and max(image.size) > 256:  # Pillow would make it smaller, and not say so
-        raise OSError(f"{target}: {format} cannot hold more than 256x256 pixels; name an output like .png or .tif")
+    elif format in ("ICO", "ICNS"):  # Pillow would make it smaller, and not say so
+        if format == "ICNS" or max(image.size) > 256:
+            raise OSError(f"{target}: {format} holds icons of other sizes; name an output like .png or .tif")
+        settings["sizes"] = [image.size]
     try:
         write(target, lambda temporary: image.save(temporary, format=format, **settings))
     except (ValueError, KeyError, TypeError) as error:
