@@ -116,7 +116,7 @@ class Upscaler:
         self, pixels: Pixels, advance: Callable[[int], None] | None
     ) -> Iterator[tuple[int, int, npt.NDArray[np.generic]]]:
         """The enlarged tiles: where each begins, and its numbers."""
-        kind = pixels.values.dtype
+        kind: Any = pixels.values.dtype
         low, high, _ = pixels.ends()
         span = (high - low) or 1.0
         usable = None if kind == np.uint8 else pixels.usable()
@@ -125,10 +125,10 @@ class Upscaler:
         if kind == np.uint16:
             most = pixels.white
         # Numbers of 32 bits are exact in float64 only.
-        exact = np.float32 if kind.itemsize < 4 else np.float64
+        exact: Any = np.float32 if kind.itemsize < 4 else np.float64
         for (top, left, bottom, right), block in tiles(source, TILE):
-            shares = (block.astype(exact) - exact(low)) / exact(span)
-            large = self._channels(pixels.mode, shares.astype(np.float32)).astype(exact, copy=False)
+            shares: Any = (block.astype(exact) - exact(low)) / exact(span)
+            large: Any = self._channels(pixels.mode, shares.astype(np.float32)).astype(exact, copy=False)
             large *= exact(span)
             large += exact(low)
             if kind.kind != "f":

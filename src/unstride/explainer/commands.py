@@ -67,7 +67,8 @@ def explain(**options: Any) -> None:
         view = case._view(options["view"])
         files = {kind: options[kind] for kind in ("svg", "png", "gif", "html") if options[kind] is not None}
         for kind, path in files.items():
-            check_ending(path, *FORMATS.get(kind, (HTML_ENDINGS, "an HTML page")), f"--{kind}")
+            endings, what = FORMATS.get(kind, (HTML_ENDINGS, "an HTML page"))
+            check_ending(path, endings, what, f"--{kind}")
         if options["code"]:
             _print(case.code(options["code"]).rstrip("\n"))
         elif options["settings"]:

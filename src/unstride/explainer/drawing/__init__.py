@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 PathLike = str | os.PathLike[str]
 
-FORMATS = {
+FORMATS: dict[str, tuple[tuple[str, ...], str]] = {
     "svg": ((".svg",), "an SVG drawing"),
     "png": ((".png",), "a PNG picture"),
     "gif": ((".gif",), "a GIF animation"),
