@@ -13,7 +13,7 @@ try:
 
     from .commands import codes, completion, evaluate, geometry, info, lab, runs, segment, train, upscale
     from .commands.printing import EXIT_CODES
-    from .commands.shared import State, debug_option
+    from .commands.shared import State, debug_option, printable
     from .explainer import commands as explain
 except ModuleNotFoundError as error:
     # Nothing below can be defined without click and rich, `main` neither.
@@ -42,6 +42,7 @@ for module in (train, evaluate, runs, codes, upscale, segment, explain, geometry
 completion.complete(cli)
 
 
+@printable()
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; its exit code, as `unstride.commands.printing` has them.
 

@@ -94,6 +94,8 @@ def find(model: str, shipped: str, chosen: str | None) -> Deployed:
     """The weights to use: those of the run or file `chosen`, or else those that ship with the package."""
     if chosen is None:
         return load(SHIPPED / f"{shipped}.npz")
+    if not chosen:
+        raise RunError("--model is empty; expected a run, or its weights.npz")
     path = Path(chosen)
     if path.is_dir():
         run = runs.load(path)

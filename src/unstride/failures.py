@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 
+from ._files import FileNameError
 from .data import DataError
 from .environment import EnvironmentProblem
 from .geometry import GeometryError, NotExpressible
 from .runs import Interrupted, OptionError, RunError
 
-EXPECTED = (DataError, EnvironmentProblem, GeometryError, NotExpressible, OptionError, OSError, RunError)
+EXPECTED = (DataError, EnvironmentProblem, FileNameError, GeometryError, NotExpressible, OptionError, OSError, RunError)
 """Those whose message says all that there is to know."""
 
 DISK_FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib import colormaps
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from PIL import Image
 
@@ -45,6 +46,12 @@ def png(figure: Figure) -> bytes:
 
 def image(figure: Figure) -> Image.Image:
     return Image.open(io.BytesIO(png(figure))).convert("RGB")
+
+
+def drawable(text: str) -> str:
+    """With ? for each letter that figures have no glyph for: Matplotlib warns at some, and fails at others."""
+    font = get_font(findfont(FontProperties()))
+    return "".join(letter if letter == "\n" or font.get_char_index(ord(letter)) else "?" for letter in text)
 
 
 def losses(rows: Sequence[Row], floor: float | None, theme: Theme, name: str = "binary cross-entropy") -> Figure:

@@ -13,6 +13,7 @@ import keras
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from ._files import write_text
 from .runs import PROGRESS, duration
 
 SECONDS = 0.25
@@ -86,10 +87,9 @@ class TrainingProgress(keras.callbacks.Callback):  # type: ignore[misc]
     def _write(self, batch: int) -> None:
         """For those who watch the folder. In one step, so that none reads half of it."""
         self.written = time.monotonic()
-        beside = self.file.with_suffix(".tmp")
+        content = json.dumps({"epoch": self.epoch, "batch": batch, "batches": self.params["steps"]})
         with suppress(OSError):  # a disk that is full is the checkpoint's to complain of
-            beside.write_text(json.dumps({"epoch": self.epoch, "batch": batch, "batches": self.params["steps"]}))
-            beside.replace(self.file)
+            write_text(self.file, content, durable=False)
 
     def say(self, text: str) -> None:
         """A line above the bar."""

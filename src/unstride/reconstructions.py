@@ -91,4 +91,5 @@ def figures(images: Bytes, predictions: Grey) -> list[dict[str, Any]]:
 
 
 def _short(name: str, length: int = 9) -> str:
+    name = pictures.drawable(name)
     return name if len(name) <= length else f"{name[: length - 1]}…"

@@ -20,11 +20,18 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
+
+from ._files import sweep, write, write_bytes, write_json, write_text
+
+__all__ = [
+    "PROGRESS", "Interrupted", "OptionError", "Options", "Row", "Run", "RunError", "create", "duration", "flag", "load",
+    "locked", "newest", "sweep", "write", "write_bytes", "write_json", "write_text",
+]  # fmt: skip
 
 Row = dict[str, float]
 
@@ -187,6 +194,8 @@ def create(path: str | os.PathLike[str] | None, name: str) -> Path:
     """A new, empty run folder: `path`, or runs/NAME-DATE-TIME in the current folder."""
     if path is None:
         return _create_stamped(Path("runs"), f"{name}-{time.strftime('%Y%m%d-%H%M%S')}")
+    if not os.fspath(path):  # which would be the current folder
+        raise RunError("--run is empty; expected a folder's name")
     folder = Path(path)
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
@@ -208,6 +217,8 @@ def _create_stamped(parent: Path, name: str) -> Path:
 
 def load(path: str | os.PathLike[str]) -> Run:
     """The run in the folder `path`."""
+    if not os.fspath(path):
+        raise RunError("the name of a run is empty; expected a folder, as `unstride train` makes them")
     folder = Path(path)
     if folder.is_file():
         inside = (folder.parent / "config.json").is_file()
@@ -250,50 +261,6 @@ def locked(path: Path) -> Iterator[None]:
         raise RunError(f"{path}: another process is training this run") from None
     finally:
         os.close(folder)
-
-
-def write(path: Path, fill: Callable[[Path], object]) -> None:
-    """Let `fill` write a file beside `path`, then put it in the place of `path` in one step.
-
-    Whatever happens meanwhile, a kill or a full disk, `path` holds all of the old content or all of the new.
-    """
-    target = Path(os.path.realpath(path))  # through a link, not over it
-    if target.exists() and not target.is_file():
-        raise OSError(f"{path}: not a regular file, so it cannot be replaced")
-    # The ending stays last: Keras and Pillow choose a format by it.
-    beside = target.with_name(f".{target.stem}.{os.getpid()}.tmp{target.suffix}")
-    try:
-        fill(beside)
-        with beside.open("rb+") as file:
-            os.fsync(file.fileno())
-        beside.replace(target)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        if error.errno is None:
-            raise
-        # The error of a write names no file, and the one beside is not what the user asked for.
-        raise OSError(error.errno, error.strerror, str(path)) from error
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    write(path, lambda beside: beside.write_bytes(content))
-
-
-def write_text(path: Path, content: str) -> None:
-    write_bytes(path, content.encode())
-
-
-def write_json(path: Path, content: Any) -> None:
-    write_text(path, json.dumps(content, indent=2) + "\n")
-
-
-def sweep(folder: Path) -> None:
-    """Remove what `write` had begun when its process was killed."""
-    for beside in folder.glob(".*.tmp*"):
-        beside.unlink(missing_ok=True)
 
 
 def duration(seconds: float) -> str:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
 from . import segmenting
-from .pictures import DPI, Theme
+from .pictures import DPI, Theme, drawable
 from .report import Picture, draw, keep, layers, losses, render
 from .runs import Run
 from .tasks.base import Figures
@@ -81,7 +81,7 @@ def confusion_figure(total: npt.NDArray[np.int64], names: tuple[str, ...], theme
     figure = Figure(figsize=(8, 7), dpi=DPI, facecolor=theme.paper, layout="constrained")
     axes = figure.add_subplot(facecolor=theme.paper)
     axes.imshow(shares, cmap="cividis", vmin=0, vmax=1)
-    labels = [*names, *("",) * (len(total) - len(names))]
+    labels = [*map(drawable, names), *("",) * (len(total) - len(names))]
     axes.set_xticks(range(len(total)), labels, rotation=45, ha="right")
     axes.set_yticks(range(len(total)), labels)
     if len(total) <= 15:

@@ -1,4 +1,4 @@
-"""Upscaling without Keras: the trained network on NumPy arrays, tile by tile, for any picture that Pillow holds.
+"""Upscaling without Keras: the trained network on NumPy arrays, tile by tile, for any picture that Pillow reads.
 
 The network learned luminance. Colours and transparency are enlarged by bicubic interpolation, and what the network
 adds to the luminance's interpolation is added to each colour: the same as enlarging Y with the network and Cb and Cr
@@ -8,7 +8,7 @@ without it, because both ways from RGB to YCbCr are linear.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from PIL import Image
 from .deployed import Deployed
 from .models._upscaler import DEPTH, MARGIN, bicubic, crop
 from .ops import conv, conv_transpose
+from .pixels import Pixels
 
 Values = npt.NDArray[np.float32]
 
@@ -81,24 +82,69 @@ class Upscaler:
         Transparency stays, and the 16 bits of a grey picture. `advance`, if given, is told how many more pixels of
         the small image are done. Beside the two pictures it takes a few tiles of memory, and for an Image, which holds
         four bytes for every three, the Pixels that it is made to.
+
+        Raises
+        ------
+        ValueError
+            Numbers that Pillow has no mode for; `numbers` enlarges them.
         """
         pixels = Pixels.of(image) if isinstance(image, Image.Image) else image
-        low, high, kind = pixels.range()
+        kind = pixels.values.dtype
+        if not holds(kind):
+            raise ValueError(f"numbers of {kind}, for which Pillow has no mode; use Upscaler.numbers")
+        mode = {"uint16": "I;16", "float32": "F"}.get(kind.name, pixels.mode)
         height, width, _ = pixels.values.shape
-        made = Image.new(pixels.mode, (width * self.scale, height * self.scale))
-        for (top, left, bottom, right), block in tiles(pixels.values, TILE):
-            large = self._channels(pixels.mode, (block.astype(np.float32) - low) * np.float32(1 / (high - low)))
-            large *= high - low
-            large += low
-            if kind != np.float32:
+        made = Image.new(mode, (width * self.scale, height * self.scale))
+        for top, left, values in self._tiles(pixels, advance):
+            rows, columns, _ = values.shape
+            made.paste(Image.frombytes(mode, (columns, rows), values.tobytes()), (left, top))
+        return made
+
+    def numbers(self, pixels: Pixels, advance: Callable[[int], None] | None = None) -> npt.NDArray[np.generic]:
+        """As `picture`, (height, width, channels): numbers of the picture's own type, whatever that is.
+
+        Those that are no numbers, NaN, infinities and the file's "no data" value, stay where they are, each as a
+        square of `scale` pixels a side; the network sees their nearest neighbours instead.
+        """
+        height, width, channels = pixels.values.shape
+        made = np.empty((height * self.scale, width * self.scale, channels), pixels.values.dtype)
+        for top, left, values in self._tiles(pixels, advance):
+            made[top : top + values.shape[0], left : left + values.shape[1]] = values
+        return made
+
+    def _tiles(
+        self, pixels: Pixels, advance: Callable[[int], None] | None
+    ) -> Iterator[tuple[int, int, npt.NDArray[np.generic]]]:
+        """The enlarged tiles: where each begins, and its numbers."""
+        kind: Any = pixels.values.dtype
+        low, high, _ = pixels.ends()
+        span = (high - low) or 1.0
+        usable = None if kind == np.uint8 else pixels.usable()
+        source = pixels.values if usable is None else _filled(pixels.values[..., 0], usable)[..., None]
+        least, most = (-np.inf, np.inf) if kind.kind == "f" else (np.iinfo(kind).min, np.iinfo(kind).max)
+        if kind == np.uint16:
+            most = pixels.white
+        # Numbers of 32 bits are exact in float64 only.
+        exact: Any = np.float32 if kind.itemsize < 4 else np.float64
+        for (top, left, bottom, right), block in tiles(source, TILE):
+            shares: Any = (block.astype(exact) - exact(low)) / exact(span)
+            large: Any = self._channels(pixels.mode, shares.astype(np.float32)).astype(exact, copy=False)
+            large *= exact(span)
+            large += exact(low)
+            if kind.kind != "f":
                 np.rint(large, out=large)
-                np.clip(large, low, high, out=large)
-            size = ((right - left) * self.scale, (bottom - top) * self.scale)
-            tile = Image.frombytes(pixels.mode, size, large.astype(kind).tobytes())
-            made.paste(tile, (left * self.scale, top * self.scale))
+            np.clip(large, least, most, out=large)
+            values = large.astype(kind)
+            if pixels.empty is not None and kind.kind != "f":  # what is computed is never "no data" by accident
+                values[values == pixels.empty] += kind.type(1 if pixels.empty < most else -1)
+            if usable is not None:
+                here = np.s_[top:bottom, left:right]
+                wrong = np.kron(~usable[here], np.ones((self.scale, self.scale), bool))
+                kept = np.kron(pixels.values[here][..., 0], np.ones((self.scale, self.scale), kind))
+                values[wrong, 0] = kept[wrong]
+            yield top * self.scale, left * self.scale, values
             if advance is not None:
                 advance((bottom - top) * (right - left))
-        return made
 
     def _channels(self, mode: str, block: Values) -> Values:
         if mode == "CMYK":  # four inks, each a luminance of its own
@@ -107,39 +153,27 @@ class Upscaler:
         return self.enlarged(block, LUMINANCE if mode in ("RGB", "RGBA") else GREY)
 
 
-@dataclass(frozen=True)
-class Pixels:
-    """A picture's values (height, width, channels), and its Pillow mode: L, LA, RGB, RGBA, CMYK, I;16 or F."""
-
-    mode: str
-    values: npt.NDArray[np.generic]
-
-    @classmethod
-    def of(cls, image: Image.Image) -> Pixels:
-        """Those of a picture in any mode."""
-        image = _plain(image)
-        values = np.asarray(image)
-        return cls(image.mode, values[..., None] if values.ndim == 2 else values)
-
-    def range(self) -> tuple[float, float, type[np.generic]]:
-        """What black and white are, and the type of the values."""
-        if self.mode == "F":  # fractions have no fixed range
-            low, high = float(np.min(self.values)), float(np.max(self.values))  # type: ignore[call-overload]
-            return low, high if high > low else low + 1, np.float32
-        return (0.0, 65535.0, np.uint16) if self.mode == "I;16" else (0.0, 255.0, np.uint8)
+def holds(kind: np.dtype[Any]) -> bool:
+    """Whether Pillow has a mode for numbers of this type."""
+    return kind in (np.uint8, np.uint16, np.float32)
 
 
-def _plain(image: Image.Image) -> Image.Image:
-    """In one of the modes that hold a value a channel and pixel."""
-    if image.mode in ("L", "LA", "RGB", "RGBA", "CMYK", "I;16", "F"):
-        if image.mode in ("L", "RGB") and "transparency" in image.info:
-            return image.convert("LA" if image.mode == "L" else "RGBA")
-        return image
-    if image.mode.startswith("I"):  # Pillow's reading of 16-bit greys, in some formats
-        return Image.fromarray(np.asarray(image).clip(0, 65535).astype(np.uint16))
-    if image.mode == "1":
-        return image.convert("L")
-    return image.convert("RGBA" if image.has_transparency_data else "RGB")
+def _filled(values: npt.NDArray[np.generic], usable: npt.NDArray[np.bool_]) -> npt.NDArray[np.generic]:
+    """With the next usable number to the left, or else to the right, in place of each that is not; of rows without
+    any, the row above or else below."""
+    if not usable.any():
+        return np.zeros_like(values)
+    made = _carried(values, usable)
+    rows = usable.any(1)
+    return _carried(made.T, np.broadcast_to(rows, made.T.shape)).T
+
+
+def _carried(values: npt.NDArray[np.generic], usable: npt.NDArray[np.bool_]) -> npt.NDArray[np.generic]:
+    """Along each row, from the left; what comes before the first usable one has that."""
+    at = np.where(usable, np.arange(usable.shape[1]), -1)
+    at = np.maximum.accumulate(at, axis=1)
+    at = np.where(at < 0, usable.argmax(1)[:, None], at)
+    return np.asarray(np.take_along_axis(values, at, 1))
 
 
 def tiles(

@@ -43,7 +43,7 @@ def test_a_picture_of_ones_own(visitor: Visitor) -> None:
     expect(visitor.lab_part("classes")).to_contain_text("unknown")
     expect(visitor.fact("figures", "Mean IoU")).to_have_count(0)
     bring(visitor, "notes.txt", b"words")
-    expect(visitor.lab_part("upload-problem")).to_contain_text("notes.txt: not a picture that can be read")
+    expect(visitor.lab_part("upload-problem")).to_contain_text("notes.txt: not an image that Pillow can read")
     page.get_by_text("A scene", exact=True).last.click()
     expect(visitor.fact("figures", "Mean IoU")).to_be_visible()
     visitor.untroubled()

@@ -69,7 +69,7 @@ def test_a_picture_of_ones_own(visitor: Visitor) -> None:
 def test_files_that_are_none(visitor: Visitor) -> None:
     visitor.open("upscale")
     bring(visitor, "notes.png", b"no picture at all")
-    expect(visitor.lab_part("upload-problem")).to_contain_text("notes.png: not a picture that can be read")
+    expect(visitor.lab_part("upload-problem")).to_contain_text("notes.png: not an image that Pillow can read")
     bring(visitor, "huge.png", png(Image.new("1", (20_000, 5_000))))
     expect(visitor.lab_part("upload-problem")).to_contain_text("20000×5000 pixels; expected at most 60 million")
     bring(visitor, "tiny.png", png(Image.new("RGB", (9, 9))))
@@ -83,7 +83,8 @@ def test_files_that_are_none(visitor: Visitor) -> None:
 def test_every_kind_of_picture(mode: str) -> None:
     image = Image.fromarray(np.full((40, 40), 30_000, np.uint16)) if mode == "I;16" else Image.new(mode, (40, 40))
     found, said = uploads.opened("a", png(image, "TIFF"), 20)
-    assert (found.mode, found.size, said) == ("RGB", (20, 20), "made smaller, from 40×40 to 20×20")
+    inks = "inks (CMYK), shown without their printer's profile; " if mode == "CMYK" else ""
+    assert (found.mode, found.size, said) == ("RGB", (20, 20), f"{inks}made smaller, from 40×40 to 20×20")
     if mode == "I;16":
         assert np.asarray(found).max() == round(30_000 / 257)
 
@@ -100,7 +101,7 @@ def test_transparency_is_laid_on_white_and_animations_lose_all_but_the_first() -
 
 
 @pytest.mark.parametrize(
-    ("content", "words"), [(b"", "empty"), (b"abc", "not a picture"), (png(Image.new("RGB", (99, 99)))[:60], "")]
+    ("content", "words"), [(b"", "empty"), (b"abc", "not an image"), (png(Image.new("RGB", (99, 99)))[:60], "")]
 )
 def test_damaged_files(content: bytes, words: str) -> None:
     with pytest.raises(ImageError, match=f"^mine: .*{words}"):

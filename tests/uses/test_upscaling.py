@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import keras
@@ -9,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unstride import cli, deployed, upscaling
+from unstride import cli, deployed, imagefiles, tiffs, upscaling
 from unstride.deployed import Deployed
 from unstride.models import upscaler
 from unstride.models._upscaler import MARGIN
@@ -188,17 +191,22 @@ def test_a_bad_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     (folder / "words.png").write_text("words")
     frames = [noise("L"), noise("L").rotate(90)]
     frames[0].save(folder / "moving.gif", save_all=True, append_images=frames[1:])
+    noise("RGB").save(folder / "odd.ico", sizes=[(17, 13)])
+    (folder / "telephone.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(99))
     assert cli.main(["upscale", "in", "-o", "out"]) == 1
     out, err = capsys.readouterr()
     assert [line.split(":")[0] for line in out.splitlines()] == [
-        str(Path("in") / name) for name in ("also.jpg", "good.png", "inks.jpg")
+        str(Path("in") / name) for name in ("also.jpg", "good.png", "inks.jpg", "moving.gif", "odd.ico")
     ]
     lines = err.splitlines()
-    assert len(lines) == 3
-    assert lines[0].endswith("an animation or a file of 2 pages; expected a single picture")
-    assert "torn.png: a damaged image" in lines[1]
-    assert lines[2].endswith("words.png: not an image that Pillow can read")
-    assert sorted(path.name for path in Path("out").iterdir()) == ["also.jpg", "good.png", "inks.jpg"]
+    assert len(lines) == 4
+    assert lines[0] == f"unstride: note: {Path('in') / 'moving.gif'}: the first of its 2 frames"
+    assert "telephone.heic: an HEIC photograph" in lines[1]
+    assert "torn.png: a damaged image" in lines[2]
+    assert "words.png: not an image that Pillow can read" in lines[3]
+    assert sorted(path.name for path in Path("out").iterdir()) == [
+        "also.jpg", "good.png", "inks.jpg", "moving.gif", "odd.ico",
+    ]  # fmt: skip
     with Image.open("out/inks.jpg") as image:
         assert image.mode == "CMYK"
 
@@ -207,7 +215,10 @@ MISTAKES = {
     "scale": (["one.png", "-o", "two.png", "--scale", "5"], "--scale is 5; expected 2, 3 or 4"),
     "ending": (["one.png", "-o", "two.xyz"], "-o two.xyz: no picture format ends with '.xyz'"),
     "file for several": (["one.png", "two.png", "-o", "one.png"], "-o one.png is a file; expected a folder"),
-    "itself": (["one.png", "two.png", "-o", "."], "holds one.png itself; expected another folder"),
+    "itself": (["one.png", "two.png", "-o", "."], "-o: one.png is itself, which is read; nothing was written"),
+    "no name": (["", "-o", "large"], "an IMAGE is empty; expected the name of a file or a folder"),
+    "no output": (["one.png", "-o", ""], "-o is empty; expected a file's or a folder's name"),
+    "empty model": (["one.png", "-o", "x.png", "--model", ""], "--model is empty"),
     "weights": (["one.png", "-o", "x.png", "--model", "nowhere.npz"], "nowhere.npz: no such file"),
     "no weights": (["one.png", "-o", "x.png", "--model", "one.png"], "one.png: not weights that can be loaded"),
 }
@@ -229,3 +240,140 @@ def test_a_format_that_cannot_hold_it(capsys: pytest.CaptureFixture[str]) -> Non
     assert "two.jpg: JPEG cannot hold it" in err
     assert "name an output like .png" in err
     assert not Path("two.jpg").exists()
+
+
+RUN = "from unstride.cli import main; raise SystemExit(main())"
+
+
+def integers(kind: type) -> np.ndarray:
+    """Smooth, with a bright and a dark half, over most of the type's range."""
+    y, x = np.mgrid[:13, :17]
+    wave = np.sin(x / 3) * np.cos(y / 4)
+    if np.dtype(kind).kind == "f":
+        return (wave * 1e5 - 3).astype(kind)
+    low, high = np.iinfo(kind).min, np.iinfo(kind).max
+    return ((wave * 0.45 + 0.5) * (high - low) + low).astype(kind)
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.int16, np.uint16, np.int32, np.uint32, np.float32])
+@pytest.mark.parametrize("offset", [False, True])
+def test_numbers_keep_their_type_and_range(kind: type, offset: bool) -> None:
+    """Negative ones, those beyond 16 bits, and small differences between large ones."""
+    values = integers(kind)
+    if offset and np.dtype(kind).itemsize == 4 and kind is not np.float32:
+        values = (np.iinfo(kind).max - 200 + integers(np.int8).astype(int) // 2).astype(kind)
+    tiffs.write(Path("in.tif"), values)
+    assert cli.main(["upscale", "in.tif", "-o", "out.tif"]) == 0
+    found = imagefiles.pixels("out.tif").values[..., 0]
+    assert found.dtype == kind
+    assert found.shape == (26, 34)
+    # As its samples' bicubic enlargement, within what the network adds.
+    exact = Image.fromarray((values.astype(float) - float(values.min())).astype(np.float32))
+    expected = np.asarray(exact.resize((34, 26), Image.Resampling.BICUBIC)).astype(float) + float(values.min())
+    span = float(values.max()) - float(values.min())
+    assert np.abs(found.astype(float) - expected)[4:-4, 4:-4].max() < 0.05 * span + 1
+    assert float(found.min()) < float(values.min()) + 0.1 * span
+    assert float(found.max()) > float(values.max()) - 0.1 * span
+
+
+def test_numbers_that_are_none_stay_where_they_are() -> None:
+    values = integers(np.float32)
+    plain = values.copy()
+    values[3, 4], values[5:8, 9], values[12, 16] = np.nan, np.inf, -np.inf
+    tiffs.write(Path("in.tif"), values)
+    tiffs.write(Path("plain.tif"), plain)
+    for name in ("in", "plain"):
+        assert cli.main(["upscale", f"{name}.tif", "-o", f"{name}-2.tif"]) == 0
+    found, whole = (imagefiles.pixels(f"{name}-2.tif").values[..., 0] for name in ("in", "plain"))
+    np.testing.assert_array_equal(np.isfinite(found), np.kron(np.isfinite(values), np.ones((2, 2), bool)))
+    np.testing.assert_array_equal(found[10:16, 18:20], np.inf)
+    np.testing.assert_array_equal(found[24:, 32:], -np.inf)
+    far = np.s_[:, :2]  # the network sees 8 pixels around
+    np.testing.assert_allclose(found[far], whole[far], atol=0.1 * np.ptp(plain))
+    tiffs.write(Path("none.tif"), np.full((4, 4), np.nan, np.float32))
+    assert cli.main(["upscale", "none.tif", "-o", "none-2.tif"]) == 0
+    assert np.isnan(imagefiles.pixels("none-2.tif").values).all()
+
+
+def test_no_data_stays_no_data() -> None:
+    """As maps of heights have it: far outside of the range of all others, which it would flatten."""
+    for kind, empty in ((np.int16, -32768), (np.float32, float(np.float32(-3.4e38)))):
+        values = (integers(np.int8).astype(float) * 10).astype(kind)
+        values[2:5, 3:6] = empty
+        tiffs.write(Path("in.tif"), values, empty)
+        assert cli.main(["upscale", "in.tif", "-o", "out.tif"]) == 0
+        found = imagefiles.pixels("out.tif")
+        assert found.empty == empty
+        np.testing.assert_array_equal(found.values[..., 0] == empty, np.kron(values == empty, np.ones((2, 2), bool)))
+        rest = found.values[found.values != empty].astype(float)
+        assert -1400 < rest.min() < -900
+        assert 900 < rest.max() < 1400
+
+
+def test_numbers_that_only_tiff_keeps_are_refused_elsewhere(capsys: pytest.CaptureFixture[str]) -> None:
+    for kind in (np.int16, np.float32):
+        tiffs.write(Path("in.tif"), integers(kind))
+        for name in ("out.png", "out.jpg"):
+            assert cli.main(["upscale", "in.tif", "-o", name]) == 1
+            assert "name an output like .tif" in capsys.readouterr().err
+            assert not Path(name).exists()
+
+
+def test_no_input_is_overwritten(capsys: pytest.CaptureFixture[str]) -> None:
+    noise("RGB").save("one.png")
+    noise("RGB").save("two.png")
+    Path("folder").mkdir()
+    Path("hard.png").hardlink_to("one.png")
+    Path("soft.png").symlink_to("one.png")
+    Path("folder/one.png").symlink_to(Path("two.png").resolve())
+    before = {path: path.read_bytes() for path in Path().rglob("*.png")}
+    for arguments in (
+        ["one.png", "-o", "one.png"],
+        ["one.png", "-o", "folder/../one.png"],
+        ["one.png", "-o", str(Path("one.png").resolve())],
+        ["one.png", "-o", "hard.png"],
+        ["one.png", "-o", "soft.png"],
+        ["soft.png", "-o", "one.png"],
+        ["one.png", "-o", "."],
+        ["one.png", "two.png", "-o", "folder"],  # one's would be two
+        [".", "-o", "."],
+    ):
+        assert cli.main(["upscale", *arguments]) == 2, arguments
+        assert "which is read; nothing was written" in capsys.readouterr().err
+        assert cli.main(["segment", *arguments]) == 2, arguments
+        assert "which is read; nothing was written" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in Path().rglob("*.png")} == before
+    noise("RGB").save("out-overlay.png")
+    assert cli.main(["segment", "one.png", "out-overlay.png", "-o", "new"]) == 0
+    assert cli.main(["segment", "out-overlay.png", "-o", "out.png"]) == 2
+    assert "-o: out-overlay.png is itself" in capsys.readouterr().err
+    noise("RGB").save("one-overlay.png")
+    assert cli.main(["segment", "one.png", "one-overlay.png", "-o", "newer"]) == 2
+    assert "one-overlay.png would be written twice" in capsys.readouterr().err
+
+
+def test_names_that_the_console_lacks_stop_no_batch() -> None:
+    """In a console of ASCII, in the C locale, and with bytes that are no text."""
+    names = [os.fsencode(name) for name in ("caf\u00e9.png", "\u6570.png", "plain.png")] + [b"raw\xff.png"]
+    os.mkdir(b"in")  # noqa: PTH102
+    for name in names:
+        with open(os.path.join(b"in", name), "wb") as file:  # noqa: PTH118, PTH123
+            noise("RGB").save(file, "PNG")
+    Path("in/\u00fcbel.png").write_bytes(b"words")
+    for environment in (
+        {"PYTHONIOENCODING": "ascii"},
+        {"PYTHONIOENCODING": "utf-8"},
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        {"LC_ALL": "C"},
+    ):
+        for command in ("upscale", "segment"):
+            done = subprocess.run(
+                [sys.executable, "-c", RUN, command, "in", "-o", "out"],
+                capture_output=True,
+                check=False,
+                env={key: value for key, value in os.environ.items() if key != "PYTHONIOENCODING"} | environment,
+            )
+            assert done.returncode == 1, done.stderr
+            assert len(done.stdout.splitlines()) == 4
+            assert done.stderr.count(b"\n") == 1
+            assert b"bel.png: not an image" in done.stderr

@@ -11,6 +11,7 @@ import click
 from .. import runs
 from ..data import DataError
 from ..runs import OptionError, Run
+from .outputs import check_apart, check_ending, paths_of, read_of
 from .printing import exit_code
 from .shared import (
     backend_option,
@@ -20,6 +21,7 @@ from .shared import (
     debug_option,
     load_model,
     picture_format,
+    remark,
     say,
     say_result,
 )
@@ -39,19 +41,21 @@ SIDE, ZOOM = 28, 8
 def encode(run: str, images: tuple[str, ...], output: str, backend: str | None) -> int:
     """Write the code of each IMAGE by RUN's compressor, as JSON.
 
-    Any size and format: an image is shrunk to 28x28, and inverted if it is dark on light. What cannot be read is
-    named, the rest is done, and the exit code is then 1.
+    Any size and format: an image is cropped to its ink, which is inverted if it is dark on light, and centred in
+    28x28 as MNIST's are (all of it is shrunk where RUN learned from data of your own). What cannot be read is named,
+    the rest is done, and the exit code is then 1.
     """
     opened = _compressor(run)
     backend = chosen_backend(opened, backend)
-    if Path(output).suffix.lower() != ".json":
-        raise OptionError(f"-o {output}: codes are written as JSON; expected a name that ends with .json")
+    check_ending(output, (".json",), "codes as JSON", "-o")
+    check_apart([output], read_of(opened, *images))
     import numpy as np
 
     from .. import imagefiles
     from .. import images as pictures
 
-    found, problems = imagefiles.gather([Path(image) for image in images], pictures.read)
+    crop = opened.options.data is None
+    found, problems = imagefiles.gather(paths_of(images), lambda path: pictures.read(path, remark, crop=crop))
     for problem in problems:
         complain(DataError(problem))
     if found:
@@ -82,6 +86,9 @@ def decode(run: str, codes_file: str, output: str, backend: str | None) -> None:
     opened = _compressor(run)
     backend = chosen_backend(opened, backend)
     format = picture_format(output)
+    check_apart([output], read_of(opened, codes_file))
+    if not codes_file:
+        raise OptionError("CODES.json is empty; expected a file's name")
     assert opened.options.code is not None
     values = _codes(Path(codes_file), opened.options.code)
     from .. import codes
@@ -112,6 +119,7 @@ def walk(run: str, first: str, last: str, steps: int, output: str, backend: str 
     if not 2 <= steps <= 1000:
         raise OptionError(f"--steps is {steps}; expected from 2 to 1000")
     format = picture_format(output)
+    check_apart([output], read_of(opened, first, last))
     import numpy as np
 
     ends = np.stack([_end(name, opened) for name in (first, last)])
@@ -162,7 +170,7 @@ def _end(name: str, run: Run) -> Any:
     from .. import images
 
     if not name.isdecimal() or Path(name).exists():
-        return images.read(name)
+        return images.read(name, remark, crop=run.options.data is None)
     test = datasets.read(run.options).gallery
     if int(name) >= len(test):
         raise OptionError(f"there is no test image {name}; expected a number up to {len(test) - 1}, or an image file")

@@ -10,6 +10,7 @@ from rich.text import Text
 from .. import dataset as datasets
 from .. import runs, tasks
 from ..runs import OptionError
+from .outputs import check_apart, read_of
 from .printing import json_option, print_json
 from .shared import (
     backend_option,
@@ -18,6 +19,7 @@ from .shared import (
     debug_option,
     load_model,
     picture_format,
+    remark,
     say_figures,
     say_result,
     table,
@@ -60,21 +62,23 @@ def evaluate(run: str, backend: str | None, as_json_: bool) -> None:
 def reconstruct(run: str, images: tuple[str, ...], output: str, backend: str | None, as_json_: bool) -> None:
     """Draw each IMAGE above what RUN's model makes of it.
 
-    Any size and format: an image is shrunk to 28x28, and inverted if it is dark on light. Without IMAGE: one
-    test digit of each class. RUN is one of an autoencoder or a compressor.
+    Any size and format: an image is cropped to its ink, which is inverted if it is dark on light, and centred in
+    28x28 as MNIST's are (all of it is shrunk where RUN learned from data of your own). Without IMAGE: one test digit
+    of each class. RUN is one of an autoencoder or a compressor.
     """
     opened = runs.load(run)
     if opened.options.model not in ("autoencoder", "compressor"):
         raise OptionError(f"{run} is a run of {opened.options.model}; expected one of autoencoder or compressor")
     backend = chosen_backend(opened, backend)
     format = picture_format(output)
+    check_apart([output], read_of(opened, *images))
     import numpy as np
 
     from .. import images as pictures
 
     if images:
         names = [Path(image).name for image in images]
-        arrays = np.stack([pictures.read(image) for image in images])
+        arrays = np.stack([pictures.read(image, remark, crop=opened.options.data is None) for image in images])
     else:
         data = datasets.read(opened.options)
         places = [int(data.examples(label, 1)[0]) for label in data.classes]

@@ -9,10 +9,11 @@ from rich.progress import track
 
 from .. import runs
 from ..data import DataError
-from ..runs import OptionError
+from .outputs import expanded, named, with_stem
 from .printing import exit_code, quiet_option
-from .shared import complain, console, debug_option, say
-from .upscale import expanded, named
+from .shared import complain, console, debug_option, remark, say
+
+OVERLAY = "-overlay.png"
 
 
 @click.command()
@@ -25,7 +26,7 @@ def segment(images: tuple[str, ...], output: str, model: str | None, quiet: bool
     """Write the class of every pixel of each IMAGE as a palette PNG, and an overlay with a legend beside it.
 
     What ships finds coloured digits on photographs. For OUT.png the overlay is OUT-overlay.png. What cannot be read is
-    named, the rest is done, and the exit code is then 1.
+    named, the rest is done, and the exit code is then 1. No input is overwritten.
     """
     import numpy as np
 
@@ -33,18 +34,18 @@ def segment(images: tuple[str, ...], output: str, model: str | None, quiet: bool
 
     network = deployed.find("segmenter", "segmenter", model)
     paths = expanded(images)
-    targets = named(paths, output, several=len(images) > 1 or Path(images[0]).is_dir(), ending=".png")
-    if targets[0].suffix.lower() != ".png":
-        raise OptionError(f"-o {output}: a class map is a palette PNG; expected a name that ends with .png")
+    several = len(images) > 1 or Path(images[0]).is_dir()
+    inputs = () if model is None else (model,)
+    targets = named(paths, output, several=several, ending=".png", also=OVERLAY, inputs=inputs)
     screen = console(quiet)
     failed = 0
     names = network.about["classes"]
     pairs = list(zip(paths, targets, strict=True))
     for path, target in track(pairs, "segmenting", console=screen, disable=not screen.is_terminal):
         try:
-            values = np.asarray(imagefiles.photograph(path).convert("RGB"))
+            values = imagefiles.rgb(path, remark)
             found = segmenting.classes(network, values)
-            beside = target.with_name(f"{target.stem}-overlay.png")
+            beside = with_stem(target, OVERLAY)
             classes, shown = segmenting.as_palette(found), segmenting.overlay(values, found, names)
             runs.write(target, lambda place, picture=classes: picture.save(place, format="PNG"))  # type: ignore[misc]
             runs.write(beside, lambda place, picture=shown: picture.save(place, format="PNG"))  # type: ignore[misc]

@@ -1,12 +1,13 @@
-"""What the commands share: the options that several have, their console, a run's model, a picture's format."""
+"""What the commands share: the options that several have, their console, a run's model, what they say and where."""
 
 from __future__ import annotations
 
+import codecs
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -14,8 +15,14 @@ from rich.console import Console
 from rich.table import Table
 
 from .. import environment, failures
-from ..runs import OptionError, Run
+from ..runs import Run
 from ..tasks.base import Figures
+from .outputs import picture_format
+
+__all__ = [
+    "State", "backend_option", "chosen_backend", "complain", "console", "debug_option", "load_model", "picture_format",
+    "printable", "remark", "say", "say_figures", "say_result", "table",
+]  # fmt: skip
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -66,19 +73,39 @@ def load_model(run: Run, backend: str) -> Any:
     return training.load(run.model if run.model.exists() else run.last)
 
 
-def picture_format(output: str) -> str:
-    """Pillow's name of the format that `output` ends with."""
-    from PIL import Image
-
-    formats = {ending: name for ending, name in Image.registered_extensions().items() if name in Image.SAVE}
-    ending = Path(output).suffix.lower()
-    if ending not in formats:
-        raise OptionError(f"-o {output}: no picture format ends with '{ending}'; expected one like .png, .jpg or .webp")
-    return formats[ending]
-
-
 def console(quiet: bool = False) -> Console:
     return Console(file=sys.stdout, quiet=quiet)
+
+
+@contextmanager
+def printable() -> Iterator[None]:
+    """Let the standard streams escape what their encodings lack: no file's name stops a command that prints it.
+
+    An e with an accent becomes \\xe9 where the encoding is ASCII. Bytes of a name that are no text are written as they
+    are where Python would have done so (in the C locale), and as \\udcff elsewhere.
+    """
+    codecs.register_error("unstride.escape", _escaped)
+    changed: list[tuple[Any, str]] = []
+    for stream in (sys.stdout, sys.stderr):
+        errors = getattr(stream, "errors", None)
+        if errors in ("strict", "surrogateescape") and hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace" if errors == "strict" else "unstride.escape")
+            changed.append((stream, errors))
+    try:
+        yield
+    finally:
+        for stream, errors in changed:
+            with suppress(ValueError):  # closed meanwhile
+                stream.reconfigure(errors=errors)
+
+
+def _escaped(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Surrogates that stand for bytes as these, everything else escaped."""
+    assert isinstance(error, UnicodeEncodeError)
+    letter = error.object[error.start]
+    if "\udc80" <= letter <= "\udcff":
+        return bytes([ord(letter) - 0xDC00]), error.start + 1
+    return letter.encode("ascii", "backslashreplace").decode(), error.start + 1
 
 
 def say(console: Console, text: str) -> None:
@@ -108,3 +135,8 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
 def complain(error: Exception) -> None:
     """In one line on the standard error; what else there is to do goes on."""
     print(f"unstride: error: {failures.message(error)}", file=sys.stderr)
+
+
+def remark(text: str) -> None:
+    """What the user should know, and need not do anything about; on the standard error, too."""
+    print(f"unstride: note: {text}", file=sys.stderr)

@@ -16,7 +16,7 @@ from ..data import DataError
 from ..runs import OptionError, Options, Run, duration, flag
 from ..tasks.base import Task, default_text, own_options
 from .printing import quiet_option
-from .shared import State, backend_option, complain, console, debug_option, say, say_figures, say_result
+from .shared import State, backend_option, complain, console, debug_option, remark, say, say_figures, say_result
 
 USUAL = Options()
 
@@ -129,6 +129,11 @@ def train(
     problems = getattr(data, "problems", [])
     for problem in problems:
         complain(DataError(problem))
+    if remarks := getattr(data, "remarks", []):
+        from ..imagefiles import folded
+
+        for text in folded(remarks):
+            remark(text)
     environment.start(options.backend)
     if spread:
         distributed.check(distributed.start(part), options, len(data.training))

@@ -14,8 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ..imagefiles import gather, listing, opened, photograph
-from ..images import ImageError
+from ..imagefiles import ImageError, Remark, gather, listing, opened, rgb
 from ..segmenting import VOID, palette
 from . import DataError
 
@@ -31,10 +30,11 @@ class Labelled:
     pairs: list[tuple[Bytes, Bytes]]
     names: tuple[str, ...]
     problems: list[str]
+    remarks: list[str]
 
 
 def read(folder: str) -> Labelled:
-    """All of the folder's pairs, and what is wrong with those that are left out."""
+    """All of the folder's pairs, what is wrong with those that are left out, and what to know of the others."""
     root = Path(folder)
     if not root.is_dir():
         raise DataError(f"{root}: {'not a folder' if root.exists() else 'no such folder'}; expected images and masks")
@@ -48,15 +48,16 @@ def read(folder: str) -> Labelled:
     paths = listing(root / images, "images")
     if images == "JPEGImages":  # VOC has masks for a part of its images only
         paths = [path for path in paths if (root / masks / f"{path.stem}.png").is_file()]
-    found, problems = gather(paths, lambda path: _pair(path, root / masks / f"{path.stem}.png"))
+    remarks: list[str] = []
+    found, problems = gather(paths, lambda path: _pair(path, root / masks / f"{path.stem}.png", remarks.append))
     pairs = [pair for _, pair in found]
     count = max((int(mask[mask != VOID].max(initial=0)) for _, mask in pairs), default=0) + 1
     names = _names(root / "classes.txt", count)
-    return Labelled(pairs, names, problems)
+    return Labelled(pairs, names, problems, remarks)
 
 
-def _pair(path: Path, mask: Path) -> tuple[Bytes, Bytes]:
-    image = np.asarray(photograph(path).convert("RGB"))
+def _pair(path: Path, mask: Path, remark: Remark) -> tuple[Bytes, Bytes]:
+    image = rgb(path, remark)
     if not mask.is_file():
         raise ImageError(f"{path}: no mask: there is no {mask}")
     classes = mask_of(mask)
@@ -68,10 +69,14 @@ def _pair(path: Path, mask: Path) -> tuple[Bytes, Bytes]:
 
 def mask_of(path: Path) -> Bytes:
     """The classes in a mask's file."""
-    image = opened(path)
-    if image.mode in ("P", "L", "1"):
-        values = np.asarray(image, np.uint8)
-        return values.copy()
+    image, _ = opened(path)
+    if image.mode in ("P", "L", "1") or image.mode.startswith("I"):
+        values = np.asarray(image)
+        if values.min() < 0 or values.max() > VOID:
+            raise ImageError(
+                f"{path}: a mask with numbers from {values.min()} to {values.max()}; expected classes from 0 to {VOID}"
+            )
+        return values.astype(np.uint8)
     if image.mode not in ("RGB", "RGBA"):
         raise ImageError(f"{path}: a mask in mode {image.mode}; expected a palette, grey or colour PNG")
     colours = np.asarray(image.convert("RGB")).astype(np.int64)
@@ -93,7 +98,11 @@ def mask_of(path: Path) -> Bytes:
 def _names(path: Path, count: int) -> tuple[str, ...]:
     if not path.is_file():
         return ("background", *(f"class {number}" for number in range(1, count)))
-    names = tuple(line.strip() for line in path.read_text().splitlines() if line.strip())
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8") from error
+    names = tuple(line.strip() for line in text.splitlines() if line.strip())
     if len(names) < count:
         raise DataError(f"{path}: {len(names)} names, but the masks have classes up to {count - 1}")
     return names

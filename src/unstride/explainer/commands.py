@@ -12,18 +12,25 @@ import click
 import numpy as np
 from rich.console import Console
 
+from .._files import FileNameError, check_ending
 from ..commands.printing import print_text as _print
 from ..commands.shared import debug_option
 from ..commands.values import FIELDS, in_options, numbers, padding
 from ..geometry import GeometryError
+from .drawing import FORMATS
 from .numbers import MAPS
+from .page import HTML_ENDINGS
 from .presets import PRESETS, preset
 from .trace import VIEWS, Trace, trace
 
 PAIR = "0 1; 2 3"
 FRAMEWORKS = ("keras", "torch", "tensorflow", "jax", "onnx", "numpy", "unstride")
 CASE = ("x", "kernel", "bias", "stride", "padding", "output_padding", "dilation", "kind")  # the options that make it
-OPTIONS = FIELDS | {"a part of x": "a part of it"} | {"x": "--input", "kernel": "--kernel", "bias": "--bias", "map": "--map", "view": "--view"}
+OPTIONS = (
+    FIELDS
+    | {"a part of x": "a part of it"}
+    | {"x": "--input", "kernel": "--kernel", "bias": "--bias", "map": "--map", "view": "--view"}
+)
 """What Python calls the options."""
 SIZE = re.compile(r"\d+(x\d+)*x?")
 NEXT, BACK, QUIT = ("\r", "\n", " ", "n", "\x1b[C"), ("b", "p", "\x7f", "\x1b[D"), ("q", "\x1b", "\x04")
@@ -67,6 +74,9 @@ def explain(**options: Any) -> None:
         case = _case(options)
         view = case._view(options["view"])
         files = {kind: options[kind] for kind in ("svg", "png", "gif", "html") if options[kind] is not None}
+        for kind, path in files.items():
+            endings, what = FORMATS.get(kind, (HTML_ENDINGS, "an HTML page"))
+            check_ending(path, endings, what, f"--{kind}")
         if options["code"]:
             _print(case.code(options["code"]).rstrip("\n"))
         elif options["settings"]:
@@ -135,7 +145,7 @@ def _usage_errors() -> Iterator[None]:
     """What an option got wrong is no accident of the program: one line, without a traceback."""
     try:
         yield
-    except (GeometryError, TypeError) as error:
+    except (FileNameError, GeometryError, TypeError) as error:
         raise click.UsageError(in_options(str(error), OPTIONS)) from error
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .._files import check_ending, write_text
 from ..geometry import GeometryError
 from . import bundle
 from .presets import PRESETS
@@ -19,6 +19,7 @@ __all__ = ["html", "presets", "state"]
 FIELDS = (
     "map", "x", "kernel", "stride", "padding", "output_padding", "dilation", "bias", "gradient", "view", "step",
 )  # fmt: skip
+HTML_ENDINGS = (".html", ".htm")
 VIEWS = {"checkerboard": "overlap", "even": "overlap"}  # where another view shows more
 
 
@@ -30,7 +31,7 @@ def html(trace_or_state: Trace | Mapping[str, Any] | None = None, path: str | Pa
     trace_or_state : Trace or dict, optional
         What is shown first: a trace of 1 or 2 axes, or a state as `state` returns it. Default: the explorer's own.
     path : path, optional
-        Where to write the page. It appears there whole or not at all.
+        Where to write the page, a name that ends with .html. It appears there whole or not at all.
 
     Returns
     -------
@@ -41,6 +42,8 @@ def html(trace_or_state: Trace | Mapping[str, Any] | None = None, path: str | Pa
     ------
     GeometryError
         A trace of 3 axes, or a state with a field that there is not.
+    ValueError
+        `path` ends as another format does.
 
     Examples
     --------
@@ -48,6 +51,8 @@ def html(trace_or_state: Trace | Mapping[str, Any] | None = None, path: str | Pa
     >>> len(page) < 150_000, "://" in page.split("<script")[0]  # small, and it asks nobody for anything
     (True, False)
     """
+    if path is not None:
+        check_ending(path, HTML_ENDINGS, "an HTML page")
     start = {"state": state(trace_or_state), "presets": presets()}
     # "</" would end the script element that the data stand in.
     data = json.dumps(start, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
@@ -55,13 +60,7 @@ def html(trace_or_state: Trace | Mapping[str, Any] | None = None, path: str | Pa
     for mark, text in (("STYLE", bundle.style()), ("START", data), ("MODULE", bundle.module())):
         page = page.replace(f"/*{mark}*/", text, 1)
     if path is not None:
-        target = Path(path)
-        beside = target.with_name(f".{target.name}.{os.getpid()}")
-        try:
-            beside.write_text(page, encoding="utf-8")
-            beside.replace(target)
-        finally:
-            beside.unlink(missing_ok=True)
+        write_text(Path(path), page)
     return page
 
 

@@ -38,6 +38,7 @@ class Scenes(Described):
     names: tuple[str, ...]
     source: scenes.Source | list[Pair]
     problems: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
 
     @cached_property
     def sha256(self) -> str:
@@ -121,6 +122,7 @@ class Segmenter(Task):
             found.names,
             training,
             found.problems,
+            found.remarks,
         )
 
     def build(self, options: Options, data: Scenes) -> keras.Model:  # noqa: ARG002

@@ -52,6 +52,7 @@ class Photographs(Described):
     test: list[tuple[str, Bytes, Bytes]]
     scale: int
     problems: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
 
     @cached_property
     def sha256(self) -> str:
@@ -92,6 +93,7 @@ class UpscalerTask(Task):
     def read(self, options: Options) -> Photographs:
         assert options.scale is not None
         problems: list[str] = []
+        remarks: list[str] = []
         if options.data is None:
             parts = [
                 [(name, photographs.read(package, name)) for package, name in names]
@@ -100,7 +102,7 @@ class UpscalerTask(Task):
             name = "photographs of scikit-image and scikit-learn"
         else:
             paths = imagefiles.listing(options.data, "photographs")
-            found, problems = imagefiles.gather(paths, imagefiles.photograph)
+            found, problems = imagefiles.gather(paths, lambda path: imagefiles.photograph(path, remarks.append))
             imagefiles.enough(options.data, len(found), problems)
             parts = [
                 [(path.name, image) for path, image in found[part]]
@@ -123,6 +125,7 @@ class UpscalerTask(Task):
             [(at, *_luminance(image, options.scale)) for at, image in test],
             options.scale,
             problems,
+            remarks,
         )
 
     def build(self, options: Options, data: Photographs) -> keras.Model:  # noqa: ARG002

@@ -10,8 +10,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..._files import check_ending, write_bytes
 from ...geometry import GeometryError
-from ...runs import write_bytes
 from . import page, vector
 from .palette import THEMES
 from .scene import Scene
@@ -23,6 +23,13 @@ if TYPE_CHECKING:
     from .raster import Artist
 
 PathLike = str | os.PathLike[str]
+
+FORMATS: dict[str, tuple[tuple[str, ...], str]] = {
+    "svg": ((".svg",), "an SVG drawing"),
+    "png": ((".png",), "a PNG picture"),
+    "gif": ((".gif",), "a GIF animation"),
+}
+"""The endings of files, and what they hold."""
 
 SECONDS_PER_STEP = 1.0
 MOST_PIXELS = 200_000_000  # of a picture
@@ -43,7 +50,7 @@ def svg(
     ----------
     trace : Trace
     path : path, optional
-        Where to write it too.
+        Where to write it too; the name ends with .svg.
     view : {"scatter", "grid", "matrix", "overlap", "gradient"}
     theme : {"auto", "light", "dark"}
         "auto" is light or dark as the system of whoever looks at it.
@@ -57,6 +64,8 @@ def svg(
     ------
     GeometryError
         An argument is none of these.
+    ValueError
+        `path` ends as another format does.
     OSError
         `path` cannot be written.
 
@@ -67,6 +76,7 @@ def svg(
     >>> picture.startswith("<svg"), "Output cell (3): the window" in picture
     (True, True)
     """
+    _check_path(path, "svg")
     _check_choice("theme", theme, ("auto", *THEMES))
     text = vector.svg(_scene(trace, view, step, animate), theme, SECONDS_PER_STEP)
     _write(path, text.encode())
@@ -87,6 +97,7 @@ def png(
     `scale` is how many pixels a unit of the drawing takes: 1 suits screens, 3 print (a file says its size in print).
     The other arguments and the errors are those of `svg`; ModuleNotFoundError if there is no Pillow.
     """
+    _check_path(path, "png")
     artist = _artist(theme, scale)
     from . import raster
 
@@ -113,6 +124,7 @@ def gif(
 
     The other arguments and the errors are those of `svg`; ModuleNotFoundError if there is no Pillow.
     """
+    _check_path(path, "gif")
     artist = _artist(theme, 1)
     from .animated import animation, palette_of
 
@@ -161,6 +173,11 @@ def _artist(theme: str, scale: float) -> Artist:
             "this Pillow was built without FreeType, which draws the numbers; install one from PyPI", name="PIL"
         )
     return Artist(THEMES[theme], scale)
+
+
+def _check_path(path: PathLike | None, kind: str) -> None:
+    if path is not None:
+        check_ending(path, FORMATS[kind][0], FORMATS[kind][1])
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
