@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import keras
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 from PIL import Image
 
 from . import pictures
+from ._keras import keras
 from .runs import Run, duration, flag, write_bytes, write_text
 
 Values = npt.NDArray[np.float32]

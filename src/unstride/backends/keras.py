@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
-
 from .. import ops
+from .._keras import keras
 from ..checks import (
     channel_axis,
     check_activation,

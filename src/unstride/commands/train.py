@@ -114,7 +114,7 @@ def train(
     else:
         task = tasks.get(values["model"])
         _only_its_own(task, given)
-        options = task.options({"backend": environment.default_backend(), **given})
+        options = task.options({**given, "backend": given.get("backend") or environment.default_backend()})
     part = distributed.ALONE
     if spread:
         part = distributed.group(coordinator, processes, process)

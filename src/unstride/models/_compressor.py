@@ -41,8 +41,7 @@ def compressor(code: int = 32, upsample: str = "transposed", kernel: int = 4) ->
         raise ValueError(f"upsample is {upsample!r}; expected one of: {', '.join(UPSAMPLE)}")
     if not isinstance(kernel, int) or kernel < 2:
         raise ValueError(f"kernel is {kernel!r}; expected a side of at least 2")
-    import keras
-
+    from .._keras import keras
     from ..keras import Conv2D
 
     relu: dict[str, Any] = {"activation": "relu", "kernel_initializer": "he_normal"}
@@ -63,7 +62,7 @@ def compressor(code: int = 32, upsample: str = "transposed", kernel: int = 4) ->
 
 def decoder(code: int, upsample: str, kernel: int) -> keras.Sequential:
     """The second half of `compressor`, alone: (n, code) to (n, 28, 28, 1)."""
-    import keras
+    from .._keras import keras
 
     relu: dict[str, Any] = {"activation": "relu", "kernel_initializer": "he_normal"}
     return keras.Sequential(
@@ -81,8 +80,7 @@ def decoder(code: int, upsample: str, kernel: int) -> keras.Sequential:
 
 def _double(filters: int, upsample: str, kernel: int, number: int, settings: dict[str, Any]) -> list[Any]:
     """Layers to a grid twice as wide and high."""
-    import keras
-
+    from .._keras import keras
     from ..keras import Conv2D, Conv2DTranspose
     from ._layers import DepthToSpace
 

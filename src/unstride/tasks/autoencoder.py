@@ -36,7 +36,7 @@ class Autoencoder(Task):
         return {"model": self.name, "layers": described(model)}
 
     def loss(self) -> Any:
-        import keras
+        from .._keras import keras
 
         return keras.losses.BinaryCrossentropy()
 

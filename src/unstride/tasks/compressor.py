@@ -50,7 +50,7 @@ class Compressor(Task):
         return {"model": self.name, "code": int(decoder.input_shape[1]), "upsample": upsample}
 
     def loss(self) -> Any:
-        import keras
+        from .._keras import keras
 
         return keras.losses.MeanSquaredError()
 

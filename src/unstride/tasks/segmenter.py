@@ -129,7 +129,7 @@ class Segmenter(Task):
         return segmenter(max(2, len(data.names)))
 
     def loss(self) -> Any:
-        import keras
+        from .._keras import keras
 
         return keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=segmenting.VOID)
 

@@ -132,7 +132,7 @@ class UpscalerTask(Task):
         return upscaler(options.scale)
 
     def loss(self) -> Any:
-        import keras
+        from .._keras import keras
 
         return keras.losses.MeanSquaredError()
 
