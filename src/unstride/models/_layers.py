@@ -1,10 +1,40 @@
-"""Layers that the models need beside the convolutions. Imported by them when they are built."""
+"""What the models need beside the convolutions, made of what Keras has, so that a saved model opens without unstride.
+
+Imported by the models when they are built.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 from .._keras import keras
+
+
+def depth_to_space(side: int, channels: int, name: str) -> list[Any]:
+    """Layers from (n, side, side, 4 * channels) to (n, 2 * side, 2 * side, channels).
+
+    Channel (i * 2 + j) * channels + q of a pixel becomes channel q of the pixel at (i, j) of its block of 2x2.
+    """
+    return [
+        keras.layers.Reshape((side, side, 2, 2, channels), name=f"{name}_blocks"),
+        keras.layers.Permute((1, 3, 2, 4, 5), name=f"{name}_rows"),
+        keras.layers.Reshape((2 * side, 2 * side, channels), name=name),
+    ]
+
+
+def crop_like(image: Any, like: Any) -> Any:
+    """The first symbolic image, without the last rows and columns that the second does not have.
+
+    Their sizes may be unknown. Keras has no layer for that; its operations are saved as layers are.
+    """
+    rows, columns = like[0, :, 0, 0], like[0, 0, :, 0]
+    for axis, line in ((1, rows), (2, columns)):
+        places = keras.ops.cumsum(keras.ops.ones_like(line, dtype="int32")) - 1
+        image = keras.ops.take(image, places, axis=axis)
+    return image
+
+
+# The layers that did this in models of before, so that these load.
 
 
 @keras.saving.register_keras_serializable("unstride")
