@@ -228,13 +228,14 @@ def _train(
     deployed.save(run.path / deployed.FILE, task.weights(model, data))
     figures = task.judge(model, data)
     runs.write_json(run.path / "evaluation.json", figures.json)
+    program = task.program(run)
+    if program is not None:
+        runs.write_text(run.program, program)
     task.report(run, model, data, figures)
     say_figures(screen, figures)
     say_result(screen, "Time", duration(time.perf_counter() - begin))
     say_result(screen, "Report", str(run.report))
-    program = task.program(run)
     if program is not None:
-        runs.write_text(run.program, program)
         say_result(screen, "In Keras", f"python {shlex.quote(str(run.program))}  the same training, as a program")
     say_result(screen, "Model", f"{run.model}, which opens in Keras without unstride:")
     say(screen, "\n" + loading(task, run.options, run.model))

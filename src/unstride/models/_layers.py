@@ -22,16 +22,18 @@ def depth_to_space(side: int, channels: int, name: str) -> list[Any]:
     ]
 
 
-def crop_like(image: Any, like: Any) -> Any:
-    """The first symbolic image, without the last rows and columns that the second does not have.
+def crop_like(channels: int, like_channels: int, name: str) -> Any:
+    """A model of two images: the first, without the last rows and columns that the second does not have.
 
-    Their sizes may be unknown. Keras has no layer for that; its operations are saved as layers are.
+    Their sizes may be unknown until it is called. Keras has no layer for that, but operations, which are saved as
+    layers are.
     """
-    rows, columns = like[0, :, 0, 0], like[0, 0, :, 0]
-    for axis, line in ((1, rows), (2, columns)):
+    image, like = keras.Input((None, None, channels)), keras.Input((None, None, like_channels))
+    cropped = image
+    for axis, line in ((1, like[0, :, 0, 0]), (2, like[0, 0, :, 0])):
         places = keras.ops.cumsum(keras.ops.ones_like(line, dtype="int32")) - 1
-        image = keras.ops.take(image, places, axis=axis)
-    return image
+        cropped = keras.ops.take(cropped, places, axis=axis)
+    return keras.Model([image, like], cropped, name=name)
 
 
 # The layers that did this in models of before, so that these load.
