@@ -260,3 +260,15 @@ def test_an_import_that_fails_chooses_nothing(tmp_path):
 
 def test_the_answer_reads_well():
     assert str(Choice("jax", "KERAS_BACKEND is set to it")) == "jax: KERAS_BACKEND is set to it"
+
+
+def test_a_backend_that_is_named_on_the_command_line_needs_no_other_choice(monkeypatch, capsys):
+    from unstride import cli
+
+    def refuse() -> str:
+        raise environment.EnvironmentProblem("the choice was asked for")
+
+    monkeypatch.setattr(environment, "default_backend", refuse)
+    for arguments, message in ((["--backend", "jax"], "--epochs is 0"), ([], "the choice was asked for")):
+        assert cli.main(["train", "--epochs", "0", *arguments]) == 2
+        assert message in capsys.readouterr().err
