@@ -38,7 +38,7 @@ def test_table(model: keras.Sequential) -> None:
 
 def test_layers_are_ours_with_the_readings_settings(model: keras.Sequential) -> None:
     for layer in model.layers:
-        assert type(layer) in (unstride.keras.Conv2D, unstride.keras.Conv2DTranspose)
+        assert isinstance(layer, unstride.keras.Conv2D | unstride.keras.Conv2DTranspose)
         assert layer.kernel_size == (3, 3)
         assert layer.strides == (1, 1)
     *inner, last = model.layers

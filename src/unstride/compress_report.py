@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import keras
 import numpy as np
 
 from . import code_pictures, codes, deployed, reconstructions
+from ._keras import keras
 from .compressing import activity, stretched
 from .dataset import Dataset, Grey, grey
 from .models._compressor import decoder as build_decoder

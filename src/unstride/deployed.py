@@ -39,7 +39,7 @@ def extracted(model: Any) -> dict[str, Values]:
 
     Those of a model in the model have its name before theirs, as "decoder/grid/kernel".
     """
-    import keras
+    from ._keras import keras
 
     weights: dict[str, Values] = {}
     for layer in model.layers:

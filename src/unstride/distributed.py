@@ -78,7 +78,8 @@ def prepare(options: Options) -> None:
 def start(group: Group) -> int:
     """Join the other processes and spread what follows over all devices; how many these are."""
     import jax
-    import keras
+
+    from ._keras import keras
 
     if group.processes > 1:
         try:
@@ -124,7 +125,8 @@ def check(devices: int, options: Options, training: int) -> None:
 def stop(group: Group) -> None:
     """Part from the others; this process goes on alone."""
     import jax
-    import keras
+
+    from ._keras import keras
 
     keras.distribution.set_distribution(None)
     if group.processes > 1:

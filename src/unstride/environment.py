@@ -14,14 +14,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from . import keras_backend
 from ._native import instruction_set
-
-INSTALL = {
-    "jax": 'pip install "unstride[keras]"',
-    "torch": 'pip install "unstride[torch]"',
-    "tensorflow": "pip install tensorflow",
-}
-"""How to get each backend."""
+from .keras_backend import INSTALL
 
 APP = ("keras", "matplotlib", "PIL", "jinja2")
 """What the commands import beside click and rich."""
@@ -32,7 +27,16 @@ class EnvironmentProblem(RuntimeError):  # noqa: N818 - EnvironmentError is OSEr
 
 
 def default_backend() -> str:
-    return os.environ.get("KERAS_BACKEND") or "jax"
+    """That of `keras_backend.choice`; the first of all where none is installed, for `require` to refuse."""
+    try:
+        made = keras_backend.choice()
+    except keras_backend.NoBackend:
+        return next(iter(INSTALL))
+    except ImportError as error:
+        raise EnvironmentProblem(str(error)) from error
+    if made.backend not in INSTALL:
+        raise EnvironmentProblem(f"unknown backend '{made.backend}' ({made.reason}); there are {', '.join(INSTALL)}")
+    return made.backend
 
 
 def require(backend: str) -> None:
@@ -42,7 +46,7 @@ def require(backend: str) -> None:
     for module in APP:
         if importlib.util.find_spec(module) is None:
             raise EnvironmentProblem(f'{module} is not installed; pip install "unstride[app]"')
-    if importlib.util.find_spec(backend) is None:
+    if not keras_backend.is_installed(backend):
         raise EnvironmentProblem(f"the backend {backend} is not installed; {INSTALL[backend]}")
 
 
@@ -90,7 +94,7 @@ def start(backend: str) -> None:
             # Keras imports it on every backend, to seed it; and it greets before it reads its log level.
             with _quiet():
                 importlib.import_module("tensorflow")
-        importlib.import_module("keras")
+        importlib.import_module("._keras", __package__)
     except ImportError as error:
         raise EnvironmentProblem(f"Keras cannot be imported on the backend {backend}: {error}") from error
     _check(backend)
@@ -101,7 +105,9 @@ def start(backend: str) -> None:
 
 
 def _check(backend: str) -> None:
-    found = importlib.import_module("keras").config.backend()
+    from ._keras import keras
+
+    found = keras.config.backend()
     if found != backend:
         raise EnvironmentProblem(f"Keras runs on {found} in this process already; {backend} needs a new one")
 

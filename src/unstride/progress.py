@@ -9,11 +9,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import keras
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ._files import write_text
+from ._keras import keras
 from .runs import PROGRESS, duration
 
 SECONDS = 0.25

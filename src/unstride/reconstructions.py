@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import keras
 import numpy as np
 from matplotlib.figure import Figure
 
 from . import pictures
+from ._keras import keras
 from .dataset import Bytes, Dataset, Grey, grey
 from .evaluation import Evaluation, cross_entropy, squared_error
 from .report import Picture, draw, layers, losses, render

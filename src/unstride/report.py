@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import keras
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 from PIL import Image
 
-from . import pictures
+from . import pictures, tasks
+from ._keras import keras
+from .keras_program import loading
 from .runs import Run, duration, flag, write_bytes, write_text
 
 Values = npt.NDArray[np.float32]
@@ -46,12 +47,17 @@ class Layer:
 def render(run: Run, template: str, model: keras.Model, **values: Any) -> None:
     """Write report.html from a template, which also knows what every model's page shows."""
     rows = run.rows()
+    task = tasks.get(run.options.model)
     values = {
         "run": run,
         "epochs": len(rows),
         "seconds": sum(row["seconds"] for row in rows),
         "parameters": model.count_params(),
-        "options": {flag(name): value for name, value in vars(run.options).items() if value is not None},
+        "options": {
+            flag(name): value for name, value in vars(run.options).items() if value is not None and value is not False
+        },
+        "loading": loading(task, run.options, run.model.resolve()),
+        "program": task.program(run),
         "noun": "images",
         **values,
     }

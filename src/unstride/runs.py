@@ -6,7 +6,8 @@
 | metrics.csv | a row for each epoch, from 0, by `keras.callbacks.CSVLogger` |
 | last.keras, best.keras | the model and its optimizer after the last and after the best epoch |
 | last.npz | the weights after the last epoch, to be looked at without Keras |
-| model.keras, weights.npz | the trained model, and its weights alone |
+| model.keras, weights.npz | the trained model, which opens in Keras without unstride, and its weights alone |
+| train_in_keras.py | an autoencoder's training as a program of Keras's own |
 | evaluation.json | its figures on the test images |
 | progress.json | while it is trained: the epoch, from 0, the batch and how many there are |
 | report.html, pictures/ | what there is to see |
@@ -75,6 +76,8 @@ class Options:
     kernel: int | None = None
     noise: float | None = None
     layers: str | None = None
+    quick: bool = False
+    """Whether the defaults were those of a quick training."""
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "limit", "seed", "scale", "code", "kernel"):
@@ -144,6 +147,10 @@ class Run:
     @property
     def best(self) -> Path:
         return self.path / "best.keras"
+
+    @property
+    def program(self) -> Path:
+        return self.path / "train_in_keras.py"
 
     @property
     def model(self) -> Path:

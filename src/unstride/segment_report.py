@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import keras
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
 from . import segmenting
+from ._keras import keras
 from .pictures import DPI, Theme, drawable
 from .report import Picture, draw, keep, layers, losses, render
 from .runs import Run

@@ -16,12 +16,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import numpy.typing as npt
 
 from . import deployed, environment, tasks
 from . import keras as layers  # so that Keras knows their names when it loads a model, too
+from ._keras import keras
 from .dataset import Bytes, Grey, grey
 from .distributed import ALONE, Group
 from .models import _layers as _more_layers  # noqa: F401 - as above

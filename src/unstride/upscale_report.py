@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import keras
 import numpy as np
 import numpy.typing as npt
 
+from ._keras import keras
 from .pieces import PIECE, beside, most_gained, pixels
 from .report import Picture, keep, layers, losses, render
 from .runs import Run

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
-
 from .. import ops
+from .._keras import keras
 from .._masked import refuse_masked
 from ..checks import (
     channel_axis,
@@ -48,12 +47,11 @@ def record(name: str, arrays: dict[str, Any], geometry: Geometry | None, channel
     return Map(name, fields | {"channels": channels})(*(array for array in arrays.values() if array is not None))
 
 
-@keras.saving.register_keras_serializable("unstride")
 class Map(keras.Operation):  # type: ignore[misc]
     """One of the three maps, with all its arguments but the arrays; `map` is its name in `unstride.ops`."""
 
     def __init__(self, map: str, fields: dict[str, Any], name: str | None = None) -> None:
-        super().__init__(name=name)
+        super().__init__(name=name or f"{map}_{keras.backend.get_uid(map)}")
         self.map = map
         self.fields = {key: _listed(value) for key, value in fields.items()}  # as a saved model gives them back
 
@@ -96,6 +94,13 @@ class Map(keras.Operation):  # type: ignore[misc]
         axis, groups = channel_axis(channels), self.fields["groups"]
         ends = big.shape[axis] // groups, small.shape[axis]
         return (*taps, *ends) if channels == "last" else (*ends[::-1], *taps)
+
+
+# By these names it is saved. Without unstride Keras finds a class of its own by them, and refuses it in an error that
+# begins with the last one (see `unstride.keras._saved`); files of before have the first.
+Map.__module__, Map.__name__ = "keras", "Operation"
+for _name in ("Map", "Map (Keras lacks it; to load this model, add the line: import unstride.keras)"):
+    keras.saving.register_keras_serializable("unstride", _name)(Map)
 
 
 def _listed(value: Any) -> Any:

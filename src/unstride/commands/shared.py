@@ -54,7 +54,7 @@ def debug_option(command: Command) -> Command:
 backend_option = click.option(
     "--backend",
     metavar="|".join(environment.INSTALL),
-    help="What Keras computes with. Default: $KERAS_BACKEND, or else jax.",
+    help="What Keras computes with. Default: $KERAS_BACKEND, keras.json's, or else the first that is installed.",
 )
 
 

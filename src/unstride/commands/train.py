@@ -13,6 +13,7 @@ import click
 
 from .. import deployed, distributed, environment, runs, tasks
 from ..data import DataError
+from ..keras_program import loading
 from ..runs import OptionError, Options, Run, duration, flag
 from ..tasks.base import Task, default_text, own_options
 from .printing import quiet_option
@@ -29,7 +30,8 @@ class Train(click.Command):
             rows = []
             for name in tasks.NAMES:
                 task = tasks.get(name)
-                rows.append((name, f"FOLDER: {task.data_help}. {default_text(task)}".rstrip()))
+                rows.append((name, f"FOLDER: {task.data_help}. {default_text(task.defaults)}".rstrip()))
+                rows.append(("  --quick", default_text(task.quick)))
             formatter.write_dl(rows)
 
 
@@ -46,6 +48,7 @@ class Train(click.Command):
 @click.option("--learning-rate", type=float, help=f"Adam's.  [default: {USUAL.learning_rate}]")
 @click.option("--limit", type=int, metavar="N", help="Use only N images an epoch, and N to test.")
 @click.option("--seed", type=int, default=USUAL.seed, show_default=True, help="Equal seeds, equal numbers.")
+@click.option("--quick", is_flag=True, help="A taste, in seconds: other defaults, which are below.")
 @click.option("--run", "folder", metavar="DIR", help="The run folder. Default: a new one in runs/.")
 @click.option("--resume", is_flag=True, help="Continue the run in --run, or else the newest in runs/.")
 @backend_option
@@ -117,7 +120,7 @@ def train(
     else:
         task = tasks.get(values["model"])
         _only_its_own(task, given)
-        options = task.options({"backend": environment.default_backend(), **given})
+        options = task.options({**given, "backend": given.get("backend") or environment.default_backend()})
     part = distributed.ALONE
     if spread:
         part = distributed.group(coordinator, processes, process)
@@ -166,6 +169,8 @@ def _only_its_own(task: Task, given: dict[str, Any]) -> None:
 
 def _merge(run: Run, given: dict[str, Any]) -> Run:
     """The run with more epochs, if asked for; no other option may differ from what it was started with."""
+    if given.pop("quick", False) and not run.options.quick:
+        raise OptionError(f"--quick is for new runs, and {run.path} was started without it; leave it out to resume")
     for name in given.keys() - {"epochs"}:
         before = getattr(run.options, name)
         if given[name] != before:
@@ -233,10 +238,17 @@ def _train(
     deployed.save(run.path / deployed.FILE, task.weights(model, data))
     figures = task.judge(model, data)
     runs.write_json(run.path / "evaluation.json", figures.json)
+    program = task.program(run)
+    if program is not None:
+        runs.write_text(run.program, program)
     task.report(run, model, data, figures)
     say_figures(screen, figures)
     say_result(screen, "Time", duration(time.perf_counter() - begin))
     say_result(screen, "Report", str(run.report))
+    if program is not None:
+        say_result(screen, "In Keras", f"python {shlex.quote(str(run.program))}  the same training, as a program")
+    say_result(screen, "Model", f"{run.model}, which opens in Keras without unstride:")
+    say(screen, "\n" + loading(task, run.options, run.model))
 
 
 COMMANDS = (train,)

@@ -12,27 +12,25 @@ Each is a subclass of the Keras layer of the same name, with its whole signature
 The kernel of a transposed convolution is ``(*kernel_size, filters / groups, input channels)``.
 
 `accelerate` does the same for the layers of a model that there is already.
+
+Importing this module imports Keras. If no backend was chosen for it, by KERAS_BACKEND, keras.json or an earlier import
+of Keras, it gets one that is installed: JAX, PyTorch or TensorFlow. ``unstride.keras_backend.choice()`` says which, and
+why; so does an INFO record of the logger "unstride".
 """
 
 from __future__ import annotations
 
+from .. import keras_backend
+from .._keras import keras  # with a backend that is installed
+
 OLDEST_KERAS = (3, 15)  # earlier ones shift odd "same" kernels by a pixel on PyTorch
 BACKENDS = ("jax", "torch", "tensorflow", "numpy")
-
-try:
-    import keras
-except ModuleNotFoundError as error:
-    if error.name != "keras":  # Keras is there, its backend is not
-        raise
-    raise ModuleNotFoundError(
-        'unstride.keras needs Keras 3.15 or later: pip install "unstride[keras]"', name="keras"
-    ) from None
 
 if tuple(int(part) for part in keras.__version__.split(".")[:2]) < OLDEST_KERAS:
     raise ImportError(f"unstride.keras needs Keras 3.15 or later; {keras.__version__} is installed")
 if keras.backend.backend() not in BACKENDS:
     raise ImportError(
-        f"unstride.keras runs on the Keras backends {', '.join(BACKENDS)}; KERAS_BACKEND is {keras.backend.backend()!r}"
+        f"unstride.keras runs on the Keras backends {', '.join(BACKENDS)}; Keras's is {keras_backend.choice()}"
     )
 
 from ..backends import keras as _symbols  # noqa: E402, F401 - so that models saved with its nodes load

@@ -9,6 +9,7 @@ import keras
 
 from .. import ops
 from ..geometry import Geometry, GeometryError, as_int, convolution, is_sequence, per_axis
+from . import _saved
 
 Ints = int | Sequence[int]
 Tensor = Any
@@ -105,6 +106,14 @@ class _Layer:
         geometry_of(self, (UNKNOWN,) * self.rank)
         if as_int("filters", self.filters, 1) % self.groups:
             raise GeometryError(f"filters is {self.filters}, which {self.groups} groups do not divide evenly")
+        _saved.settle(self)
+
+    def get_config(self) -> dict[str, Any]:
+        return _saved.config(self, super().get_config())  # type: ignore[misc]
+
+    def __reduce__(self) -> Any:
+        _, arguments = super().__reduce__()
+        return _saved.public(type(self))._unpickle_model, arguments  # type: ignore[attr-defined]
 
     def call(self, inputs: Tensor) -> Tensor:
         return computed(self, inputs)
@@ -243,36 +252,27 @@ class _ConvTranspose(_Layer):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return self._output_shape(input_shape, lambda geometry: geometry.output_size)
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "groups": self.groups}  # type: ignore[misc]
 
-
-@keras.saving.register_keras_serializable("unstride")
 class Conv1D(_Conv, keras.layers.Conv1D):  # type: ignore[misc]
     """`keras.layers.Conv1D` and more (see `unstride.keras`), over ``(batch, steps, channels)``."""
 
 
-@keras.saving.register_keras_serializable("unstride")
 class Conv1DTranspose(_ConvTranspose, keras.layers.Conv1DTranspose):  # type: ignore[misc]
     """`keras.layers.Conv1DTranspose` and more (see `unstride.keras`), over ``(batch, steps, channels)``."""
 
 
-@keras.saving.register_keras_serializable("unstride")
 class Conv2D(_Conv, keras.layers.Conv2D):  # type: ignore[misc]
     """`keras.layers.Conv2D` and more (see `unstride.keras`), over ``(batch, height, width, channels)``."""
 
 
-@keras.saving.register_keras_serializable("unstride")
 class Conv2DTranspose(_ConvTranspose, keras.layers.Conv2DTranspose):  # type: ignore[misc]
     """`keras.layers.Conv2DTranspose` and more (see `unstride.keras`), over ``(batch, height, width, channels)``."""
 
 
-@keras.saving.register_keras_serializable("unstride")
 class Conv3D(_Conv, keras.layers.Conv3D):  # type: ignore[misc]
     """`keras.layers.Conv3D` and more (see `unstride.keras`), over ``(batch, depth, height, width, channels)``."""
 
 
-@keras.saving.register_keras_serializable("unstride")
 class Conv3DTranspose(_ConvTranspose, keras.layers.Conv3DTranspose):  # type: ignore[misc]
     """`keras.layers.Conv3DTranspose` and more (see `unstride.keras`), over ``(batch, *three axes, channels)``."""
 
@@ -290,4 +290,5 @@ class Conv3DTranspose(_ConvTranspose, keras.layers.Conv3DTranspose):  # type: ig
         super().__init__(filters, kernel_size, strides, padding, output_padding, data_format, *args, **kwargs)
 
 
-OWN = (Conv1D, Conv2D, Conv3D, Conv1DTranspose, Conv2DTranspose, Conv3DTranspose)
+PUBLIC = (Conv1D, Conv2D, Conv3D, Conv1DTranspose, Conv2DTranspose, Conv3DTranspose)
+OWN = (*PUBLIC, *(form for kind in PUBLIC for form in _saved.register(kind)))

@@ -41,16 +41,18 @@ def compressor(code: int = 32, upsample: str = "transposed", kernel: int = 4) ->
         raise ValueError(f"upsample is {upsample!r}; expected one of: {', '.join(UPSAMPLE)}")
     if not isinstance(kernel, int) or kernel < 2:
         raise ValueError(f"kernel is {kernel!r}; expected a side of at least 2")
-    import keras
-
+    from .._keras import keras
     from ..keras import Conv2D
 
     relu: dict[str, Any] = {"activation": "relu", "kernel_initializer": "he_normal"}
     encoder = keras.Sequential(
         [
             keras.Input((28, 28, 1)),
-            Conv2D(WIDTHS[1], 3, strides=2, padding=1, name="conv_1", **relu),
-            Conv2D(WIDTHS[0], 3, strides=2, padding=1, name="conv_2", **relu),
+            # A padding of 1 where the stride is 2. Keras has it as two layers; by the end no kernel needs any.
+            keras.layers.ZeroPadding2D(((1, 0), (1, 0)), name="pad_1"),
+            Conv2D(WIDTHS[1], 3, strides=2, name="conv_1", **relu),
+            keras.layers.ZeroPadding2D(((1, 0), (1, 0)), name="pad_2"),
+            Conv2D(WIDTHS[0], 3, strides=2, name="conv_2", **relu),
             keras.layers.Flatten(name="flatten"),
             keras.layers.Dense(256, name="dense", **relu),
             keras.layers.Dense(code, name="code"),
@@ -63,7 +65,7 @@ def compressor(code: int = 32, upsample: str = "transposed", kernel: int = 4) ->
 
 def decoder(code: int, upsample: str, kernel: int) -> keras.Sequential:
     """The second half of `compressor`, alone: (n, code) to (n, 28, 28, 1)."""
-    import keras
+    from .._keras import keras
 
     relu: dict[str, Any] = {"activation": "relu", "kernel_initializer": "he_normal"}
     return keras.Sequential(
@@ -72,19 +74,18 @@ def decoder(code: int, upsample: str, kernel: int) -> keras.Sequential:
             keras.layers.Dense(256, name="dense", **relu),
             keras.layers.Dense(SMALL * SMALL * WIDTHS[0], name="grid", **relu),
             keras.layers.Reshape((SMALL, SMALL, WIDTHS[0]), name="reshape"),
-            *_double(WIDTHS[1], upsample, kernel, 1, relu),
-            *_double(1, upsample, kernel, 2, {"activation": "sigmoid"}),
+            *_double(SMALL, WIDTHS[1], upsample, kernel, 1, relu),
+            *_double(2 * SMALL, 1, upsample, kernel, 2, {"activation": "sigmoid"}),
         ],
         name="decoder",
     )
 
 
-def _double(filters: int, upsample: str, kernel: int, number: int, settings: dict[str, Any]) -> list[Any]:
-    """Layers to a grid twice as wide and high."""
-    import keras
-
+def _double(side: int, filters: int, upsample: str, kernel: int, number: int, settings: dict[str, Any]) -> list[Any]:
+    """Layers from a grid of that side to one twice as wide and high."""
+    from .._keras import keras
     from ..keras import Conv2D, Conv2DTranspose
-    from ._layers import DepthToSpace
+    from ._layers import depth_to_space
 
     name = f"{upsample}_{number}"
     if upsample == "transposed":
@@ -96,5 +97,5 @@ def _double(filters: int, upsample: str, kernel: int, number: int, settings: dic
         ]
     return [
         Conv2D(4 * filters, kernel, padding="same", name=name, **settings),
-        DepthToSpace(2, name=f"interleave_{number}"),
+        *depth_to_space(side, filters, name=f"interleave_{number}"),
     ]

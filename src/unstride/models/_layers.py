@@ -1,10 +1,42 @@
-"""Layers that the models need beside the convolutions. Imported by them when they are built."""
+"""What the models need beside the convolutions, made of what Keras has, so that a saved model opens without unstride.
+
+Imported by the models when they are built.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-import keras
+from .._keras import keras
+
+
+def depth_to_space(side: int, channels: int, name: str) -> list[Any]:
+    """Layers from (n, side, side, 4 * channels) to (n, 2 * side, 2 * side, channels).
+
+    Channel (i * 2 + j) * channels + q of a pixel becomes channel q of the pixel at (i, j) of its block of 2x2.
+    """
+    return [
+        keras.layers.Reshape((side, side, 2, 2, channels), name=f"{name}_blocks"),
+        keras.layers.Permute((1, 3, 2, 4, 5), name=f"{name}_rows"),
+        keras.layers.Reshape((2 * side, 2 * side, channels), name=name),
+    ]
+
+
+def crop_like(channels: int, like_channels: int, name: str) -> Any:
+    """A model of two images: the first, without the last rows and columns that the second does not have.
+
+    Their sizes may be unknown until it is called. Keras has no layer for that, but operations, which are saved as
+    layers are.
+    """
+    image, like = keras.Input((None, None, channels)), keras.Input((None, None, like_channels))
+    cropped = image
+    for axis, line in ((1, like[0, :, 0, 0]), (2, like[0, 0, :, 0])):
+        places = keras.ops.cumsum(keras.ops.ones_like(line, dtype="int32")) - 1
+        cropped = keras.ops.take(cropped, places, axis=axis)
+    return keras.Model([image, like], cropped, name=name)
+
+
+# The layers that did this in models of before, so that these load.
 
 
 @keras.saving.register_keras_serializable("unstride")

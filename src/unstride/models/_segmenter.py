@@ -25,10 +25,9 @@ def segmenter(classes: int = 11) -> keras.Model:
     if not isinstance(classes, int) or classes < 2:
         raise ValueError(f"classes is {classes!r}; expected how many there are, at least 2")
     # Here and not above, so that listing the models costs no import of Keras.
-    import keras
-
+    from .._keras import keras
     from ..keras import Conv2D, Conv2DTranspose
-    from ._layers import CropLike
+    from ._layers import crop_like
 
     def twice(x: Any, filters: int, name: str) -> Any:
         for number in (1, 2):
@@ -48,7 +47,7 @@ def segmenter(classes: int = 11) -> keras.Model:
             x = keras.layers.MaxPooling2D(2, padding="same", name=f"halve_{level}")(x)
     for level in reversed(range(len(skips))):
         x = Conv2DTranspose(WIDTHS[level], 2, strides=2, kernel_initializer="he_normal", name=f"double_{level}")(x)
-        x = CropLike(name=f"fit_{level}")([x, skips[level]])
+        x = crop_like(WIDTHS[level], WIDTHS[level], name=f"fit_{level}")([x, skips[level]])
         x = keras.layers.Concatenate(name=f"join_{level}")([x, skips[level]])
         x = twice(x, WIDTHS[level], f"up_{level}")
     return keras.Model(image, Conv2D(classes, 1, name="logits")(x), name="segmenter")

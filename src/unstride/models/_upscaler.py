@@ -37,8 +37,7 @@ def upscaler(scale: int = 2) -> keras.Model:
     if scale not in SCALES:
         raise ValueError(f"scale is {scale!r}; expected 2, 3 or 4")
     # Here and not above, so that listing the models costs no import of Keras.
-    import keras
-
+    from .._keras import keras
     from ..keras import Conv2D, Conv2DTranspose
 
     relu: dict[str, Any] = {"activation": "relu", "kernel_initializer": "he_normal"}
@@ -49,8 +48,9 @@ def upscaler(scale: int = 2) -> keras.Model:
         x = Conv2D(NARROW, 3, name=f"map_{number + 1}", **relu)(x)
     x = Conv2D(NARROW, 1, name="expand", **relu)(x)
     both = keras.layers.Concatenate(name="both")([x, keras.layers.Cropping2D(2 + DEPTH, name="centre")(image)])
-    last = Conv2DTranspose(1, taps(scale), strides=scale, padding=crop(scale), name="enlarge")
-    model = keras.Model(image, last(both), name=f"upscaler_x{scale}")
+    last = Conv2DTranspose(1, taps(scale), strides=scale, padding="same", name="enlarge")
+    enlarged = keras.layers.Cropping2D(2 * scale, name="inside")(last(both))  # `crop` in all, which Keras has in two
+    model = keras.Model(image, enlarged, name=f"upscaler_x{scale}")
     kernel = np.asarray(keras.ops.convert_to_numpy(last.kernel)) * 0.1
     kernel[..., -1] = bicubic(scale)[..., None]
     last.set_weights([kernel, np.zeros(1, np.float32)])

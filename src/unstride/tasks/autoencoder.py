@@ -18,6 +18,10 @@ class Autoencoder(Task):
     name = "autoencoder"
     data_help = "four IDX files, as MNIST's (default: MNIST, which is built in)"
     defaults = {"layers": None}  # noqa: RUF012
+    quick = {"epochs": 2, "batch_size": 64, "learning_rate": 0.003}  # noqa: RUF012
+    use = """\
+images = np.zeros((1, 28, 28, 1), "float32")  # yours: white on black, from 0 to 1
+print(model.predict(images).shape)"""
 
     def read(self, options: Options) -> Dataset:
         return datasets.read(options)
@@ -36,7 +40,7 @@ class Autoencoder(Task):
         return {"model": self.name, "layers": described(model)}
 
     def loss(self) -> Any:
-        import keras
+        from .._keras import keras
 
         return keras.losses.BinaryCrossentropy()
 
@@ -51,6 +55,11 @@ class Autoencoder(Task):
 
     def judge(self, model: keras.Model, data: Dataset) -> Figures:
         return digit_figures(model, data, cross_entropy=True)
+
+    def program(self, run: Run) -> str:
+        from ..keras_program import program
+
+        return program(run.options)
 
     def report(self, run: Run, model: keras.Model, data: Dataset, figures: Figures) -> None:
         from .. import reconstructions

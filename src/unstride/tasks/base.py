@@ -62,12 +62,17 @@ class Task(ABC):
     """What an epoch has so many of."""
     defaults: ClassVar[dict[str, Any]] = {}
     """The options that it has besides the common ones, and those of whose usual defaults it has others."""
+    quick: ClassVar[dict[str, Any]]
+    """The options of a training that is a taste of it, in well under a minute on two cores."""
+    use: ClassVar[str]
+    """Lines of Python that use `model`, with Keras and `np` alone."""
     data_help: ClassVar[str]
     """What its FOLDER holds."""
 
     def options(self, given: dict[str, Any]) -> Options:
-        """With the defaults for what is not given."""
-        return Options(**{"model": self.name, **self.defaults, **given})
+        """With the defaults for what is not given, or with those of a quick training."""
+        quick = self.quick if given.get("quick") else {}
+        return Options(**{"model": self.name, **self.defaults, **quick, **given})
 
     @abstractmethod
     def read(self, options: Options) -> Any:
@@ -105,6 +110,10 @@ class Task(ABC):
         """What one has to know of its weights, to use them without Keras."""
         return {"model": self.name}
 
+    def program(self, run: Run) -> str | None:  # noqa: ARG002 - most have none
+        """The whole training as a program of Keras's own, if there is one."""
+        return None
+
     def weights(self, model: keras.Model, data: Any) -> deployed.Deployed:
         """The model as it is now, to be used without Keras."""
         return deployed.Deployed(self.about(model, data), deployed.extracted(model))
@@ -126,6 +135,6 @@ def own_options(task: Task) -> set[str]:
     return {name for name in task.defaults if Options.__dataclass_fields__[name].default is None}
 
 
-def default_text(task: Task) -> str:
-    """Its defaults, as one writes them."""
-    return " ".join(f"{flag(name)} {value}" for name, value in task.defaults.items() if value is not None)
+def default_text(values: dict[str, Any]) -> str:
+    """Defaults, as one writes them."""
+    return " ".join(f"{flag(name)} {value}" for name, value in values.items() if value is not None)

@@ -32,6 +32,11 @@ class Compressor(Task):
         "kernel": 4,
         "noise": 0.0,
     }
+    quick = {"epochs": 1, "limit": 20_000}  # noqa: RUF012
+    use = """\
+images = np.zeros((1, 28, 28, 1), "float32")  # yours: white on black, from 0 to 1
+codes = model.get_layer("encoder").predict(images)
+print(codes.shape, model.get_layer("decoder").predict(codes).shape)"""
 
     def read(self, options: Options) -> Dataset:
         return datasets.read(options)
@@ -50,7 +55,7 @@ class Compressor(Task):
         return {"model": self.name, "code": int(decoder.input_shape[1]), "upsample": upsample}
 
     def loss(self) -> Any:
-        import keras
+        from .._keras import keras
 
         return keras.losses.MeanSquaredError()
 

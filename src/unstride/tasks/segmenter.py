@@ -85,6 +85,10 @@ class Segmenter(Task):
     noun = "scenes"
     data_help = "images/ and masks/ in it, as VOC's (default: scenes of coloured digits over photographs)"
     defaults = {"epochs": 20, "batch_size": 16, "learning_rate": 0.002}  # noqa: RUF012
+    quick = {"epochs": 2, "limit": 320}  # noqa: RUF012
+    use = """\
+images = np.zeros((1, 96, 128, 3), "float32")  # yours: colours, from 0 to 1
+print(model.predict(images).argmax(-1).shape)  # the number of each pixel's class"""
 
     def read(self, options: Options) -> Scenes:
         if options.data is not None:
@@ -131,7 +135,7 @@ class Segmenter(Task):
         return segmenter(max(2, len(data.names)))
 
     def loss(self) -> Any:
-        import keras
+        from .._keras import keras
 
         return keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=segmenting.VOID)
 

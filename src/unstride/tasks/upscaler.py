@@ -89,6 +89,11 @@ class UpscalerTask(Task):
     noun = "pieces"
     data_help = "photographs (default: those that ship with scikit-image and scikit-learn, some held out)"
     defaults = {"epochs": 25, "batch_size": 16, "learning_rate": 0.003, "scale": 2}  # noqa: RUF012
+    quick = {"epochs": 2, "limit": 800}  # noqa: RUF012
+    use = """\
+images = np.zeros((1, 64, 48, 1), "float32")  # yours: luminance, from 0 to 1
+margin = [(0, 0), (8, 8), (8, 8), (0, 0)]  # which the layers use up
+print(model.predict(np.pad(images, margin, "edge")).shape)"""
 
     def read(self, options: Options) -> Photographs:
         assert options.scale is not None
@@ -135,7 +140,7 @@ class UpscalerTask(Task):
         return upscaler(options.scale)
 
     def loss(self) -> Any:
-        import keras
+        from .._keras import keras
 
         return keras.losses.MeanSquaredError()
 

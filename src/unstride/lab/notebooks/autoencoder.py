@@ -22,7 +22,7 @@ def _():
     from unstride.lab.controls import Controls
     from unstride.lab.widgets import Numbers, Pad, Pixels, Pulse
     from unstride.models._autoencoder import READING, SIDE, Layer, parsed, table
-    from unstride.runs import Options
+    from unstride.tasks.autoencoder import TASK
 
     page.header("autoencoder")
     return (
@@ -30,12 +30,12 @@ def _():
         Controls,
         Layer,
         Numbers,
-        Options,
         Pad,
         Pixels,
         Pulse,
         READING,
         SIDE,
+        TASK,
         code_row,
         cross_entropy,
         jobs,
@@ -192,16 +192,15 @@ def _(mo):
 
 @app.cell(hide_code=True)
 def _(mo):
-    _paces = ["In seconds", "As in the reading (some minutes)"]
+    _paces = ["Quick (some seconds)", "As in the reading (some minutes)"]
     pace = mo.ui.radio(_paces, value=_paces[0], label="How long", inline=True)
     pace
     return (pace,)
 
 
 @app.cell(hide_code=True)
-def _(Numbers, Options, mo, pace):
-    _usual = Options()
-    _quick = pace.value == "In seconds"
+def _(Numbers, TASK, mo, pace):
+    _usual = TASK.options({"quick": pace.value.startswith("Quick")})
     settings = mo.ui.anywidget(
         Numbers(
             {
@@ -211,11 +210,7 @@ def _(Numbers, Options, mo, pace):
                 "Learning rate": (0.0001, 0.1, 0.0001),
                 "Seed": (0, 9999, 1),
             },
-            {
-                "": [5, 2000, 50, 0.004, 0]
-                if _quick
-                else [_usual.epochs, 60_000, _usual.batch_size, _usual.learning_rate, _usual.seed]
-            },
+            {"": [_usual.epochs, 60_000, _usual.batch_size, _usual.learning_rate, _usual.seed]},
         )
     )
     settings
