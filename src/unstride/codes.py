@@ -122,7 +122,7 @@ def checkerboard(images: npt.NDArray[Any], period: int = 4) -> float:
 def _local_means(values: npt.NDArray[np.float64], period: int) -> npt.NDArray[np.float64]:
     """The means around every pixel that is far enough from the edges, over one period along each axis.
 
-    An even number of pixels has no middle: there the mean is over one more, of which the outermost two count half. Then a
+    An even number of pixels has no middle: there the mean is over one more, and the outermost two count half. Then a
     pattern of the period has the same mean everywhere, and a ramp's is the pixel itself.
     """
     weights = np.ones(period // 2 * 2 + 1)

@@ -63,7 +63,7 @@ def _reconstructions(run: Run, model: keras.Model, dataset: Dataset) -> Picture:
         (label, list(grey(dataset.gallery[places])), list(part))
         for label, places, part in zip(dataset.classes, chosen, parts, strict=True)
     ]
-    alt = f"For each of {counted(len(groups), 'class', 'classes')} a row of test images above a row of their reconstructions."
+    alt = f"{counted(len(groups), 'class', 'classes')}, each a row of test images above a row of their reconstructions."
     return draw(run, "reconstructions", alt, lambda theme: pictures.by_class(groups, theme))
 
 

@@ -8,6 +8,7 @@ import re
 import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -152,11 +153,10 @@ def kernels(run: Run, model: keras.Model) -> list[Kernels]:
         words = f"{height}×{width}; rows: {parts[0]}, columns: {parts[1]}"
         if shown.shape != values.shape:
             words += f"; the first {shown.shape[2]} by {shown.shape[3]} of them"
-        alt = f"The kernels of {name}, {words}; the weights are from {float(values.min()):.3f} to {float(values.max()):.3f}."
-        picture = draw(
-            run, f"kernels-{number}-{layer.name}", alt, lambda theme, shown=shown: pictures.kernels(shown, theme)
-        )  # type: ignore[misc]
-        made.append(Kernels(name, words, picture))
+        low, high = float(values.min()), float(values.max())
+        alt = f"The kernels of {name}, {words}; the weights are from {low:.3f} to {high:.3f}."
+        figure = partial(pictures.kernels, shown)
+        made.append(Kernels(name, words, draw(run, f"kernels-{number}-{layer.name}", alt, figure)))
     return made
 
 

@@ -31,7 +31,7 @@ class Controls:
     set_problem: Callable[[Any], None]
     set_changes: Callable[[Any], None]
     started: list[Job] = field(default_factory=list)
-    """What this page has started, the last one last: a second click may come before the page shows the first one's job."""
+    """What this page has started, the last one last: a second click may come before the page shows the first's job."""
 
     def choose(self, name: str) -> None:
         """Show this run."""

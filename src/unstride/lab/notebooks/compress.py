@@ -94,8 +94,9 @@ def _(change, code, counted, image, network, np, page, squared_error, which):
         f'height="{abs(value) / _most * 18:.2f}" fill="var(--lab-{_colours[at]})"/>'
         for at, value in enumerate(_changed)
     )
+    _label = f"The code: {counted(len(code), 'number')}"
     _svg = (
-        f'<svg viewBox="0 0 100 40" role="img" aria-label="The code: {counted(len(code), "number")}" class="lab-curves">'
+        f'<svg viewBox="0 0 100 40" role="img" aria-label="{_label}" class="lab-curves">'
         f'{_bars}<line x1="0" x2="100" y1="20" y2="20" stroke="var(--lab-line)" stroke-width=".4"/></svg>'
     )
     _shown = page.html(

@@ -99,9 +99,9 @@ def _(chosen, names, photographs, scale, upload, uploads, way):
         elif not known and _pixels > MOST:
             problem = (
                 f"{title}: {picture.width}×{picture.height} pixels, of which ×{scale.value} makes "
-                f"{_pixels / 1e6:.0f} million; expected at most {MOST // 1_000_000} million on this page. Use a smaller "
-                f"scale, or the command line, which works in tiles: unstride upscale PICTURE -o large.png --scale "
-                f"{scale.value}"
+                f"{_pixels / 1e6:.0f} million; expected at most {MOST // 1_000_000} million on this page. Use a "
+                "smaller scale, or the command line, which works in tiles: unstride upscale PICTURE -o large.png "
+                f"--scale {scale.value}"
             )
     except ValueError as _error:
         problem = str(_error)
