@@ -135,7 +135,7 @@ def test_pictures_are_the_files_in_light_and_dark(run: Run, page: Page) -> None:
     embedded = {base64.b64decode(str(image["src"]).partition(",")[2]) for image in images}
     assert embedded == {path.read_bytes() for path in (run.path / "pictures").iterdir()}
     for image, source in zip(images, sources, strict=True):
-        assert source["media"] == "(prefers-color-scheme: dark)"
+        assert source["media"] == "screen and (prefers-color-scheme: dark)"  # paper is light
         light, dark = (
             Image.open(io.BytesIO(base64.b64decode(str(data).partition(",")[2])))
             for data in (image["src"], source["srcset"])
