@@ -108,7 +108,7 @@ def test_smooth_pictures_have_no_checkerboard(waves: float) -> None:
     wave = np.cos(2 * np.pi * waves * ROWS / 28 + 1) * np.cos(2 * np.pi * waves * COLUMNS / 28 + 2)
     blob = np.exp(-((ROWS - 12) ** 2 + (COLUMNS - 15) ** 2) / (2 * (14 / waves / 2) ** 2))
     frame = 1 / (
-        1 + np.exp(-(np.minimum(ROWS, 27 - ROWS) - 3.0) * waves)
+        1 + np.exp(-(np.minimum(ROWS, 27 - ROWS) - 3.0) * min(waves, 1))
     )  # dark towards an edge, as decoders' answers are
     for picture in (wave, blob, frame):
         assert codes.checkerboard(picture[None]) < 3
