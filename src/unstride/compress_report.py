@@ -7,11 +7,13 @@ from typing import Any
 
 import keras
 import numpy as np
+from matplotlib.figure import Figure
 
 from . import code_pictures, codes, deployed, reconstructions
 from .compressing import Compressor, activity, decoded, random_weights, stretched
 from .dataset import Dataset, Grey, grey
 from .lessons import taught
+from .pictures import Theme
 from .report import Picture, draw, layers, losses, render
 from .runs import Run
 from .tasks.base import Figures
@@ -123,14 +125,6 @@ def compare(network: Compressor, dataset: Dataset, seed: int, steps: int) -> lis
 
 
 def _checkerboards(run: Run, compared: list[Checker], digit: Grey, targets: Grey) -> Picture:
-    rows: list[tuple[str, list[Grey]]] = [
-        ("untrained: how strongly each pixel answers", [stretched(at.activity) for at in compared]),
-        ("after the lesson", [at.digit for at in compared]),
-        ("the digit", [digit] * len(compared)),
-        ("spectrum after the lesson", [spectrum(at.images) for at in compared]),
-        ("spectrum of the originals", [spectrum(targets)] * len(compared)),
-    ]
-    columns = [f"{at.name}\n{at.kernel}×{at.kernel}" for at in compared]
     alt = (
         "For each of the decoders "
         + ", ".join(f"{at.name} {at.kernel}x{at.kernel}" for at in compared)
@@ -138,7 +132,20 @@ def _checkerboards(run: Run, compared: list[Checker], digit: Grey, targets: Grey
         + ", ".join(f"{at.untrained:.1f}%" for at in compared)
         + " of the contrast being a checkerboard; a digit after the lesson; and the spectrum of many."
     )
-    return draw(run, "checkerboards", alt, lambda theme: code_pictures.table(columns, rows, theme))
+    return draw(run, "checkerboards", alt, lambda theme: checkerboards(compared, digit, targets, theme))
+
+
+def checkerboards(compared: list[Checker], digit: Grey, targets: Grey, theme: Theme) -> Figure:
+    """The decoders side by side, untrained and trained; above each its kernel and its checkerboard when untrained."""
+    rows: list[tuple[str, list[Grey]]] = [
+        ("untrained: how strongly each pixel answers", [stretched(at.activity) for at in compared]),
+        ("after the lesson", [at.digit for at in compared]),
+        ("the digit", [digit] * len(compared)),
+        ("spectrum after the lesson", [spectrum(at.images) for at in compared]),
+        ("spectrum of the originals", [spectrum(targets)] * len(compared)),
+    ]
+    columns = [f"{at.name}\n{at.kernel}×{at.kernel}: {at.untrained:.0f}%" for at in compared]
+    return code_pictures.table(columns, rows, theme)
 
 
 def spectrum(images: Any) -> Grey:
