@@ -21,7 +21,7 @@ from .tasks.compressor import TASK
 
 COMPARED = (("transposed", 4), ("transposed", 3), ("resize", 3), ("subpixel", 3))
 """Decoders side by side: transposed convolutions whose kernel is a multiple of the stride 2 and one that is not."""
-STEPS_OF_A_LESSON, BATCH = (32, 150), 128
+STEPS_OF_A_LESSON, BATCH = (32, 300), 64
 """The fewest and the most steps of a lesson, and the images of each: no fewer than show what a decoder tends to, and
 otherwise a tenth as many images as the run itself saw, so that a training of seconds has its report in seconds."""
 MEASURED = 1000
@@ -88,7 +88,7 @@ def lesson_steps(seen: int) -> int:
     """How many steps the decoders learn, after a training that saw that many images.
 
     >>> lesson_steps(1600), lesson_steps(100_000), lesson_steps(15 * 54_000)
-    (32, 79, 150)
+    (32, 157, 300)
     """
     least, most = STEPS_OF_A_LESSON
     return min(max(-(-seen // (10 * BATCH)), least), most)
