@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import base64
+import html
 import io
+import shlex
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -13,7 +16,7 @@ import pytest
 from matplotlib import colormaps
 from PIL import Image
 
-from unstride import cli, pictures, reconstructions, runs, training
+from unstride import cli, pictures, reconstructions, report, runs, training
 from unstride.dataset import Dataset, grey, read
 from unstride.evaluation import squared_error
 from unstride.runs import Run
@@ -30,6 +33,13 @@ PICTURES = {
     "layer-5-conv2d_transpose_2.png",
     "layer-6-conv2d_transpose_3.png",
     "layer-7-conv2d_4.png",
+    "kernels-1-conv2d_1.png",
+    "kernels-2-conv2d_2.png",
+    "kernels-3-conv2d_3.png",
+    "kernels-4-conv2d_transpose_1.png",
+    "kernels-5-conv2d_transpose_2.png",
+    "kernels-6-conv2d_transpose_3.png",
+    "kernels-7-conv2d_4.png",
 }
 
 
@@ -101,8 +111,10 @@ def test_whole_and_self_contained(run: Run, page: Page) -> None:
     assert {tag for tag, _ in page.tags} & {"script", "link", "iframe", "object"} == set()
     for _, attributes in page.tags:
         for name, value in attributes.items():
-            if name in {"src", "srcset", "href"}:
+            if name in {"src", "srcset"}:
                 assert (value or "").startswith("data:image/png;base64,")
+            if name == "href":
+                assert (value or "").startswith("#")
             assert not name.startswith("on")
     text = run.report.read_text()
     assert "url(" not in text
@@ -123,7 +135,7 @@ def test_pictures_are_the_files_in_light_and_dark(run: Run, page: Page) -> None:
     embedded = {base64.b64decode(str(image["src"]).partition(",")[2]) for image in images}
     assert embedded == {path.read_bytes() for path in (run.path / "pictures").iterdir()}
     for image, source in zip(images, sources, strict=True):
-        assert source["media"] == "(prefers-color-scheme: dark)"
+        assert source["media"] == "screen and (prefers-color-scheme: dark)"  # paper is light
         light, dark = (
             Image.open(io.BytesIO(base64.b64decode(str(data).partition(",")[2])))
             for data in (image["src"], source["srcset"])
@@ -153,6 +165,68 @@ def test_figures(run: Run, page: Page, dataset: Dataset, predictions: np.ndarray
     assert rows["--batch-size"] == ["40"]
     assert rows["--seed"] == ["0"]
     assert "40 for training, 10 for validation, 50 for the test" in rows["Images"]
+
+
+def test_the_contents_lead_to_every_heading(page: Page, run: Run) -> None:
+    headings = [attributes["id"] for attributes in page.all("h2")]
+    assert len(set(headings)) == len(headings) >= 9
+    assert [link["href"] for link in page.all("a")] == [f"#{place}" for place in headings]
+    assert "<!-- contents -->" not in run.report.read_text()
+
+
+def test_how_large_the_code_is(page: Page) -> None:
+    words = " ".join(page.words.split())
+    assert "22×22×8 = 3,872 numbers for an image’s 784 pixels: 4.9 times as many" in words
+    assert "it compresses nothing" in words
+
+
+@pytest.mark.parametrize(
+    ("layers", "words"),
+    [
+        ("conv 4 4 4, up 4 4 4", "7×7×4 = 196 numbers for an image’s 784 pixels, 4.0 times fewer"),
+        ("conv 1 28, up 1 28", "1×1×1 = 1 number for an image’s 784 pixels, 784.0 times fewer"),
+    ],
+)
+def test_how_large_another_code_is(layers: str, words: str, tmp_path: Path) -> None:
+    arguments = ["train", "--run", str(tmp_path / "run"), "--epochs", "1", "--limit", "20", "--batch-size", "8"]
+    assert cli.main([*arguments, "--layers", layers]) == 0
+    shown = " ".join(Page((tmp_path / "run" / "report.html").read_text()).words.split())
+    assert words in shown
+    assert "compresses nothing" not in shown
+
+
+def test_the_next_commands_are_commands(run: Run, page: Page) -> None:
+    named = [command for _, command in report.commands(run)]
+    assert all(command in page.words for command in named)
+    assert [shlex.split(command)[1] for command in named] == ["evaluate", "reconstruct", "train", "lab"]
+    for model in ("autoencoder", "compressor", "upscaler", "segmenter"):
+        other = replace(run, options=replace(run.options, model=model, scale=2))
+        for _, command in report.commands(other):
+            program, name, *arguments = shlex.split(command)
+            assert program == "unstride"
+            cli.cli.commands[name].make_context(name, arguments).close()  # which refuses what it does not know
+    assert cli.main(shlex.split(named[0])[1:]) == 0
+
+
+def test_learned_kernels(run: Run) -> None:
+    """Of every layer, each on its own scale: white at 0."""
+    model = training.load(run.model)
+    for name, backwards in (("conv2d_1", False), ("conv2d_transpose_1", True), ("conv2d_4", False)):
+        (file,) = (run.path / "pictures").glob(f"kernels-*-{name}.png")
+        weights = np.asarray(model.get_layer(name).kernel)
+        if backwards:
+            weights = weights.swapaxes(2, 3)
+        if weights.shape[2] > weights.shape[3]:
+            weights = weights.swapaxes(2, 3)
+        colours = colormaps["RdBu"]((weights / np.abs(weights).max() + 1) / 2, bytes=True)[..., :3].astype(int)
+        rows, columns = weights.shape[2:]
+        shown = picture(run, file.name)
+        scale = shown.shape[0] // (4 * rows - 1)
+        small = tiles(shown, scale).astype(int)
+        assert small.shape[:2] == (4 * rows - 1, 4 * columns - 1)
+        for row, column in np.ndindex(rows, columns):
+            here = small[4 * row : 4 * row + 3, 4 * column : 4 * column + 3]
+            assert np.abs(here - colours[:, :, row, column]).max() <= 3
 
 
 def test_a_class_without_images(run: Run, tmp_path: Path) -> None:
@@ -250,5 +324,6 @@ def test_made_again_over_the_old(run: Run, tmp_path: Path) -> None:
     (folder / "pictures" / "best.png").write_text("old")
     assert cli.main(["train", "--resume", "--run", str(folder)]) == 0
     # The same page under the folder's new name.
-    assert copy.report.read_text() == run.report.read_text().replace("tiny &lt;b&gt;&amp;", "copy")
+    before, after = html.unescape(run.report.read_text()), html.unescape(copy.report.read_text())
+    assert after == before.replace(shlex.quote(str(run.path)), str(folder)).replace("tiny <b>&", "copy")
     assert (folder / "pictures" / "best.png").read_bytes() == (run.path / "pictures" / "best.png").read_bytes()

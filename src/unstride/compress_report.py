@@ -6,19 +6,24 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from . import code_pictures, codes, deployed, reconstructions
 from ._keras import keras
-from .compressing import activity, stretched
+from .compressing import Compressor, activity, decoded, random_weights, stretched
 from .dataset import Dataset, Grey, grey
-from .models._compressor import decoder as build_decoder
+from .lessons import taught
+from .pictures import Theme
 from .report import Picture, draw, layers, losses, render
 from .runs import Run
 from .tasks.base import Figures
+from .tasks.compressor import TASK
 
 COMPARED = (("transposed", 4), ("transposed", 3), ("resize", 3), ("subpixel", 3))
 """Decoders side by side: transposed convolutions whose kernel is a multiple of the stride 2 and one that is not."""
-LESSON, BATCH = 19_200, 128
+STEPS_OF_A_LESSON, BATCH = (32, 300), 64
+"""The fewest and the most steps of a lesson, and the images of each: no fewer than show what a decoder tends to, and
+otherwise a tenth as many images as the run itself saw, so that a training of seconds has its report in seconds."""
 MEASURED = 1000
 MAPPED = 3000
 STEPS = 10
@@ -26,14 +31,14 @@ STEPS = 10
 
 @dataclass(frozen=True)
 class Checker:
-    """A decoder's energy at the stride's frequency, in percent.
+    """How strong a decoder's checkerboard is, in percent of the contrast, as `codes.checkerboard` measures it.
 
     Attributes
     ----------
     untrained : float
-        Of `activity`, how strongly each pixel answers to random codes, the mean of many sets of random weights.
+        In `activity`, how strongly each pixel answers to random codes, the mean of many sets of random weights.
     trained, error : float
-        Of its images after the lesson, and their mean squared error.
+        In its images after the lesson, and their mean squared error.
     activity, digit, images : arrays
         The first two (28, 28); the last those that were measured.
     """
@@ -51,8 +56,10 @@ class Checker:
 def write_report(run: Run, model: keras.Model, dataset: Dataset, figures: Figures) -> None:
     evaluation, predictions, test_codes, accuracy = figures.found
     encoder, decoder = model.get_layer("encoder"), model.get_layer("decoder")
+    network = Compressor(deployed.Deployed(TASK.about(model, dataset), deployed.extracted(model)))
     measured = dataset.test[:MEASURED]
-    compared = compare(encoder, dataset, run.options.seed)
+    steps = lesson_steps(run.options.epochs * len(dataset.training))
+    compared = compare(network, dataset, run.options.seed, steps)
     digit = grey(dataset.gallery[:1])[..., None]
     render(
         run,
@@ -67,9 +74,9 @@ def write_report(run: Run, model: keras.Model, dataset: Dataset, figures: Figure
         accuracy=accuracy,
         code=test_codes.shape[1],
         map=_map(run, test_codes, dataset, accuracy),
-        walk=_walk(run, encoder, decoder, dataset),
+        walk=_walk(run, network, dataset),
         compared=compared,
-        steps=-(-min(LESSON, len(dataset.training)) // BATCH),
+        steps=steps,
         original=codes.checkerboard(grey(measured)),
         own=codes.checkerboard(predictions[:MEASURED]),
         checkerboards=_checkerboards(run, compared, grey(dataset.gallery[:1])[0], grey(measured)),
@@ -77,21 +84,30 @@ def write_report(run: Run, model: keras.Model, dataset: Dataset, figures: Figure
     )
 
 
-def compare(encoder: keras.Model, dataset: Dataset, seed: int) -> list[Checker]:
-    """Each of `COMPARED`, before and after it has learned the same codes for the same few steps."""
-    lesson = dataset.training[:LESSON]
-    taught = codes.encoded(encoder, lesson)
-    asked = codes.encoded(encoder, np.concatenate([dataset.gallery[:1], dataset.test[:MEASURED]]))
+def lesson_steps(seen: int) -> int:
+    """How many steps the decoders learn, after a training that saw that many images.
+
+    >>> lesson_steps(1600), lesson_steps(100_000), lesson_steps(15 * 54_000)
+    (32, 157, 300)
+    """
+    least, most = STEPS_OF_A_LESSON
+    return min(max(-(-seen // (10 * BATCH)), least), most)
+
+
+def compare(network: Compressor, dataset: Dataset, seed: int, steps: int) -> list[Checker]:
+    """Each of `COMPARED`, before and after it has learned the same codes for the same number of steps."""
+    lesson = grey(dataset.training[: steps * BATCH])
+    learned = network.encoded(lesson)
+    asked = network.encoded(grey(np.concatenate([dataset.gallery[:1], dataset.test[:MEASURED]])))
     targets = grey(dataset.test[:MEASURED])
     made = []
     for name, kernel in COMPARED:
-        keras.utils.set_random_seed(seed)
-        decoder = build_decoder(asked.shape[1], name, kernel)
-        active = activity(deployed.extracted(decoder), name, seed)
-        # Whose gradient does not vanish where a sigmoid is sure and wrong: by squared errors some never left black.
-        decoder.compile(keras.optimizers.Adam(0.002), "binary_crossentropy")
-        decoder.fit(taught, grey(lesson)[..., None], batch_size=BATCH, verbose=0)
-        digit, *images = codes.decoded(decoder, asked)
+        weights = random_weights(network.code, name, kernel, seed)
+        active = activity(weights, name, seed)
+        # By the cross-entropy, whose gradient does not vanish where a sigmoid is sure and wrong: by squared errors
+        # some never left black.
+        weights = taught(weights, name, learned, lesson, steps=steps, batch=BATCH, seed=seed)
+        digit, *images = decoded(weights, name, asked)
         drawn = np.stack(images)
         made.append(
             Checker(
@@ -109,6 +125,18 @@ def compare(encoder: keras.Model, dataset: Dataset, seed: int) -> list[Checker]:
 
 
 def _checkerboards(run: Run, compared: list[Checker], digit: Grey, targets: Grey) -> Picture:
+    alt = (
+        "For each of the decoders "
+        + ", ".join(f"{at.name} {at.kernel}x{at.kernel}" for at in compared)
+        + ": how strongly each pixel answers to random codes before anything is learned, "
+        + ", ".join(f"{at.untrained:.1f}%" for at in compared)
+        + " of the contrast being a checkerboard; a digit after the lesson; and the spectrum of many."
+    )
+    return draw(run, "checkerboards", alt, lambda theme: checkerboards(compared, digit, targets, theme))
+
+
+def checkerboards(compared: list[Checker], digit: Grey, targets: Grey, theme: Theme) -> Figure:
+    """The decoders side by side, untrained and trained; above each its kernel and its checkerboard when untrained."""
     rows: list[tuple[str, list[Grey]]] = [
         ("untrained: how strongly each pixel answers", [stretched(at.activity) for at in compared]),
         ("after the lesson", [at.digit for at in compared]),
@@ -116,15 +144,8 @@ def _checkerboards(run: Run, compared: list[Checker], digit: Grey, targets: Grey
         ("spectrum after the lesson", [spectrum(at.images) for at in compared]),
         ("spectrum of the originals", [spectrum(targets)] * len(compared)),
     ]
-    columns = [f"{at.name}\n{at.kernel}×{at.kernel}" for at in compared]
-    alt = (
-        "For each of the decoders "
-        + ", ".join(f"{at.name} {at.kernel}x{at.kernel}" for at in compared)
-        + ": how strongly each pixel answers to random codes before anything is learned, "
-        + ", ".join(f"{at.untrained:.1f}%" for at in compared)
-        + " of it at the stride's frequency; a digit after the lesson; and the spectrum of many."
-    )
-    return draw(run, "checkerboards", alt, lambda theme: code_pictures.table(columns, rows, theme))
+    columns = [f"{at.name}\n{at.kernel}×{at.kernel}: {at.untrained:.0f}%" for at in compared]
+    return code_pictures.table(columns, rows, theme)
 
 
 def spectrum(images: Any) -> Grey:
@@ -145,12 +166,12 @@ def _map(run: Run, test_codes: Any, dataset: Dataset, accuracy: float) -> Pictur
     return draw(run, "codes", alt, lambda theme: code_pictures.scatter(places, labels, theme))
 
 
-def _walk(run: Run, encoder: keras.Model, decoder: keras.Model, dataset: Dataset) -> Picture:
+def _walk(run: Run, network: Compressor, dataset: Dataset) -> Picture:
     places = [int(dataset.examples(label, 1)[0]) for label in dataset.classes]
-    ends = codes.encoded(encoder, dataset.gallery[places])
+    ends = network.encoded(grey(dataset.gallery[places]))
     rows = []
     for number in range(0, len(places) - 1, 2):
-        steps = codes.decoded(decoder, codes.between(ends[number], ends[number + 1], STEPS))
+        steps = network.decoded(codes.between(ends[number], ends[number + 1], STEPS))
         rows.append(("", list(steps)))
     alt = f"Rows of {STEPS} digits, each turning from one class's into the next's: decoded from the codes in between."
     return draw(run, "walk", alt, lambda theme: code_pictures.table([], rows, theme))

@@ -56,8 +56,8 @@ def decoded(weights: Mapping[str, Values], upsample: str, codes: Values) -> Grey
         elif upsample == "resize":
             x = conv(x.repeat(2, axis=1).repeat(2, axis=2), kernel, bias, padding="same")
         else:
-            x = _interleaved(conv(x, kernel, bias, padding="same"))
-        x = np.maximum(x, 0) if number == 1 else _sigmoid(x)
+            x = interleaved(conv(x, kernel, bias, padding="same"))
+        x = np.maximum(x, 0) if number == 1 else sigmoid(x)
     return np.asarray(x[..., 0])
 
 
@@ -140,7 +140,7 @@ def _dense(x: Values, kernel: Values, bias: Values, relu: bool = False) -> Value
     return np.asarray(np.maximum(made, 0) if relu else made)
 
 
-def _interleaved(x: Values) -> Values:
+def interleaved(x: Values) -> Values:
     """As the layer DepthToSpace(2) does it."""
     n, height, width, channels = x.shape
     x = x.reshape(n, height, width, 2, 2, channels // 4).transpose(0, 1, 3, 2, 4, 5)
@@ -155,5 +155,6 @@ def _cut_normal(rng: np.random.Generator, shape: tuple[int, ...]) -> npt.NDArray
     return values
 
 
-def _sigmoid(x: Values) -> Values:
+def sigmoid(x: Values) -> Values:
+    """1 / (1 + exp(-x)), without an overflow."""
     return np.asarray(0.5 * (1 + np.tanh(0.5 * x)), np.float32)

@@ -134,6 +134,20 @@ def feature_maps(maps: npt.NDArray[np.float32], theme: Theme) -> Figure:
     return page.draw(theme)
 
 
+def kernels(values: npt.NDArray[np.float32], theme: Theme) -> Figure:
+    """Kernels (height, width, rows, columns) on one scale: blue above 0, white at 0, red below."""
+    height, width, rows, columns = values.shape
+    gap = 1
+    across, down = columns * (width + gap) - gap, rows * (height + gap) - gap
+    scale = max(2, min(8, 720 // across))
+    page = Page(across, down, scale, colours="RdBu")
+    most = float(np.abs(values).max()) or 1.0
+    for row, column in np.ndindex(rows, columns):
+        tile = (values[:, :, row, column] / most + 1) / 2
+        page.tile(column * (width + gap), row * (height + gap), tile)
+    return page.draw(theme)
+
+
 class Page:
     """Tiles and words at places counted in the tiles' pixels, each `scale` pixels of the page wide and high.
 

@@ -10,11 +10,14 @@ from matplotlib.figure import Figure
 
 from . import pictures
 from ._keras import keras
+from .autoencoding import code_row
 from .dataset import Bytes, Dataset, Grey, grey
 from .evaluation import Evaluation, cross_entropy, squared_error
+from .models._autoencoder import described, parsed, table
 from .report import Picture, draw, layers, losses, render
 from .runs import Run
 from .training import predict
+from .wording import counted
 
 EXAMPLES = 8
 RANKED = 10
@@ -29,8 +32,16 @@ def write_report(run: Run, model: keras.Model, dataset: Dataset, evaluation: Eva
         losses=losses(run, "binary cross-entropy", evaluation.floor),
         layers=layers(run, model, grey(dataset.gallery[:1])[..., None]),
         digit=int(dataset.gallery_labels[0]),
+        code=code_size(model),
         **pages(run, model, dataset, evaluation, predictions),
     )
+
+
+def code_size(model: keras.Model) -> tuple[int, int, int]:
+    """The height, the width and the channels of an autoencoder's code."""
+    rows = table(parsed(described(model)))
+    code = rows[code_row(rows)]
+    return code.side, code.side, code.layer.filters
 
 
 def pages(run: Run, model: keras.Model, dataset: Dataset, evaluation: Evaluation, predictions: Grey) -> dict[str, Any]:
@@ -52,7 +63,7 @@ def _reconstructions(run: Run, model: keras.Model, dataset: Dataset) -> Picture:
         (label, list(grey(dataset.gallery[places])), list(part))
         for label, places, part in zip(dataset.classes, chosen, parts, strict=True)
     ]
-    alt = f"For each of the {len(groups)} classes a row of test images above a row of their reconstructions."
+    alt = f"{counted(len(groups), 'class', 'classes')}, each a row of test images above a row of their reconstructions."
     return draw(run, "reconstructions", alt, lambda theme: pictures.by_class(groups, theme))
 
 
@@ -63,7 +74,7 @@ def _ranked(run: Run, dataset: Dataset, predictions: Grey, which: str) -> Pictur
     places = (order if which == "best" else order[::-1])[:RANKED]
     captions = [f"class {dataset.test_labels[place]}\n{errors[place]:.5f}" for place in places]
     alt = (
-        f"The {len(places)} test images with the {'smallest' if which == 'best' else 'largest'} errors, from "
+        f"{counted(len(places), 'test image')} with the {'smallest' if which == 'best' else 'largest'} errors, from "
         f"{errors[places[0]]:.5f} to {errors[places[-1]]:.5f}, each above its reconstruction."
     )
     return draw(

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable
+import re
+import shlex
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ from . import pictures, tasks
 from ._keras import keras
 from .keras_program import loading
 from .runs import Run, duration, flag, write_bytes, write_text
+from .wording import counted
 
 Values = npt.NDArray[np.float32]
 
@@ -44,6 +48,22 @@ class Layer:
     maps: Picture | None
 
 
+@dataclass(frozen=True)
+class Kernels:
+    """A layer's learned kernels: `words` say what the rows and the columns of the picture are."""
+
+    name: str
+    words: str
+    picture: Picture
+
+
+CONTENTS = "<!-- contents -->"
+"""Where base.html has the table of contents, which is made of the headings that follow."""
+
+ROWS, COLUMNS = 32, 64
+"""Kernels of a layer that are drawn, at most; all of the autoencoder's layers have fewer."""
+
+
 def render(run: Run, template: str, model: keras.Model, **values: Any) -> None:
     """Write report.html from a template, which also knows what every model's page shows."""
     rows = run.rows()
@@ -59,6 +79,9 @@ def render(run: Run, template: str, model: keras.Model, **values: Any) -> None:
         "loading": loading(task, run.options, run.model.resolve()),
         "program": task.program(run),
         "noun": "images",
+        "kernels": kernels(run, model),
+        "commands": commands(run),
+        "counted": counted,
         **values,
     }
     environment = jinja2.Environment(
@@ -69,7 +92,86 @@ def render(run: Run, template: str, model: keras.Model, **values: Any) -> None:
         lstrip_blocks=True,
     )
     environment.filters["duration"] = duration
-    write_text(run.report, environment.get_template(template).render(values))
+    page = environment.get_template(template).render(values)
+    write_text(run.report, page.replace(CONTENTS, contents(page), 1))
+
+
+def contents(page: str) -> str:
+    """Links to a page's headings of the second order, each of which has an id.
+
+    >>> contents('<h2 id="a">One</h2> <h2 id="b">Two</h2>')
+    '<ol>\\n<li><a href="#a">One</a></li>\\n<li><a href="#b">Two</a></li>\\n</ol>'
+    """
+    links = [
+        f'<li><a href="#{place}">{title}</a></li>' for place, title in re.findall(r'<h2 id="([^"]+)">(.*?)</h2>', page)
+    ]
+    return "\n".join(["<ol>", *links, "</ol>"])
+
+
+def commands(run: Run) -> list[tuple[str, str]]:
+    """What one may do with a run next, each a sentence and the command for it."""
+    path = shlex.quote(str(run.path))
+    again = f"unstride train --resume --run {path} --epochs {2 * run.options.epochs}"
+    own = {
+        "autoencoder": [
+            ("Your own digits, above their reconstructions", f"unstride reconstruct {path} mine.png -o out.png")
+        ],
+        "compressor": [
+            ("Your own digits, above their reconstructions", f"unstride reconstruct {path} mine.png -o out.png"),
+            ("The codes of your digits", f"unstride encode {path} mine.png -o codes.json"),
+            ("Digits from codes", f"unstride decode {path} codes.json -o decoded.png"),
+            ("From the first test digit to the second, step by step", f"unstride walk {path} 0 1 -o walk.gif"),
+        ],
+        "upscaler": [
+            (
+                "A picture of your own, enlarged",
+                f"unstride upscale photo.jpg -o large.png --scale {run.options.scale} --model {path}",
+            )
+        ],
+        "segmenter": [
+            ("The classes in a picture of your own", f"unstride segment photo.jpg -o classes.png --model {path}")
+        ],
+    }
+    chapter = {"compressor": "compress", "upscaler": "upscale", "segmenter": "segment"}.get(
+        run.options.model, "autoencoder"
+    )
+    return [
+        ("The test figures again, one by one", f"unstride evaluate {path}"),
+        *own[run.options.model],
+        ("Train it for longer", again),
+        ("The subject to play with, in a browser", f"unstride lab {chapter}"),
+    ]
+
+
+def kernels(run: Run, model: keras.Model) -> list[Kernels]:
+    """The learned kernels of every layer that convolves images, also of those in models within the model."""
+    made = []
+    for number, (name, layer) in enumerate(_convolutions(model), start=1):
+        values = np.asarray(keras.ops.convert_to_numpy(layer.kernel), np.float32)
+        backwards = isinstance(layer, keras.layers.Conv2DTranspose)
+        if backwards:
+            values = values.swapaxes(2, 3)  # as a convolution's: (height, width, in, out)
+        height, width, into, out = values.shape
+        parts = [counted(into, "input channel"), counted(out, "output channel")]
+        if into > out:
+            values, parts = values.swapaxes(2, 3), parts[::-1]
+        shown = values[:, :, :ROWS, :COLUMNS]
+        words = f"{height}×{width}; rows: {parts[0]}, columns: {parts[1]}"
+        if shown.shape != values.shape:
+            words += f"; the first {shown.shape[2]} by {shown.shape[3]} of them"
+        low, high = float(values.min()), float(values.max())
+        alt = f"The kernels of {name}, {words}; the weights are from {low:.3f} to {high:.3f}."
+        figure = partial(pictures.kernels, shown)
+        made.append(Kernels(name, words, draw(run, f"kernels-{number}-{layer.name}", alt, figure)))
+    return made
+
+
+def _convolutions(model: keras.Model, before: str = "") -> Iterator[tuple[str, Any]]:
+    for layer in model.layers:
+        if hasattr(layer, "layers"):
+            yield from _convolutions(layer, f"{before}{layer.name}/")
+        elif isinstance(layer, keras.layers.Conv2D | keras.layers.Conv2DTranspose):
+            yield f"{before}{layer.name}", layer
 
 
 def draw(run: Run, name: str, alt: str, figure: Callable[[pictures.Theme], Figure]) -> Picture:
@@ -134,5 +236,5 @@ def layers(run: Run, model: keras.Model, image: Values | None, prefix: str = "la
 def _maps(run: Run, name: str, layer: str, maps: Values) -> Picture:
     height, width, channels = maps.shape
     silent = int((maps.max(axis=(0, 1)) <= 0).sum())
-    alt = f"{layer}'s {channels} feature maps of {height} by {width}; {silent} of them are 0 everywhere."
+    alt = f"{layer}'s {counted(channels, 'feature map')} of {height} by {width}; of them 0 everywhere: {silent}."
     return draw(run, name, alt, lambda theme: pictures.feature_maps(maps, theme))

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from ._files import sweep, write, write_bytes, write_json, write_text
+from .wording import counted
 
 __all__ = [
     "PROGRESS", "Interrupted", "OptionError", "Options", "Row", "Run", "RunError", "create", "duration", "flag", "load",
@@ -110,7 +111,7 @@ class Options:
         training = math.floor(images * (1 - self.validation_split))
         if not 0 < training < images:
             raise OptionError(
-                f"{'the data has' if self.limit is None else '--limit leaves'} {images} images, of which "
+                f"{'the data has' if self.limit is None else '--limit leaves'} {counted(images, 'image')}, of which "
                 f"--validation-split {self.validation_split} takes {images - training} for validation and "
                 f"leaves {training} for training; expected at least 1 of each"
             )

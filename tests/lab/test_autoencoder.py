@@ -110,6 +110,26 @@ def test_reload_stop_and_continue(visitor: Visitor) -> None:
     visitor.untroubled()
 
 
+def test_a_second_click_starts_no_second_training(visitor: Visitor) -> None:
+    """Neither at once, before the page has shown the first one's, nor later, when the button is disabled."""
+    page = visitor.open("autoencoder")
+    small(page, LONG)
+    page.wait_for_timeout(1000)
+    page.get_by_role("button", name="Start training").dblclick()
+    expect(visitor.lab_part("told")).to_contain_text("is being trained already; stop it first, or wait for its end")
+    expect(page.get_by_role("button", name="Start training")).to_be_disabled()
+    expect(page.locator(STATE)).to_be_visible()
+    name = page.url.rpartition("run=")[2]
+    records = visitor.lab.log.parent / "runs" / ".lab"
+    newest = max(records.glob("autoencoder-*.json"), key=lambda record: record.stat().st_mtime_ns)
+    assert newest.stem == name
+    stamp = name.removeprefix("autoencoder-")[:15]
+    assert [record.stem for record in records.glob(f"autoencoder-{stamp}*.json")] == [name]
+    page.get_by_role("button", name="Stop").click()
+    expect(page.get_by_role("button", name="Start training")).to_be_enabled(timeout=120_000)
+    visitor.untroubled()
+
+
 def test_a_training_that_fails_says_why(visitor: Visitor) -> None:
     page = visitor.open("autoencoder")
     small(page, 1)

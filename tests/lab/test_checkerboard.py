@@ -10,6 +10,7 @@ from playwright.sync_api import expect
 
 from unstride import explain
 from unstride.lab.training import untrained
+from unstride.wording import counted
 
 
 def test_overlap_by_kernel_and_stride(visitor: Visitor) -> None:
@@ -25,19 +26,36 @@ def test_overlap_by_kernel_and_stride(visitor: Visitor) -> None:
     picture.focus()
     picture.press("ArrowLeft")  # from the middle, row 6
     row, column = (size // 2 for size in counts.output_size)
-    expect(visitor.lab_part("cell")).to_contain_text(f"sum of {counts.overlap[row, column - 1]} products")
+    expect(visitor.lab_part("cell")).to_contain_text(f"sum of {counted(counts.overlap[row, column - 1], 'product')}.")
+    visitor.untroubled()
+
+
+def test_the_map_has_its_counts_and_a_legend(visitor: Visitor) -> None:
+    page = visitor.open("checkerboard")
+    key = visitor.lab_part("counts").locator("li")
+    expect(key).to_have_text(["1 product", "2 products", "4 products"])
+    picture = page.get_by_role("application", name="Products a cell")
+    picture.focus()
+    picture.press("ArrowLeft")
+    picture.press("ArrowUp")  # from the middle, row 4, column 4
+    expect(page.get_by_text("row 3, column 3: 1", exact=True)).to_be_visible()
+    expect(visitor.lab_part("cell")).to_contain_text("the sum of 1 product.")
+    visitor.slide("Kernel k", ["Home"])
+    expect(key).to_have_text(["0 products", "1 product"])
     visitor.untroubled()
 
 
 def test_untrained_decoders(visitor: Visitor) -> None:
     visitor.open("checkerboard")
     shown = visitor.fact("untrained", "transposed")
-    expect(shown).to_have_text(f"{untrained('transposed', 3)[1]:.1f}%")
+    expect(shown).to_have_text(f"{untrained('transposed', 3)[1]:.0f}%")
     visitor.slide("Kernel of all three decoders", ["ArrowRight"])
     even = untrained("transposed", 4)[1]
-    expect(shown).to_have_text(f"{even:.1f}%")
-    assert even < untrained("transposed", 3)[1] / 5
-    expect(visitor.fact("untrained", "resize")).to_have_text(f"{untrained('resize', 4)[1]:.1f}%")
+    expect(shown).to_have_text(f"{even:.0f}%")
+    assert even < untrained("transposed", 3)[1] / 3
+    smooth = untrained("resize", 4)[1]
+    expect(visitor.fact("untrained", "resize")).to_have_text(f"{smooth:.0f}%")
+    assert smooth < 10 < 15 < even  # as one sees: the one is smooth, the other speckled
     visitor.untroubled()
 
 

@@ -14,7 +14,8 @@ import pytest
 
 from unstride import deployed
 from unstride.lab import jobs
-from unstride.lab.jobs import Job, JobError
+from unstride.lab.controls import Controls
+from unstride.lab.jobs import Job, JobError, Progress
 
 SMALL = ["--limit", "60", "--batch-size", "10", "--layers", "conv 2 4 4, up 2 4 4"]
 
@@ -177,3 +178,21 @@ while job.progress().done < 1:
     job = Job(lab.stdout.strip(), Path(folder))
     assert until(job, lambda at: not at.active).state == "stopped"
     assert job.progress().resumable
+
+
+def test_a_page_starts_one_training_at_a_time(tmp_path, monkeypatch):
+    """Whatever its buttons look like: what is refused is the start itself."""
+    told = []
+    page = Controls({}, told.append, str, str)
+    at_work = {"first": True}
+    monkeypatch.setattr(Job, "progress", lambda job: Progress("training" if at_work.get(job.name) else "finished"))
+    page.begin(None, lambda: Job("first", tmp_path))
+    assert told == ["first"]
+    with pytest.raises(JobError, match="first is being trained already; stop it first"):
+        page.begin(None, lambda: pytest.fail("started"))  # type: ignore[arg-type, return-value]
+    at_work.clear()
+    page.begin(None, lambda: Job("second", tmp_path))
+    at_work["other"] = True
+    with pytest.raises(JobError, match="other is being trained already"):
+        page.begin(Job("other", tmp_path), lambda: pytest.fail("started"))  # type: ignore[arg-type, return-value]
+    assert told == ["first", "second"]

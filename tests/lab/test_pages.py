@@ -48,6 +48,51 @@ def test_on_a_phone(visit, chapter):
     visitor.untroubled()
 
 
+SIDE_BY_SIDE = ("geometry", "checkerboard", "frameworks", "autoencoder", "compress", "upscale", "speed")
+
+
+@pytest.mark.parametrize("slug", SIDE_BY_SIDE)
+def test_controls_stand_beside_results_and_stay_in_sight(visit, slug):
+    """Beside them where there is room for both; where there is not, above them, and nothing is laid over anything."""
+    visitor = visit(width=1400, height=900)
+    page = visitor.open(slug)
+    measure = """() => [...document.querySelectorAll(".lab-beside")].map((both) => {
+        const [left, right] = [...both.children].map((child) => child.getBoundingClientRect());
+        return [left.right <= right.left, left.bottom <= right.top, getComputedStyle(both.children[0]).position,
+            left.height]; })"""
+    for beside, _, position, height in page.evaluate(measure):
+        assert beside
+        assert position == "sticky"
+        assert height < 860  # or its lower end could not be reached
+    for width, height in ((1000, 500), (360, 740)):
+        page.set_viewport_size({"width": width, "height": height})
+        for beside, above, position, _ in page.evaluate(measure):
+            assert beside or above
+            assert position != "sticky"
+    visitor.untroubled()
+
+
+@EACH
+@pytest.mark.parametrize("paper", ["A4", "Letter"])
+def test_on_paper(visitor, chapter, paper):
+    """Nothing sticks out to the right, and dark pages are printed dark on light."""
+    page = visitor.open(chapter.slug)
+    page.emulate_media(media="print", color_scheme="dark")
+    width = {"A4": 680, "Letter": 702}[paper]  # between margins of 15 mm, in pixels
+    page.set_viewport_size({"width": width, "height": 1000})
+    wide = page.evaluate(
+        """(width) => [...document.querySelectorAll("[data-lab], .lab-head, .markdown, .lab-beside")]
+            .filter((e) => e.getBoundingClientRect().right > width + 1).map((e) => e.outerHTML.slice(0, 200))""",
+        width,
+    )
+    assert wide == []
+    paint = page.evaluate("getComputedStyle(document.querySelector('.lab-head h1')).color")
+    assert paint == "rgb(0, 0, 0)"
+    pdf = page.pdf(format=paper)
+    assert pdf.startswith(b"%PDF")
+    assert 1 <= pdf.count(b"/Type /Page\n") + pdf.count(b"/Type /Page ") <= 20
+
+
 @EACH
 def test_by_keyboard(visitor, chapter):
     page = visitor.open(chapter.slug)

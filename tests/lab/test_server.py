@@ -98,6 +98,23 @@ def test_foreign_pages_are_refused(lab, tmp_path):
         assert shaken(open_lab, Origin=open_lab.address) == 101
 
 
+def test_an_address_without_a_page_leads_to_the_chapters(lab, visitor):
+    for path in ("/nowhere/", "/geometri", "/geometry/nothing/here", "/<b>x"):
+        visitor.enter()
+        answer = visitor.page.goto(f"{lab.address}{path}")
+        assert answer.status == 404
+        expect(visitor.page.locator("h1")).to_have_text("There is no such page")
+        expect(visitor.page.locator(".lab-lead code")).to_have_text(path)
+        links = visitor.page.locator(".lab-chapters a")
+        expect(links).to_have_count(len(CHAPTERS))
+    links.nth(3).click()
+    visitor.settled()
+    expect(visitor.page).to_have_url(f"{lab.address}/{CHAPTERS[3].slug}/")
+    assert [c for c in visitor.complaints if "404" not in c] == []
+    assert visitor.outside == []
+    assert asked(lab, "/nowhere")[0] == 401  # to whom has no token nothing is said
+
+
 def test_two_windows_do_not_disturb_each_other(visit):
     one, other = visit(), visit()
     for window in (one, other):

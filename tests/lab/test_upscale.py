@@ -66,6 +66,29 @@ def test_a_picture_of_ones_own(visitor: Visitor) -> None:
     visitor.untroubled()
 
 
+def test_as_it_is_every_pixel_is_enlarged_and_can_be_downloaded(visitor: Visitor) -> None:
+    page = visitor.open("upscale")
+    page.get_by_text("Enlarge it as it is").click()
+    page.get_by_role("combobox", name="Scale").select_option("×2")
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 255, (400, 700, 3), np.uint8))
+    bring(visitor, "mine.own.png", png(noise))
+    expect(visitor.lab_part("shown")).to_have_text("mine.own.png, 700×400")
+    expect(visitor.fact("quality", "Enlarged")).to_have_text("700×400 to 1400×800")
+    expect(visitor.lab_part("smaller")).to_contain_text("Shown smaller, as 1000×571")
+    with page.expect_download() as found:
+        page.get_by_role("button", name="Download the enlarged picture").click()
+    assert found.value.suggested_filename == "mine.own-x2.png"
+    with Image.open(found.value.path()) as image:
+        assert image.size == (1400, 800)
+        network = Upscaler(deployed.find("upscaler", "upscaler_x2", None))
+        np.testing.assert_array_equal(np.asarray(image), np.asarray(network.picture(noise)))
+    bring(visitor, "scan.png", png(Image.new("RGB", (3000, 2000))))
+    expect(visitor.lab_part("upload-problem")).to_contain_text(
+        "scan.png: 3000×2000 pixels, of which ×2 makes 24 million; expected at most 16 million"
+    )
+    visitor.untroubled()
+
+
 def test_files_that_are_none(visitor: Visitor) -> None:
     visitor.open("upscale")
     bring(visitor, "notes.png", b"no picture at all")

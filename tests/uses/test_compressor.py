@@ -8,15 +8,16 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
-from unstride import cli, codes, runs
+from unstride import cli, codes, compress_report, lessons, runs
 from unstride.compress_report import spectrum
-from unstride.compressing import activity
-from unstride.data import mnist
-from unstride.deployed import extracted
+from unstride.compressing import Compressor, activity, decoded, random_weights
+from unstride.data import mnist, mnist_test
+from unstride.dataset import Dataset
 from unstride.models import compressor
-from unstride.models._compressor import decoder
 from unstride.models._layers import CropLike, DepthToSpace
 
 SMALL = ["--epochs", "1", "--limit", "60", "--batch-size", "20", "--code", "6"]
@@ -72,27 +73,81 @@ def test_crop_like() -> None:
     np.testing.assert_array_equal(found, image[:, :5, :7])
 
 
-def test_checkerboard() -> None:
-    y, x = np.mgrid[:28, :28]
-    board = ((x + y) % 2).astype(np.float32)[None]
-    slow = np.cos(2 * np.pi * x / 28).astype(np.float32)[None]
-    assert codes.checkerboard(board) == pytest.approx(100)
-    assert codes.checkerboard(slow) == pytest.approx(0, abs=1e-9)
-    # Half of the deviation is a quarter of the energy: (2 * 0.25)² = 0.25 beside the cosine's 0.5.
-    assert codes.checkerboard(slow + 0.5 * board) == pytest.approx(100 * 0.0625 / (0.5 + 0.0625))
-    assert codes.checkerboard(np.ones((1, 4, 4), np.float32)) == 0
-    threes = (x % 3 == 0).astype(np.float32)[None, :27, :27]
+ROWS, COLUMNS = np.mgrid[:28, :28]
+
+
+def tiled(pattern: np.ndarray) -> np.ndarray:
+    """A picture of 28x28 that is nothing but the pattern, again and again, with the mean 0 and the deviation 1."""
+    pattern = (pattern - pattern.mean()) / pattern.std()
+    return np.tile(pattern, (28 // pattern.shape[0], 28 // pattern.shape[1]))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    period=st.sampled_from([2, 4]),
+    values=st.lists(st.integers(-9, 9), min_size=16, max_size=16),
+    slope=st.tuples(st.floats(-1, 1), st.floats(-1, 1)),
+    amplitude=st.floats(0.001, 10),
+    level=st.floats(-5, 5),
+)
+def test_a_checkerboard_of_known_amplitude_is_measured(
+    period: int, values: list[int], slope: tuple[float, float], amplitude: float, level: float
+) -> None:
+    """On a ramp, however steep: the pattern's deviation in percent of the picture's."""
+    pattern = np.array(values[: period**2], float).reshape(period, period)
+    if np.ptp(pattern) == 0:
+        pattern[0, 0] += 1
+    picture = level + amplitude * tiled(pattern) + slope[0] * ROWS + slope[1] * COLUMNS
+    expected = 100 * amplitude / picture.std()
+    assert codes.checkerboard(picture[None]) == pytest.approx(expected, rel=1e-6)
+    assert codes.checkerboard(7 * picture[None] + 3) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("waves", [0.5, 1, 2])
+def test_smooth_pictures_have_no_checkerboard(waves: float) -> None:
+    wave = np.cos(2 * np.pi * waves * ROWS / 28 + 1) * np.cos(2 * np.pi * waves * COLUMNS / 28 + 2)
+    blob = np.exp(-((ROWS - 12) ** 2 + (COLUMNS - 15) ** 2) / (2 * (14 / waves / 2) ** 2))
+    frame = 1 / (
+        1 + np.exp(-(np.minimum(ROWS, 27 - ROWS) - 3.0) * min(waves, 1))
+    )  # dark towards an edge, as decoders' answers are
+    for picture in (wave, blob, frame):
+        assert codes.checkerboard(picture[None]) < 3
+    assert codes.checkerboard(np.full((2, 28, 28), 0.3)) == 0
+
+
+def test_noise_averages_out_over_the_pictures() -> None:
+    noise = np.random.default_rng(0).standard_normal((400, 28, 28))
+    assert 5 < codes.checkerboard(noise[:1]) < 30
+    assert codes.checkerboard(noise) < 2
+
+
+def test_the_checkerboards_measure_refuses() -> None:
+    for images, period, words in (
+        (np.zeros((28, 28)), 4, r"shape \(28, 28\); expected \(n, height, width\)"),
+        (np.zeros((1, 28, 7)), 4, "8 pixels along each side"),
+        (np.zeros((0, 28, 28)), 4, "at least one image"),
+        (np.zeros((1, 28, 28)), 1, "period is 1; expected at least 2"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            codes.checkerboard(images, period)
+
+
+def test_a_period_of_three() -> None:
+    threes = (COLUMNS % 3 == 0).astype(float)[None, :27, :27]
     assert codes.checkerboard(threes, 3) == pytest.approx(100)
-    assert codes.checkerboard(threes[:, :24, :24], 2) < 1
+    assert codes.checkerboard(threes, 2) < 15
 
 
-def test_uneven_taps_make_a_checkerboard() -> None:
-    """k3 s2 reaches pixels by 1, 2 or 4 taps, k4 s2 all by 4."""
-    found = {}
-    for kernel in (3, 4):
-        keras.utils.set_random_seed(0)
-        found[kernel] = codes.checkerboard(activity(extracted(decoder(8, "transposed", kernel)), "transposed", 0)[None])
-    assert found[3] > 5 * found[4]
+@pytest.mark.parametrize("kernel", [3, 4, 6])
+def test_the_measure_agrees_with_the_eye_on_three_decoders(kernel: int) -> None:
+    """Resize-convolution is smooth. Sub-pixel convolution is speckled, with a kernel of 6 at period 4 alone, and so are
+    transposed convolutions; with a kernel that the stride does not divide, that is nearly all there is to see."""
+    found = {
+        name: codes.checkerboard(activity(random_weights(8, name, kernel, 0), name, 0)[None])
+        for name in ("transposed", "resize", "subpixel")
+    }
+    assert found["resize"] < 10 < 15 < min(found["subpixel"], found["transposed"])
+    assert (found["transposed"] > 80) == (kernel == 3)
 
 
 def test_spectrum() -> None:
@@ -122,6 +177,62 @@ def test_report(run: str) -> None:
     for text in ("The checkerboard", "transposed", "subpixel", "A map of the codes", "--noise", "0.3"):
         assert text in page
     assert {"checkerboards.png", "codes.png", "walk.png"} <= {at.name for at in (Path(run) / "pictures").iterdir()}
+
+
+def test_decoders_are_compared_without_keras(run: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which compiles a program for each: minutes, after a training of seconds."""
+    from unstride import deployed, tasks
+
+    for name in ("fit", "predict", "compile", "__call__"):
+        monkeypatch.setattr(keras.Model, name, None)
+    monkeypatch.setattr(compress_report, "STEPS_OF_A_LESSON", (2, 3))
+    options = runs.load(run).options
+    data: Dataset = tasks.get("compressor").read(options)
+    network = Compressor(deployed.load(Path(run) / deployed.FILE))
+    compared = compress_report.compare(network, data, 0, 2)
+    assert [(at.name, at.kernel) for at in compared] == list(compress_report.COMPARED)
+    assert all(np.isfinite([at.untrained, at.trained, at.error]).all() for at in compared)
+
+
+def test_the_lesson_is_as_long_as_the_training_was() -> None:
+    least, most = compress_report.STEPS_OF_A_LESSON
+    assert compress_report.lesson_steps(1) == least
+    assert compress_report.lesson_steps(10 * compress_report.BATCH * 100) == 100
+    assert compress_report.lesson_steps(10**9) == most
+
+
+@pytest.mark.parametrize("upsample", ["transposed", "resize", "subpixel"])
+@pytest.mark.parametrize("kernel", [2, 3, 4])
+def test_a_decoders_gradients(upsample: str, kernel: int) -> None:
+    """Against differences of the loss, in the direction of each gradient itself."""
+    rng = np.random.default_rng(0)
+    weights = {name: values.astype(np.float64) for name, values in random_weights(6, upsample, kernel, 0).items()}
+    asked, targets = rng.standard_normal((3, 6)), rng.random((3, 28, 28))
+
+    def loss(now: dict[str, np.ndarray]) -> float:
+        made = decoded(now, upsample, asked).astype(np.float64)
+        return float(-np.mean(targets * np.log(made) + (1 - targets) * np.log1p(-made)))
+
+    found = lessons.gradients(weights, upsample, asked, targets)
+    assert set(found) == set(weights)
+    for name, slope in found.items():
+        length = float(np.linalg.norm(slope))
+        step = 0.01 * slope / length
+        change = loss(weights | {name: weights[name] + step}) - loss(weights | {name: weights[name] - step})
+        assert change / 0.02 == pytest.approx(length, rel=0.03), name
+
+
+def test_a_lesson_is_learned_and_is_the_same_again() -> None:
+    images = mnist_test()[0][:64] / np.float32(255)
+    asked = np.random.default_rng(0).standard_normal((64, 8)).astype(np.float32)
+    before = random_weights(8, "transposed", 4, 0)
+    kept = {name: values.copy() for name, values in before.items()}
+    after, again = (lessons.taught(before, "transposed", asked, images, steps=12, batch=32, seed=3) for _ in range(2))
+    errors = [np.square(decoded(weights, "transposed", asked) - images).mean() for weights in (before, after)]
+    assert errors[1] < errors[0] / 2
+    for name, values in before.items():
+        np.testing.assert_array_equal(values, kept[name])
+        np.testing.assert_array_equal(after[name], again[name])
 
 
 def test_noise_is_on_the_inputs_only(run: str) -> None:

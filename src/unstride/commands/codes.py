@@ -11,6 +11,7 @@ import click
 from .. import runs
 from ..data import DataError
 from ..runs import OptionError, Run
+from ..wording import counted
 from .outputs import check_apart, check_ending, paths_of, read_of
 from .printing import exit_code
 from .shared import (
@@ -71,7 +72,7 @@ def encode(run: str, images: tuple[str, ...], output: str, backend: str | None) 
             },
         }
         runs.write_json(Path(output), written)
-        say(console(), f"{len(found)} image{'' if len(found) == 1 else 's'} as {made.shape[1]} numbers each: {output}")
+        say(console(), f"{counted(len(found), 'image')} as {counted(made.shape[1], 'number')} each: {output}")
     return exit_code(len(problems), len(images))
 
 
@@ -135,7 +136,7 @@ def walk(run: str, first: str, last: str, steps: int, output: str, backend: str 
     else:
         picture = _strip(images)
         runs.write(Path(output), lambda beside: picture.save(beside, format=format))
-    say_result(console(), "Picture", f"{output}, {steps} steps")
+    say_result(console(), "Picture", f"{output}, {counted(steps, 'step')}")
 
 
 def _compressor(path: str) -> Run:
@@ -160,7 +161,7 @@ def _codes(path: Path, length: int) -> Any:
         values = np.empty(0, np.float32)
     if values.ndim != 2 or values.shape[1] != length or not np.isfinite(values).all():
         raise DataError(
-            f"{path}: expected codes of {length} numbers each, as `unstride encode` writes them, or [[…], …]"
+            f"{path}: expected codes of {counted(length, 'number')} each, as `unstride encode` writes them, or [[…], …]"
         )
     return values
 

@@ -16,6 +16,7 @@ from ..data import DataError
 from ..keras_program import loading
 from ..runs import OptionError, Options, Run, duration, flag
 from ..tasks.base import Task, default_text, own_options
+from ..wording import counted
 from .printing import quiet_option
 from .shared import State, backend_option, complain, console, debug_option, remark, say, say_figures, say_result
 
@@ -213,7 +214,7 @@ def _train(
             model.summary(print_fn=lambda text: say(screen, text))
         say(
             screen,
-            f"{'Resuming' if done else 'Training'} on {len(data.training):,} {task.noun}, validating on "
+            f"{'Resuming' if done else 'Training'} on {counted(len(data.training), task.noun[:-1])}, validating on "
             f"{len(data.validation):,}, backend {run.options.backend}; run folder {run.path}",
         )
         run.save()  # the raised number of epochs
@@ -229,7 +230,9 @@ def _train(
                 accelerate,
             )
     else:
-        say(screen, f"{run.path} is trained already, all {epochs} epochs; a larger --epochs trains it longer")
+        say(
+            screen, f"{run.path} is trained already, all {counted(epochs, 'epoch')}; a larger --epochs trains it longer"
+        )
         if not run.model.exists():  # stopped between its last checkpoint and this
             runs.write(run.model, model.save)
     if part is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from .jobs import Job, JobError, Progress
@@ -30,6 +30,8 @@ class Controls:
     set_name: Callable[[Any], None]
     set_problem: Callable[[Any], None]
     set_changes: Callable[[Any], None]
+    started: list[Job] = field(default_factory=list)
+    """What this page has started, the last one last: a second click may come before the page shows the first's job."""
 
     def choose(self, name: str) -> None:
         """Show this run."""
@@ -56,6 +58,20 @@ class Controls:
 
         return act
 
+    def begin(self, job: Job | None, make: Callable[[], Job]) -> None:
+        """Start a training and show it, unless this page's last one, or `job`, the one that is shown, is at work.
+
+        Raises
+        ------
+        JobError
+            If one is.
+        """
+        for other in (*self.started[-1:], *([job] if job is not None else [])):
+            if other.progress().active:
+                raise JobError(f"{other.name} is being trained already; stop it first, or wait for its end")
+        self.started.append(make())
+        self.choose(self.started[-1].name)
+
     def buttons(
         self,
         job: Job | None,
@@ -80,7 +96,12 @@ class Controls:
         further = more(job, now) if job is not None and now is not None and not now.active else None
         words, proceed = further or ("Continue", lambda: None)
         return (
-            mo.ui.button(label=start[0], kind="success", on_click=self.told(lambda: self.choose(start[1]().name))),
+            mo.ui.button(
+                label=start[0],
+                kind="success",
+                disabled=now is not None and now.active,
+                on_click=self.told(lambda: self.begin(job, start[1])),
+            ),
             mo.ui.button(
                 label="Stop",
                 kind="danger",

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from ..explainer.figures import prose
 from ..geometry import Geometry
 from ..planning import Plan
+from ..wording import counted
 
 CELL = 30
 
@@ -64,7 +65,10 @@ def copies(geometry: Geometry, n: int) -> str:
         look = ("out" if 0 <= o < full else "added") if inside else "cut"
         parts.append(_box(left + (o - first) * CELL, y, look, str(o - begin) if inside else "×"))
     size = geometry.output_size((n,) * geometry.rank)[0]
-    label = f"{n} copies of {k} kernel cells, {s} apart; the output is {size} cells long"
+    label = (
+        f"{counted(n, 'copy', 'copies')} of {counted(k, 'kernel cell')}, {s} apart; "
+        f"the output is {counted(size, 'cell')} long"
+    )
     return _svg(left + (last - first) * CELL + 1, y + CELL + 1, label, parts)
 
 
@@ -101,29 +105,39 @@ def board(values: ArrayLike, label: str, *, rows: str = "", columns: str = "") -
 
 
 def phases(plan: Plan, most: int = 10) -> str:
-    """The output's first cells of a plan with two axes: which pass computes each, and from how many input cells.
+    """The output's first cells of a plan with two axes: which pass computes each, and how many products it takes.
 
     >>> from unstride import plan
-    >>> phases(plan((1, 8, 8, 4), (3, 3, 2, 4), stride=2), most=4).count("<rect")
-    16
+    >>> drawn = phases(plan((1, 8, 8, 4), (3, 3, 2, 4), stride=2), most=4)
+    >>> drawn.count("<rect"), drawn.count(">1</text>"), drawn.count(">4</text>")
+    (16, 9, 1)
     """
-    size, taps = [], []
+    owners, products = [], []
     for axis, passes in enumerate(plan.passes):
         cells = min(plan.big[axis], most)
         owner = np.zeros(cells, int)
         for number, one in enumerate(passes):
             for start in range(one.offset, cells, one.step):
                 owner[start : start + one.group] = number
-        size.append(owner)
-        taps.append([one.taps for one in passes])
+        owners.append(owner)
+        products.append(_products(plan.geometry, axis, plan.small[axis], cells))
     parts = []
-    for row, of_row in enumerate(size[0]):
-        for column, of_column in enumerate(size[1]):
+    for row, of_row in enumerate(owners[0]):
+        for column, of_column in enumerate(owners[1]):
             number = int(of_row) * len(plan.passes[1]) + int(of_column)
-            text = str(taps[0][of_row] * taps[1][of_column])
+            text = str(products[0][row] * products[1][column])
             parts.append(_box(column * CELL, row * CELL, f"phase{number % 9}", text))
-    label = f"The first {len(size[0])} by {len(size[1])} output cells, each with the products it takes of each channel"
-    return _svg(len(size[1]) * CELL + 1, len(size[0]) * CELL + 1, label, parts)
+    label = f"The first {len(owners[0])} by {len(owners[1])} output cells, each with its products of each channel"
+    return _svg(len(owners[1]) * CELL + 1, len(owners[0]) * CELL + 1, label, parts)
+
+
+def _products(geometry: Geometry, axis: int, size: int, cells: int) -> list[int]:
+    """How many products each of the output's first cells along an axis is the sum of, for an input of `size` cells."""
+    k, s, d, begin = (
+        values[axis] for values in (geometry.kernel_size, geometry.stride, geometry.dilation, geometry.crops)
+    )
+    reached = [i * s + j * d - begin[0] for i in range(size) for j in range(k)]
+    return [reached.count(cell) for cell in range(cells)]
 
 
 def bars(rows: Sequence[tuple[str, float, float, float, str]], label: str, unit: str) -> str:
@@ -132,7 +146,8 @@ def bars(rows: Sequence[tuple[str, float, float, float, str]], label: str, unit:
     >>> "3 ms" in bars([("ours", 1, 2, 3, "3 ms")], "times", "ms")
     True
     """
-    left, width, tall = 130, 330, 34
+    width, tall = 330, 34
+    left = 20 + 7.5 * max((len(name) for name, *_ in rows), default=0)
     top = max((most for *_, most, _ in rows), default=1.0) or 1.0
     parts = []
     for place, (name, least, middle, most, text) in enumerate(rows):
@@ -140,7 +155,7 @@ def bars(rows: Sequence[tuple[str, float, float, float, str]], label: str, unit:
         ends = [left + value / top * width for value in (least, middle, most)]
         parts += [
             f'<text class="name" x="{left - 10}" y="{y + tall / 2:g}">{escape(name)}</text>',
-            f'<rect class="bar{0 if place == 0 else 1}" x="{left}" y="{y + 6}" rx="2" height="{tall - 12}" '
+            f'<rect class="bar{0 if place == 0 else 1}" x="{left:g}" y="{y + 6}" rx="2" height="{tall - 12}" '
             f'width="{max(ends[1] - left, 1):.1f}"/>',
             f'<path class="spread" d="M{ends[0]:.1f} {y + tall / 2:g}H{ends[2]:.1f}'
             f'M{ends[0]:.1f} {y + 12}v{tall - 24}M{ends[2]:.1f} {y + 12}v{tall - 24}"/>',

@@ -89,6 +89,25 @@ def row(*parts: Html, least: str = "14rem") -> Html:
     return html(f'<div class="lab-row" style="--least:{least}">{cells}</div>')
 
 
+def beside(controls: Html, result: Html) -> Html:
+    """Controls to the left of what they control, and in sight while that is scrolled; on a narrow page above it."""
+    return html(f'<div class="lab-beside"><div>{controls.text}</div><div>{result.text}</div></div>')
+
+
+def stack(*parts: Html) -> Html:
+    """One below the other, for `beside` and `row`."""
+    return html(f'<div class="lab-stack">{"".join(part.text for part in parts)}</div>')
+
+
+def key(rows: Sequence[tuple[str, str]], label: str, *, name: str = "") -> Html:
+    """A legend: colours, as CSS writes them, and what each stands for."""
+    items = "".join(
+        f'<li><span class="lab-swatch" style="background:{colour}" aria-hidden="true"></span>{escape(words)}</li>'
+        for colour, words in rows
+    )
+    return html(f'<ul class="lab-key" aria-label="{escape(label)}"{_named(name)}>{items}</ul>')
+
+
 def picture(
     image: ArrayLike, alt: str, caption: str = "", *, scale: float = 1, smooth: bool = False, name: str = ""
 ) -> Html:
@@ -185,6 +204,11 @@ def style() -> str:
 def index(ahead: Sequence[str] = ()) -> str:
     """The lab's first page; `ahead` are addresses that a browser may fetch while it is read."""
     return _template("index.html", chapters=CHAPTERS, ahead=ahead)
+
+
+def missing(path: str) -> str:
+    """The page for an address that leads nowhere."""
+    return _template("missing.html", path=path, chapters=CHAPTERS, ahead=())
 
 
 def entrance(form: str, message: str) -> str:

@@ -23,7 +23,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from . import page
 from .chapters import BY_SLUG, CHAPTERS, Chapter
@@ -78,7 +78,7 @@ def application(token: str | None, port: int, local: bool = True) -> ASGIApp:
         Route("/", index),
         Route("/favicon.ico", favicon),
         Mount(ASSETS, _Kept(directory=frontend)),
-        Mount("/", chapters),
+        Mount("/", _Found(chapters)),
     ]
     quiet = _Quiet()
 
@@ -109,6 +109,29 @@ class _Kept(StaticFiles):
         if Path(full_path).parent.name == "assets":
             answer.headers["Cache-Control"] = "private, max-age=31536000, immutable"
         return answer
+
+
+class _Found:
+    """`app`, but with the lab's own page in place of its answer that there is nothing at an address."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD") or "/api/" in scope["path"]:
+            await self.app(scope, receive, send)
+            return
+        missing = False
+
+        async def passed(message: Message) -> None:
+            nonlocal missing
+            missing = missing or (message["type"] == "http.response.start" and message["status"] == 404)
+            if not missing:
+                await send(message)
+
+        await self.app(scope, receive, passed)
+        if missing:
+            await HTMLResponse(page.missing(scope["path"]), 404)(scope, receive, send)
 
 
 class _Quiet:

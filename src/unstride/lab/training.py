@@ -16,6 +16,7 @@ from ..data import mnist_test
 from ..dataset import grey
 from ..deployed import Deployed
 from ..runs import Options, RunError, duration
+from ..wording import counted
 from . import page
 from .jobs import Job, Progress, listing
 
@@ -44,7 +45,7 @@ def panel(job: Job, progress: Progress) -> Any:
         )
     words = WORDS[progress.state]
     if progress.epochs:
-        words += f", {progress.done} of {progress.epochs} epochs done"
+        words += f", {progress.done} of {counted(progress.epochs, 'epoch')} done"
     if progress.rows:
         last = progress.rows[-1]
         words += f"; loss {last['loss']:.4f}, validation {last['val_loss']:.4f}"
@@ -121,15 +122,15 @@ def choices(model: str, chosen: Job | None) -> dict[str, str]:
         jobs.insert(0, chosen)  # just started: it has no folder yet
     for job in jobs:
         progress = job.progress()
-        how = f"{progress.done} of {progress.epochs} epochs" if progress.epochs else "no epoch yet"
+        how = f"{progress.done} of {counted(progress.epochs, 'epoch')}" if progress.epochs else "no epoch yet"
         made[f"{job.name} ({WORDS[progress.state].split(':')[0].lower()}, {how})"] = job.name
     return made
 
 
 def described(options: Options) -> str:
     """What a run was asked for, in a line."""
-    parts = [f"{options.epochs} epochs", f"batches of {options.batch_size}"]
-    parts.append(f"{options.limit:,} images" if options.limit else "all images")
+    parts = [counted(options.epochs, "epoch"), f"batches of {options.batch_size}"]
+    parts.append(counted(options.limit, "image") if options.limit else "all images")
     if options.layers:
         parts.append(options.layers)
     return ", ".join(parts)
@@ -138,7 +139,7 @@ def described(options: Options) -> str:
 @cache
 def untrained(upsample: str, kernel: int) -> tuple[Any, float]:
     """How strongly each pixel of a decoder answers before it has learned anything, from its least to its largest; and
-    how much of that is a checkerboard, in percent.
+    how strong the checkerboard in that is, as `codes.checkerboard` measures it.
     """
     found = activity(random_weights(8, upsample, kernel, 0), upsample, 0, codes=16)
     return stretched(found), codes.checkerboard(found[None])

@@ -12,6 +12,7 @@ from .. import dataset as datasets
 from ..dataset import Dataset, grey
 from ..models._compressor import UPSAMPLE
 from ..runs import Options, Run
+from ..wording import counted
 from .autoencoder import digit_figures
 from .base import Figures, Task, falling
 
@@ -82,17 +83,18 @@ print(codes.shape, model.get_layer("decoder").predict(codes).shape)"""
         return noisy(images, options.noise or 0.0, np.random.default_rng(options.seed)), images
 
     def judge(self, model: keras.Model, data: Dataset) -> Figures:
-        """Of clean images, whatever it learned from; beside the accuracy of a linear classifier on their codes."""
+        """Of clean images, whatever it learned from; and the accuracy of a linear classifier on their codes."""
         from .. import codes
+        from ..compressing import Compressor as Network
 
         figures = digit_figures(model, data, cross_entropy=False)
-        encoder = model.get_layer("encoder")
-        train, test = (codes.encoded(encoder, images) for images in (data.training[: codes.PROBED], data.test))
+        network = Network(self.weights(model, data))  # which compiles nothing
+        train, test = (network.encoded(grey(images)) for images in (data.training[: codes.PROBED], data.test))
         accuracy = codes.probe(train, data.training_labels[: codes.PROBED], test, data.test_labels)
-        size = int(encoder.output.shape[-1])
+        size = network.code
         return Figures(
             lines=(
-                ("Code", f"{size} numbers for {28 * 28} pixels, {28 * 28 / size:.1f} to 1"),
+                ("Code", f"{counted(size, 'number')} for {28 * 28} pixels, {28 * 28 / size:.1f} to 1"),
                 *figures.lines,
                 ("Probe", f"{accuracy:.1%}  of the classes told from the codes by a linear classifier"),
             ),

@@ -23,6 +23,7 @@ def _():
     from unstride.lab.widgets import Numbers, Pad, Pixels, Pulse
     from unstride.models._autoencoder import READING, SIDE, Layer, parsed, table
     from unstride.tasks.autoencoder import TASK
+    from unstride.wording import counted
 
     page.header("autoencoder")
     return (
@@ -37,6 +38,7 @@ def _():
         SIDE,
         TASK,
         code_row,
+        counted,
         cross_entropy,
         jobs,
         mo,
@@ -104,7 +106,6 @@ def _(Numbers, counts, mo, preset, presets):
             kinds.append(_kind)
             _rows[f"{_name} {_at + 1}"] = [_layer.filters, _layer.kernel, _layer.stride]
     fields = mo.ui.anywidget(Numbers({"filters": (1, 128, 1), "kernel": (1, 14, 1), "stride": (1, 7, 1)}, _rows))
-    fields
     return fields, kinds
 
 
@@ -171,7 +172,7 @@ def _(Layer, SIDE, code_row, fields, kinds, page, table):
     except (ValueError, TypeError) as _error:
         built, built_problem = None, str(_error)
         _shown = page.problem(f"These layers do not fit together: {_error}", name="built-problem")
-    _shown
+    page.beside(fields, _shown)
     return built, built_problem
 
 
@@ -247,7 +248,7 @@ def _(controls, job, mo, training):
 
 
 @app.cell(hide_code=True)
-def _(READING, built, built_problem, controls, get_changes, job, jobs, mo, settings):
+def _(READING, built, built_problem, controls, counted, get_changes, job, jobs, mo, settings):
     get_changes()
 
     def _start():
@@ -269,7 +270,7 @@ def _(READING, built, built_problem, controls, get_changes, job, jobs, mo, setti
         if now.done < now.epochs:
             return "Continue", lambda: job.resume(now.epochs)
         epochs = settings.number("Epochs")
-        return f"Train {epochs} epochs more", lambda: job.resume(now.epochs + epochs)
+        return f"Train {counted(epochs, 'epoch')} more", lambda: job.resume(now.epochs + epochs)
 
     start, stop, further = controls.buttons(job, ("Start training", _start), _more)
     mo.hstack([start, stop, further], justify="start", wrap=True)
@@ -363,12 +364,11 @@ def _(mo):
 @app.cell(hide_code=True)
 def _(Pad, mo):
     pad = mo.ui.anywidget(Pad())
-    pad
     return (pad,)
 
 
 @app.cell(hide_code=True)
-def _(missing, mo, network, np, pad, page, squared_error, training):
+def _(counted, missing, mo, network, np, pad, page, squared_error, training):
     def _result():
         if network is None:
             return page.note(missing, name="drawn")
@@ -387,7 +387,7 @@ def _(missing, mo, network, np, pad, page, squared_error, training):
                     page.picture(
                         training.strip(maps / max(float(maps.max()), 1e-6), 4),
                         "The channels of the code of your digit.",
-                        f"Its code, {code.shape[0]}×{code.shape[1]} cells and {code.shape[2]} channels",
+                        f"Its code, {code.shape[0]}×{code.shape[1]} cells and {counted(code.shape[2], 'channel')}",
                         scale=2,
                     ),
                     least="10rem",
@@ -396,7 +396,7 @@ def _(missing, mo, network, np, pad, page, squared_error, training):
             ]
         )
 
-    _result()
+    page.beside(pad, _result())
     return
 
 
@@ -497,14 +497,14 @@ def _(mo):
 
 
 @app.cell(hide_code=True)
-def _(looked_at, mo, network, np, page, training):
+def _(counted, looked_at, mo, network, np, page, training):
     mo.stop(network is None)
 
     def _maps(at, row, values):
         channels = np.moveaxis(values[0], -1, 0)
         return page.picture(
             training.strip(channels / max(float(values.max()), 1e-6), min(8, len(channels))),
-            f"The {len(channels)} maps of the layer {row.name}.",
+            f"{counted(len(channels), 'map')} of the layer {row.name}.",
             f"{row.name}: {row.side}×{row.side}×{row.layer.filters}{', the code' if at == network.coded else ''}",
             scale=2 if len(channels) > 1 else 4,
             name=f"maps-{row.name}",

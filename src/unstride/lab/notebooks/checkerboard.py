@@ -21,6 +21,7 @@ def _():
     from unstride.lab.controls import Controls
     from unstride.lab.widgets import Numbers, Pixels, Pulse
     from unstride.models._compressor import UPSAMPLE
+    from unstride.wording import counted
 
     page.header("checkerboard")
     return (
@@ -31,6 +32,7 @@ def _():
         Pulse,
         UPSAMPLE,
         codes,
+        counted,
         explain,
         jobs,
         mo,
@@ -57,52 +59,62 @@ def _(mo):
 def _(mo):
     k = mo.ui.slider(1, 8, value=3, label="Kernel k", show_value=True)
     s = mo.ui.slider(1, 5, value=2, label="Stride s", show_value=True)
-    mo.hstack([k, s], justify="start", wrap=True, gap=1.5)
     return k, s
 
 
 @app.cell(hide_code=True)
 def _(Pixels, mo):
-    counts_picture = mo.ui.anywidget(Pixels(choose=True, name="Products a cell, 1.0 being the most that a cell has"))
+    # Made once: what it shows changes, and the cell that was chosen stays.
+    counts_picture = mo.ui.anywidget(Pixels(choose=True, counts=True, name="Products a cell"))
     return (counts_picture,)
 
 
 @app.cell(hide_code=True)
-def _(counts_picture, explain, k, np, page, s):
+def _(counts_picture, explain, k, np, s):
     trace = explain(np.ones((4, 4)), np.ones((k.value, k.value)), stride=s.value)
-    counts_picture.widget.values = (trace.overlap / max(trace.overlap.max(), 1)).round(4).tolist()
-    _axis = trace.phase_overlap[0]
-    _spread = np.outer(_axis, _axis)
-    page.facts(
-        {
-            "Products a cell": f"{_spread.max()}" if trace.even else f"{_spread.min()} to {_spread.max()}",
-            "Along an axis, by o mod s": ", ".join(map(str, _axis)),
-            "Even": "yes, s divides k" if trace.even else "no, s does not divide k",
-            "Output of 4×4": "×".join(map(str, trace.output_size)),
-        },
-        name="overlap",
-    )
+    counts_picture.widget.values = trace.overlap.tolist()
     return (trace,)
 
 
 @app.cell(hide_code=True)
-def _(counts_picture, mo, np, page, trace):
+def _(counted, counts_picture, k, np, page, s, trace):
     counts_picture.value
+    _axis = trace.phase_overlap[0]
+    _spread = np.outer(_axis, _axis)
     _cell = tuple(counts_picture.value["cell"] or ())
     _inside = len(_cell) == 2 and all(at < size for at, size in zip(_cell, trace.output_size, strict=True))
     _words = (
-        f"Cell {_cell}: the sum of {int(trace.overlap[_cell])} products"
+        f"Cell {_cell}: the sum of {counted(int(trace.overlap[_cell]), 'product')}"
         if _inside
         else "Point at a cell, or go there with the arrow keys"
     )
-    mo.vstack(
-        [
+    _most = max(int(trace.overlap.max()), 1)
+    _colours = [
+        ("rgb({0} {0} {0})".format(round(255 * count / _most)), counted(int(count), "product"))
+        for count in np.unique(trace.overlap)
+    ]
+    page.beside(
+        page.stack(
+            k,
+            s,
+            page.facts(
+                {
+                    "Products a cell": f"{_spread.max()}" if trace.even else f"{_spread.min()} to {_spread.max()}",
+                    "Along an axis, by o mod s": ", ".join(map(str, _axis)),
+                    "Even": "yes, s divides k" if trace.even else "no, s does not divide k",
+                    "Output of 4×4": "×".join(map(str, trace.output_size)),
+                },
+                name="overlap",
+            ),
+        ),
+        page.stack(
             counts_picture,
+            page.key(_colours, "Products that a cell is the sum of", name="counts"),
             page.html(
                 f'<p data-lab="cell">{_words}. Most: {int(np.max(trace.overlap))}. '
                 "Towards the edges fewer copies overlap, whatever the kernel.</p>"
             ),
-        ]
+        ),
     )
     return
 
@@ -120,8 +132,11 @@ def _(mo):
     - **subpixel**: a convolution to four times the channels, which become the $2 \times 2$ pixels.
 
     Each picture is the mean square of every pixel's answer to random codes, over 32 sets of random weights, from its
-    least (black) to its largest (white). The number is the share of the picture's energy at the stride's frequency,
-    what repeats every two pixels: the measure in the compressor's report.
+    least (black) to its largest (white). Doubling twice makes patterns of period 2 and of period 4. The number says how
+    strong they are: take the local mean off, then the mean $m$ of all pixels at each of the $4 \times 4$ places modulo
+    4, and compare with the picture $x$ itself, $100\,\sigma(m) / \sigma(x)$. 100% is nothing but a checkerboard, a
+    smooth picture has next to none, and from some 15% on it is seen at a glance. The compressor's report has the same
+    measure.
     """)
     return
 
@@ -142,7 +157,7 @@ def _(UPSAMPLE, kernel, page, training):
                 page.picture(
                     image,
                     f"How strongly each pixel of an untrained {name} decoder answers.",
-                    f"{name}, {kernel.value}×{kernel.value}: <b>{share:.1f}%</b> at the stride's frequency",
+                    f"{name}, {kernel.value}×{kernel.value}: <b>{share:.0f}%</b> checkerboard",
                     scale=7,
                     name=f"untrained-{name}",
                 )
@@ -150,7 +165,7 @@ def _(UPSAMPLE, kernel, page, training):
             ],
             least="9rem",
         ).text
-        + page.facts({name: f"{share:.1f}%" for name, (_, share) in _made.items()}, name="untrained").text
+        + page.facts({name: f"{share:.0f}%" for name, (_, share) in _made.items()}, name="untrained").text
     )
     return
 
@@ -160,7 +175,8 @@ def _(mo):
     mo.md(r"""
     Try $k = 3$ and $k = 4$. Resize-convolution repeats pixels before its kernel sees them, so that it starts smooth for
     any $k$. Sub-pixel convolution gives each of the four phases its own kernel: no tap is counted twice, but nothing
-    makes the four alike.
+    makes the four alike, and the picture is speckled. So is that of transposed convolutions with $k = 4$, whose phases
+    have as many taps each, but not the same ones.
 
     ## After training
 
@@ -264,7 +280,7 @@ def _(Compressor, codes, get_changes, get_done, job, jobs, mo, np, page, trainin
                 f"{_network.upsample}, {_side}×{_side}",
                 _name,
                 _epochs,
-                f"{codes.checkerboard(_made):.2f}%",
+                f"{codes.checkerboard(_made):.1f}%",
                 f"{np.square(_made - _images).mean():.4f}",
             )
         )
@@ -273,8 +289,8 @@ def _(Compressor, codes, get_changes, get_done, job, jobs, mo, np, page, trainin
     mo.vstack(
         [
             page.table(
-                ("Decoder", "Run", "Epochs", "At the stride's frequency", "Squared error"),
-                [*_rows, ("the digits themselves", "", "", f"{codes.checkerboard(_images):.2f}%", "0")],
+                ("Decoder", "Run", "Epochs", "Checkerboard", "Squared error"),
+                [*_rows, ("the digits themselves", "", "", f"{codes.checkerboard(_images):.1f}%", "0")],
                 numbers=(2, 3, 4),
                 name="trained",
             ),

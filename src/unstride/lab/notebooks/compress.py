@@ -20,9 +20,10 @@ def _():
     from unstride.evaluation import squared_error
     from unstride.lab import page, training
     from unstride.lab.widgets import Map, Numbers, Pad
+    from unstride.wording import counted
 
     page.header("compress")
-    return Compressor, Map, Numbers, Pad, codes, mo, np, page, squared_error, training
+    return Compressor, Map, Numbers, Pad, codes, counted, mo, np, page, squared_error, training
 
 
 @app.cell(hide_code=True)
@@ -76,12 +77,11 @@ def _(Numbers, mo, network, number, training):
     code = network.encoded(image[None])[0]
     which = mo.ui.anywidget(Numbers({"Number of the code": (1, network.code, 1)}, {"": [1]}))
     change = mo.ui.slider(-15, 15, step=0.5, value=0, label="Added to it", show_value=True)
-    mo.hstack([which, change], justify="start", wrap=True, gap=1)
     return change, code, image, which
 
 
 @app.cell(hide_code=True)
-def _(change, code, image, network, np, page, squared_error, which):
+def _(change, code, counted, image, network, np, page, squared_error, which):
     _changed = code.copy()
     _changed[which.number("Number of the code") - 1] += change.value
     _kept, _made = network.decoded(np.stack([code, _changed]))
@@ -94,14 +94,15 @@ def _(change, code, image, network, np, page, squared_error, which):
         f'height="{abs(value) / _most * 18:.2f}" fill="var(--lab-{_colours[at]})"/>'
         for at, value in enumerate(_changed)
     )
+    _label = f"The code: {counted(len(code), 'number')}"
     _svg = (
-        f'<svg viewBox="0 0 100 40" role="img" aria-label="The {len(code)} numbers of the code" class="lab-curves">'
+        f'<svg viewBox="0 0 100 40" role="img" aria-label="{_label}" class="lab-curves">'
         f'{_bars}<line x1="0" x2="100" y1="20" y2="20" stroke="var(--lab-line)" stroke-width=".4"/></svg>'
     )
-    page.html(
+    _shown = page.html(
         page.row(
             page.picture(image, "The test image.", "The image, 784 pixels", scale=6),
-            page.picture(_kept, "What its code gives back.", f"From its code, {len(code)} numbers", scale=6),
+            page.picture(_kept, "What its code gives back.", f"From its code, {counted(len(code), 'number')}", scale=6),
             page.picture(_made, "What the changed code gives.", "From the changed code", scale=6, name="changed"),
             least="9rem",
         ).text
@@ -115,6 +116,7 @@ def _(change, code, image, network, np, page, squared_error, which):
             name="code",
         ).text
     )
+    page.beside(page.stack(which, change), _shown)
     return
 
 

@@ -46,7 +46,6 @@ def _(mo):
     d = mo.ui.slider(1, 3, value=1, label="Dilation d", show_value=True)
     b = mo.ui.slider(-2, 4, value=0, label="Crop at the beginning b", show_value=True)
     e = mo.ui.slider(-2, 4, value=1, label="Crop at the end e", show_value=True)
-    mo.hstack([n, k, s, d, b, e], wrap=True, justify="start", gap=1.5)
     return b, d, e, k, n, s
 
 
@@ -85,7 +84,7 @@ def _(NAMES, b, d, e, escape, k, mo, n, np, page, s, us):
                 page.table(["Framework", "How it is asked for"], _rows, name="calls"),
             ]
         )
-    _shown
+    page.beside(page.stack(n, k, s, d, b, e), _shown)
     return (trace,)
 
 

@@ -19,9 +19,10 @@ def _():
     from unstride.explainer import quiz
     from unstride.explainer.presets import PRESETS
     from unstride.lab import drawings, page
+    from unstride.wording import counted
 
     page.header("geometry")
-    return PRESETS, drawings, mo, np, page, quiz, us
+    return PRESETS, counted, drawings, mo, np, page, quiz, us
 
 
 @app.cell(hide_code=True)
@@ -42,7 +43,6 @@ def _(mo):
     s = mo.ui.slider(1, 4, value=2, label="Stride s", show_value=True)
     d = mo.ui.slider(1, 3, value=1, label="Dilation d", show_value=True)
     kept = {"p": 1, "o": 0}  # what was chosen, where a new range still allows it
-    mo.hstack([n, k, s, d], wrap=True, justify="start", gap=1.5)
     return d, k, kept, n, s
 
 
@@ -68,47 +68,42 @@ def _(d, k, kept, mo, n, s, us):
         show_value=True,
         on_change=lambda value: kept.update(o=value),
     )
-    mo.hstack([p, o], wrap=True, justify="start", gap=1.5)
     return o, p
 
 
 @app.cell(hide_code=True)
-def _(d, k, mo, n, o, p, page, s, us):
+def _(d, k, n, o, p, s, us):
     geometry = us.Geometry((k.value,) * 2, s.value, p.value, o.value, d.value)
     size = geometry.output_size((n.value,) * 2)[0]
     full = us.Geometry(k.value, s.value, dilation=d.value).output_size((n.value,))[0]
-    mo.vstack(
-        [
-            mo.md(
-                rf"""
+    return full, geometry, size
+
+
+@app.cell(hide_code=True)
+def _(counted, d, drawings, full, geometry, k, mo, n, o, p, page, s, size):
+    _sizes = page.facts(
+        {
+            "Output, an axis": counted(size, "cell"),
+            "Full grid": counted(full, "cell"),
+            "Cut at the beginning, at the end": "{} and {}".format(*geometry.crops[0]),
+            "The convolution takes it back to": counted(geometry.conv_size((size,) * 2)[0], "cell"),
+        },
+        name="sizes",
+    )
+    _formula = mo.md(
+        rf"""
     $$L = (n-1)\,s + (k-1)\,d + 1 - 2p + o$$
 
     $$({n.value}-1)\cdot {s.value} + ({k.value}-1)\cdot {d.value} + 1 - 2\cdot {p.value} + {o.value} = {size}$$
     """
-            ),
-            page.facts(
-                {
-                    "Output, an axis": f"{size} cells",
-                    "Full grid": f"{full} cells",
-                    "Cut at the beginning, at the end": "{} and {}".format(*geometry.crops[0]),
-                    "The convolution takes it back to": f"{geometry.conv_size((size,) * 2)[0]} cells",
-                },
-                name="sizes",
-            ),
-        ]
     )
-    return (geometry,)
-
-
-@app.cell(hide_code=True)
-def _(drawings, geometry, n, page):
-    page.figure(
+    _copies = page.figure(
         drawings.copies(geometry, n.value),
         "One axis. Each row is a copy of the kernel where it lands; the columns are summed. × is cut off; a "
-        "dashed cell was "
-        "added by output padding and no copy reaches it.",
+        "dashed cell was added by output padding and no copy reaches it.",
         name="copies",
     )
+    page.beside(page.stack(n, k, s, d, p, o), page.stack(_formula, _sizes, _copies))
     return
 
 

@@ -20,9 +20,10 @@ def _():
 
     import unstride as us
     from unstride.lab import benchmark, drawings, page
+    from unstride.wording import counted
 
     page.header("speed")
-    return benchmark, drawings, escape, mo, page, replace, statistics, us
+    return benchmark, counted, drawings, escape, mo, page, replace, statistics, us
 
 
 @app.cell(hide_code=True)
@@ -50,7 +51,6 @@ def _(benchmark, layer, mo):
     kernel = mo.ui.slider(1, 16, value=start.kernel, label="Kernel k", show_value=True)
     stride = mo.ui.slider(1, 8, value=start.stride, label="Stride s", show_value=True)
     padding = mo.ui.slider(0, 7, value=start.padding, label="Padding p", show_value=True)
-    mo.hstack([size, kernel, stride, padding], wrap=True, justify="start", gap=1.5)
     return kernel, padding, size, start, stride
 
 
@@ -67,10 +67,11 @@ def _(kernel, padding, page, replace, size, start, stride, us):
 
 
 @app.cell(hide_code=True)
-def _(drawings, mo, page, plan):
-    mo.stop(plan is None)
+def _(drawings, kernel, mo, padding, page, plan, size, stride):
+    _controls = page.stack(size, kernel, stride, padding)
+    mo.stop(plan is None, _controls)
     _all = plan.multiply_adds + plan.avoided
-    mo.vstack(
+    _result = mo.vstack(
         [
             page.facts(
                 {
@@ -85,14 +86,15 @@ def _(drawings, mo, page, plan):
             page.figure(
                 drawings.phases(plan),
                 "The first cells of the output: a colour for each pass, and how many products a cell takes of "
-                "each input "
-                "channel (borders take fewer). On the zero-spaced grid each would take all of the kernel's, "
+                "each input channel. Near the border fewer copies overlap, so those cells take fewer. On the "
+                "zero-spaced grid each would take all of the kernel's, "
                 f"{plan.geometry.kernel_size[0] * plan.geometry.kernel_size[1]}.",
                 name="phases",
             ),
             mo.accordion({"All that us.plan says": page.code(str(plan))}),
         ]
     )
+    page.beside(_controls, _result)
     return
 
 
@@ -124,7 +126,7 @@ def _(benchmark, mo, us):
 
 
 @app.cell(hide_code=True)
-def _(benchmark, drawings, escape, go, mo, page, peers, plan, setting, statistics, threads):
+def _(benchmark, counted, drawings, escape, go, mo, page, peers, plan, setting, statistics, threads):
     mo.stop(plan is None)
     mo.stop(not go.value, page.note("Nothing measured yet with this setting.", name="benchmark"))
     _rounds, _differences, _unable, _failed = [], {"ours": 0.0}, [], None
@@ -169,7 +171,7 @@ def _(benchmark, drawings, escape, go, mo, page, peers, plan, setting, statistic
                 page.table(
                     ["", "ms", "from, to", "GFLOP/s done", "time ÷ ours", "largest difference"],
                     _rows,
-                    f"{len(_rounds)} rounds on {threads.value} threads",
+                    f"{counted(len(_rounds), 'round')} on {counted(threads.value, 'thread')}",
                     numbers=range(1, 6),
                     name="benchmark",
                 ),

@@ -12,6 +12,8 @@ app = marimo.App(width="medium", app_title="8. Upscale", css_file="lab.css")
 
 @app.cell(hide_code=True)
 def _():
+    import io
+
     import marimo as mo
     import numpy as np
     from PIL import Image
@@ -32,6 +34,7 @@ def _():
         Upscaler,
         bicubic,
         deployed,
+        io,
         mo,
         np,
         page,
@@ -54,7 +57,8 @@ def _(mo):
     ## A picture, enlarged
 
     Choose a photograph that the network has not seen, or bring your own picture: it stays on this machine. Either is
-    made smaller first, so that the original is there to compare with, or is enlarged as it is.
+    made smaller first, so that the original is there to compare with, or is enlarged as it is, pixel for pixel. The
+    result is there to download.
     """)
     return
 
@@ -70,40 +74,38 @@ def _(SCALES, mo, photographs):
         label="What to do",
     )
     upload = mo.ui.file(kind="area", label="Your own picture: drop it here, or click to choose", max_size=60_000_000)
-    mo.vstack([mo.hstack([chosen, scale], justify="start", wrap=True, gap=1), way, upload])
     return chosen, names, scale, upload, way
 
 
 @app.cell(hide_code=True)
-def _(chosen, mo, names, page, photographs, scale, upload, uploads, way):
+def _(chosen, names, photographs, scale, upload, uploads, way):
     known = way.value.startswith("Make")
-    LARGEST = 1000  # of the result's longer side: enough for any screen, and quick
-    picture, title = None, chosen.value
+    LARGEST = 1000  # of the longer side of what is compared: enough for any screen, and quick
+    MOST = 16_000_000  # pixels of what is enlarged as it is
+    picture, title, said, problem = None, chosen.value, "", ""
     try:
         if upload.value:
             _file = upload.value[0]
             title = _file.name
-            picture, _said = uploads.opened(title, _file.contents, LARGEST if known else LARGEST // scale.value)
+            picture, said = uploads.opened(title, _file.contents, LARGEST if known else None)
         else:
-            picture, _said = photographs.read(*names[chosen.value]).convert("RGB"), ""
-            if not known:
-                picture.thumbnail((LARGEST // scale.value,) * 2)
-        _least = 16 * scale.value
+            picture = photographs.read(*names[chosen.value]).convert("RGB")
+        _least, _pixels = 16 * scale.value, picture.width * picture.height * scale.value**2
         if known and min(picture.size) < _least:
-            picture, _problem = (
-                None,
-                (
-                    f"{title}: {picture.width}×{picture.height} pixels; expected at least {_least} a side to make it "
-                    f"{scale.value} times smaller. Enlarge it as it is instead"
-                ),
+            problem = (
+                f"{title}: {picture.width}×{picture.height} pixels; expected at least {_least} a side to make it "
+                f"{scale.value} times smaller. Enlarge it as it is instead"
             )
-        else:
-            _problem = ""
+        elif not known and _pixels > MOST:
+            problem = (
+                f"{title}: {picture.width}×{picture.height} pixels, of which ×{scale.value} makes "
+                f"{_pixels / 1e6:.0f} million; expected at most {MOST // 1_000_000} million on this page. Use a "
+                "smaller scale, or the command line, which works in tiles: unstride upscale PICTURE -o large.png "
+                f"--scale {scale.value}"
+            )
     except ValueError as _error:
-        _problem = str(_error)
-    mo.stop(bool(_problem), page.problem(_problem, name="upload-problem"))
-    page.shown(title, picture.width, picture.height, _said)
-    return known, picture, title
+        problem = str(_error)
+    return known, picture, problem, said, title
 
 
 @app.cell(hide_code=True)
@@ -113,32 +115,92 @@ def _(Upscaler, deployed, scale):
 
 
 @app.cell(hide_code=True)
-def _(Image, known, network, photographs, picture, scale):
-    original, small = photographs.small(picture, scale.value) if known else (None, picture)
-    _size = (small.width * scale.value, small.height * scale.value)
-    cubic = small.resize(_size, Image.Resampling.BICUBIC)
-    ours = network.picture(small)
+def _(Image, known, network, photographs, picture, problem, scale):
+    cubic = original = ours = small = None
+    if not problem:
+        original, small = photographs.small(picture, scale.value) if known else (None, picture)
+        _size = (small.width * scale.value, small.height * scale.value)
+        cubic = small.resize(_size, Image.Resampling.BICUBIC)
+        ours = network.picture(small)
     return cubic, original, ours, small
 
 
 @app.cell(hide_code=True)
-def _(Compare, cubic, mo, np, ours, page, title):
-    mo.ui.anywidget(
-        Compare(
-            before=page.data_uri(np.asarray(cubic))[0],
-            after=page.data_uri(np.asarray(ours))[0],
-            before_name="Bicubic",
-            after_name="The network",
-            width=cubic.width,
-            height=cubic.height,
-            alt=title,
+def _(Compare, Image, cubic, mo, np, ours, page, problem, title):
+    SHOWN = 1000  # pixels of the longer side
+
+    def _fitting(image):
+        """As large as a page shows it: the whole is for the download."""
+        image = image.copy()
+        image.thumbnail((SHOWN, SHOWN), Image.Resampling.BICUBIC)
+        return image
+
+    compared = None
+    if not problem:
+        _before, _after = _fitting(cubic), _fitting(ours)
+        compared = mo.ui.anywidget(
+            Compare(
+                before=page.data_uri(np.asarray(_before))[0],
+                after=page.data_uri(np.asarray(_after))[0],
+                before_name="Bicubic",
+                after_name="The network",
+                width=_before.width,
+                height=_before.height,
+                alt=title,
+            )
         )
-    )
-    return
+        if _before.size != cubic.size:
+            compared = mo.vstack(
+                [
+                    compared,
+                    page.note(
+                        f"Shown smaller, as {_before.width}×{_before.height}. The download has all of its "
+                        f"{cubic.width}×{cubic.height} pixels, and so have the pieces below.",
+                        name="smaller",
+                    ),
+                ]
+            )
+    return (compared,)
 
 
 @app.cell(hide_code=True)
-def _(cubic, known, np, original, ours, page, quality, scale, small):
+def _(io, mo, ours, scale, title):
+    def _png():
+        file = io.BytesIO()
+        ours.save(file, "PNG")
+        return file.getvalue()
+
+    download = mo.download(
+        _png,
+        filename=f"{title.rsplit('.', 1)[0]}-x{scale.value}.png",
+        mimetype="image/png",
+        disabled=ours is None,
+        label="Download the enlarged picture",
+    )
+    return (download,)
+
+
+@app.cell(hide_code=True)
+def _(
+    chosen,
+    compared,
+    cubic,
+    download,
+    known,
+    np,
+    original,
+    ours,
+    page,
+    picture,
+    problem,
+    quality,
+    said,
+    scale,
+    small,
+    title,
+    upload,
+    way,
+):
     def _figures():
         if not known:
             return {
@@ -155,7 +217,16 @@ def _(cubic, known, np, original, ours, page, quality, scale, small):
             "SSIM of bicubic": f"{ssim_cubic:.4f}",
         }
 
-    page.facts(_figures(), name="quality")
+    page.beside(
+        page.stack(chosen, scale, way, upload, download),
+        page.problem(problem, name="upload-problem")
+        if problem
+        else page.stack(
+            page.shown(title, picture.width, picture.height, said),
+            compared,
+            page.facts(_figures(), name="quality"),
+        ),
+    )
     return
 
 
@@ -171,7 +242,8 @@ def _(mo):
 
 
 @app.cell(hide_code=True)
-def _(cubic, known, mo, np, original, ours, pieces):
+def _(cubic, known, mo, np, original, ours, pieces, problem):
+    mo.stop(bool(problem))
     # Where it gains most, or, without an original, where it differs most from bicubic.
     _grey = [np.asarray(image.convert("L")) for image in (original if known else ours, cubic, ours)]
     _top, _left = pieces.most_gained(*_grey)

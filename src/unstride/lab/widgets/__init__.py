@@ -84,7 +84,8 @@ class Pixels(anywidget.AnyWidget):  # type: ignore[misc]
     Attributes
     ----------
     values : list of list of float
-        From 0 (dark) to 1 (light); or, if `signed`, from -1 to 1, 0 being the page's own colour.
+        From 0 (dark) to 1 (light); or, if `signed`, from -1 to 1, 0 being the page's own colour; or, if `counts`, whole
+        numbers from 0 (dark) on, the largest light, which are written into the pixels.
     marked : list of list of int
         Pixels with an outline around them; [] for none.
     cell : list of two int
@@ -102,6 +103,7 @@ class Pixels(anywidget.AnyWidget):  # type: ignore[misc]
     cell: Any = traitlets.List([]).tag(sync=True)
     choose: Any = traitlets.Bool(False).tag(sync=True)
     signed: Any = traitlets.Bool(False).tag(sync=True)
+    counts: Any = traitlets.Bool(False).tag(sync=True)
     name: Any = traitlets.Unicode().tag(sync=True)
 
 

@@ -23,10 +23,13 @@ function render({ model, el }) {
 
   function show() {
     const values = model.get("values"), marked = model.get("marked"), cell = model.get("cell");
-    const choose = model.get("choose"), signed = model.get("signed");
+    const choose = model.get("choose"), signed = model.get("signed"), counts = model.get("counts");
     const rows = values.length, columns = rows ? values[0].length : 0;
     if (!rows) return;
-    const side = Math.max(1, Math.floor(SIZE / Math.max(rows, columns)));
+    // Numbers need more pixels than squares do.
+    const side = Math.max(1, Math.floor(((counts ? 2 : 1) * SIZE) / Math.max(rows, columns)));
+    const most = counts ? Math.max(1, ...values.flat()) : 1;
+    canvas.style.imageRendering = counts ? "auto" : "";
     canvas.width = side * columns;
     canvas.height = side * rows;
     canvas.setAttribute("role", choose ? "application" : "img");
@@ -43,8 +46,16 @@ function render({ model, el }) {
     pen.clearRect(0, 0, canvas.width, canvas.height);
     for (let row = 0; row < rows; row += 1) {
       for (let column = 0; column < columns; column += 1) {
-        pen.fillStyle = colour(values[row][column], signed, theme);
+        const value = values[row][column] / most;
+        pen.fillStyle = colour(value, signed, theme);
         pen.fillRect(column * side, row * side, side, side);
+        if (counts) {
+          pen.fillStyle = value > 0.5 ? "#000" : "#fff";
+          pen.font = `600 ${Math.round(side * 0.5)}px system-ui, sans-serif`;
+          pen.textAlign = "center";
+          pen.textBaseline = "middle";
+          pen.fillText(values[row][column], (column + 0.5) * side, (row + 0.52) * side);
+        }
       }
     }
     if (marked.length) {
@@ -67,9 +78,10 @@ function render({ model, el }) {
     }
     if (choose && cell.length) {
       pen.strokeStyle = look.getPropertyValue("--w-mark").trim();
-      pen.lineWidth = 3;
+      pen.lineWidth = counts ? 6 : 3;
       pen.strokeRect(cell[1] * side, cell[0] * side, side, side);
-      said.textContent = `row ${cell[0]}, column ${cell[1]}: ${values[cell[0]]?.[cell[1]]?.toFixed(3) ?? ""}`;
+      const value = values[cell[0]]?.[cell[1]];
+      said.textContent = `row ${cell[0]}, column ${cell[1]}: ${(counts ? value : value?.toFixed(3)) ?? ""}`;
     }
     said.hidden = !choose;
   }
@@ -101,7 +113,7 @@ function render({ model, el }) {
     const from = cell.length ? cell : [Math.floor(values.length / 2), Math.floor(values[0].length / 2)];
     select(from[0] + move[0], from[1] + move[1]);
   });
-  const own = ["values", "marked", "cell", "choose", "signed", "name"].map((name) => `change:${name}`);
+  const own = ["values", "marked", "cell", "choose", "signed", "counts", "name"].map((name) => `change:${name}`);
   for (const name of own) model.on(name, show);
   const dark = matchMedia("(prefers-color-scheme: dark)");
   dark.addEventListener("change", show);
