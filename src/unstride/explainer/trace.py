@@ -39,6 +39,7 @@ def trace(
     """What `unstride.explain` returns; the arguments are explained there."""
     if map not in MAPS:
         raise GeometryError(f"map is {map!r}; expected 'conv_transpose' or 'conv'")
+    written = (padding, output_padding) if geometry is None else None
     cells, taps = grid("x", x), grid("kernel", kernel)
     if cells.ndim != taps.ndim:
         raise GeometryError(
@@ -56,7 +57,9 @@ def trace(
         geometry = convolution(cells.shape, taps.shape, stride, padding, dilation)
     else:
         geometry = Geometry(taps.shape, stride, padding, output_padding, dilation)
-    return Trace(cells, taps, bias, geometry, map, upstream)
+    made = Trace(cells, taps, bias, geometry, map, upstream)
+    made.written = written
+    return made
 
 
 class Trace(Numbers):
@@ -70,7 +73,14 @@ class Trace(Numbers):
 
     Wherever a method takes a `view`, it is "scatter", "grid", "matrix", "overlap" or "gradient"; None is
     `default_view`.
+
+    Attributes
+    ----------
+    written : (padding, output_padding) or None
+        The two arguments as `unstride.explain` was given them; None where it was given a whole `Geometry`.
     """
+
+    written: tuple[Padding, Ints | None] | None = None
 
     @property
     def views(self) -> tuple[str, ...]:
@@ -176,11 +186,14 @@ class Trace(Numbers):
 
         return drawing.gif(self, path, view=self._view(view), theme=theme, seconds_per_step=seconds_per_step)
 
-    def html(self, path: str | Path | None = None) -> str:
-        """A page that needs no network, with the explorer opened on this case; written to `path` too if given."""
+    def html(self, path: str | Path | None = None, *, view: str | None = None) -> str:
+        """A page that needs no network, with the explorer opened on this case; written to `path` too if given.
+
+        It begins at step 0 of `view`; None is the view of the example that this case is, or else `default_view`.
+        """
         from . import page
 
-        return page.html(self, path)
+        return page.html(page.state(self, view), path)
 
     def _view(self, name: str | None) -> str:
         """`name`, if it is one of `views`; the default one for None."""
