@@ -47,3 +47,8 @@ export function cellColors(palette, look, level) {
   if (words.includes("cropped")) return palette.cropped;
   return palette[words[0]];
 }
+
+/** The colour of a cell that is drawn too small for a number. */
+export function denseColor(palette, look) {
+  return palette[look][look === "blank" || look === "wait" ? 0 : 1];
+}
