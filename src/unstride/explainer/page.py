@@ -138,10 +138,14 @@ def _of_trace(trace: Trace, view: str | None) -> dict[str, Any]:
 
 
 def _written(trace: Trace) -> tuple[Any, list[int] | None]:
-    """Padding and output padding as `explain` was given them, or as numbers, or else pairs, from a whole geometry."""
+    """Padding and output padding as `explain` was given them; of a whole geometry numbers if they say it, or pairs."""
     if trace.written is None:
         crops = trace.geometry.crops
-        return [b for b, _ in crops] if all(b == e for b, e in crops) else [list(crop) for crop in crops], None
+        if all(b == e for b, e in crops):
+            return [b for b, _ in crops], None
+        if trace.transposed and all(b >= max(e, 0) for b, e in crops):
+            return [b for b, _ in crops], [b - e for b, e in crops]
+        return [list(crop) for crop in crops], None
     padding, extra = trace.written
     output_padding = None if extra is None else list(per_axis("output_padding", extra, trace.rank, 0))
     if isinstance(padding, str):

@@ -158,9 +158,9 @@ export class Explorer {
     this.told_ = words;
     const found = written(this.t, this.state.view, at);
     const parts = found ?? { title: "Point at a cell, or move to it with the arrow keys", symbols: "and see what it is made of, each product written out.", numbers: "" };
-    this.inspector.children[0].textContent = parts.title;
-    this.inspector.children[1].textContent = parts.symbols;
-    this.inspector.children[2].textContent = parts.numbers;
+    for (const [i, text] of [parts.title, parts.symbols, parts.numbers].entries()) {
+      this.inspector.children[i].textContent = text.replace(/\[(\d+), /g, "[$1,\u00a0"); // a cell's name is not broken
+    }
     this.player.frame(this.step, this.scene.steps, words);
     if (!this.player.playing || this.player.rate <= 1) this.announce(this.spot && found ? `${found.title}. ${found.numbers}` : words);
   }

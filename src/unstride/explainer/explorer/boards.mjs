@@ -70,7 +70,7 @@ export function cellBoard(panel) {
     board.grid.style.setProperty("--cell", `${cell}px`);
     board.grid.style.setProperty("--wide", `${wide}px`);
     board.grid.style.setProperty("--columns", columns);
-    const font = Math.min(Math.max(cell * 0.42, Math.min(cell - 5, 9)), 17, (wide - 4) / (0.66 * Math.max(board.longest, 2)));
+    const font = Math.min(Math.max(cell * 0.42, Math.min(cell - 5, 9)), 17, (wide - 4) / (0.66 * Math.max(board.longest, panel.joined ? 1 : 2)));
     board.grid.style.setProperty("--font", `${font.toFixed(1)}px`);
     if (frames.crop) frames.place(frames.crop, panel.crop, cell, wide);
     was.frame = "";
@@ -148,7 +148,7 @@ export function denseBoard(panel) {
   /** The cells without their marks, on a canvas that is kept while they look the same. */
   const base = (palette, scale) => {
     const p = board.panel;
-    const key = `${scale} ${p.kind === "target" ? p.look.lastIndexOf("result") : ""}`;
+    const key = `${scale} ${p.kind === "entry" ? "" : p.look.join()} ${p.look.includes("heat") ? p.level.join() : ""}`;
     if (board.base?.key === key) return board.base;
     board.base = document.createElement("canvas");
     board.base.key = key;
@@ -159,7 +159,7 @@ export function denseBoard(panel) {
     context.fillRect(0, 0, columns * board.wide, rows * board.cell);
     for (let i = 0; i < count; i++) {
       if (p.look[i] === "blank") continue;
-      context.fillStyle = denseColor(palette, p.look[i]);
+      context.fillStyle = denseColor(palette, p.look[i], p.level[i]);
       context.fillRect(...rect(i));
     }
     return board.base;

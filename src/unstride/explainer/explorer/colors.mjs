@@ -48,7 +48,8 @@ export function cellColors(palette, look, level) {
   return palette[words[0]];
 }
 
-/** The colour of a cell that is drawn too small for a number. */
-export function denseColor(palette, look) {
-  return palette[look][look === "blank" || look === "wait" ? 0 : 1];
+/** The colour of a cell that is drawn too small for a number: what holds one is strong, the ground pale. */
+export function denseColor(palette, look, level) {
+  const [fill, text] = cellColors(palette, look, level);
+  return /blank|wait|zero|pad|extension|cropped|heat|cold/.test(look) ? fill : text;
 }

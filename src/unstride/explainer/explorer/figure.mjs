@@ -78,7 +78,7 @@ export function figure(t, view, step, palette, s = scene(t, view), layout = arra
       const [r, c] = [Math.floor(i / p.columns), i % p.columns];
       const [cx, cy] = [x + c * wide, y + r * side];
       if (p.dense) {
-        if (p.look[i] !== "blank") rect(cx, cy, wide, side, p.mark[i] ? palette.main : denseColor(palette, p.look[i]));
+        if (p.look[i] !== "blank") rect(cx, cy, wide, side, p.mark[i] ? palette.main : denseColor(palette, p.look[i], p.level[i]));
         continue;
       }
       const [fill, color] = cellColors(palette, p.look[i], p.level[i]);

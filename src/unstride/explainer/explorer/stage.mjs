@@ -74,12 +74,14 @@ export class Stage {
     const taken = plain.reduce((sum, board) => sum + (board.panel.before ? 34 : 0) + 15 + 2 * board.panel.columns, 0);
     const row = Math.floor((width - taken) / plain.reduce((sum, board) => sum + board.panel.columns, 0));
     if (row >= 26) wanted = Math.min(wanted, row);
-    if (this.product) wanted = Math.min(wanted, this.fitProduct(width));
+    if (this.product) wanted = Math.min(wanted, Math.max(this.fitProduct(width), 24));
     for (const board of plain) {
       const room = Math.floor((width - 6) / board.panel.columns) - GAP;
       board.size(Math.max(Math.min(wanted, Math.max(room, 20)), leastWidth(board.longest)));
     }
     for (const board of this.boards) {
+      const { columns, dense, joined } = board.panel;
+      if (dense && !joined) board.size(Math.min(Math.max(Math.floor((width - 6) / columns), 2), 12));
       if (board.panel.mini) board.size(Math.max(board.panel.columns <= 6 ? 26 : 22, Math.ceil(board.longest * 5.6 + 5)));
     }
     // The strip has no cells to focus: where it scrolls, the keys must reach it.
@@ -106,7 +108,7 @@ export class Stage {
   fitProduct(width) {
     const [big, ...columns] = this.boards.filter((board) => board.panel.joined);
     const most = Math.max(big.panel.rows, big.panel.columns);
-    const left = width - columns.reduce((sum, board) => sum + Math.max(leastWidth(board.longest), board.head.scrollWidth) + 12, 0) - 14;
+    const left = width - columns.reduce((sum, board) => sum + Math.max(leastWidth(board.longest), board.head.scrollWidth) + 12, 0) - 12;
     if (big.panel.dense) {
       const cell = Math.min(Math.max(Math.floor(left / big.panel.columns), 2), 12);
       big.size(cell);
@@ -121,7 +123,7 @@ export class Stage {
       const all = high(parseFloat(getComputedStyle(this.product).maxHeight)); // so that nothing scrolls
       cell = Math.min(38, Math.max(room, 24), all >= 22 ? all : 26);
     }
-    big.size(cell, Math.max(Math.min(Math.max(cell, 16), Math.max(room, 18)), leastWidth(big.longest)));
+    big.size(cell, Math.max(Math.min(Math.max(cell, 16), Math.max(room, 14)), leastWidth(big.longest)));
     for (const board of columns) board.size(cell, Math.max(cell, leastWidth(board.longest)));
     return cell;
   }
@@ -144,7 +146,11 @@ export class Stage {
       const rest = Math.max(...[big, column].map((board) => board.figure.offsetHeight)) - lowest.figure.offsetHeight;
       const [top, end] = [index * lowest.pitch[0], (index + 1) * lowest.pitch[0]];
       const seen = product.scrollTop - Math.min(product.scrollTop, rest);
-      if (top < seen || end + head + 6 > seen + height) product.scrollTop = rest + top + head / 2 - height / 2;
+      const hidden = top < seen || end + head + 6 > seen + height;
+      // Where the window ends above the last rows, these can be scrolled up into it.
+      const more = Math.max(product.clientHeight - height - 12, 0);
+      if (hidden || !more) product.style.paddingBottom = more ? `${more}px` : "";
+      if (hidden) product.scrollTop = rest + top + head / 2 - height / 2;
     }
     if (product.scrollWidth > product.clientWidth + 1) {
       const cells = Array.from({ length: big.panel.columns }, (_, c) => c).filter((c) => mark[frame[0] * big.panel.columns + c]);
