@@ -140,7 +140,7 @@ export class Stage {
     const height = inWindow > 110 ? Math.min(product.clientHeight, inWindow) : product.clientHeight;
     if (whole > product.clientHeight + 1) {
       // What is lower than the lowest stays at the top as long as it can.
-      const lowest = big.figure.offsetHeight > product.clientHeight ? big : column;
+      const lowest = big.figure.offsetHeight > height ? big : column;
       const marked = column.panel.mark.findIndex(Boolean);
       const index = lowest === big ? frame[0] : Math.max(marked, 0);
       const rest = Math.max(...[big, column].map((board) => board.figure.offsetHeight)) - lowest.figure.offsetHeight;
