@@ -314,6 +314,17 @@ def test_the_page_is_small_and_whole(tmp_path):
 def test_what_no_page_can_show_is_refused():
     with pytest.raises(us.GeometryError, match="3 axes"):
         page.html(explain(np.ones((2, 2, 2)), np.ones((2, 2, 2))))
+    for x, kernel, fields, words in (
+        (13, 2, {}, "the input size is 13 along an axis; the explorer's page shows 1 to 12"),
+        (3, 8, {}, "the kernel size is 8"),
+        (3, 2, {"stride": 7}, "the stride is 7"),
+        (3, 2, {"dilation": 5}, "the dilation is 5"),
+        (12, 7, {"padding": [(0, 10)]}, "the padding is 10"),
+        (12, 7, {"output_padding": 9}, "the output padding is 9"),
+        (12, 7, {"stride": 4}, "the output size is 51"),
+    ):
+        with pytest.raises(us.GeometryError, match=words):
+            page.html(explain(np.ones(x), np.ones(kernel), **fields))
     with pytest.raises(us.GeometryError, match="no field 'strides'"):
         page.html({"strides": 2})
 

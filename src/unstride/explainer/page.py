@@ -42,7 +42,7 @@ def html(trace_or_state: Trace | Mapping[str, Any] | None = None, path: str | Pa
     Raises
     ------
     GeometryError
-        A trace of 3 axes, or a state with a field that there is not.
+        A trace of 3 axes or one too large for the page, or a state with a field that there is not.
 
     Examples
     --------
@@ -122,6 +122,7 @@ def _of_trace(trace: Trace, view: str | None) -> dict[str, Any]:
     geometry = trace.geometry
     ones = bool((trace.upstream == 1).all())
     padding, output_padding = _written(trace)
+    _check_limits(trace, padding, output_padding)
     return {
         "map": trace.map,
         "x": _whole(trace.input.tolist()),
@@ -152,6 +153,29 @@ def _written(trace: Trace) -> tuple[Any, list[int] | None]:
         return padding.lower(), output_padding
     entries = padding if is_sequence(padding) else [padding] * trace.rank
     return [list(map(int, entry)) if is_sequence(entry) else int(entry) for entry in entries], output_padding
+
+
+def _check_limits(trace: Trace, padding: Any, output_padding: list[int] | None) -> None:
+    """The explorer's own limits, within which its numbers stay legible: what it would refuse to open is not written."""
+    limits: dict[str, int] = json.loads(bundle.source("limits.json"))
+    entries = [] if isinstance(padding, str) else padding
+    numbers = [n for entry in entries for n in (entry if isinstance(entry, list) else [entry])]
+    geometry = trace.geometry
+    for name, values, low, high in (
+        ("input size", trace.input.shape, 1, limits["size"]),
+        ("kernel size", trace.kernel.shape, 1, limits["kernel"]),
+        ("output size", trace.output_size, 1, limits["result"]),
+        ("stride", geometry.stride, 1, limits["stride"]),
+        ("dilation", geometry.dilation, 1, limits["dilation"]),
+        ("padding", numbers, limits["low"], limits["high"]),
+        ("output padding", output_padding or [], 0, limits["extra"]),
+    ):
+        for value in values:
+            if not low <= value <= high:
+                raise GeometryError(
+                    f"the {name} is {value} along an axis; the explorer's page shows {low} to {high}: explain a smaller "
+                    "case there, or draw this one (svg, png, gif)"
+                )
 
 
 def _own_view(trace: Trace) -> str:

@@ -31,7 +31,7 @@ export class Explorer {
     root.setAttribute("data-lm-suppress-shortcuts", "true"); // JupyterLab's own keys stay out of here
     root.addEventListener("keydown", (event) => event.stopPropagation());
     this.stage = new Stage({ spot: (spot) => this.look(spot), edit: (name, index, value) => this.edit(name, index, value) });
-    this.controls = new Controls({ change: (state) => this.apply(state) });
+    this.controls = new Controls({ change: (state, more) => this.apply(state, { more }) });
     this.controls.id = this.id;
     this.player = new Player({ step: (step) => this.go(step), steps: () => this.scene.steps, now: () => this.step, pace: (time) => this.stage.pace(time) });
     this.quiz = new Quiz({ show: (state, spot) => this.visit(state, spot), announce: (text) => this.announce(text) });
@@ -76,9 +76,10 @@ export class Explorer {
 
   /**
    * Show a legal state, at its step (null: the last); without one, where everything was done it is again, and elsewhere
-   * the step stays, or begins at 0 in another view. `quiet`: nobody is told, because it comes from outside.
+   * the step stays, or begins at 0 in another view. `quiet`: nobody is told, because it comes from outside. `more`: it goes on with the
+   * change before.
    */
-  apply({ step, ...state }, { quiet = false, spot = null } = {}) {
+  apply({ step, ...state }, { quiet = false, spot = null, more = false } = {}) {
     let next = state;
     let t = trace(next);
     if (next.gradient && next.gradient.length !== t.y.length) {
@@ -100,7 +101,7 @@ export class Explorer {
     this.player.show();
     this.render();
     this.frame();
-    if (!quiet) this.told("change");
+    if (!quiet) this.told(more ? "more" : "change");
     this.say("");
   }
 

@@ -1,6 +1,5 @@
 // The page's address holds the state, and the browser's history the states before: Back undoes the last change.
 
-const BURST = 120; // ms: a key that is held down makes one change
 const PAUSE = 150; // ms: browsers refuse to write an address in every frame
 
 export class History {
@@ -8,7 +7,6 @@ export class History {
   constructor(visit, now) {
     this.shown = now();
     this.kind = null;
-    this.at = -Infinity;
     this.due = null;
     this.moved = () => {
       this.forget();
@@ -18,13 +16,12 @@ export class History {
     addEventListener("hashchange", this.moved);
   }
 
-  /** Another state: an entry of its own; but steps that follow one another, by hand or played, are one. */
+  /** Another state: an entry of its own; but steps ("step") in a row are one, and a change that goes on ("more") is that. */
   add(kind, hash) {
     if (hash === this.shown) return;
     this.shown = hash;
-    const time = performance.now();
-    const same = kind === this.kind && (kind === "step" || time - this.at < BURST);
-    [this.kind, this.at] = [kind, time];
+    const same = kind === "step" ? this.kind === "step" : kind === "more" && this.kind === "change";
+    this.kind = kind === "step" ? "step" : "change";
     if (same) {
       this.due = hash;
       this.timer ??= setTimeout(() => this.flush(), PAUSE);

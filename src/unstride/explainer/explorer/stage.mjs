@@ -106,6 +106,7 @@ export class Stage {
 
   /** The cells of matrix, input and result: equally high, so that rows stand side by side; returns how high. */
   fitProduct(width) {
+    this.product.style.paddingBottom = "";
     const [big, ...columns] = this.boards.filter((board) => board.panel.joined);
     const most = Math.max(big.panel.rows, big.panel.columns);
     const left = width - columns.reduce((sum, board) => sum + Math.max(leastWidth(board.longest), board.head.scrollWidth) + 12, 0) - 12;
@@ -139,18 +140,24 @@ export class Stage {
     const inWindow = innerHeight - product.getBoundingClientRect().top - 12; // the window may show less of it
     const height = inWindow > 110 ? Math.min(product.clientHeight, inWindow) : product.clientHeight;
     if (whole > product.clientHeight + 1) {
-      // What is lower than the lowest stays at the top as long as it can.
-      const lowest = big.figure.offsetHeight > height ? big : column;
-      const marked = column.panel.mark.findIndex(Boolean);
-      const index = lowest === big ? frame[0] : Math.max(marked, 0);
-      const rest = Math.max(...[big, column].map((board) => board.figure.offsetHeight)) - lowest.figure.offsetHeight;
-      const [top, end] = [index * lowest.pitch[0], (index + 1) * lowest.pitch[0]];
-      const seen = product.scrollTop - Math.min(product.scrollTop, rest);
-      const hidden = top < seen || end + head + 6 > seen + height;
       // Where the window ends above the last rows, these can be scrolled up into it.
       const more = Math.max(product.clientHeight - height - 12, 0);
-      if (hidden || !more) product.style.paddingBottom = more ? `${more}px` : "";
-      if (hidden) product.scrollTop = rest + top + head / 2 - height / 2;
+      product.style.paddingBottom = more ? `${more}px` : "";
+      // What is lower than the highest stays at the top for as long as it can: so far the matrix, or the input, does not move.
+      const [high, low] = [big, column].map((board) => board.figure.offsetHeight);
+      const [stay, stayInput] = [Math.max(low - high, 0), Math.max(high - low, 0)];
+      const top = frame[0] * big.pitch[0];
+      const read = Math.max(column.panel.mark.findIndex(Boolean), 0) * column.pitch[0];
+      const seen = (at, from, pitch) => at >= from && at + pitch + head + 6 <= from + height;
+      const middle = (at) => at + head / 2 - height / 2;
+      let moved = Math.max(product.scrollTop - stay, 0);
+      if (!seen(top, moved, big.pitch[0])) moved = seen(top, 0, big.pitch[0]) ? 0 : Math.max(middle(top), 0);
+      let to = stay + moved;
+      if (!moved) {
+        to = Math.min(product.scrollTop, stay);
+        if (!seen(read, Math.max(to - stayInput, 0), column.pitch[0])) to = Math.min(Math.max(stayInput + middle(read), 0), stay);
+      }
+      if (to !== product.scrollTop) product.scrollTop = to;
     }
     if (product.scrollWidth > product.clientWidth + 1) {
       const cells = Array.from({ length: big.panel.columns }, (_, c) => c).filter((c) => mark[frame[0] * big.panel.columns + c]);

@@ -2,9 +2,9 @@
 
 import { shapeOf } from "./compute.mjs";
 import { connect, GeometryError } from "./geometry.mjs";
+import LIMITS from "./limits.json" with { type: "json" };
 
 export const VIEWS = ["scatter", "grid", "matrix", "overlap", "gradient"];
-export const LIMITS = { size: 12, kernel: 7, stride: 6, dilation: 4, low: -4, high: 9, extra: 6, result: 40 };
 
 export const DEFAULT = Object.freeze({
   map: "conv_transpose", x: [[0, 1], [2, 3]], kernel: [[0, 1], [2, 3]], stride: [2, 2], padding: [0, 0],
@@ -170,3 +170,5 @@ export function filled(shape, how) {
   const row = (r) => Array.from({ length: width }, (_, c) => next(r * width + c));
   return shape.length === 1 ? row(0) : Array.from({ length: shape[0] }, (_, r) => row(r));
 }
+
+export { LIMITS };
