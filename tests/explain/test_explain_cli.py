@@ -208,7 +208,17 @@ def test_stepping_by_key():
         first = terminal.until("q: quit")
         assert "Step 0 of 4" in first
         assert "b: back" not in first
-        for key, step in (("\r", 1), (" ", 2), ("b", 1), ("\x1b[C", 2), ("n", 3), ("n", 4), ("\r", 4), ("\x1b[D", 3), ("z", 3)):
+        for key, step in (
+            ("\r", 1),
+            (" ", 2),
+            ("b", 1),
+            ("\x1b[C", 2),
+            ("n", 3),
+            ("n", 4),
+            ("\r", 4),
+            ("\x1b[D", 3),
+            ("z", 3),
+        ):
             terminal.key(key)
             shown = terminal.until("q: quit")
             assert f"Step {step} of 4" in shown

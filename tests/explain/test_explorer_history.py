@@ -24,7 +24,11 @@ def test_back_undoes_change_by_change_and_forward_does_them_again(opened):
         lambda: page.check("#us-mode-same"),
         lambda: page.select_option("select >> nth=0", "example-4"),
         lambda: page.check("input[value=conv]", force=True),
-        lambda: page.click("[data-panel=kernel] .us-cell >> nth=0") or page.keyboard.type("7") or page.keyboard.press("Enter"),
+        lambda: (
+            page.click("[data-panel=kernel] .us-cell >> nth=0")
+            or page.keyboard.type("7")
+            or page.keyboard.press("Enter")
+        ),
     ):
         page.wait_for_timeout(200)
         act()
@@ -91,7 +95,10 @@ def test_a_key_that_is_held_down_is_one_change(opened):
     for _ in range(6):
         page.keyboard.down("ArrowUp")  # all but the first are repeated by the key
     page.keyboard.up("ArrowUp")
-    until(page, "explorer.get().x.length === 8 && location.hash.includes('&x=') && location.hash.split('&k=')[0].split(';').length === 8")
+    until(
+        page,
+        "explorer.get().x.length === 8 && location.hash.includes('&x=') && location.hash.split('&k=')[0].split(';').length === 8",
+    )
     assert page.evaluate("history.length") == before + 1
     page.go_back()
     until(page, "explorer.get().x.length === 2")
@@ -132,7 +139,7 @@ def test_whatever_is_opened_begins_at_step_0(opened):
         (["--padding", "0:0,0:0"], "pairs", {"padding": [[0, 0], [0, 0]], "output_padding": None}),
     ],
 )
-def test_the_page_keeps_how_padding_was_written(opened, capsys, tmp_path, arguments, mode, fields):
+def test_the_page_keeps_how_padding_was_written(opened, tmp_path, arguments, mode, fields):
     path = tmp_path / "page.html"
     case = ["--input", "1 2; 3 4", "--kernel", "3x3", "--stride", "3"]
     assert main(["explain", *case, *arguments, "--view", "matrix", "--html", str(path)]) == 0
@@ -143,7 +150,7 @@ def test_the_page_keeps_how_padding_was_written(opened, capsys, tmp_path, argume
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_the_page_keeps_the_example(opened, capsys, tmp_path, name):
+def test_the_page_keeps_the_example(opened, tmp_path, name):
     path = tmp_path / "page.html"
     assert main(["explain", "--preset", name, "--html", str(path)]) == 0
     watched = opened()

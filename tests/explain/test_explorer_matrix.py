@@ -42,6 +42,11 @@ ROWS = """(prefix) => {
 }"""
 
 
+def in_sight(step: dict[str, Any], box: list[float]) -> bool:
+    """Whether a box, from top to bottom, is in the part of the product that is seen."""
+    return box[0] >= step["head"] - 0.6 and box[1] <= step["bottom"] + 0.6
+
+
 @pytest.mark.parametrize("window", WINDOWS)
 def test_the_row_of_every_step_is_in_sight_beside_its_result(opened, window):
     watched = opened(viewport={"width": window[0], "height": window[1]}, reduced_motion="reduce")
@@ -57,13 +62,12 @@ def test_the_row_of_every_step_is_in_sight_beside_its_result(opened, window):
             assert one["row"] == pytest.approx(one["value"], abs=0.6), where
             assert one["row"][0] == pytest.approx(one["last"], abs=0.6), where
             assert one["frame"] == pytest.approx([one["row"][0] - 2, one["row"][1] + 2], abs=2.1), where
-            assert one["row"][0] >= one["head"] - 0.6 and one["row"][1] <= one["bottom"] + 0.6, where
-            assert one["mark"] and one["valueInSight"], where
+            assert in_sight(one, one["row"]), where
+            assert (one["mark"], one["valueInSight"]) == (True, True), where
             # The row's entries are to be seen too, from the first on, not under the result.
             if one["entries"]:
-                assert one["entries"][0][0] >= -1 and one["entries"][0][1] >= -1, where
-                tops = [top for top, bottom in one["read"] if top >= one["head"] - 0.6 and bottom <= one["bottom"] + 0.6]
-                assert tops, where
+                assert min(one["entries"][0]) >= -1, where
+                assert any(in_sight(one, cell) for cell in one["read"]), where
 
 
 def test_what_is_seen_of_the_product_at_the_page_s_beginning_has_the_row(opened):
@@ -74,7 +78,7 @@ def test_what_is_seen_of_the_product_at_the_page_s_beginning_has_the_row(opened)
         watched.page.click("[data-view=matrix]")
         watched.shows(view="matrix")
         for one in watched.page.evaluate(ROWS):
-            assert one["row"][0] >= one["head"] - 0.6 and one["row"][1] <= one["bottom"] + 0.6, (name, one)
+            assert in_sight(one, one["row"]), (name, one)
 
 
 OVERFLOW = """() => [...document.querySelectorAll(".us-stage, .us-stage *")].filter((e) => getComputedStyle(e).overflow !== "visible"
@@ -96,7 +100,8 @@ def test_the_product_alone_scrolls_and_only_where_it_is_too_large(opened, window
 
 def test_long_numbers_leave_the_rows_side_by_side(opened):
     watched = opened(
-        "#x=1234.5,-99999;0.001,7&k=0.333333,-7;12,100000&s=2,2&p=0,0&d=1,1&view=matrix&bias=-0.125", reduced_motion="reduce"
+        "#x=1234.5,-99999;0.001,7&k=0.333333,-7;12,100000&s=2,2&p=0,0&d=1,1&view=matrix&bias=-0.125",
+        reduced_motion="reduce",
     )
     for one in watched.page.evaluate(ROWS):
         assert one["row"] == pytest.approx(one["value"], abs=0.6), one
@@ -124,7 +129,9 @@ def test_a_large_matrix_has_its_columns_in_small_too(opened):
         assert found["heights"][0] == found["heights"][1]
         assert found["cells"][0] == found["cells"][1]
         top = found["tops"][0] + (step - 1) * found["cells"][0]
-        seen = page.evaluate("(() => { const b = document.querySelector('.us-product').getBoundingClientRect(); return [b.top, b.bottom]; })()")
+        seen = page.evaluate(
+            "(() => { const b = document.querySelector('.us-product').getBoundingClientRect(); return [b.top, b.bottom]; })()"
+        )
         assert seen[0] <= top <= seen[1] - found["cells"][0]
     # The keys reach every cell of the columns as well, and say what it is.
     page.locator("[data-panel=y] .us-cursor").focus()

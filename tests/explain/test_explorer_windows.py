@@ -73,7 +73,10 @@ def test_the_cell_that_the_keys_reach_is_not_under_the_player(opened):
 def test_words_do_not_move_the_boards(opened):
     """What is said changes from cell to cell; where the cells are does not."""
     for size in ((1400, 900), (360, 640)):
-        watched = opened("#x=1,2,3;4,5,6;7,8,9&k=1,2,3;4,5,6;7,8,9&s=1,1&p=0,0&d=1,1&view=scatter", viewport={"width": size[0], "height": size[1]})
+        watched = opened(
+            "#x=1,2,3;4,5,6;7,8,9&k=1,2,3;4,5,6;7,8,9&s=1,1&p=0,0&d=1,1&view=scatter",
+            viewport={"width": size[0], "height": size[1]},
+        )
         page = watched.page
         tops = set()
         for index in (0, 12, 24):
@@ -128,7 +131,12 @@ def test_paper_has_the_whole_state_and_nothing_to_press(opened, window, scheme):
             page.emulate_media(media="screen")
             page.evaluate("dispatchEvent(new Event('afterprint'))")
             until(page, f"explorer.root.dataset.theme === '{scheme}'")
-            assert page.evaluate("[...document.querySelectorAll('.us-stage *')].filter((e) => e.style.zoom || e.style.width === 'max-content').length") == 0
+            assert (
+                page.evaluate(
+                    "[...document.querySelectorAll('.us-stage *')].filter((e) => e.style.zoom || e.style.width === 'max-content').length"
+                )
+                == 0
+            )
             assert abs(page.evaluate("document.querySelector('.us-stage').innerHTML.length") - before) < 200
         assert page.pdf(format="A4").startswith(b"%PDF")
 

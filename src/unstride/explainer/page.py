@@ -173,8 +173,8 @@ def _check_limits(trace: Trace, padding: Any, output_padding: list[int] | None) 
         for value in values:
             if not low <= value <= high:
                 raise GeometryError(
-                    f"the {name} is {value} along an axis; the explorer's page shows {low} to {high}: explain a smaller "
-                    "case there, or draw this one (svg, png, gif)"
+                    f"the {name} is {value} along an axis; the explorer's page shows {low} to {high}: explain a "
+                    "smaller case there, or draw this one (svg, png, gif)"
                 )
 
 
