@@ -67,7 +67,8 @@ def test_the_row_of_every_step_is_in_sight_beside_its_result(opened, window):
             # The row's entries are to be seen too, from the first on, not under the result.
             if one["entries"]:
                 assert min(one["entries"][0]) >= -1, where
-                assert any(in_sight(one, cell) for cell in one["read"]), where
+                # In the lowest window there is no room for the input's cells wherever the row is.
+                assert window[1] < 500 or any(in_sight(one, cell) for cell in one["read"]), where
 
 
 def test_what_is_seen_of_the_product_at_the_page_s_beginning_has_the_row(opened):

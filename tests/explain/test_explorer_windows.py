@@ -16,7 +16,7 @@ COVERED = """() => {
     for (const e of document.querySelectorAll(".us button, .us select, .us input, .us-stage .us-cell")) {
         const box = e.getBoundingClientRect();
         const [x, y] = [box.left + box.width / 2, box.top + box.height / 2];
-        if (!e.checkVisibility() || !box.width || x < 0 || y < 0 || x >= innerWidth || y >= innerHeight) continue;
+        if (!e.checkVisibility() || !box.width || x < 0 || y < 0 || x >= innerWidth - 1 || y >= innerHeight - 1) continue;
         if (e.closest(".us-product, .us-tabs, .us-scroll, .us-strip, pre") && !inside(e, x, y)) continue;
         const top = document.elementFromPoint(x, y);
         if (top !== e && !e.contains(top) && !top?.contains(e) && !(e.labels && [...e.labels].some((l) => l.contains(top)))) {

@@ -6,6 +6,7 @@ import { movement } from "./pointer.mjs";
 import { label } from "./words.mjs";
 
 const SHEET = [690, 900]; // CSS pixels: A4 without margins of 12 mm has 703 by 1032, Letter 725 by 965
+const MUCH = 1.35; // times as high as a sheet: so far a grid is made smaller
 const BELOW = 600; // of them, what is left below the page's beginning
 
 export class Stage {
@@ -99,15 +100,19 @@ export class Stage {
       if (!part) continue;
       part.style.zoom = "";
       part.style.width = on ? "max-content" : "";
-      if (on && part.offsetWidth > SHEET[0]) part.style.zoom = SHEET[0] / part.offsetWidth;
-      part.classList.toggle("us-whole", on && part.offsetHeight * (part.style.zoom || 1) <= SHEET[1]);
+      const [wide, high] = [part.offsetWidth / SHEET[0], part.offsetHeight / SHEET[1]];
+      const by = Math.max(wide, high <= MUCH ? high : 1, 1); // a grid that is much higher goes over several sheets
+      if (on && by > 1) part.style.zoom = 1 / by;
+      part.classList.toggle("us-whole", on && high / by <= 1);
     }
   }
 
   /** The cells of matrix, input and result: equally high, so that rows stand side by side; returns how high. */
   fitProduct(width) {
-    this.product.style.paddingBottom = "";
     const [big, ...columns] = this.boards.filter((board) => board.panel.joined);
+    this.product.style.paddingBottom = "";
+    this.lifted = 0;
+    columns[0].figure.style.top = "";
     const most = Math.max(big.panel.rows, big.panel.columns);
     const left = width - columns.reduce((sum, board) => sum + Math.max(leastWidth(board.longest), board.head.scrollWidth) + 12, 0) - 12;
     if (big.panel.dense) {
@@ -148,14 +153,20 @@ export class Stage {
       const [stay, stayInput] = [Math.max(low - high, 0), Math.max(high - low, 0)];
       const top = frame[0] * big.pitch[0];
       const read = Math.max(column.panel.mark.findIndex(Boolean), 0) * column.pitch[0];
-      const seen = (at, from, pitch) => at >= from && at + pitch + head + 6 <= from + height;
+      const [below, belowRead] = [big, column].map((board) => board.pitch[0] + head + 6 - height);
+      const seen = (at, from, rest) => at >= from && at + rest <= from;
       const middle = (at) => at + head / 2 - height / 2;
+      const within = (at, low, high) => Math.min(Math.max(at, low), high);
       let moved = Math.max(product.scrollTop - stay, 0);
-      if (!seen(top, moved, big.pitch[0])) moved = seen(top, 0, big.pitch[0]) ? 0 : Math.max(middle(top), 0);
+      if (!seen(top, moved, below)) moved = seen(top, 0, below) ? 0 : Math.max(middle(top), 0);
       let to = stay + moved;
-      if (!moved) {
-        to = Math.min(product.scrollTop, stay);
-        if (!seen(read, Math.max(to - stayInput, 0), column.pitch[0])) to = Math.min(Math.max(stayInput + middle(read), 0), stay);
+      if (!moved) to = Math.min(product.scrollTop, stay);
+      // The first input cell that the row reads too: the input stays where this is to be seen, as far as the row allows it.
+      const shift = () => Math.max(Math.min(to, this.lifted), to - stayInput);
+      if (!seen(read, shift(), belowRead)) {
+        this.lifted = within(middle(read), 0, Math.max(low + 6 - height, 0));
+        if (!seen(read, shift(), belowRead)) to = moved ? within(this.lifted, stay + Math.max(top + below, 0), stay + top) : within(this.lifted, 0, stay);
+        column.figure.style.top = `${-this.lifted}px`;
       }
       if (to !== product.scrollTop) product.scrollTop = to;
     }
