@@ -160,7 +160,8 @@ export class Explorer {
     const found = written(this.t, this.state.view, at);
     const parts = found ?? { title: "Point at a cell, or move to it with the arrow keys", symbols: "and see what it is made of, each product written out.", numbers: "" };
     for (const [i, text] of [parts.title, parts.symbols, parts.numbers].entries()) {
-      this.inspector.children[i].textContent = text.replace(/\[(\d+), /g, "[$1,\u00a0"); // a cell's name is not broken
+      // A cell's name, and where a product goes, are not broken.
+      this.inspector.children[i].textContent = text.replace(/\[(\d+), /g, "[$1,\u00a0").replaceAll(" += ", "\u00a0+=\u00a0");
     }
     this.player.frame(this.step, this.scene.steps, words);
     if (!this.player.playing || this.player.rate <= 1) this.announce(this.spot && found ? `${found.title}. ${found.numbers}` : words);
