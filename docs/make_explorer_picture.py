@@ -11,14 +11,14 @@ from playwright.sync_api import sync_playwright
 import unstride as us
 from unstride.explainer import page
 
-SHOWN = {"width": 1400, "height": 960}
+SHOWN = {"width": 1400, "height": 1020}
 
 
 def main() -> None:
     trace = us.explain([[0, 1], [2, 3]], [[0, 1], [2, 3]], stride=2)
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         file = Path(folder) / "explorer.html"
-        page.html(trace, file)
+        page.html({**page.state(trace), "step": 3}, file)
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         view = browser.new_page(viewport=SHOWN, reduced_motion="reduce")
         view.goto(file.as_uri())

@@ -101,7 +101,19 @@ def test_steps_in_a_pipe_are_all_of_them(capsys):
     trace = PRESETS["example-4"].trace()
     for step in range(10):
         assert trace.text(step=step, width=100) in out
-    assert out.count("Step ") == 10
+    assert out.count("Step ") == 11
+    assert out.startswith("Step 0 of 10, view scatter\n\nNothing is done yet: these are the input and the kernel.\n")
+
+
+@pytest.mark.parametrize("view", ["scatter", "grid", "matrix", "overlap", "gradient"])
+def test_steps_begin_at_0_with_what_is_given(capsys, view):
+    _, out, _ = run(capsys, "explain", "--preset", "worked-1", "--step", "--view", view)
+    first, second, *_ = out.split("─" * 40)
+    count = len(PRESETS["worked-1"].trace().steps(view))
+    assert first.startswith(f"Step 0 of {count}, view {view}")
+    assert f"Step 1 of {count}, view {view}" in second
+    assert "output" not in first
+    assert "gradient of" not in first
 
 
 @pytest.mark.parametrize(
@@ -194,9 +206,19 @@ class Terminal:
 def test_stepping_by_key():
     with Terminal("explain", "--preset", "worked-2", "--step", NO_COLOR="1") as terminal:
         first = terminal.until("q: quit")
-        assert "Step 1 of 4" in first
+        assert "Step 0 of 4" in first
         assert "b: back" not in first
-        for key, step in (("\r", 2), (" ", 3), ("b", 2), ("\x1b[C", 3), ("n", 4), ("\r", 4), ("\x1b[D", 3), ("z", 3)):
+        for key, step in (
+            ("\r", 1),
+            (" ", 2),
+            ("b", 1),
+            ("\x1b[C", 2),
+            ("n", 3),
+            ("n", 4),
+            ("\r", 4),
+            ("\x1b[D", 3),
+            ("z", 3),
+        ):
             terminal.key(key)
             shown = terminal.until("q: quit")
             assert f"Step {step} of 4" in shown

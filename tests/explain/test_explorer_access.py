@@ -165,7 +165,7 @@ def test_a_pointer_at_rest_does_not_take_the_cell_from_the_keys(opened):
     row = ",".join(["1"] * 12)
     watched = opened(f"#x={';'.join([row] * 12)}&k={';'.join(['1,2,3,4,5'] * 5)}&s=1,1&p=0,0&d=1,1&view=matrix")
     page, inspector = watched.page, watched.page.locator(".us-inspector")
-    page.click(".us-cursor")
+    page.click("[data-panel=matrix] .us-cursor")
     page.keyboard.press("ArrowDown")  # the focused cell goes from under the pointer
     page.wait_for_timeout(300)
     expect(inspector).to_contain_text("Row 1, column 0: k[0, 1] = 2")

@@ -223,8 +223,8 @@ def test_hovering_shows_the_contributors_with_their_products(opened):
 def test_a_large_matrix_is_a_picture_with_one_cell_to_move(opened):
     row = ",".join(["1"] * 12)
     watched = opened(f"#x={';'.join([row] * 12)}&k={';'.join(['1,2,3,4,5'] * 5)}&s=1,1&p=0,0&d=1,1&view=matrix")
-    expect(watched.page.locator(".us-dense canvas")).to_have_count(1)
-    watched.page.click(".us-cursor")
+    expect(watched.page.locator(".us-dense canvas")).to_have_count(3)  # the input and the result as well
+    watched.page.click("[data-panel=matrix] .us-cursor")
     expect(watched.page.locator(".us-inspector")).to_contain_text("Row 0, column 0: k[0, 0] = 1")
     watched.page.keyboard.press("ArrowDown")
     expect(watched.page.locator(".us-inspector")).to_contain_text("Row 1, column 0: k[0, 1] = 2")
@@ -241,7 +241,7 @@ def saved(watched: Watched, what: str, folder: Path) -> bytes:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_files(opened, tmp_path, scheme):
-    watched = opened("#x=1,-2;3,4.5&k=1,2,3;4,5,6&s=2,1&p=1:0,0:-1&d=1,1&view=scatter", color_scheme=scheme)
+    watched = opened("#x=1,-2;3,4.5&k=1,2,3;4,5,6&s=2,1&p=1:0,0:-1&d=1,1&view=scatter&step=end", color_scheme=scheme)
     for view in VIEWS:
         watched.page.click(f"[data-view={view}]")
         text = saved(watched, "svg", tmp_path).decode()
@@ -278,7 +278,7 @@ def test_the_address_holds_the_state(opened):
     page.check("#us-mode-same")
     page.click("#us-extra-all-more")
     page.click("[data-view=gradient]")
-    page.click("[aria-label='Step back']")
+    page.click("[aria-label='Step forward']")
     until(page, "location.hash.includes('step=')")
     state, link = first.state(), page.evaluate("location.hash")
     second = opened(link)
@@ -297,8 +297,8 @@ def test_the_address_holds_the_state(opened):
 def test_a_broken_address_is_told_and_the_page_works(opened, broken):
     watched = opened(broken)
     expect(watched.page.locator(".us-notice")).to_have_text(re.compile("^This link could not be opened: "))
-    watched.page.click("[aria-label='Step back']")
-    watched.shows(step=3)
+    watched.page.click("[aria-label='Step forward']")
+    watched.shows(step=1)
 
 
 def test_controls_allow_only_what_is_valid_and_say_why(opened):

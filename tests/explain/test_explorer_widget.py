@@ -70,6 +70,9 @@ def change_a_cell(watched: Watched) -> None:
     cell = watched.page.locator("[data-panel=x] .us-cell").nth(3)
     cell.wait_for(timeout=40_000)
     expect(cell).to_have_text("4")
+    expect(watched.page.locator(".us-count")).to_have_text("0 / 4")  # nothing is done yet
+    expect(watched.page.locator("[data-panel=sum] .us-cell").last).to_have_text("")
+    watched.page.click("[aria-label='To the end']")
     cell.click()
     watched.page.keyboard.type("50")
     watched.page.keyboard.press("Enter")
@@ -159,5 +162,9 @@ def test_the_state_is_a_traitlet_and_the_trace_follows_it():
     assert len(seen) == 1
     assert np.array_equal(explorer.trace.output, [2, 11, 3, 21, 4])
     assert Explorer().trace.output.shape == (4, 4)
+    assert Explorer().state["step"] == 0
+    written = Explorer(explain([1, 2, 3], [1, 10], padding="same"))
+    assert (written.state["padding"], written.state["step"]) == ("same", 0)
+    assert written.trace.written == ("same", None)
     with pytest.raises(us.GeometryError, match="no field"):
         Explorer({"y": 1})

@@ -52,8 +52,8 @@ def padding(text: str, name: str = "--padding") -> Any:
             f"{name} is {text!r}; expected a number, one an axis (1,0), a begin:end pair an axis (1:0,0:-1), same "
             "or valid"
         )
-    if parts == [parts[0]] and len(parts[0]) == 1:
-        return parts[0][0]
+    if all(len(part) == 1 for part in parts):
+        return parts[0][0] if len(parts) == 1 else [number for [number] in parts]
     return [part if len(part) == 2 else part * 2 for part in parts]
 
 

@@ -34,9 +34,10 @@ def module() -> str:
 
 
 def style() -> str:
-    """The explorer's style sheet."""
-    lines = (line.strip() for line in source("style.css").splitlines())
-    return "\n".join(line for line in lines if line and not line.startswith("/*"))
+    """The explorer's style sheet, without comments and the spaces that mean nothing there."""
+    text = re.sub(r"/\*.*?\*/", "", source("style.css"), flags=re.DOTALL)
+    text = re.sub(r"\s*([{};])\s*", r"\1", re.sub(r"([,:])\s+", r"\1", text)).replace(";}", "}")
+    return text.replace("}", "}\n").strip()
 
 
 def _add(name: str, parts: dict[str, str], above: tuple[str, ...]) -> None:

@@ -90,7 +90,7 @@ def explain(**options: Any) -> None:
             _show(case, view, None if changed else options["name"], color, console)
         for kind, path in files.items():
             write: Callable[..., object] = getattr(case, kind)
-            write(path) if kind == "html" else write(path, view=view)
+            write(path, view=options["view"] if kind == "html" else view)  # the page has views of its own for examples
             click.echo(f"{path} written", err=bool(options["code"]))
 
 
@@ -210,21 +210,26 @@ def _show(case: Trace, view: str, name: str | None, color: bool, console: Consol
 
 
 def _walk(case: Trace, view: str, color: bool, width: int) -> None:
-    """One step after another: by key in a terminal, or else all of them."""
+    """One step after another, from 0, where nothing is done yet: by key in a terminal, or else all of them."""
+    from .text import beginning
+
     count = len(case.steps(view))
-    pages = (case.text(view, step, color, width) for step in range(count))
+
+    def page(step: int) -> str:
+        return case.text(view, step - 1, color, width) if step else beginning(case, view, color, width)
+
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        _print(f"\n\n{'─' * min(width, 40)}\n\n".join(pages))
+        _print(f"\n\n{'─' * min(width, 40)}\n\n".join(map(page, range(count + 1))))
         return
     step = 0
     while True:
         click.clear()
-        _print(case.text(view, step, color, width))
-        _print(f"\n{'Enter: next · ' * (step < count - 1)}{'b: back · ' * (step > 0)}q: quit")
+        _print(page(step))
+        _print(f"\n{'Enter: next · ' * (step < count)}{'b: back · ' * (step > 0)}q: quit")
         key = click.getchar()
         if key in QUIT:
             return
-        step = min(step + 1, count - 1) if key in NEXT else max(step - 1, 0) if key in BACK else step
+        step = min(step + 1, count) if key in NEXT else max(step - 1, 0) if key in BACK else step
 
 
 COMMANDS = (explain, quiz)

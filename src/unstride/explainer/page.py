@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from .._files import check_ending, write_text
-from ..geometry import GeometryError
+from ..geometry import GeometryError, is_sequence, per_axis
 from . import bundle
 from .presets import PRESETS
 from .trace import Trace
@@ -41,7 +43,7 @@ def html(trace_or_state: Trace | Mapping[str, Any] | None = None, path: str | Pa
     Raises
     ------
     GeometryError
-        A trace of 3 axes, or a state with a field that there is not.
+        A trace of 3 axes or one too large for the page, or a state with a field that there is not.
     ValueError
         `path` ends as another format does.
 
@@ -64,17 +66,28 @@ def html(trace_or_state: Trace | Mapping[str, Any] | None = None, path: str | Pa
     return page
 
 
-def state(trace_or_state: Trace | Mapping[str, Any] | None) -> dict[str, Any] | None:
+def state(trace_or_state: Trace | Mapping[str, Any] | None, view: str | None = None) -> dict[str, Any] | None:
     """What the explorer opens on, as plain lists and numbers; None for its own beginning.
 
+    Padding and output padding of a trace stand there as they were written. The step is 0: nothing is done yet.
+
+    Parameters
+    ----------
+    trace_or_state : Trace or dict, optional
+    view : str, optional
+        The view of a trace. Default: that of the example which the trace is, or else its `default_view`.
+
+    Examples
+    --------
     >>> from unstride.explainer import explain
-    >>> state(explain([1, 2], [3, 4], stride=2))["padding"]
-    [[0, 0]]
+    >>> case = state(explain([1, 2], [3, 4], stride=2, padding="same"), view="matrix")
+    >>> case["padding"], case["view"], case["step"]
+    ('same', 'matrix', 0)
     """
     if trace_or_state is None:
         return None
     if isinstance(trace_or_state, Trace):
-        return _of_trace(trace_or_state)
+        return _of_trace(trace_or_state, view)
     found = dict(trace_or_state)
     if unknown := sorted(set(found) - set(FIELDS)):
         raise GeometryError(
@@ -93,30 +106,82 @@ def presets() -> list[dict[str, Any]]:
     return found
 
 
-def _whole(rows: list[list[float]]) -> list[list[float]]:
+def _whole(rows: list[Any]) -> list[Any]:
     """With 1 in place of 1.0, which is shorter and the same to JavaScript."""
-    return [[int(value) if value == int(value) else value for value in row] for row in rows]
+    return [_whole(row) if isinstance(row, list) else int(row) if row == int(row) else row for row in rows]
 
 
 def _view(name: str) -> str:
     return VIEWS.get(name, "grid" if name.startswith("example") else "scatter")
 
 
-def _of_trace(trace: Trace) -> dict[str, Any]:
+def _of_trace(trace: Trace, view: str | None) -> dict[str, Any]:
     if trace.rank > 2:
         raise GeometryError(f"the trace has {trace.rank} axes; the explorer shows 1 or 2")
     geometry = trace.geometry
     ones = bool((trace.upstream == 1).all())
+    padding, output_padding = _written(trace)
+    _check_limits(trace, padding, output_padding)
     return {
         "map": trace.map,
-        "x": trace.input.tolist(),
-        "kernel": trace.kernel.tolist(),
+        "x": _whole(trace.input.tolist()),
+        "kernel": _whole(trace.kernel.tolist()),
         "stride": list(geometry.stride),
-        "padding": [list(crop) for crop in geometry.crops],
-        "output_padding": None,
+        "padding": padding,
+        "output_padding": output_padding,
         "dilation": list(geometry.dilation),
         "bias": trace.bias or 0,
         "gradient": None if ones else trace.upstream.ravel().tolist(),
-        "view": trace.default_view,
-        "step": None,
+        "view": _own_view(trace) if view is None else trace._view(view),
+        "step": 0,
     }
+
+
+def _written(trace: Trace) -> tuple[Any, list[int] | None]:
+    """Padding and output padding as `explain` was given them; of a whole geometry numbers if they say it, or pairs."""
+    if trace.written is None:
+        crops = trace.geometry.crops
+        if all(b == e for b, e in crops):
+            return [b for b, _ in crops], None
+        if trace.transposed and all(b >= max(e, 0) for b, e in crops):
+            return [b for b, _ in crops], [b - e for b, e in crops]
+        return [list(crop) for crop in crops], None
+    padding, extra = trace.written
+    output_padding = None if extra is None else list(per_axis("output_padding", extra, trace.rank, 0))
+    if isinstance(padding, str):
+        return padding.lower(), output_padding
+    entries = padding if is_sequence(padding) else [padding] * trace.rank
+    return [list(map(int, entry)) if is_sequence(entry) else int(entry) for entry in entries], output_padding
+
+
+def _check_limits(trace: Trace, padding: Any, output_padding: list[int] | None) -> None:
+    """The explorer's own limits, within which its numbers stay legible: what it would refuse to open is not written."""
+    limits: dict[str, int] = json.loads(bundle.source("limits.json"))
+    entries = [] if isinstance(padding, str) else padding
+    numbers = [n for entry in entries for n in (entry if isinstance(entry, list) else [entry])]
+    geometry = trace.geometry
+    for name, values, low, high in (
+        ("input size", trace.input.shape, 1, limits["size"]),
+        ("kernel size", trace.kernel.shape, 1, limits["kernel"]),
+        ("output size", trace.output_size, 1, limits["result"]),
+        ("stride", geometry.stride, 1, limits["stride"]),
+        ("dilation", geometry.dilation, 1, limits["dilation"]),
+        ("padding", numbers, limits["low"], limits["high"]),
+        ("output padding", output_padding or [], 0, limits["extra"]),
+    ):
+        for value in values:
+            if not low <= value <= high:
+                raise GeometryError(
+                    f"the {name} is {value} along an axis; the explorer's page shows {low} to {high}: explain a "
+                    "smaller case there, or draw this one (svg, png, gif)"
+                )
+
+
+def _own_view(trace: Trace) -> str:
+    """The view in which the page opens the example that this trace is; of other traces their default."""
+    for preset in PRESETS.values():
+        other = preset.trace()
+        same = (other.map, other.bias, other.geometry) == (trace.map, trace.bias, trace.geometry)
+        if same and np.array_equal(other.input, trace.input) and np.array_equal(other.kernel, trace.kernel):
+            return _view(preset.name)
+    return trace.default_view

@@ -108,6 +108,19 @@ def steps(trace: Trace, view: str) -> tuple[Step, ...]:
     return tuple(made)
 
 
+def before(trace: Trace, view: str) -> Step:
+    """What there is before the first step of a view: step 0, which `Trace.steps` does not count."""
+    given = {"input": trace.input, "kernel": trace.kernel}
+    words = "Nothing is done yet: these are the input and the kernel."
+    if view == "matrix":
+        given = {"matrix": np.where(trace.connected, trace.matrix, np.nan), "input_column": trace.input.reshape(-1, 1)}
+        words = "Nothing is done yet: this is the matrix, and the input as a column."
+    elif view == "gradient":
+        given = {"upstream": trace.upstream, **given}
+        words = "Nothing is done yet: these are the upstream gradient, the input and the kernel."
+    return Step(view, "before", -1, None, words, "", given, {})
+
+
 Parts = tuple[str, Cell | None, str, str, dict[str, Array], dict[str, tuple[Cell, ...]], tuple[Term, ...]]
 
 

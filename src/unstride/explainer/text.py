@@ -11,7 +11,7 @@ import numpy as np
 from ..geometry import GeometryError
 from .figures import cell_name, equation, prose
 from .pairs import Array, Cell, cells_of, flat, tuples
-from .steps import BOARDS, Step, crop_caption, evenness, extension_caption
+from .steps import BOARDS, Step, before, crop_caption, evenness, extension_caption
 from .tables import NARROWEST, Block, Figures, Style, flow, paint, paragraph, tables
 
 if TYPE_CHECKING:
@@ -42,6 +42,11 @@ def text(trace: Trace, view: str, step: int | None = None, color: bool = False, 
         "gradient": page.gradient,
     }[view]()
     return "\n\n".join([page.head(), *parts])
+
+
+def beginning(trace: Trace, view: str, color: bool, width: int) -> str:
+    """Step 0 of a view, where nothing is done yet."""
+    return _Page(trace, max(width, NARROWEST), color).step(before(trace, view), len(trace.steps(view)))
 
 
 def size_name(size: Sequence[int]) -> str:

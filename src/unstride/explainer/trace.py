@@ -186,11 +186,14 @@ class Trace(Numbers):
 
         return drawing.gif(self, path, view=self._view(view), theme=theme, seconds_per_step=seconds_per_step)
 
-    def html(self, path: str | Path | None = None) -> str:
-        """A page that needs no network, with the explorer opened on this case; written to `path` too if given."""
+    def html(self, path: str | Path | None = None, *, view: str | None = None) -> str:
+        """A page that needs no network, with the explorer opened on this case; written to `path` too if given.
+
+        It begins at step 0 of `view`; None is the view of the example that this case is, or else `default_view`.
+        """
         from . import page
 
-        return page.html(self, path)
+        return page.html(page.state(self, view), path)
 
     def _view(self, name: str | None) -> str:
         """`name`, if it is one of `views`; the default one for None."""

@@ -33,7 +33,8 @@ class Explorer(anywidget.AnyWidget):  # type: ignore[misc]
     ----------
     state : dict
         What is shown now: ``x`` and ``kernel`` as nested lists, ``map``, ``stride``, ``padding``,
-        ``output_padding``, ``dilation``, ``bias``, ``gradient``, ``view`` and ``step`` (None: the last).
+        ``output_padding``, ``dilation``, ``bias``, ``gradient``, ``view`` and ``step`` (0: nothing is done yet; None:
+        the last).
     trace : Trace
         The case that is shown, with all its numbers.
 
@@ -53,18 +54,17 @@ class Explorer(anywidget.AnyWidget):  # type: ignore[misc]
     def __init__(self, trace_or_state: Trace | Mapping[str, Any] | None = None, **settings: Any) -> None:
         start = page.state(trace_or_state)
         if start is None:
-            start = {"x": [[0, 1], [2, 3]], "kernel": [[0, 1], [2, 3]], "stride": [2, 2]}
+            start = {"x": [[0, 1], [2, 3]], "kernel": [[0, 1], [2, 3]], "stride": [2, 2], "step": 0}
         super().__init__(state=start, presets=page.presets(), **settings)
 
     @property
     def trace(self) -> Trace:
         """`unstride.explain` of what is shown now."""
         found = {name: value for name, value in self.state.items() if name not in ("view", "step", "gradient", "bias")}
-        made = trace(found.pop("x"), found.pop("kernel"), self.state.get("bias") or None, **found)
+        case = (found.pop("x"), found.pop("kernel"), self.state.get("bias") or None)
+        made = trace(*case, **found)
         upstream = self.state.get("gradient")
-        if upstream is None:
-            return made
-        return Trace(made.input, made.kernel, made.bias, made.geometry, made.map, _shaped(upstream, made.output_size))
+        return made if upstream is None else trace(*case, upstream=_shaped(upstream, made.output_size), **found)
 
 
 def _shaped(values: list[float], size: tuple[int, ...]) -> Any:

@@ -5,6 +5,7 @@ import { shapeOf, trace } from "./compute.mjs";
 import { Controls } from "./controls.mjs";
 import { callName, FRAMEWORKS, NAMES } from "./conventions.mjs";
 import { h } from "./element.mjs";
+import { History } from "./history.mjs";
 import { save } from "./export.mjs";
 import { tuple } from "./geometry.mjs";
 import { Player } from "./player.mjs";
@@ -13,7 +14,7 @@ import { scene } from "./scene.mjs";
 import { snippet } from "./snippets.mjs";
 import { Stage } from "./stage.mjs";
 import { DEFAULT, fromHash, normalized, refusal, toHash, VIEWS, withRank } from "./state.mjs";
-import { about, sentence, sizes, VIEW_NAMES, written } from "./words.mjs";
+import { about, sentence, sizeNote, sizes, VIEW_NAMES, written } from "./words.mjs";
 
 let made = 0;
 
@@ -30,30 +31,41 @@ export class Explorer {
     root.setAttribute("data-lm-suppress-shortcuts", "true"); // JupyterLab's own keys stay out of here
     root.addEventListener("keydown", (event) => event.stopPropagation());
     this.stage = new Stage({ spot: (spot) => this.look(spot), edit: (name, index, value) => this.edit(name, index, value) });
-    this.controls = new Controls({ change: (state) => this.apply(state) });
+    this.controls = new Controls({ change: (state, more) => this.apply(state, { more }) });
     this.controls.id = this.id;
     this.player = new Player({ step: (step) => this.go(step), steps: () => this.scene.steps, now: () => this.step, pace: (time) => this.stage.pace(time) });
     this.quiz = new Quiz({ show: (state, spot) => this.visit(state, spot), announce: (text) => this.announce(text) });
     this.build();
     this.setTheme();
     this.open(options);
+    this.paper = [["beforeprint", () => this.print(true)], ["afterprint", () => this.print(false)]];
+    for (const [event, act] of this.paper) addEventListener(event, act);
   }
 
   open({ state, hash }) {
-    let start = null;
     let trouble = "";
     try {
-      start = hash ? fromHash(location.hash) : null;
-    } catch (error) {
-      trouble = `This link could not be opened: ${error.message}.`;
-    }
-    try {
-      this.apply(start ?? normalized(state ?? DEFAULT), { quiet: true });
+      this.first = normalized(state ?? DEFAULT);
     } catch (error) {
       trouble = `This state could not be shown: ${error.message}.`;
-      this.apply(normalized(DEFAULT), { quiet: true });
+      this.first = normalized(DEFAULT);
     }
+    this.apply(this.first, { quiet: true });
     this.say(trouble);
+    if (!hash) return;
+    this.history = new History((text) => this.visitLink(text), () => toHash(this.get()));
+    if (location.hash) this.visitLink(location.hash);
+  }
+
+  /** What an address holds, which the browser's history may have brought back; without a state, that of the beginning. */
+  visitLink(text) {
+    this.player.stop();
+    try {
+      const state = fromHash(text) ?? this.first;
+      if (toHash(state) !== toHash(this.get())) this.apply(state, { quiet: true });
+    } catch (error) {
+      this.say(`This link could not be opened: ${error.message}.`);
+    }
   }
 
   // --- the state
@@ -62,18 +74,22 @@ export class Explorer {
     return { ...this.state, step: this.step === this.scene.steps ? null : this.step };
   }
 
-  /** Show a legal state. `quiet`: nobody is told, because it comes from outside. */
-  apply(state, { quiet = false, spot = null } = {}) {
-    const sameOut = this.state && JSON.stringify([this.state.map, shapeOf(this.state.x)]) === JSON.stringify([state.map, shapeOf(state.x)]);
-    let next = { ...state };
+  /**
+   * Show a legal state, at its step (null: the last); without one, where everything was done it is again, and elsewhere
+   * the step stays, or begins at 0 in another view. `quiet`: nobody is told, because it comes from outside. `more`: it goes on with the
+   * change before.
+   */
+  apply({ step, ...state }, { quiet = false, spot = null, more = false } = {}) {
+    let next = state;
     let t = trace(next);
     if (next.gradient && next.gradient.length !== t.y.length) {
       next = { ...next, gradient: null };
       t = trace(next);
     }
-    const atEnd = !this.scene || this.step === this.scene.steps || !sameOut || this.state.view !== next.view;
-    const asked = next.step ?? (atEnd || state.step === null ? null : this.step);
-    this.state = { ...next, step: null };
+    const stays = this.scene && this.state.view === next.view && this.state.map === next.map;
+    const kept = this.scene && this.step === this.scene.steps ? null : stays ? this.step : 0;
+    const asked = step === undefined ? kept : step;
+    this.state = next;
     this.t = t;
     this.scene = scene(t, next.view);
     this.step = Math.min(asked ?? this.scene.steps, this.scene.steps);
@@ -85,20 +101,15 @@ export class Explorer {
     this.player.show();
     this.render();
     this.frame();
-    if (!quiet) this.told();
+    if (!quiet) this.told(more ? "more" : "change");
     this.say("");
   }
 
-  told() {
-    clearTimeout(this.telling);
-    this.telling = setTimeout(() => this.tell(), 150);
-  }
-
   /** Pass the state on, and keep it in the address: not in every frame. */
-  tell() {
+  told(kind) {
+    this.history?.add(kind, toHash(this.get()));
     clearTimeout(this.telling);
-    if (this.options.hash) history.replaceState(null, "", toHash(this.get()));
-    this.options.onState?.(this.get());
+    this.telling = setTimeout(() => this.options.onState?.(this.get()), 150);
   }
 
   edit(name, index, value) {
@@ -125,7 +136,7 @@ export class Explorer {
     this.step = step;
     this.spot = null;
     this.frame();
-    this.told();
+    this.told("step");
   }
 
   look(spot) {
@@ -136,7 +147,7 @@ export class Explorer {
 
   visit(state, spot) {
     this.player.stop();
-    this.apply(normalized(state), { spot });
+    this.apply({ ...normalized(state), step: null }, { spot });
     this.main.scrollIntoView({ block: "start", behavior: "auto" });
   }
 
@@ -148,9 +159,10 @@ export class Explorer {
     this.told_ = words;
     const found = written(this.t, this.state.view, at);
     const parts = found ?? { title: "Point at a cell, or move to it with the arrow keys", symbols: "and see what it is made of, each product written out.", numbers: "" };
-    this.inspector.children[0].textContent = parts.title;
-    this.inspector.children[1].textContent = parts.symbols;
-    this.inspector.children[2].textContent = parts.numbers;
+    for (const [i, text] of [parts.title, parts.symbols, parts.numbers].entries()) {
+      // A cell's name, and where a product goes, are not broken.
+      this.inspector.children[i].textContent = text.replace(/\[(\d+), /g, "[$1,\u00a0").replaceAll(" += ", "\u00a0+=\u00a0");
+    }
     this.player.frame(this.step, this.scene.steps, words);
     if (!this.player.playing || this.player.rate <= 1) this.announce(this.spot && found ? `${found.title}. ${found.numbers}` : words);
   }
@@ -179,9 +191,10 @@ export class Explorer {
       onclick: () => this.apply({ ...this.state, view }),
     }, VIEW_NAMES[view])));
     arrows(this.tabs, (tab) => tab.click());
+    const head = h("div", { class: "us-steps" }, this.player.element, h("div", { class: "us-says" }, this.sentence, this.inspector));
     this.main = h(
       "section", { class: "us-main", "aria-label": "Explanation" }, this.tabs,
-      h("div", { id: `${id}-view`, role: "tabpanel", class: "us-view" }, this.about, this.player.element, this.sentence, this.stage.element, this.inspector),
+      h("div", { id: `${id}-view`, role: "tabpanel", class: "us-view" }, this.about, head, this.stage.element),
     );
     this.example = h("select", { id: `${id}-example`, onchange: () => this.load(this.example.value) });
     this.example.append(h("option", { value: "" }, "your own"), ...this.presets.map((p) => h("option", { value: p.name }, p.title)));
@@ -247,12 +260,15 @@ export class Explorer {
     this.note.hidden = !preset;
     const rows = sizes(state);
     const names = rows.length === 1 ? [""] : ["Rows", "Columns"];
+    const alike = new Set(rows.map((row) => row.letters)).size === 1; // the axes' ends may be written in two ways
+    const axis = (a) => (names[a] ? h("span", { class: "us-axis" }, names[a]) : null);
     this.size.replaceChildren(
-      h("h2", {}, "Size of the result"), h("p", { class: "us-formula" }, rows[0].letters),
-      ...rows.map((row, a) => h("p", { class: "us-formula us-filled" }, names[a] ? h("span", { class: "us-axis" }, names[a]) : null, `${row.numbers} = `, h("strong", {}, String(row.result)))),
-      h("p", { class: "us-soft" }, state.map === "conv"
-        ? "n cells in, k taps, stride s, dilation d; b and e: zeros put before and after. Rounding down leaves cells at the end unread."
-        : "n cells in, k taps, stride s, dilation d; b and e: cells cropped at the beginning and the end (negative: added). Output padding is a smaller e."),
+      h("h2", {}, "Size of the result"),
+      ...rows.flatMap((row, a) => [
+        alike && a ? null : h("p", { class: "us-formula" }, alike ? null : axis(a), row.letters),
+        h("p", { class: "us-formula us-filled" }, axis(a), `${row.numbers} = `, h("strong", {}, String(row.result))),
+      ]).filter(Boolean),
+      h("p", { class: "us-soft" }, sizeNote(rows, state.map)),
     );
     this.renderCode();
   }
@@ -311,7 +327,7 @@ export class Explorer {
 
   async save(what, button) {
     if (what === "link") {
-      this.tell();
+      this.history.replace(toHash(this.get()));
       await this.copy(location.href, button);
       return;
     }
@@ -330,8 +346,15 @@ export class Explorer {
     button.focus();
   }
 
+  /** For paper: light colours, and boards no wider than a sheet; and back. */
+  print(on) {
+    this.printing = on;
+    this.setTheme();
+    this.stage.print(on);
+  }
+
   setTheme() {
-    const dark = this.options.dark ? this.options.dark() : matchMedia("(prefers-color-scheme: dark)").matches;
+    const dark = !this.printing && (this.options.dark ? this.options.dark() : matchMedia("(prefers-color-scheme: dark)").matches);
     this.palette = PALETTES[dark ? "dark" : "light"];
     this.root.dataset.theme = dark ? "dark" : "light";
     for (const [name, value] of Object.entries(this.palette)) {
@@ -344,6 +367,8 @@ export class Explorer {
 
   destroy() {
     this.player.stop();
+    this.history?.destroy();
+    for (const [event, act] of this.paper) removeEventListener(event, act);
     clearTimeout(this.telling);
     clearTimeout(this.announcing);
     this.stage.destroy();

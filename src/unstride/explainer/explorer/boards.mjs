@@ -1,20 +1,22 @@
 // The boards: the cells of one panel. Their elements are made once for a shape; a frame changes only the text, class and
 // colour of the cells that differ from the frame before.
 
-import { cellColors } from "./colors.mjs";
+import { cellColors, denseColor } from "./colors.mjs";
 import { h } from "./element.mjs";
 
 export const GAP = 2;
+
+/** How wide a cell is at least in which that many signs are to be read. */
+export const leastWidth = (signs) => Math.ceil(signs * 6.1 + 6);
 
 function frameElements(panel, grid) {
   const window = h("div", { class: "us-window", hidden: true });
   const crop = panel.crop ? h("div", { class: "us-crop" }) : null;
   grid.append(window, ...(crop ? [crop] : []));
-  const place = (element, [r, c, rows, columns], cell) => {
-    const pitch = cell + GAP;
-    element.style.transform = `translate(${c * pitch - GAP}px, ${r * pitch - GAP}px)`;
-    element.style.width = `${columns * pitch + GAP}px`;
-    element.style.height = `${rows * pitch + GAP}px`;
+  const place = (element, [r, c, rows, columns], cell, wide) => {
+    element.style.transform = `translate(${c * (wide + GAP) - GAP}px, ${r * (cell + GAP) - GAP}px)`;
+    element.style.width = `${columns * (wide + GAP) + GAP}px`;
+    element.style.height = `${rows * (cell + GAP) + GAP}px`;
   };
   return { window, crop, place };
 }
@@ -26,16 +28,12 @@ function shell(panel) {
   if (panel.mini) grid.removeAttribute("aria-label");
   else if (!panel.edit) grid.setAttribute("aria-readonly", "true");
   const scroll = h("div", { class: "us-scroll" }, grid);
-  const figure = h("figure", { class: "us-panel", "data-panel": panel.id }, title, scroll);
-  if (panel.before) figure.prepend(h("span", { class: "us-sign", "aria-hidden": "true" }, panel.before));
-  const follow = (top, height) => { // within a panel that scrolls, the cell in question stays in sight
-    if (!board.scrolls) return; // measuring in every frame would lay the page out in the middle of drawing it
-    if (top < scroll.scrollTop || top + height > scroll.scrollTop + scroll.clientHeight) {
-      scroll.scrollTop = top - scroll.clientHeight / 2;
-    }
-  };
-  const board = { panel, title, grid, scroll, figure, follow, longest: 1, scrolls: false };
-  return board;
+  const sign = panel.before ? h("span", { class: "us-sign", "aria-hidden": "true" }, panel.before) : null;
+  // The heads of joined panels stay in sight while their rows scroll: the signs stand there.
+  const head = panel.joined ? h("div", { class: "us-head" }, sign, title) : null;
+  const parts = head ? [head, scroll] : [sign, title, scroll];
+  const figure = h("figure", { class: "us-panel", "data-panel": panel.id }, ...parts);
+  return { panel, head, title, grid, scroll, figure, longest: 1 };
 }
 
 /** A board of which every cell is an element, that can be focused. */
@@ -67,13 +65,14 @@ export function cellBoard(panel) {
   };
   board.focus = (index) => board.cells[index].focus({ preventScroll: false });
   board.forget = (index) => { was.text[index] = null; };
-  board.size = (cell) => {
-    board.cell = cell;
+  board.size = (cell, wide = cell) => {
+    [board.cell, board.wide, board.pitch] = [cell, wide, [cell + GAP, wide + GAP]];
     board.grid.style.setProperty("--cell", `${cell}px`);
+    board.grid.style.setProperty("--wide", `${wide}px`);
     board.grid.style.setProperty("--columns", columns);
-    const font = Math.min(cell * 0.42, 17, (cell - 4) / (0.66 * Math.max(board.longest, 2)));
+    const font = Math.min(Math.max(cell * 0.42, Math.min(cell - 5, 9)), 17, (wide - 4) / (0.66 * Math.max(board.longest, panel.joined ? 1 : 2)));
     board.grid.style.setProperty("--font", `${font.toFixed(1)}px`);
-    if (frames.crop) frames.place(frames.crop, panel.crop, cell);
+    if (frames.crop) frames.place(frames.crop, panel.crop, cell, wide);
     was.frame = "";
   };
   board.draw = (palette, editing) => {
@@ -89,7 +88,8 @@ export function cellBoard(panel) {
         was.text[i] = p.text[i];
         if (p.text[i].length > board.longest) {
           board.longest = p.text[i].length;
-          board.size(Math.max(board.cell, Math.ceil(board.longest * 6.1 + 6)));
+          const wide = Math.max(board.wide, leastWidth(board.longest));
+          board.size(p.joined ? board.cell : wide, wide);
         }
       }
       const heat = p.look[i] === "heat" ? p.level[i] : p.look[i] === "cold" ? -p.level[i] - 1 : null;
@@ -101,13 +101,10 @@ export function cellBoard(panel) {
       }
     }
     was.palette = palette;
-    const main = p.mark.indexOf(2);
-    if (main >= 0 && main !== was.main) board.follow(Math.floor(main / columns) * (board.cell + GAP), board.cell);
-    was.main = main;
     const frame = String(p.frame);
     if (frame !== was.frame) {
       frames.window.hidden = !p.frame;
-      if (p.frame) frames.place(frames.window, p.frame, board.cell);
+      if (p.frame) frames.place(frames.window, p.frame, board.cell, board.wide);
       was.frame = frame;
     }
   };
@@ -129,57 +126,61 @@ export function denseBoard(panel) {
   board.forget = () => {};
   board.move = (index) => {
     board.cursor.dataset.i = index;
-    board.cursor.style.transform = `translate(${(index % columns) * board.cell}px, ${Math.floor(index / columns) * board.cell}px)`;
+    board.cursor.style.transform = `translate(${(index % columns) * board.wide}px, ${Math.floor(index / columns) * board.cell}px)`;
   };
-  board.focus = (index) => board.move(index);
+  board.focus = (index) => {
+    board.move(index);
+    board.cursor.scrollIntoView({ block: "nearest", inline: "nearest" });
+  };
   board.at = (event) => {
     const box = canvas.getBoundingClientRect();
-    const [c, r] = [Math.floor((event.clientX - box.left) / board.cell), Math.floor((event.clientY - box.top) / board.cell)];
+    const [c, r] = [Math.floor((event.clientX - box.left) / board.wide), Math.floor((event.clientY - box.top) / board.cell)];
     return r >= 0 && r < rows && c >= 0 && c < columns ? r * columns + c : -1;
   };
-  board.size = (cell) => {
-    if (cell === board.cell) return;
-    board.cell = cell;
+  board.size = (cell, wide = cell) => {
+    if (cell === board.cell && wide === board.wide) return;
+    [board.cell, board.wide, board.pitch] = [cell, wide, [cell, wide]];
     board.base = null;
-    [canvas.style.width, canvas.style.height] = [`${columns * cell}px`, `${rows * cell}px`];
-    board.cursor.style.width = board.cursor.style.height = `${cell}px`;
+    [canvas.style.width, canvas.style.height] = [`${columns * wide}px`, `${rows * cell}px`];
+    [board.cursor.style.width, board.cursor.style.height] = [`${wide}px`, `${cell}px`];
     board.move(Number(board.cursor.dataset.i));
   };
+  /** The cells without their marks, on a canvas that is kept while they look the same. */
+  const base = (palette, scale) => {
+    const p = board.panel;
+    const key = `${scale} ${p.kind === "entry" ? "" : p.look.join()} ${p.look.includes("heat") ? p.level.join() : ""}`;
+    if (board.base?.key === key) return board.base;
+    board.base = document.createElement("canvas");
+    board.base.key = key;
+    for (const c of [board.base, canvas]) [c.width, c.height] = [columns * board.wide * scale, rows * board.cell * scale];
+    const context = board.base.getContext("2d");
+    context.scale(scale, scale);
+    context.fillStyle = palette.blank[0];
+    context.fillRect(0, 0, columns * board.wide, rows * board.cell);
+    for (let i = 0; i < count; i++) {
+      if (p.look[i] === "blank") continue;
+      context.fillStyle = denseColor(palette, p.look[i], p.level[i]);
+      context.fillRect(...rect(i));
+    }
+    return board.base;
+  };
+  const rect = (index) => [(index % columns) * board.wide, Math.floor(index / columns) * board.cell, board.wide, board.cell];
   board.draw = (palette) => {
-    const { cell } = board;
+    const { cell, wide } = board;
     const scale = Math.min(globalThis.devicePixelRatio || 1, 2);
     const p = board.panel;
-    const rect = (context, index) => [(index % columns) * cell, Math.floor(index / columns) * cell, cell, cell];
-    if (!board.base) {
-      board.base = document.createElement("canvas");
-      for (const c of [board.base, canvas]) [c.width, c.height] = [columns * cell * scale, rows * cell * scale];
-      const context = board.base.getContext("2d");
-      context.scale(scale, scale);
-      context.fillStyle = palette.blank[0];
-      context.fillRect(0, 0, columns * cell, rows * cell);
-      context.fillStyle = palette.main;
-      for (let i = 0; i < count; i++) {
-        if (p.look[i] === "blank") continue;
-        context.fillStyle = palette.kernel[1];
-        context.fillRect(...rect(context, i));
-      }
-    }
+    const under = base(palette, scale);
     const context = canvas.getContext("2d");
     context.setTransform(1, 0, 0, 1, 0, 0);
-    context.drawImage(board.base, 0, 0);
+    context.drawImage(under, 0, 0);
     context.setTransform(scale, 0, 0, scale, 0, 0);
-    for (let i = 0; i < count; i++) {
-      if (!p.mark[i]) continue;
-      context.fillStyle = palette.main;
-      context.fillRect(...rect(context, i));
-    }
+    context.fillStyle = palette.main;
+    for (let i = 0; i < count; i++) if (p.mark[i]) context.fillRect(...rect(i));
     if (p.frame) {
-      const [r, c, h_, w] = p.frame;
-      if (r !== board.row) board.follow(r * cell, cell);
-      board.row = r;
+      const [r, c, high, across] = p.frame;
       context.strokeStyle = palette.accent;
       context.lineWidth = 2;
-      context.strokeRect(c * cell + (w > 1 ? 1 : -1), r * cell - 1, w * cell - (w > 1 ? 2 : -2), h_ * cell + 2);
+      context.strokeRect(c * wide + (across > 1 ? 1 : -1), r * cell - 1, across * wide - (across > 1 ? 2 : -2), high * cell + 2);
     }
   };
   return board;

@@ -47,3 +47,9 @@ export function cellColors(palette, look, level) {
   if (words.includes("cropped")) return palette.cropped;
   return palette[words[0]];
 }
+
+/** The colour of a cell that is drawn too small for a number: what holds one is strong, the ground pale. */
+export function denseColor(palette, look, level) {
+  const [fill, text] = cellColors(palette, look, level);
+  return /blank|wait|zero|pad|extension|cropped|heat|cold/.test(look) ? fill : text;
+}

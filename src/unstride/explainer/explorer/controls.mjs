@@ -65,7 +65,7 @@ const FIELDS = [
 const floorOf = (field, state) => (field.id === "extra" && typeof state.padding !== "string" ? 0 : field.low);
 
 export class Controls {
-  /** `on`: change(state) applies a legal state; why(reason or "") shows or clears a reason; reset() undoes typing. */
+  /** `on`: change(state, more) applies a legal state (more: a key is held down); why(reason or "") shows or clears a reason; reset() undoes typing. */
   constructor(on) {
     this.on = on;
     this.linked = true;
@@ -164,10 +164,10 @@ export class Controls {
     const input = h("input", { id, role: "spinbutton", inputmode: "numeric", autocomplete: "off", "aria-label": field.label + where });
     const text = field.text ?? ((value) => String(value).replace("-", "−"));
     const now = () => field.get(this.state, axis ?? 0);
-    const go = (value) => {
+    const go = (value, more = false) => {
       const { next, reason } = this.tried(field, axis, value);
       if (reason) this.say(reason);
-      else this.on.change(next);
+      else this.on.change(next, more);
       input.value = text(now());
       return !reason;
     };
@@ -186,7 +186,7 @@ export class Controls {
       if (event.key === "Enter") input.dispatchEvent(new Event("change"));
       if (!by) return;
       event.preventDefault();
-      go(now() + by);
+      go(now() + by, event.repeat);
     });
     this.updates.push((state) => {
       const value = field.get(state, axis ?? 0);

@@ -59,6 +59,21 @@ function readCrops(padding, outputPadding, spans, stride) {
   });
 }
 
+/**
+ * The padding as it is written, [b, e, op] an axis: what is cropped at both ends, and the output padding that makes it less.
+ * A name's is what Keras makes of it. "same" with an output padding crops b + e − op in all, though not op of them at the end.
+ */
+export function writtenEnds({ kernel_size, stride, padding, output_padding, dilation }) {
+  const spans = kernel_size.map((taps, i) => span(taps, dilation[i]));
+  const extra = output_padding ?? spans.map((K, i) => (typeof padding === "string" ? Math.max(stride[i] - K, 0) : 0));
+  return spans.map((K, i) => {
+    if (padding === "valid") return [0, 0, extra[i]];
+    if (padding === "same") return [...split(output_padding ? K - (K % 2) : Math.max(K - stride[i], 0)), extra[i]];
+    const entry = Array.isArray(padding) ? padding[i] : padding;
+    return [...(Array.isArray(entry) ? entry : [entry, entry]), extra[i]];
+  });
+}
+
 /** A geometry as geometry.py's Geometry: kernel_size, stride, dilation, crops, spans, a list entry an axis. */
 export function geometry({ kernel_size, stride = 1, padding = 0, output_padding = null, dilation = 1 }) {
   const rank = kernel_size.length;

@@ -34,20 +34,10 @@ export function mount(element, options = {}) {
   for (const watched of [document.body, document.documentElement]) {
     observer.observe(watched, { attributes: true, attributeFilter: ["class", "data-theme", "data-jp-theme-light"] });
   }
-  const moved = () => {
-    try {
-      const state = fromHash(location.hash);
-      if (state && toHash(state, state.step) !== toHash(explorer.get())) explorer.apply(state, { quiet: true });
-    } catch (error) {
-      explorer.say(`This link could not be opened: ${error.message}.`);
-    }
-  };
-  if (options.hash) addEventListener("hashchange", moved);
   const destroy = explorer.destroy.bind(explorer);
   explorer.destroy = () => {
     media.removeEventListener("change", change);
     observer.disconnect();
-    removeEventListener("hashchange", moved);
     destroy();
   };
   return explorer;

@@ -4,18 +4,21 @@
 import { matrix, place, show, slidingGrid, source, target } from "./compute.mjs";
 import { product } from "./geometry.mjs";
 
+const MOST_CELLS = 1700; // of a panel whose cells show their numbers; with more it is drawn in small
+
 const size = ([rows, columns], rank) => (rank === 1 ? `${columns}` : `${rows}×${columns}`);
 
 /**
  * A panel: `cells` of `look`, `text`, `level` (0 to 1 where a heat map), `mark` (0, 1 lit, 2 the one in question).
  * `deaf(spot)` says that a spot marks nothing here. `kind` says what its cells are: source, target, tap, frame (of the full grid), slide, entry.
+ * Panels that are `joined` are one product: they scroll as one, and their rows are equally high.
  */
 function panel(id, title, rows, columns, kind, options = {}) {
   const count = rows * columns;
   return {
     id, title, rows, columns, kind, count, before: "", edit: null, frame: null, note: "", spot: (index) => ({ kind, index }),
     text: Array(count).fill(""), look: Array(count).fill("wait"), level: new Float64Array(count),
-    mark: new Uint8Array(count), paint: () => {}, deaf: () => false, dense: count > 1700, ...options,
+    mark: new Uint8Array(count), paint: () => {}, deaf: () => false, joined: false, dense: count > MOST_CELLS, ...options,
   };
 }
 
@@ -261,26 +264,18 @@ function matrixView(t) {
     const [row, column] = [Math.floor(i / m.columns), i % m.columns];
     return { kind: "entry", index: i, target: row, source: column, tap: taps[i] < 0 ? null : taps[i] };
   };
+  const dense = m.rows * m.columns > MOST_CELLS;
   const big = panel("matrix", `Matrix, ${m.rows}×${m.columns}`, m.rows, m.columns, "entry", {
-    spot: entry, text: Array.from(taps, (tap, i) => (tap >= 0 ? show(m.values[i]) : "")),
+    joined: true, dense, spot: entry, text: Array.from(taps, (tap, i) => (tap >= 0 ? show(m.values[i]) : "")),
     look: Array.from(taps, (tap) => (tap >= 0 ? "kernel" : "blank")),
     paint(step, at) {
       const row = at?.kind === "target" ? at.index : at?.kind === "entry" ? at.target : -1;
       this.frame = row >= 0 ? [row, 0, 1, m.columns] : at?.kind === "source" ? [0, at.index, m.rows, 1] : null;
     },
   });
-  const column = panel("x", "Input, as a column", m.columns, 1, "source", {
-    before: "·", edit: "x",
-    paint() {
-      for (let i = 0; i < this.count; i++) [this.text[i], this.look[i]] = [show(t.x[i]), "input"];
-    },
-  });
-  const result = panel("y", "Result, as a column", m.rows, 1, "target", {
-    before: "=",
-    paint(step) {
-      for (let i = 0; i < this.count; i++) [this.text[i], this.look[i]] = i < step ? [show(t.y[i]), "result"] : ["", "wait"];
-    },
-  });
+  // Beside a matrix that is drawn in small, the columns are drawn in small too: row by row they stand side by side.
+  const column = inputPanel(t, { title: "Input", rows: m.columns, columns: 1, joined: true, dense, before: "·", edit: dense ? null : "x" });
+  const result = resultPanel(t, "Result", t.bias ? `+ ${show(t.bias)} =` : "=", t.y, { rows: m.rows, columns: 1, joined: true, dense });
   return {
     panels: [big, column, result, kernelPanel(t, false, { before: "" })], steps,
     spotOf: (step) => (step > 0 ? { kind: "target", index: Math.min(step, steps) - 1 } : null),

@@ -1,9 +1,13 @@
 // The stage: a scene's boards side by side, with their pointer, focus and keys.
 
-import { cellBoard, denseBoard, GAP } from "./boards.mjs";
+import { cellBoard, denseBoard, GAP, leastWidth } from "./boards.mjs";
 import { h } from "./element.mjs";
 import { movement } from "./pointer.mjs";
 import { label } from "./words.mjs";
+
+const SHEET = [690, 900]; // CSS pixels: A4 without margins of 12 mm has 703 by 1032, Letter 725 by 965
+const MUCH = 1.35; // times as high as a sheet: so far a grid is made smaller
+const BELOW = 600; // of them, what is left below the page's beginning
 
 export class Stage {
   /** `on`: spot(spot or null), edit(name, index, value or the text that is no number). */
@@ -22,7 +26,7 @@ export class Stage {
     e.addEventListener("focusin", (event) => this.focused(event));
     e.addEventListener("focusout", () => this.on.spot(null));
     e.addEventListener("keydown", (event) => this.key_(event));
-    this.observer = new ResizeObserver(() => this.fit());
+    this.observer = new ResizeObserver(() => this.printed || this.fit());
     this.observer.observe(e);
   }
 
@@ -52,38 +56,127 @@ export class Stage {
   build() {
     this.stop();
     this.boards = this.scene.panels.map((panel) => (panel.dense ? denseBoard(panel) : cellBoard(panel)));
-    const minis = this.boards.filter((board) => board.panel.mini).map((board) => board.figure);
-    const strip = minis.length ? h("div", { class: "us-strip", role: "img", "aria-label": "All copies: their sum is the result" }, ...minis) : null;
-    this.strip = strip;
-    this.element.replaceChildren(...this.boards.filter((board) => !board.panel.mini).map((board) => board.figure), ...(strip ? [strip] : []));
+    const figures = (which) => this.boards.filter(which).map((board) => board.figure);
+    const [minis, joined] = [figures((board) => board.panel.mini), figures((board) => board.panel.joined)];
+    this.strip = minis.length ? h("div", { class: "us-strip", role: "img", "aria-label": "All copies: their sum is the result" }, ...minis) : null;
+    this.product = joined.length ? h("div", { class: "us-product" }, ...joined) : null;
+    const rest = figures((board) => !board.panel.mini && !board.panel.joined);
+    this.element.replaceChildren(...[this.product, ...rest, this.strip].filter(Boolean));
     this.element.dataset.view = this.scene.view;
   }
 
   /** Cell sizes that fit the width, and the longest number. */
-  fit() {
-    const width = this.element.clientWidth;
+  fit(width = this.element.clientWidth) {
     if (!width || !this.scene) return;
-    const plain = this.boards.filter((board) => !board.panel.dense && !board.panel.mini);
+    const plain = this.boards.filter((board) => !board.panel.dense && !board.panel.mini && !board.panel.joined);
     const widest = Math.max(1, ...plain.map((board) => Math.max(board.panel.columns, Math.min(board.panel.rows, 14))));
     let wanted = widest <= 5 ? 46 : widest <= 8 ? 38 : widest <= 12 ? 32 : widest <= 18 ? 27 : 23;
     // All panels in one row, if their cells are then still large enough.
     const taken = plain.reduce((sum, board) => sum + (board.panel.before ? 34 : 0) + 15 + 2 * board.panel.columns, 0);
     const row = Math.floor((width - taken) / plain.reduce((sum, board) => sum + board.panel.columns, 0));
     if (row >= 26) wanted = Math.min(wanted, row);
-    for (const board of this.boards) {
-      const { columns, dense } = board.panel;
-      if (board.panel.mini) {
-        board.size(Math.max(board.panel.columns <= 6 ? 26 : 22, Math.ceil(board.longest * 5.6 + 5)));
-        continue;
-      }
-      const room = Math.floor((width - 6) / columns) - (dense ? 0 : GAP);
-      const cell = dense ? Math.min(Math.max(room, 2), 12) : Math.max(Math.min(wanted, Math.max(room, 20)), Math.ceil(board.longest * 6.1 + 6));
-      board.size(cell);
+    if (this.product) wanted = Math.min(wanted, Math.max(this.fitProduct(width), 24));
+    for (const board of plain) {
+      const room = Math.floor((width - 6) / board.panel.columns) - GAP;
+      board.size(Math.max(Math.min(wanted, Math.max(room, 20)), leastWidth(board.longest)));
     }
-    for (const board of this.boards) board.scrolls = board.scroll.scrollHeight > board.scroll.clientHeight + 1;
+    for (const board of this.boards) {
+      const { columns, dense, joined } = board.panel;
+      if (dense && !joined) board.size(Math.min(Math.max(Math.floor((width - 6) / columns), 2), 12));
+      if (board.panel.mini) board.size(Math.max(board.panel.columns <= 6 ? 26 : 22, Math.ceil(board.longest * 5.6 + 5)));
+    }
     // The strip has no cells to focus: where it scrolls, the keys must reach it.
     if (this.strip) this.strip.tabIndex = this.strip.scrollWidth > this.strip.clientWidth + 1 ? 0 : -1;
+    this.followed = null;
     this.update(this.step ?? 0, this.spot ?? null);
+  }
+
+  /** Boards for a sheet of A4 or Letter, upright: what is wider is made smaller; and back for the screen. */
+  print(on) {
+    this.printed = on;
+    this.element.classList.toggle("us-printed", on);
+    this.fit(on ? SHEET[0] : undefined);
+    for (const part of [this.product, ...this.boards.filter((board) => !board.panel.joined).map((board) => board.figure)]) {
+      if (!part) continue;
+      part.style.zoom = "";
+      part.style.width = on ? "max-content" : "";
+      const [wide, high] = [part.offsetWidth / SHEET[0], part.offsetHeight / SHEET[1]];
+      const by = Math.max(wide, high <= MUCH ? high : 1, 1); // a grid that is much higher goes over several sheets
+      if (on && by > 1) part.style.zoom = 1 / by;
+      part.classList.toggle("us-whole", on && high / by <= 1);
+    }
+  }
+
+  /** The cells of matrix, input and result: equally high, so that rows stand side by side; returns how high. */
+  fitProduct(width) {
+    const [big, ...columns] = this.boards.filter((board) => board.panel.joined);
+    this.product.style.paddingBottom = "";
+    this.lifted = 0;
+    columns[0].figure.style.top = "";
+    const most = Math.max(big.panel.rows, big.panel.columns);
+    const left = width - columns.reduce((sum, board) => sum + Math.max(leastWidth(board.longest), board.head.scrollWidth) + 12, 0) - 12;
+    if (big.panel.dense) {
+      const cell = Math.min(Math.max(Math.floor(left / big.panel.columns), 2), 12);
+      big.size(cell);
+      for (const board of columns) board.size(cell, Math.max(cell, 24));
+      return 38;
+    }
+    const room = Math.floor(left / big.panel.columns) - GAP;
+    const high = (height) => Math.floor((height - 40) / most) - GAP;
+    let cell = 0;
+    if (this.printed) cell = Math.min(26, high(BELOW) >= 13 ? high(BELOW) : Math.max(high(SHEET[1]), 11));
+    else {
+      const all = high(parseFloat(getComputedStyle(this.product).maxHeight)); // so that nothing scrolls
+      cell = Math.min(38, Math.max(room, 24), all >= 22 ? all : 26);
+    }
+    big.size(cell, Math.max(Math.min(Math.max(cell, 16), Math.max(room, 14)), leastWidth(big.longest)));
+    for (const board of columns) board.size(cell, Math.max(cell, leastWidth(board.longest)));
+    return cell;
+  }
+
+  /** The row of the step, and the cells in it, into the part of the product that is seen. */
+  follow() {
+    const [big, column, result] = this.boards.filter((board) => board.panel.joined);
+    const { product } = this;
+    const { frame, mark } = big.panel;
+    if (!product || !frame || frame[2] !== 1) return;
+    const head = big.scroll.offsetTop;
+    const whole = product.scrollHeight;
+    const inWindow = innerHeight - product.getBoundingClientRect().top - 12; // the window may show less of it
+    const height = inWindow > 110 ? Math.min(product.clientHeight, inWindow) : product.clientHeight;
+    if (whole > product.clientHeight + 1) {
+      // Where the window ends above the last rows, these can be scrolled up into it.
+      const more = Math.max(product.clientHeight - height - 12, 0);
+      product.style.paddingBottom = more ? `${more}px` : "";
+      // What is lower than the highest stays at the top for as long as it can: so far the matrix, or the input, does not move.
+      const [high, low] = [big, column].map((board) => board.figure.offsetHeight);
+      const [stay, stayInput] = [Math.max(low - high, 0), Math.max(high - low, 0)];
+      const top = frame[0] * big.pitch[0];
+      const read = Math.max(column.panel.mark.findIndex(Boolean), 0) * column.pitch[0];
+      const [below, belowRead] = [big, column].map((board) => board.pitch[0] + head + 6 - height);
+      const seen = (at, from, rest) => at >= from && at + rest <= from;
+      const middle = (at) => at + head / 2 - height / 2;
+      const within = (at, low, high) => Math.min(Math.max(at, low), high);
+      let moved = Math.max(product.scrollTop - stay, 0);
+      if (!seen(top, moved, below)) moved = seen(top, 0, below) ? 0 : Math.max(middle(top), 0);
+      let to = stay + moved;
+      if (!moved) to = Math.min(product.scrollTop, stay);
+      // The first input cell that the row reads too: the input stays where this is to be seen, as far as the row allows it.
+      const shift = () => Math.max(Math.min(to, this.lifted), to - stayInput);
+      if (!seen(read, shift(), belowRead)) {
+        this.lifted = within(middle(read), 0, Math.max(low + 6 - height, 0));
+        if (!seen(read, shift(), belowRead)) to = moved ? within(this.lifted, stay + Math.max(top + below, 0), stay + top) : within(this.lifted, 0, stay);
+        column.figure.style.top = `${-this.lifted}px`;
+      }
+      if (to !== product.scrollTop) product.scrollTop = to;
+    }
+    if (product.scrollWidth > product.clientWidth + 1) {
+      const cells = Array.from({ length: big.panel.columns }, (_, c) => c).filter((c) => mark[frame[0] * big.panel.columns + c]);
+      if (!cells.length) return;
+      const room = product.clientWidth - result.figure.offsetWidth;
+      const [left, right] = [cells[0] * big.pitch[1], (cells.at(-1) + 1) * big.pitch[1]];
+      if (left < product.scrollLeft || right > product.scrollLeft + room) product.scrollLeft = Math.min(left - 8, (left + right - room) / 2);
+    }
   }
 
   update(step, spot) {
@@ -92,6 +185,10 @@ export class Stage {
     this.spot = spot;
     const found = this.scene.draw(step, spot);
     for (const board of this.boards) board.draw(this.palette, this.editing?.board === board ? this.editing.index : -1);
+    if (this.product && !spot && step !== this.followed) {
+      this.follow();
+      this.followed = step;
+    }
     return found;
   }
 

@@ -1,14 +1,14 @@
-// What the explorer shows, as one plain object with Python's names; what may be shown; the object as a URL's hash.
+// What the explorer shows, as one plain object with Python's names (step: 0 where nothing is done yet, null after the last); what may be shown; the object as a URL's hash.
 
 import { shapeOf } from "./compute.mjs";
 import { connect, GeometryError } from "./geometry.mjs";
+import LIMITS from "./limits.json" with { type: "json" };
 
 export const VIEWS = ["scatter", "grid", "matrix", "overlap", "gradient"];
-export const LIMITS = { size: 12, kernel: 7, stride: 6, dilation: 4, low: -4, high: 9, extra: 6, result: 40 };
 
 export const DEFAULT = Object.freeze({
   map: "conv_transpose", x: [[0, 1], [2, 3]], kernel: [[0, 1], [2, 3]], stride: [2, 2], padding: [0, 0],
-  output_padding: null, dilation: [1, 1], bias: 0, gradient: null, view: "scatter", step: null,
+  output_padding: null, dilation: [1, 1], bias: 0, gradient: null, view: "scatter", step: 0,
 });
 
 const both = (value, rank) => (Array.isArray(value) ? value : Array(rank).fill(value));
@@ -35,7 +35,7 @@ export function normalized(raw) {
   if (reason) throw new GeometryError(reason);
   const count = connected(state).out.reduce((all, n) => all * n, 1);
   if (state.gradient && (state.gradient.length !== count || !state.gradient.every(Number.isFinite))) state.gradient = null;
-  if (!Number.isInteger(state.step) || state.step < 0) state.step = null;
+  if (state.step !== null && (!Number.isInteger(state.step) || state.step < 0)) state.step = 0;
   return state;
 }
 
@@ -90,7 +90,7 @@ export function refusal(state) {
 
 const joined = (value) => value.map((row) => (Array.isArray(row) ? row.join(",") : row)).join(Array.isArray(value[0]) ? ";" : ",");
 
-export function toHash(state, step = state.step) {
+export function toHash(state, step = state.step ?? null) {
   const parts = [`map=${state.map}`, `x=${joined(state.x)}`, `k=${joined(state.kernel)}`, `s=${state.stride.join(",")}`];
   const padding = typeof state.padding === "string"
     ? state.padding : state.padding.map((p) => (Array.isArray(p) ? p.join(":") : p)).join(",");
@@ -99,7 +99,7 @@ export function toHash(state, step = state.step) {
   parts.push(`d=${state.dilation.join(",")}`, `view=${state.view}`);
   if (state.bias) parts.push(`bias=${state.bias}`);
   if (state.gradient) parts.push(`g=${state.gradient.join(",")}`);
-  if (step !== null && step !== undefined) parts.push(`step=${step}`);
+  if (step !== 0) parts.push(`step=${step ?? "end"}`);
   return `#${parts.join("&")}`;
 }
 
@@ -134,7 +134,7 @@ export function fromHash(hash) {
   if (got.op) raw.output_padding = list("op", got.op);
   if (got.bias) raw.bias = number("bias")(got.bias);
   if (got.g) raw.gradient = list("g", got.g);
-  if (got.step) raw.step = number("step")(got.step);
+  if (got.step) raw.step = got.step === "end" ? null : number("step")(got.step);
   if (got.p === "valid" || got.p === "same") raw.padding = got.p;
   else if (got.p) raw.padding = got.p.split(",").map((p) => (p.includes(":") ? p.split(":").map(number("p")) : number("p")(p)));
   return normalized(raw);
@@ -157,7 +157,7 @@ export function withRank(state, rank) {
   const axis = (v) => (Array.isArray(v) ? (rank === 1 ? v.slice(1) : [v[0], v[0]]) : v);
   return {
     ...state, x: grid(state.x), kernel: grid(state.kernel), stride: axis(state.stride), dilation: axis(state.dilation),
-    padding: axis(state.padding), output_padding: axis(state.output_padding), gradient: null, step: null,
+    padding: axis(state.padding), output_padding: axis(state.output_padding), gradient: null,
   };
 }
 
@@ -170,3 +170,5 @@ export function filled(shape, how) {
   const row = (r) => Array.from({ length: width }, (_, c) => next(r * width + c));
   return shape.length === 1 ? row(0) : Array.from({ length: shape[0] }, (_, r) => row(r));
 }
+
+export { LIMITS };

@@ -1,6 +1,7 @@
 // What a step does and what a cell is made of, in words and written-out products.
 
 import { show, source, target } from "./compute.mjs";
+import { writtenEnds } from "./geometry.mjs";
 import { connected } from "./state.mjs";
 import { nameOf, related } from "./scene.mjs";
 import { say } from "./texts.mjs";
@@ -55,7 +56,7 @@ export function evenness(t) {
 
 /** What happened in this step, in a sentence; also what a screen reader hears. */
 export function sentence(t, view, step, steps, spot) {
-  if (!step) return `Step 0 of ${steps}. Nothing has happened yet.`;
+  if (!step) return `Step 0 of ${steps}. Nothing is done yet: play, or step forward.`;
   const head = `Step ${step} of ${steps}. `;
   if (!spot) return `${head}${about(t, view)}`;
   const value = (values) => show(values[spot.index]);
@@ -126,26 +127,40 @@ export function written(t, view, spot) {
   };
 }
 
-/** For each axis the size's formula, the numbers put in, and the result. */
+/** For each axis the size's formula in letters, the numbers put in, and the result. */
 export function sizes(state) {
   const found = connected(state);
-  const g = state.map === "conv" ? found.asked : found.geometry;
-  return g.kernel_size.map((k, a) => {
-    const [s, d] = [g.stride[a], g.dilation[a]];
-    const [b, e] = g.crops[a].map(signed);
+  const { kernel_size, stride, dilation } = found.asked;
+  const ends = writtenEnds({ kernel_size, stride, padding: state.padding, output_padding: state.output_padding, dilation });
+  return kernel_size.map((k, a) => {
+    const [s, d] = [stride[a], dilation[a]];
     if (state.map === "conv") {
       const [n, result] = [found.big[a], found.small[a]];
+      const [b, e] = found.asked.crops[a].map(signed);
       return {
-        letters: "⌊(n + b + e − (k − 1)·d − 1) / s⌋ + 1", result, n, k, s, d, b, e,
+        letters: "⌊(n + b + e − (k − 1)·d − 1) / s⌋ + 1", result,
         numbers: `⌊(${n} + ${b} + ${e} − (${k} − 1)·${d} − 1) / ${s}⌋ + 1`,
       };
     }
     const [n, result] = [found.small[a], found.big[a]];
+    const [b, e, op] = ends[a].map(signed);
+    const [letters, numbers] = b === e ? ["2p", `2·${b}`] : ["b − e", `${b} − ${e}`];
     return {
-      letters: "(n − 1)·s + (k − 1)·d + 1 − b − e", result, n, k, s, d, b, e,
-      numbers: `(${n} − 1)·${s} + (${k} − 1)·${d} + 1 − ${b} − ${e}`,
+      letters: `(n − 1)·s + (k − 1)·d + 1 − ${letters} + op`, result,
+      numbers: `(${n} − 1)·${s} + (${k} − 1)·${d} + 1 − ${numbers} + ${op}`,
     };
   });
+}
+
+/** What the letters of the formula are. */
+export function sizeNote(rows, map) {
+  const start = "n cells in, k taps, stride s, dilation d";
+  if (map === "conv") return `${start}; b and e: zeros put before and after. Rounding down leaves cells at the end unread.`;
+  const ends = [
+    rows.some((row) => row.letters.includes("2p")) ? "padding p, cropped at both ends" : "",
+    rows.some((row) => row.letters.includes("− b")) ? "b and e, cropped at the beginning and the end" : "",
+  ].filter(Boolean).join("; ");
+  return `${start}; ${ends} (negative: added); output padding op, added at the end.`;
 }
 
 export const label = (t, p, index) => {
