@@ -68,6 +68,7 @@ class Options:
     kernel: int | None = None
     noise: float | None = None
     layers: str | None = None
+    start: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "limit", "seed", "scale", "code", "kernel"):

@@ -68,6 +68,11 @@ class Train(click.Command):
     metavar="'conv 16 3 2, …'",
     help="autoencoder: its layers but the last, each conv or up (transposed), filters, kernel and stride.",
 )
+@click.option(
+    "--start",
+    metavar="RUN|shipped",
+    help="segmenter: the weights to start from, a run's or those that ship. Default: random ones.",
+)
 @click.option("--distributed", "spread", is_flag=True, help="Use all devices, and those of other processes. JAX only.")
 @click.option("--coordinator", metavar="HOST:PORT", help="Where process 0 listens. Default: $UNSTRIDE_COORDINATOR.")
 @click.option("--processes", type=int, help="How many train together. Default: $UNSTRIDE_PROCESSES, or else 1.")

@@ -77,6 +77,9 @@ class Task(ABC):
     def build(self, options: Options, data: Any) -> keras.Model:
         """The untrained model, not compiled."""
 
+    def begin(self, options: Options, data: Any, model: keras.Model) -> None:
+        """Give the new model other weights to start from than random ones, if the options say so."""
+
     @abstractmethod
     def loss(self) -> Any:
         """What it minimises, as Keras takes it."""

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from .. import imagefiles, segmenting
-from ..data import masks, scenes
+from .. import deployed, imagefiles, segmenting
+from ..data import masks, pages, scenes
 from ..dataset import Described
 from ..runs import Options, Run
 from .base import Figures, Task, check_batch, falling
@@ -25,6 +25,12 @@ Pair = tuple[Bytes, Bytes]
 EPOCH, VALIDATION, TEST = 3200, 160, 500
 """Scenes."""
 SIDE = scenes.SIDE
+SHIPPED = "shipped"
+"""The name under which --start finds the weights in the package."""
+CALIBRATION, CALIBRATED = 2**32, 128
+"""In place of an epoch, the key of the examples that show what normalizations see at the start; how many."""
+KINDS = 9
+"""Ends the key by which the kind of a scene is chosen, so that it is independent of what is in it."""
 
 
 @dataclass(frozen=True)
@@ -58,9 +64,19 @@ class Scenes(Described):
     def example(self, key: tuple[int, ...], number: int) -> Pair:
         """One to learn from, (96, 96, 3) and (96, 96): a new scene, or a piece of an image."""
         if isinstance(self.source, scenes.Source):
-            return scenes.scene(self.source, (*key, number))
+            return mixed(self.source, (*key, number))
         rng = np.random.default_rng((*key, number))
         return piece(self.source[number % len(self.source)], rng)
+
+
+def mixed(source: scenes.Source, key: tuple[int, ...]) -> Pair:
+    """A scene over a photograph or a plain page, a few of both without a digit."""
+    kind = np.random.default_rng((*key, KINDS)).random()
+    if kind < 0.5:
+        return scenes.scene(source, key)
+    if kind < 0.55:
+        return scenes.scene(source, key, digits=(0, 0))
+    return pages.page(source, key, sheet=pages.Sheet(empty=kind > 0.96))
 
 
 def piece(pair: Pair, rng: np.random.Generator) -> Pair:
@@ -83,7 +99,7 @@ class Segmenter(Task):
     name = "segmenter"
     noun = "scenes"
     data_help = "images/ and masks/ in it, as VOC's (default: scenes of coloured digits over photographs)"
-    defaults = {"epochs": 20, "batch_size": 16, "learning_rate": 0.002}  # noqa: RUF012
+    defaults = {"epochs": 20, "batch_size": 16, "learning_rate": 0.002, "start": None}  # noqa: RUF012
 
     def read(self, options: Options) -> Scenes:
         if options.data is not None:
@@ -127,6 +143,17 @@ class Segmenter(Task):
         from ..models import segmenter
 
         return segmenter(max(2, len(data.names)))
+
+    def begin(self, options: Options, data: Scenes, model: keras.Model) -> None:
+        if options.start is None:
+            return
+        from .. import warm_start
+
+        chosen = None if options.start == SHIPPED else options.start
+        weights = deployed.find(self.name, self.name, chosen)
+        key = (0, options.seed, CALIBRATION)
+        images, _ = arrays([data.example(key, number) for number in range(CALIBRATED)])
+        warm_start.assign(model, weights.weights, images, last="logits")
 
     def loss(self) -> Any:
         import keras
