@@ -69,6 +69,7 @@ class Options:
     noise: float | None = None
     layers: str | None = None
     start: str | None = None
+    transpose: bool | None = None
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "limit", "seed", "scale", "code", "kernel"):

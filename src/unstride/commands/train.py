@@ -69,6 +69,9 @@ class Train(click.Command):
     help="autoencoder: its layers but the last, each conv or up (transposed), filters, kernel and stride.",
 )
 @click.option(
+    "--transpose", is_flag=True, help="autoencoder, compressor: swap rows and columns, which turns EMNIST upright."
+)
+@click.option(
     "--start",
     metavar="RUN|shipped",
     help="segmenter: the weights to start from, a run's or those that ship. Default: random ones.",
@@ -131,6 +134,8 @@ def train(
     problems = getattr(data, "problems", [])
     for problem in problems:
         complain(DataError(problem))
+    for note in getattr(data, "notes", ()):
+        say(console(), f"Note: {note}")
     environment.start(options.backend)
     if spread:
         distributed.check(distributed.start(part), options, len(data.training))
@@ -164,6 +169,8 @@ def _merge(run: Run, given: dict[str, Any]) -> Run:
     """The run with more epochs, if asked for; no other option may differ from what it was started with."""
     for name in given.keys() - {"epochs"}:
         before = getattr(run.options, name)
+        if given[name] is True and not before:
+            raise OptionError(f"{flag(name)} is given, but {run.path} was started without it; leave it out to resume")
         if given[name] != before:
             raise OptionError(
                 f"{flag(name)} is {given[name]}, but {run.path} was started with {before}; leave it out to resume"

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 class Autoencoder(Task):
     name = "autoencoder"
-    data_help = "four IDX files, as MNIST's (default: MNIST, which is built in)"
-    defaults = {"layers": None}  # noqa: RUF012
+    data_help = "four IDX files, as MNIST's or EMNIST's (default: MNIST, which is built in)"
+    defaults = {"layers": None, "transpose": False}  # noqa: RUF012
 
     def read(self, options: Options) -> Dataset:
         return datasets.read(options)

@@ -131,4 +131,4 @@ def own_options(task: Task) -> set[str]:
 
 def default_text(task: Task) -> str:
     """Its defaults, as one writes them."""
-    return " ".join(f"{flag(name)} {value}" for name, value in task.defaults.items() if value is not None)
+    return " ".join(f"{flag(name)} {value}" for name, value in task.defaults.items() if value is not None and value is not False)
