@@ -187,7 +187,9 @@ def test_several_of_emnists_splits_in_a_folder(tmp_path: Path) -> None:
         mnist(tmp_path)
     np.testing.assert_array_equal(mnist(tmp_path / "emnist-digits")[0][0], arrays()[TRAIN_IMAGES])
     np.testing.assert_array_equal(mnist(tmp_path / "emnist-letters")[0][0], arrays()[TRAIN_IMAGES])
-    with pytest.raises(DataError, match=r"emnist-capitals: EMNIST has no split of that name; expected one of emnist-ba"):
+    with pytest.raises(
+        DataError, match=r"emnist-capitals: EMNIST has no split of that name; expected one of emnist-ba"
+    ):
         mnist(tmp_path / "emnist-capitals")
     with pytest.raises(DataError, match=r"emnist-byclass-train-images-idx3-ubyte: no such file"):
         mnist(tmp_path / "emnist-byclass")

@@ -34,8 +34,10 @@ def assign(model: keras.Model, weights: dict[str, Values], images: Values, last:
         if kernel is None or bias is None or kernel.shape != tuple(layer.kernel.shape):
             if kernel is not None and layer.name == last and kernel.shape[:-1] == tuple(layer.kernel.shape)[:-1]:
                 continue
-            shape = "none" if kernel is None else str(kernel.shape)
-            raise RunError(f"weights to start from: {layer.name}'s kernel is {shape}; expected {tuple(layer.kernel.shape)}")
+            shape = "missing" if kernel is None or bias is None else f"of shape {kernel.shape}"
+            raise RunError(
+                f"--start: the kernel of {layer.name} is {shape}; expected one of shape {tuple(layer.kernel.shape)}"
+            )
         layer.kernel.assign(kernel)
         after = _normalization(layer)
         if after is None:

@@ -85,7 +85,7 @@ def test_a_single_class(tmp_path: Path) -> None:
     assert cli.main(["train", "compressor", "data", *arguments]) == 0
 
 
-def test_what_has_no_use_for_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_has_no_use_for_it(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["train", "autoencoder", "--transpose"]) == 2
     assert "--transpose turns the images of a FOLDER such as EMNIST's" in capsys.readouterr().err
     assert cli.main(["train", "segmenter", "--transpose"]) == 2

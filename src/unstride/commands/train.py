@@ -114,6 +114,8 @@ def train(
         if not given["data"]:
             raise OptionError("--data is empty; expected a folder")
         given["data"] = str(Path(given["data"]).resolve())
+    if given.get("start", deployed.SHIPS) != deployed.SHIPS:
+        given["start"] = str(Path(given["start"]).resolve())
     run = None
     if resume:
         run = _merge(runs.newest() if folder is None else runs.load(folder), given)

@@ -1,4 +1,4 @@
-"""Scenes to segment: coloured MNIST digits over photographs, with the class of every pixel.
+"""Scenes to segment: coloured MNIST digits over photographs, with the class of every pixel. `pages` has plain ones.
 
 Each scene is a function of the seed and its number, so that there are as many as anybody wants and none is stored.
 The test's digits and photographs are not those of the training.

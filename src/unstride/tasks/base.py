@@ -77,7 +77,7 @@ class Task(ABC):
     def build(self, options: Options, data: Any) -> keras.Model:
         """The untrained model, not compiled."""
 
-    def begin(self, options: Options, data: Any, model: keras.Model) -> None:
+    def begin(self, options: Options, data: Any, model: keras.Model) -> None:  # noqa: B027 - most have none
         """Give the new model other weights to start from than random ones, if the options say so."""
 
     @abstractmethod
@@ -131,4 +131,5 @@ def own_options(task: Task) -> set[str]:
 
 def default_text(task: Task) -> str:
     """Its defaults, as one writes them."""
-    return " ".join(f"{flag(name)} {value}" for name, value in task.defaults.items() if value is not None and value is not False)
+    written = {name: value for name, value in task.defaults.items() if value is not None and value is not False}
+    return " ".join(f"{flag(name)} {value}" for name, value in written.items())

@@ -1,4 +1,4 @@
-"""The segmenter on scenes of coloured digits, or on a folder of images and masks."""
+"""The segmenter on scenes of digits, over photographs and on plain pages, or on a folder of images and masks."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ Pair = tuple[Bytes, Bytes]
 
 EPOCH, VALIDATION, TEST = 3200, 160, 500
 """Scenes."""
+TEST_PAGES, TEST_EMPTY = 240, 100
+"""Plain pages that are tested too, and pictures of either kind without a digit."""
+PHOTOGRAPHS, PAGES, EMPTY = "over photographs", "on plain pages", "without a digit"
 SIDE = scenes.SIDE
-SHIPPED = "shipped"
-"""The name under which --start finds the weights in the package."""
 CALIBRATION, CALIBRATED = 2**32, 128
 """In place of an epoch, the key of the examples that show what normalizations see at the start; how many."""
 KINDS = 9
@@ -44,10 +45,12 @@ class Scenes(Described):
     names: tuple[str, ...]
     source: scenes.Source | list[Pair]
     problems: list[str] = field(default_factory=list)
+    kinds: dict[str, int] = field(default_factory=dict)
+    """How many of the test there are of each kind, in their order; empty if there is one kind only."""
 
     @cached_property
     def sha256(self) -> str:
-        digest = hashlib.sha256(repr((self.training, self.names)).encode())
+        digest = hashlib.sha256(repr((self.training, self.names, *self.kinds)).encode())
         parts: list[Any] = list(self.validation)
         if isinstance(self.source, scenes.Source):
             parts.append((self.source.digits, *self.source.photographs))
@@ -79,6 +82,21 @@ def mixed(source: scenes.Source, key: tuple[int, ...]) -> Pair:
     return pages.page(source, key, sheet=pages.Sheet(empty=kind > 0.96))
 
 
+def tested_on(source: scenes.Source, textures: int, plain: int, empty: int) -> dict[str, list[Pair]]:
+    """What the network is judged by: digits over photographs, digits on plain pages, and both without a digit."""
+    blank = pages.Sheet(empty=True)
+    return {
+        PHOTOGRAPHS: [scenes.scene(source, (2, number)) for number in range(textures)],
+        PAGES: pages.test_pages(source, plain),
+        EMPTY: [
+            pages.page(source, (5, number), pages.TEST_SHAPE, blank)
+            if number % 2
+            else scenes.scene(source, (4, number), digits=(0, 0))
+            for number in range(empty)
+        ],
+    }
+
+
 def piece(pair: Pair, rng: np.random.Generator) -> Pair:
     """A random square of an image and its mask, mirrored or not, lighter or darker; beyond their edges is no class."""
     image, mask = pair
@@ -98,7 +116,7 @@ def piece(pair: Pair, rng: np.random.Generator) -> Pair:
 class Segmenter(Task):
     name = "segmenter"
     noun = "scenes"
-    data_help = "images/ and masks/ in it, as VOC's (default: scenes of coloured digits over photographs)"
+    data_help = "images/ and masks/ in it, as VOC's (default: digits over photographs and on plain pages)"
     defaults = {"epochs": 20, "batch_size": 16, "learning_rate": 0.002, "start": None}  # noqa: RUF012
 
     def read(self, options: Options) -> Scenes:
@@ -106,18 +124,16 @@ class Segmenter(Task):
             return self._folder(options, options.data)
         count, held, tested = (min(n, options.limit or n) for n in (EPOCH, VALIDATION, TEST))
         check_batch(options, count, self.noun)
-        unseen = [scenes.source(part) for part in ("validation", "test")]
-        validation, test = (
-            [scenes.scene(source, (part, number)) for number in range(n)]
-            for part, (source, n) in enumerate(zip(unseen, (held, tested), strict=True), start=1)
-        )
+        validating = scenes.source("validation")
+        test = tested_on(scenes.source("test"), *(min(n, tested) for n in (TEST, TEST_PAGES, TEST_EMPTY)))
         return Scenes(
-            "scenes of MNIST's digits over photographs",
+            "MNIST's digits over photographs and on plain pages",
             range(count),
-            validation,
-            test,
+            [mixed(validating, (1, number)) for number in range(held)],
+            [pair for pairs in test.values() for pair in pairs],
             scenes.CLASSES,
             scenes.source("training"),
+            kinds={kind: len(pairs) for kind, pairs in test.items()},
         )
 
     def _folder(self, options: Options, folder: str) -> Scenes:
@@ -149,7 +165,7 @@ class Segmenter(Task):
             return
         from .. import warm_start
 
-        chosen = None if options.start == SHIPPED else options.start
+        chosen = None if options.start == deployed.SHIPS else options.start
         weights = deployed.find(self.name, self.name, chosen)
         key = (0, options.seed, CALIBRATION)
         images, _ = arrays([data.example(key, number) for number in range(CALIBRATED)])
@@ -180,17 +196,17 @@ class Segmenter(Task):
         weights = self.weights(model, data)
         found = [segmenting.classes(weights, image) for image, _ in data.test]
         count = max(2, len(data.names))
-        total = sum(
-            (segmenting.confusion(mask, at, count) for (_, mask), at in zip(data.test, found, strict=True)),
-            np.zeros((count, count), np.int64),
-        )
+        each = [segmenting.confusion(mask, at, count) for (_, mask), at in zip(data.test, found, strict=True)]
+        total = np.sum(each, axis=0)
         values = segmenting.ious(total)
         mean = float(np.nanmean(values))
+        lines, json = _by_kind(data.kinds, each)
         right = float(np.diag(total).sum() / max(1, total.sum()))
         rows = [(name, value) for name, value in zip(data.names, values, strict=False)]
         return Figures(
             lines=(
                 ("Mean IoU", f"{mean:.4f}  intersection over union, the mean of the classes, {len(found)} images"),
+                *lines,
                 ("Pixels", f"{right:.4f}  of them right"),
             ),
             columns=("class", "IoU", "pixels"),
@@ -203,6 +219,7 @@ class Segmenter(Task):
                 "mean_iou": mean,
                 "pixels_right": right,
                 "iou": {name: None if np.isnan(value) else float(value) for name, value in rows},
+                **json,
             },
             found=(found, total),
         )
@@ -215,6 +232,27 @@ class Segmenter(Task):
         from .. import segment_report
 
         segment_report.write_report(run, model, data, figures)
+
+
+def _by_kind(
+    kinds: dict[str, int], each: list[npt.NDArray[np.int64]]
+) -> tuple[list[tuple[str, str]], dict[str, float]]:
+    """The mean IoU of each kind of scene, and what is found where no digit is: as lines, and for evaluation.json."""
+    lines, json = [], {}
+    first = 0
+    for kind, count in kinds.items():
+        total = np.sum(each[first : first + count], axis=0)
+        first += count
+        name = kind.replace(" ", "_")
+        if kind == EMPTY:
+            wrong = 1 - float(total[0, 0] / total.sum())
+            lines.append(("Wrong", f"{wrong:.4f}  of the pixels {kind} are taken for one, {count} images"))
+            json[f"wrong_{name}"] = wrong
+        else:
+            mean = float(np.nanmean(segmenting.ious(total)))
+            lines.append(("", f"{mean:.4f}  {kind}, {count} images"))
+            json[f"mean_iou_{name}"] = mean
+    return lines, json
 
 
 def arrays(pairs: list[Pair]) -> tuple[Any, Any]:
