@@ -140,3 +140,76 @@ def test_embedded_damage(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(data, "_EMBEDDED", folder)
     with pytest.raises(DataError, match=r"t10k-labels-idx1-ubyte.gz: damaged: its SHA-256"):
         mnist()
+
+
+EMNIST = ("train-images-idx3", "train-labels-idx1", "test-images-idx3", "test-labels-idx1")
+"""In the order of data.FILES."""
+
+
+def emnist(folder: Path, split: str, ending: str = "") -> Path:
+    """The arrays above under EMNIST's names for a split."""
+    for name, array in zip(EMNIST, arrays().values(), strict=True):
+        content = idx(array)
+        content = gzip.compress(content) if ending else content
+        (folder / f"emnist-{split}-{name}-ubyte{ending}").write_bytes(content)
+    return folder
+
+
+@pytest.mark.parametrize("ending", ["", ".gz"])
+@pytest.mark.parametrize("split", data.EMNIST_SPLITS)
+def test_emnists_names(tmp_path: Path, split: str, ending: str) -> None:
+    """Both the folder that holds them and the folder followed by the split's name lead to the four files."""
+    for place in (emnist(tmp_path, split, ending), tmp_path / f"emnist-{split}"):
+        (x_train, y_train), (x_test, y_test) = mnist(place)
+        for array, expected in zip((x_train, y_train, x_test, y_test), arrays().values(), strict=True):
+            np.testing.assert_array_equal(array, expected)
+        assert data.is_emnist(place)
+
+
+@pytest.mark.parametrize("split", [None, "letters"])
+def test_transposed(folder: Path, split: str | None) -> None:
+    """Rows and columns of every image swap, whatever the files are called; labels stay."""
+    if split:
+        folder = emnist(folder, split) / f"emnist-{split}"
+    (x_train, y_train), (x_test, y_test) = mnist(folder, transpose=True)
+    for array, expected in zip((x_train, x_test), (arrays()[TRAIN_IMAGES], arrays()[TEST_IMAGES]), strict=True):
+        np.testing.assert_array_equal(array, expected.transpose(0, 2, 1))
+        assert array.flags.c_contiguous
+    assert (y_train.tolist(), y_test.tolist()) == ([3, 1, 4, 1, 5], [9, 2])
+    np.testing.assert_array_equal(data.mnist_test(folder, transpose=True)[0], x_test)
+
+
+def test_several_of_emnists_splits_in_a_folder(tmp_path: Path) -> None:
+    emnist(emnist(tmp_path, "digits"), "letters", ".gz")
+    with pytest.raises(
+        DataError, match=r"holds several of EMNIST's splits \(digits, letters\); name one of them, as .*emnist-letters"
+    ):
+        mnist(tmp_path)
+    np.testing.assert_array_equal(mnist(tmp_path / "emnist-digits")[0][0], arrays()[TRAIN_IMAGES])
+    np.testing.assert_array_equal(mnist(tmp_path / "emnist-letters")[0][0], arrays()[TRAIN_IMAGES])
+    with pytest.raises(
+        DataError, match=r"emnist-capitals: EMNIST has no split of that name; expected one of emnist-ba"
+    ):
+        mnist(tmp_path / "emnist-capitals")
+    with pytest.raises(DataError, match=r"emnist-byclass-train-images-idx3-ubyte: no such file"):
+        mnist(tmp_path / "emnist-byclass")
+
+
+def test_mnists_own_names_come_first(folder: Path) -> None:
+    """As before there were others: also in a folder with EMNIST's files, whose name begins as a split's."""
+    emnist(emnist(folder, "digits"), "letters")
+    assert not data.is_emnist(folder)
+    mnist(folder)
+    own = folder / "emnist-letters"
+    own.mkdir()
+    for name, array in arrays().items():
+        (own / name).write_bytes(idx(array))
+    assert not data.is_emnist(own)
+    mnist(own)
+
+
+def test_a_missing_file_of_emnist_is_named(tmp_path: Path) -> None:
+    emnist(tmp_path, "balanced")
+    (tmp_path / "emnist-balanced-test-labels-idx1-ubyte").unlink()
+    with pytest.raises(DataError, match=r"emnist-balanced-test-labels-idx1-ubyte: no such file, neither"):
+        mnist(tmp_path)

@@ -47,14 +47,16 @@ def scatter(places: npt.NDArray[np.float32], labels: npt.NDArray[np.uint8], them
     figure = Figure(figsize=(8, 7), dpi=DPI, facecolor=theme.paper, layout="constrained")
     axes = figure.add_subplot(facecolor=theme.paper)
     colours = POINTS[theme.paper].split()
-    for label in np.unique(labels):
+    present = np.unique(labels)
+    size = 26 if len(present) <= 12 else 14
+    for label in present:
         own = places[labels == label]
         axes.scatter(own[:, 0], own[:, 1], s=9, color=colours[int(label) % len(colours)], alpha=0.6, linewidths=0)
-    for label in np.unique(labels):
+    for label in present:
         colour = colours[int(label) % len(colours)]
         x, y = np.median(places[labels == label], axis=0)
         axes.text(
-            x, y, str(label), fontsize=26, fontweight="bold", color=theme.ink, ha="center", va="center",
+            x, y, str(label), fontsize=size, fontweight="bold", color=theme.ink, ha="center", va="center",
             bbox={"boxstyle": "circle,pad=0.15", "facecolor": theme.paper, "edgecolor": colour, "alpha": 0.85},
         )  # fmt: skip
     axes.set_axis_off()

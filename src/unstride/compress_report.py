@@ -168,6 +168,8 @@ def _map(run: Run, test_codes: Any, dataset: Dataset, accuracy: float) -> Pictur
 
 def _walk(run: Run, network: Compressor, dataset: Dataset) -> Picture:
     places = [int(dataset.examples(label, 1)[0]) for label in dataset.classes]
+    if len(places) == 1:
+        places = [0, len(dataset.gallery) - 1]
     ends = network.encoded(grey(dataset.gallery[places]))
     rows = []
     for number in range(0, len(places) - 1, 2):

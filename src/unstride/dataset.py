@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import data
-from .runs import Options
+from .runs import OptionError, Options
 
 Bytes = npt.NDArray[np.uint8]
 Grey = npt.NDArray[np.float32]
@@ -56,6 +56,8 @@ class Dataset(Described):
         What the run is judged by.
     gallery, gallery_labels : array
         All test images, of which there are some of every class.
+    notes : tuple of str
+        What the user may want to know of the files, to be said before the training.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Dataset(Described):
     test_labels: Bytes
     gallery: Bytes
     gallery_labels: Bytes
+    notes: tuple[str, ...] = ()
 
     @property
     def classes(self) -> list[int]:
@@ -89,7 +92,13 @@ def read(options: Options) -> Dataset:
     A limit keeps the first so many training images, of which the last ones are for validation as without it,
     and the first so many test images.
     """
-    (images, image_labels), (test, labels) = data.mnist(options.data)
+    transpose = bool(options.transpose)
+    if transpose and options.data is None:
+        raise OptionError("--transpose turns the images of a FOLDER such as EMNIST's; the digits built in are upright")
+    (images, image_labels), (test, labels) = data.mnist(options.data, transpose)
+    notes: tuple[str, ...] = ()
+    if not transpose and data.is_emnist(options.data):
+        notes = ("EMNIST's images are stored with rows and columns swapped; --transpose turns them upright",)
     images = images[: options.limit]
     training, _ = options.split(len(images))
     return Dataset(
@@ -101,6 +110,7 @@ def read(options: Options) -> Dataset:
         test_labels=labels[: options.limit],
         gallery=test,
         gallery_labels=labels,
+        notes=notes,
     )
 
 

@@ -20,6 +20,8 @@ Values = npt.NDArray[np.float32]
 
 FILE, LAST = "weights.npz", "last.npz"
 """Of the trained model; and of the model after the last epoch, while it is still being trained."""
+SHIPS = "shipped"
+"""The name by which options choose the weights in the package, where others are a run's folder or a file."""
 SHIPPED = Path(__file__).parent / "models" / "weights"
 
 

@@ -79,6 +79,8 @@ class Options:
     layers: str | None = None
     quick: bool = False
     """Whether the defaults were those of a quick training."""
+    start: str | None = None
+    transpose: bool | None = None
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "limit", "seed", "scale", "code", "kernel"):

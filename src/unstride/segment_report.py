@@ -22,6 +22,7 @@ SHOWN = 6
 
 def write_report(run: Run, model: keras.Model, data: Scenes, figures: Figures) -> None:
     found, total = figures.found
+    shown = _shown(data)
     render(
         run,
         "segmenter.html",
@@ -34,10 +35,19 @@ def write_report(run: Run, model: keras.Model, data: Scenes, figures: Figures) -
             run,
             "scenes",
             "Test images beside their true classes, the classes found, and where these differ.",
-            rows(data.test[:SHOWN], found[:SHOWN]),
+            rows([data.test[at] for at in shown], [found[at] for at in shown]),
         ),
         confusion=_confusion(run, total, data.names),
     )
+
+
+def _shown(data: Scenes) -> list[int]:
+    """The first test images, as many of each kind as of the others."""
+    kinds = data.kinds or {"": len(data.test)}
+    firsts = np.cumsum([0, *kinds.values()])
+    each = -(-SHOWN // len(kinds))
+    places = zip(firsts, kinds.values(), strict=False)
+    return [int(first) + at for first, count in places for at in range(min(each, count))]
 
 
 def rows(pairs: list[tuple[Bytes, Bytes]], found: list[Bytes], height: int = 192) -> Image.Image:

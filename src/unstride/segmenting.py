@@ -16,6 +16,8 @@ Values = npt.NDArray[np.float32]
 
 VOID = 255
 """The class of pixels that do not count, in masks; PASCAL VOC's."""
+LEAST = 30
+"""Pixels of a class that are connected, at least, for the class to be listed: fewer than any digit has."""
 
 
 def palette(count: int = 256) -> Bytes:
@@ -94,13 +96,40 @@ def as_palette(found: Bytes) -> Image.Image:
     return image
 
 
+def present(found: Bytes, least: int = LEAST, background: int = 0) -> list[int]:
+    """The classes, the background aside, that have a connected region of at least `least` pixels.
+
+    >>> found = np.zeros((8, 8), np.uint8)
+    >>> found[1:5, 1:5], found[7, 7] = 2, 3
+    >>> present(found, least=10), present(found, least=1)
+    ([2], [2, 3])
+    """
+    from scipy import ndimage
+
+    classes = [int(at) for at in np.unique(found) if at not in (background, VOID)]
+    eight = np.ones((3, 3), bool)  # diagonal neighbours connect, too
+    sizes = {at: np.bincount(ndimage.label(found == at, eight)[0].ravel())[1:].max() for at in classes}
+    return [at for at in classes if sizes[at] >= least]
+
+
+def only(found: Bytes, classes: Sequence[int], background: int = 0) -> Bytes:
+    """The class map with these classes; pixels of all others are background."""
+    return np.where(np.isin(found, classes), found, np.uint8(background)).astype(np.uint8)
+
+
+def noun(names: Sequence[str]) -> str:
+    """What a network's classes are called: "digits" if they are the ten digits, as with the one that ships."""
+    return "digits" if tuple(names[1:]) == tuple("0123456789") else "classes"
+
+
 def overlay(image: Bytes, found: Bytes, names: Sequence[str], background: int | None = 0) -> Image.Image:
     """The classes' colours over the greyed image, and a legend of those that it has to its right."""
     picture = Image.fromarray(tinted(image, found, background))
     scale = max(1, round(320 / max(picture.size)))
     picture = picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
-    present = [int(at) for at in np.unique(found) if at != background]
-    words = [names[at] if at < len(names) else f"class {at}" for at in present] or ["(only background)"]
+    shown = [int(at) for at in np.unique(found) if at != background]
+    named = [names[at] if at < len(names) else f"class {at}" for at in shown]
+    words = [noun(names), *named] if shown else [f"no {noun(names)} found"]
     size = max(14, min(picture.height // 16, 40))
     font = ImageFont.load_default(size)
     line, margin = round(size * 1.6), size
@@ -108,12 +137,12 @@ def overlay(image: Bytes, found: Bytes, names: Sequence[str], background: int | 
     page = Image.new("RGB", (picture.width + width, max(picture.height, line * len(words) + margin)), "white")
     page.paste(picture, (0, 0))
     draw = ImageDraw.Draw(page)
-    for number, word in enumerate(words):
+    left = picture.width + margin // 2
+    draw.text((left, margin // 2), words[0], fill="black", font=font)
+    for number, (at, word) in enumerate(zip(shown, named, strict=True), start=1):
         top = margin // 2 + number * line
-        left = picture.width + margin // 2
-        if present:
-            box = (left, top + line // 6, left + size, top + line // 6 + size)
-            draw.rectangle(box, fill=tuple(int(c) for c in BRIGHT[present[number] % len(BRIGHT)]))
+        box = (left, top + line // 6, left + size, top + line // 6 + size)
+        draw.rectangle(box, fill=tuple(int(c) for c in BRIGHT[at % len(BRIGHT)]))
         draw.text((left + round(size * 1.5), top), word, fill="black", font=font)
     return page
 

@@ -186,6 +186,7 @@ def _build(options: Options, dataset: Data) -> keras.Model:
             model = task.build(options, dataset)
     finally:
         keras.config.set_dtype_policy(usual)
+    task.begin(options, dataset, model)
     model.compile(keras.optimizers.Adam(options.learning_rate), task.loss())
     return model
 

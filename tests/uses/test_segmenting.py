@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unstride import cli, deployed, segmenting
+from unstride import cli, deployed, segmenting, warm_start
 from unstride.data import DataError, masks, scenes
 from unstride.deployed import Deployed
 from unstride.models import segmenter
+from unstride.runs import RunError
 from unstride.segmenting import VOID, confusion, ious, palette
 
 VOC = [(0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0), (0, 0, 128), (128, 0, 128), (0, 128, 128), (128, 128, 128),
@@ -221,3 +222,41 @@ def test_the_overlays_legend_names_what_is_there() -> None:
     assert not (np.asarray(plain).reshape(-1, 3) == legend).all(-1).any()
     assert shown.width > 320
     assert shown.height >= 240
+
+
+def test_a_start_from_weights_computes_what_they_do(model: keras.Model) -> None:
+    """Also where every batch is normalized by its own statistics, as in training."""
+    images = np.random.default_rng(3).random((8, 32, 32, 3), np.float32)
+    weights = deployed.extracted(model)
+    expected = np.stack([segmenting.logits(twin(model), image) for image in images])
+    again = segmenter(5)
+    warm_start.assign(again, weights, images, last="logits")
+    for training in (False, True):
+        found = keras.ops.convert_to_numpy(again(images, training=training))
+        np.testing.assert_allclose(found, expected, atol=2e-3 * np.abs(expected).max())
+    # For another number of classes all but the last layer are taken over.
+    other = segmenter(3)
+    last = keras.ops.convert_to_numpy(other.get_layer("logits").kernel)
+    warm_start.assign(other, weights, images, last="logits")
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(other.get_layer("logits").kernel), last)
+    np.testing.assert_array_equal(
+        keras.ops.convert_to_numpy(other.get_layer("up_0_2").kernel),
+        keras.ops.convert_to_numpy(again.get_layer("up_0_2").kernel),
+    )
+    del weights["up_1_1/kernel"]
+    with pytest.raises(RunError, match=r"--start: the kernel of up_1_1 is missing; expected one of shape"):
+        warm_start.assign(segmenter(5), weights, images, last="logits")
+
+
+def test_start(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """From what ships, and from a run for one's own classes; resumed without a word about it."""
+    folder(tmp_path / "data")
+    arguments = ["train", "segmenter", "data", "--epochs", "1", "--limit", "4", "--batch-size", "2"]
+    assert cli.main([*arguments, "--start", "shipped", "--run", "one"]) == 0
+    assert cli.main([*arguments, "--start", "one", "--run", "two"]) == 0
+    assert cli.main(["train", "--resume", "--run", "two", "--epochs", "2"]) == 0
+    assert cli.main([*arguments, "--start", "nowhere", "--run", "three"]) == 2
+    assert "nowhere: no such file; expected weights that `unstride train` wrote" in capsys.readouterr().err
+    assert not Path("three").exists()
+    assert cli.main(["train", "compressor", "--start", "shipped"]) == 2
+    assert "--start is an option of segmenter; compressor has no use for it" in capsys.readouterr().err

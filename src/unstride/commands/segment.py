@@ -1,14 +1,16 @@
-"""`unstride segment`: the class of every pixel of pictures, by a trained network."""
+"""`unstride segment`: the digits in pictures, or a network's own classes, pixel by pixel."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.progress import track
 
 from .. import runs
 from ..data import DataError
+from ..runs import OptionError
 from .outputs import expanded, named, with_stem
 from .printing import exit_code, quiet_option
 from .shared import complain, console, debug_option, remark, say
@@ -19,17 +21,32 @@ OVERLAY = "-overlay.png"
 @click.command()
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
 @click.option("-o", "--output", required=True, help="The class map, a .png; for several, or a folder, a folder.")
-@click.option("--model", metavar="RUN", help="A run of `train segmenter`, or its weights.npz. Default: what ships.")
+@click.option(
+    "--model",
+    metavar="RUN",
+    help="A run of `train segmenter`, or its weights.npz, to find its classes. Default: what ships, to find digits.",
+)
+@click.option(
+    "--min-pixels",
+    type=int,
+    default=30,
+    show_default=True,
+    metavar="N",
+    help="Leave out of the list and the overlay what is nowhere at least N connected pixels large.",
+)
 @quiet_option
 @debug_option
-def segment(images: tuple[str, ...], output: str, model: str | None, quiet: bool) -> int:
-    """Write the class of every pixel of each IMAGE as a palette PNG, and an overlay with a legend beside it.
+def segment(images: tuple[str, ...], output: str, model: str | None, min_pixels: int, quiet: bool) -> int:
+    """Find the handwritten digits in each IMAGE: which pixels belong to which digit.
 
-    What ships finds coloured digits on photographs. For OUT.png the overlay is OUT-overlay.png. What cannot be read is
-    named, the rest is done, and the exit code is then 1. No input is overwritten.
+    Written are a palette PNG, with 0 for the background and d + 1 for the digit d, and an overlay with a legend: for
+    OUT.png it is OUT-overlay.png. The digits may be of any colour, on a plain page or a photograph, 20 to 60 pixels
+    high. With --model, a network that you have trained finds its own classes.
+
+    What cannot be read is named, the rest is done, and the exit code is then 1. No input is overwritten.
     """
-    import numpy as np
-
+    if min_pixels < 1:
+        raise OptionError(f"--min-pixels is {min_pixels}; expected at least 1")
     from .. import deployed, imagefiles, segmenting
 
     network = deployed.find("segmenter", "segmenter", model)
@@ -46,17 +63,30 @@ def segment(images: tuple[str, ...], output: str, model: str | None, quiet: bool
             values = imagefiles.rgb(path, remark)
             found = segmenting.classes(network, values)
             beside = with_stem(target, OVERLAY)
-            classes, shown = segmenting.as_palette(found), segmenting.overlay(values, found, names)
+            listed = segmenting.present(found, min_pixels)
+            classes = segmenting.as_palette(found)
+            shown = segmenting.overlay(values, segmenting.only(found, listed), names)
             runs.write(target, lambda place, picture=classes: picture.save(place, format="PNG"))  # type: ignore[misc]
             runs.write(beside, lambda place, picture=shown: picture.save(place, format="PNG"))  # type: ignore[misc]
         except (DataError, OSError) as error:
             failed += 1
             complain(error)
             continue
-        shares = np.bincount(found.ravel(), minlength=len(names)) / found.size
-        seen = ", ".join(f"{names[at]} {shares[at]:.1%}" for at in np.flatnonzero(shares))
-        say(screen, f"{path}: {seen}; {target}")
+        say(screen, f"{path}: {_found(found, listed, names)}; {target}")
     return exit_code(failed, len(paths))
+
+
+def _found(found: Any, listed: list[int], names: list[str]) -> str:
+    """What is there, with its share of the picture: "digits 3 (0.8%), 7 (<0.1%)"."""
+    from .. import segmenting
+
+    noun = segmenting.noun(names)
+    if not listed:
+        return f"no {noun} found"
+    shares = {at: (found == at).mean() for at in listed}
+    return f"{noun} " + ", ".join(
+        f"{names[at]} ({'<0.1%' if share < 0.001 else f'{share:.1%}'})" for at, share in shares.items()
+    )
 
 
 COMMANDS = (segment,)

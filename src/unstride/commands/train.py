@@ -73,6 +73,14 @@ class Train(click.Command):
     metavar="'conv 16 3 2, …'",
     help="autoencoder: its layers but the last, each conv or up (transposed), filters, kernel and stride.",
 )
+@click.option(
+    "--transpose", is_flag=True, help="autoencoder, compressor: swap rows and columns, which turns EMNIST upright."
+)
+@click.option(
+    "--start",
+    metavar="RUN|shipped",
+    help="segmenter: the weights to start from, a run's or those that ship. Default: random ones.",
+)
 @click.option("--distributed", "spread", is_flag=True, help="Use all devices, and those of other processes. JAX only.")
 @click.option("--coordinator", metavar="HOST:PORT", help="Where process 0 listens. Default: $UNSTRIDE_COORDINATOR.")
 @click.option("--processes", type=int, help="How many train together. Default: $UNSTRIDE_PROCESSES, or else 1.")
@@ -113,6 +121,8 @@ def train(
         if not given["data"]:
             raise OptionError("--data is empty; expected a folder")
         given["data"] = str(Path(given["data"]).resolve())
+    if given.get("start", deployed.SHIPS) != deployed.SHIPS:
+        given["start"] = str(Path(given["start"]).resolve())
     run = None
     if resume:
         run = _merge(runs.newest() if folder is None else runs.load(folder), given)
@@ -138,6 +148,8 @@ def train(
 
         for text in folded(remarks):
             remark(text)
+    for note in getattr(data, "notes", ()):
+        remark(note)
     environment.start(options.backend)
     if spread:
         distributed.check(distributed.start(part), options, len(data.training))
@@ -174,6 +186,8 @@ def _merge(run: Run, given: dict[str, Any]) -> Run:
         raise OptionError(f"--quick is for new runs, and {run.path} was started without it; leave it out to resume")
     for name in given.keys() - {"epochs"}:
         before = getattr(run.options, name)
+        if given[name] is True and not before:
+            raise OptionError(f"{flag(name)} is given, but {run.path} was started without it; leave it out to resume")
         if given[name] != before:
             raise OptionError(
                 f"{flag(name)} is {given[name]}, but {run.path} was started with {before}; leave it out to resume"

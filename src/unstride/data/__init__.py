@@ -1,4 +1,4 @@
-"""The MNIST database of handwritten digits, from the files in this package or from the user's own.
+"""The MNIST database of handwritten digits, from the files in this package, or the user's own files, EMNIST's too.
 
 The IDX format: four bytes of magic (two zeros, the type of the numbers, how many dimensions), each dimension
 as a big-endian 32-bit integer, then the numbers, the last dimension running fastest.
@@ -26,6 +26,8 @@ FILES = (
     "t10k-images-idx3-ubyte",
     "t10k-labels-idx1-ubyte",
 )
+EMNIST_SPLITS = ("balanced", "byclass", "bymerge", "digits", "letters", "mnist")
+"""EMNIST's, as they are in its files' names: emnist-letters-train-images-idx3-ubyte."""
 SIDE = 28
 
 _EMBEDDED = Path(__file__).parent / "mnist"
@@ -43,20 +45,25 @@ class DataError(ValueError):
     """A data file that is missing, damaged or not what it should be. The message names the file."""
 
 
-def mnist(path: str | os.PathLike[str] | None = None) -> tuple[Split, Split]:
+def mnist(path: str | os.PathLike[str] | None = None, transpose: bool = False) -> tuple[Split, Split]:
     """The digits, as `keras.datasets.mnist.load_data` returns them.
 
     Parameters
     ----------
     path : str or path, optional
         A folder with the user's own four IDX files, gzipped or not, under MNIST's names
-        (``train-images-idx3-ubyte`` or ``train-images.idx3-ubyte``, with or without ``.gz``). Default: the
-        70,000 digits embedded in this package, verified by their checksums.
+        (``train-images-idx3-ubyte`` or ``train-images.idx3-ubyte``, with or without ``.gz``) or EMNIST's
+        (``emnist-letters-train-images-idx3-ubyte`` and so on). A folder that holds several of EMNIST's splits is
+        followed by the name of one: ``FOLDER/emnist-letters``. Default: the 70,000 digits embedded in this package,
+        verified by their checksums.
+    transpose : bool, default False
+        Swap each image's rows and columns. EMNIST's are stored so that this turns them upright.
 
     Returns
     -------
     (x_train, y_train), (x_test, y_test)
-        Images as uint8 of shape (n, 28, 28), 0 for the background; labels as uint8 of shape (n,).
+        Images as uint8 of shape (n, 28, 28), 0 for the background; labels as uint8 of shape (n,), as they are in the
+        file: those of EMNIST's letters start at 1.
 
     Raises
     ------
@@ -64,18 +71,23 @@ def mnist(path: str | os.PathLike[str] | None = None) -> tuple[Split, Split]:
         Names the file, and what is wrong with it.
     """
     train_images, train_labels, _, _ = FILES
-    return _split(path, train_images, train_labels), mnist_test(path)
+    return _split(path, train_images, train_labels, transpose), mnist_test(path, transpose)
 
 
-def mnist_test(path: str | os.PathLike[str] | None = None) -> Split:
+def mnist_test(path: str | os.PathLike[str] | None = None, transpose: bool = False) -> Split:
     """The second half of `mnist` alone, which takes a seventh of the time."""
     _, _, test_images, test_labels = FILES
-    return _split(path, test_images, test_labels)
+    return _split(path, test_images, test_labels, transpose)
 
 
-def _split(folder: str | os.PathLike[str] | None, images_name: str, labels_name: str) -> Split:
-    images_file, labels_file = _find(folder, images_name), _find(folder, labels_name)
-    embedded = folder is None
+def is_emnist(path: str | os.PathLike[str] | None) -> bool:
+    """Whether `mnist` reads files with EMNIST's names from there, whose images are stored transposed."""
+    return path is not None and _located(Path(path))[1] is not None
+
+
+def _split(path: str | os.PathLike[str] | None, images_name: str, labels_name: str, transpose: bool) -> Split:
+    images_file, labels_file = _find(path, images_name), _find(path, labels_name)
+    embedded = path is None
     images = _parse(images_file, _content(images_file, _SHA256[images_name] if embedded else None), dimensions=3)
     labels = _parse(labels_file, _content(labels_file, _SHA256[labels_name] if embedded else None), dimensions=1)
     if images.shape[1:] != (SIDE, SIDE):
@@ -83,21 +95,60 @@ def _split(folder: str | os.PathLike[str] | None, images_name: str, labels_name:
         raise DataError(f"{images_file}: its images are {height}x{width}; expected {SIDE}x{SIDE}")
     if len(images) != len(labels):
         raise DataError(f"{labels_file}: {len(labels)} labels for the {len(images)} images in {images_file.name}")
-    return images, labels
+    return np.ascontiguousarray(images.swapaxes(1, 2)) if transpose else images, labels
 
 
-def _find(folder: str | os.PathLike[str] | None, name: str) -> Path:
-    if folder is None:
+def _find(path: str | os.PathLike[str] | None, name: str) -> Path:
+    """The file that is called `name` in MNIST."""
+    if path is None:
         return _EMBEDDED / f"{name}.gz"
-    folder = Path(folder)
-    if not folder.is_dir():
-        what = "not a folder" if folder.exists() else "no such folder"
-        raise DataError(f"{folder}: {what}; expected one with MNIST's four IDX files")
-    dotted = name.replace("-idx", ".idx")
-    for candidate in (name, dotted, f"{name}.gz", f"{dotted}.gz"):
+    folder, split = _located(Path(path))
+    if split is not None:
+        name = _emnist_name(split, name)
+    for candidate in _spellings(name):
         if (folder / candidate).is_file():
             return folder / candidate
-    raise DataError(f"{folder / name}: no such file, neither with the ending .gz nor as {dotted}")
+    raise DataError(f"{folder / name}: no such file, neither with the ending .gz nor as {_dotted(name)}")
+
+
+def _located(path: Path) -> tuple[Path, str | None]:
+    """The folder of the files, and which of EMNIST's splits they are; None for files with MNIST's names."""
+    if path.name.startswith("emnist-") and not path.exists() and path.parent.is_dir():
+        split = path.name.removeprefix("emnist-")
+        if split not in EMNIST_SPLITS:
+            known = ", ".join(f"emnist-{known}" for known in EMNIST_SPLITS)
+            raise DataError(f"{path}: EMNIST has no split of that name; expected one of {known}")
+        return path.parent, split
+    if not path.is_dir():
+        what = "not a folder" if path.exists() else "no such folder"
+        raise DataError(f"{path}: {what}; expected one with MNIST's or EMNIST's four IDX files")
+    names = {file.name for file in path.iterdir()}
+    if any(spelling in names for name in FILES for spelling in _spellings(name)):
+        return path, None
+    splits = [
+        split
+        for split in EMNIST_SPLITS
+        if any(spelling in names for name in FILES for spelling in _spellings(_emnist_name(split, name)))
+    ]
+    if len(splits) > 1:
+        raise DataError(
+            f"{path}: holds several of EMNIST's splits ({', '.join(splits)}); name one of them, "
+            f"as {path / f'emnist-{splits[-1]}'}"
+        )
+    return path, splits[0] if splits else None
+
+
+def _emnist_name(split: str, name: str) -> str:
+    """EMNIST's name for what MNIST calls `name`."""
+    return f"emnist-{split}-{name.replace('t10k', 'test')}"
+
+
+def _dotted(name: str) -> str:
+    return name.replace("-idx", ".idx")
+
+
+def _spellings(name: str) -> tuple[str, ...]:
+    return name, _dotted(name), f"{name}.gz", f"{_dotted(name)}.gz"
 
 
 def _content(file: Path, sha256: str | None) -> bytes:

@@ -1,4 +1,4 @@
-"""Scenes to segment: coloured MNIST digits over photographs, with the class of every pixel.
+"""Scenes to segment: coloured MNIST digits over photographs, with the class of every pixel. `pages` has plain ones.
 
 Each scene is a function of the seed and its number, so that there are as many as anybody wants and none is stored.
 The test's digits and photographs are not those of the training.
@@ -52,8 +52,8 @@ def source(part: str) -> Source:
     return Source(digits, labels, [np.asarray(photographs.read(*name).convert("RGB")) for name in names])
 
 
-def scene(source: Source, key: Sequence[int]) -> tuple[Bytes, Bytes]:
-    """The scene of a key, such as (seed, number).
+def scene(source: Source, key: Sequence[int], digits: tuple[int, int] = DIGITS) -> tuple[Bytes, Bytes]:
+    """The scene of a key, such as (seed, number), with at least and at most that many digits.
 
     Returns
     -------
@@ -64,9 +64,9 @@ def scene(source: Source, key: Sequence[int]) -> tuple[Bytes, Bytes]:
     image = _texture(source.photographs[int(rng.integers(len(source.photographs)))], rng)
     mask = np.zeros((SIDE, SIDE), np.uint8)
     taken = np.zeros((SIDE, SIDE), bool)
-    for _ in range(rng.integers(DIGITS[0], DIGITS[1] + 1)):
+    for _ in range(rng.integers(digits[0], digits[1] + 1)):
         chosen = int(rng.integers(len(source.digits)))
-        ink = _ink(source.digits[chosen], rng)
+        ink = inked(source.digits[chosen], int(rng.integers(SIZES[0], SIZES[1] + 1)))
         height, width = ink.shape
         for _ in range(20):  # a place where it hides little of the others; if there is none, no digit
             top, left = rng.integers(SIDE - height + 1), rng.integers(SIDE - width + 1)
@@ -95,11 +95,11 @@ def _texture(photograph: Bytes, rng: np.random.Generator) -> npt.NDArray[np.floa
     return np.ascontiguousarray(values * rng.uniform(0.7, 1.1) + rng.uniform(-20, 20)).clip(0, 255)
 
 
-def _ink(digit: Bytes, rng: np.random.Generator) -> npt.NDArray[np.float32]:
-    """The digit cut to its ink, a few sizes larger, as the share of each pixel that it covers."""
+def inked(digit: Bytes, side: float) -> npt.NDArray[np.float32]:
+    """The digit cut to its ink, whose longer side becomes `side`, as the share of each pixel that it covers."""
     rows, columns = np.flatnonzero(digit.any(1)), np.flatnonzero(digit.any(0))
     cut = Image.fromarray(digit[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
-    scale = rng.integers(SIZES[0], SIZES[1] + 1) / max(cut.size)
+    scale = side / max(cut.size)
     size = (max(1, round(cut.width * scale)), max(1, round(cut.height * scale)))
     return np.asarray(cut.resize(size, Image.Resampling.BILINEAR), np.float32) / np.float32(255)
 

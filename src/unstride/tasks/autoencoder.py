@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 class Autoencoder(Task):
     name = "autoencoder"
-    data_help = "four IDX files, as MNIST's (default: MNIST, which is built in)"
-    defaults = {"layers": None}  # noqa: RUF012
+    data_help = "four IDX files, as MNIST's or EMNIST's (default: MNIST, which is built in)"
+    defaults = {"layers": None, "transpose": False}  # noqa: RUF012
     quick = {"epochs": 2, "batch_size": 64, "learning_rate": 0.003}  # noqa: RUF012
     use = """\
 images = np.zeros((1, 28, 28, 1), "float32")  # yours: white on black, from 0 to 1

@@ -82,6 +82,9 @@ class Task(ABC):
     def build(self, options: Options, data: Any) -> keras.Model:
         """The untrained model, not compiled."""
 
+    def begin(self, options: Options, data: Any, model: keras.Model) -> None:  # noqa: B027 - most have none
+        """Give the new model other weights to start from than random ones, if the options say so."""
+
     @abstractmethod
     def loss(self) -> Any:
         """What it minimises, as Keras takes it."""
@@ -137,4 +140,5 @@ def own_options(task: Task) -> set[str]:
 
 def default_text(values: dict[str, Any]) -> str:
     """Defaults, as one writes them."""
-    return " ".join(f"{flag(name)} {value}" for name, value in values.items() if value is not None)
+    written = {name: value for name, value in values.items() if value is not None and value is not False}
+    return " ".join(f"{flag(name)} {value}" for name, value in written.items())

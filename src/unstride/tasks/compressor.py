@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 class Compressor(Task):
     name = "compressor"
-    data_help = "four IDX files, as MNIST's (default: MNIST, which is built in)"
+    data_help = "four IDX files, as MNIST's or EMNIST's (default: MNIST, which is built in)"
     defaults = {  # noqa: RUF012
         "epochs": 15,
         "batch_size": 128,
@@ -32,6 +32,7 @@ class Compressor(Task):
         "upsample": "transposed",
         "kernel": 4,
         "noise": 0.0,
+        "transpose": False,
     }
     quick = {"epochs": 1, "limit": 20_000}  # noqa: RUF012
     use = """\

@@ -1,4 +1,4 @@
-"""The segmenter on scenes of coloured digits, or on a folder of images and masks."""
+"""The segmenter on scenes of digits, over photographs and on plain pages, or on a folder of images and masks."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from .. import imagefiles, segmenting
-from ..data import masks, scenes
+from .. import deployed, imagefiles, segmenting
+from ..data import masks, pages, scenes
 from ..dataset import Described
 from ..runs import Options, Run
 from .base import Figures, Task, check_batch, falling
@@ -24,7 +24,14 @@ Pair = tuple[Bytes, Bytes]
 
 EPOCH, VALIDATION, TEST = 3200, 160, 500
 """Scenes."""
+TEST_PAGES, TEST_EMPTY = 240, 100
+"""Plain pages that are tested too, and pictures of either kind without a digit."""
+PHOTOGRAPHS, PAGES, EMPTY = "over photographs", "on plain pages", "without a digit"
 SIDE = scenes.SIDE
+CALIBRATION, CALIBRATED = 2**32, 128
+"""In place of an epoch, the key of the examples that show what normalizations see at the start; how many."""
+KINDS = 9
+"""Ends the key by which the kind of a scene is chosen, so that it is independent of what is in it."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +46,12 @@ class Scenes(Described):
     source: scenes.Source | list[Pair]
     problems: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
+    kinds: dict[str, int] = field(default_factory=dict)
+    """How many of the test there are of each kind, in their order; empty if there is one kind only."""
 
     @cached_property
     def sha256(self) -> str:
-        digest = hashlib.sha256(repr((self.training, self.names)).encode())
+        digest = hashlib.sha256(repr((self.training, self.names, *self.kinds)).encode())
         parts: list[Any] = list(self.validation)
         if isinstance(self.source, scenes.Source):
             parts.append((self.source.digits, *self.source.photographs))
@@ -59,9 +68,34 @@ class Scenes(Described):
     def example(self, key: tuple[int, ...], number: int) -> Pair:
         """One to learn from, (96, 96, 3) and (96, 96): a new scene, or a piece of an image."""
         if isinstance(self.source, scenes.Source):
-            return scenes.scene(self.source, (*key, number))
+            return mixed(self.source, (*key, number))
         rng = np.random.default_rng((*key, number))
         return piece(self.source[number % len(self.source)], rng)
+
+
+def mixed(source: scenes.Source, key: tuple[int, ...]) -> Pair:
+    """A scene over a photograph or a plain page, a few of both without a digit."""
+    kind = np.random.default_rng((*key, KINDS)).random()
+    if kind < 0.5:
+        return scenes.scene(source, key)
+    if kind < 0.55:
+        return scenes.scene(source, key, digits=(0, 0))
+    return pages.page(source, key, sheet=pages.Sheet(empty=kind > 0.96))
+
+
+def tested_on(source: scenes.Source, textures: int, plain: int, empty: int) -> dict[str, list[Pair]]:
+    """What the network is judged by: digits over photographs, digits on plain pages, and both without a digit."""
+    blank = pages.Sheet(empty=True)
+    return {
+        PHOTOGRAPHS: [scenes.scene(source, (2, number)) for number in range(textures)],
+        PAGES: pages.test_pages(source, plain),
+        EMPTY: [
+            pages.page(source, (5, number), pages.TEST_SHAPE, blank)
+            if number % 2
+            else scenes.scene(source, (4, number), digits=(0, 0))
+            for number in range(empty)
+        ],
+    }
 
 
 def piece(pair: Pair, rng: np.random.Generator) -> Pair:
@@ -83,8 +117,8 @@ def piece(pair: Pair, rng: np.random.Generator) -> Pair:
 class Segmenter(Task):
     name = "segmenter"
     noun = "scenes"
-    data_help = "images/ and masks/ in it, as VOC's (default: scenes of coloured digits over photographs)"
-    defaults = {"epochs": 20, "batch_size": 16, "learning_rate": 0.002}  # noqa: RUF012
+    data_help = "images/ and masks/ in it, as VOC's (default: digits over photographs and on plain pages)"
+    defaults = {"epochs": 20, "batch_size": 16, "learning_rate": 0.002, "start": None}  # noqa: RUF012
     quick = {"epochs": 2, "limit": 320}  # noqa: RUF012
     use = """\
 images = np.zeros((1, 96, 128, 3), "float32")  # yours: colours, from 0 to 1
@@ -95,18 +129,16 @@ print(model.predict(images).argmax(-1).shape)  # the number of each pixel's clas
             return self._folder(options, options.data)
         count, held, tested = (min(n, options.limit or n) for n in (EPOCH, VALIDATION, TEST))
         check_batch(options, count, self.noun)
-        unseen = [scenes.source(part) for part in ("validation", "test")]
-        validation, test = (
-            [scenes.scene(source, (part, number)) for number in range(n)]
-            for part, (source, n) in enumerate(zip(unseen, (held, tested), strict=True), start=1)
-        )
+        validating = scenes.source("validation")
+        test = tested_on(scenes.source("test"), *(min(n, tested) for n in (TEST, TEST_PAGES, TEST_EMPTY)))
         return Scenes(
-            "scenes of MNIST's digits over photographs",
+            "MNIST's digits over photographs and on plain pages",
             range(count),
-            validation,
-            test,
+            [mixed(validating, (1, number)) for number in range(held)],
+            [pair for pairs in test.values() for pair in pairs],
             scenes.CLASSES,
             scenes.source("training"),
+            kinds={kind: len(pairs) for kind, pairs in test.items()},
         )
 
     def _folder(self, options: Options, folder: str) -> Scenes:
@@ -134,6 +166,17 @@ print(model.predict(images).argmax(-1).shape)  # the number of each pixel's clas
 
         return segmenter(max(2, len(data.names)))
 
+    def begin(self, options: Options, data: Scenes, model: keras.Model) -> None:
+        if options.start is None:
+            return
+        from .. import warm_start
+
+        chosen = None if options.start == deployed.SHIPS else options.start
+        weights = deployed.find(self.name, self.name, chosen)
+        key = (0, options.seed, CALIBRATION)
+        images, _ = arrays([data.example(key, number) for number in range(CALIBRATED)])
+        warm_start.assign(model, weights.weights, images, last="logits")
+
     def loss(self) -> Any:
         from .._keras import keras
 
@@ -159,17 +202,17 @@ print(model.predict(images).argmax(-1).shape)  # the number of each pixel's clas
         weights = self.weights(model, data)
         found = [segmenting.classes(weights, image) for image, _ in data.test]
         count = max(2, len(data.names))
-        total = sum(
-            (segmenting.confusion(mask, at, count) for (_, mask), at in zip(data.test, found, strict=True)),
-            np.zeros((count, count), np.int64),
-        )
+        each = [segmenting.confusion(mask, at, count) for (_, mask), at in zip(data.test, found, strict=True)]
+        total = np.sum(each, axis=0)
         values = segmenting.ious(total)
         mean = float(np.nanmean(values))
+        lines, json = _by_kind(data.kinds, each)
         right = float(np.diag(total).sum() / max(1, total.sum()))
         rows = [(name, value) for name, value in zip(data.names, values, strict=False)]
         return Figures(
             lines=(
                 ("Mean IoU", f"{mean:.4f}  intersection over union, the mean of the classes, {len(found)} images"),
+                *lines,
                 ("Pixels", f"{right:.4f}  of them right"),
             ),
             columns=("class", "IoU", "pixels"),
@@ -182,6 +225,7 @@ print(model.predict(images).argmax(-1).shape)  # the number of each pixel's clas
                 "mean_iou": mean,
                 "pixels_right": right,
                 "iou": {name: None if np.isnan(value) else float(value) for name, value in rows},
+                **json,
             },
             found=(found, total),
         )
@@ -194,6 +238,27 @@ print(model.predict(images).argmax(-1).shape)  # the number of each pixel's clas
         from .. import segment_report
 
         segment_report.write_report(run, model, data, figures)
+
+
+def _by_kind(
+    kinds: dict[str, int], each: list[npt.NDArray[np.int64]]
+) -> tuple[list[tuple[str, str]], dict[str, float]]:
+    """The mean IoU of each kind of scene, and what is found where no digit is: as lines, and for evaluation.json."""
+    lines, json = [], {}
+    first = 0
+    for kind, count in kinds.items():
+        total = np.sum(each[first : first + count], axis=0)
+        first += count
+        name = kind.replace(" ", "_")
+        if kind == EMPTY:
+            wrong = 1 - float(total[0, 0] / total.sum())
+            lines.append(("Wrong", f"{wrong:.4f}  of the pixels {kind} are taken for one, {count} images"))
+            json[f"wrong_{name}"] = wrong
+        else:
+            mean = float(np.nanmean(segmenting.ious(total)))
+            lines.append(("", f"{mean:.4f}  {kind}, {count} images"))
+            json[f"mean_iou_{name}"] = mean
+    return lines, json
 
 
 def arrays(pairs: list[Pair]) -> tuple[Any, Any]:

@@ -21,12 +21,12 @@ def _():
     from PIL import Image
 
     from unstride import deployed, segmenting
-    from unstride.data import scenes
+    from unstride.data import pages, scenes
     from unstride.lab import page, uploads
     from unstride.lab.widgets import Compare, Numbers
 
     page.header("segment")
-    return Compare, Image, Numbers, cache, deployed, escape, mo, np, page, scenes, secrets, segmenting, uploads
+    return Compare, Image, Numbers, cache, deployed, escape, mo, np, page, pages, scenes, secrets, segmenting, uploads
 
 
 @app.cell(hide_code=True)
@@ -37,11 +37,11 @@ def _(mo):
     convolutions with $k = s = 2$: no two copies overlap, so that there is no checkerboard to begin with. At each size
     the decoder is also given what the encoder had there.
 
-    The network that ships knows the ten digits, in any colour, over photographs.
+    The network that ships finds handwritten digits, in any colour, over photographs and on plain pages.
 
     ## A scene
 
-    Each number is another scene, of digits and photographs that the network has not seen.
+    Each number is another scene or page, of digits and photographs that the network has not seen.
     """)
     return
 
@@ -69,7 +69,9 @@ def _(Numbers, another, get_number, mo):
 
 @app.cell(hide_code=True)
 def _(mo, upload):
-    use = mo.ui.radio(["A scene", "My picture"], value="My picture" if upload.value else "A scene", label="Look at")
+    use = mo.ui.radio(
+        ["A scene", "A plain page", "My picture"], value="My picture" if upload.value else "A scene", label="Look at"
+    )
     mo.vstack([upload, use])
     return (use,)
 
@@ -83,12 +85,15 @@ def _(cache, deployed, scenes):
 
 
 @app.cell(hide_code=True)
-def _(mo, np, number, page, scenes, source, upload, uploads, use):
-    LARGEST = 480  # of a picture's longer side: the digits it learned from are 28 to 46 pixels high
+def _(mo, np, number, page, pages, scenes, source, upload, uploads, use):
+    LARGEST = 480  # of a picture's longer side: the digits it learned from are 18 to 64 pixels high
     image, truth, title, _problem, _said = None, None, "", "", ""
     if use.value == "A scene":
         image, truth = scenes.scene(source("test"), (7, number.number("Scene")))
         title = f"Scene {number.number('Scene')}"
+    elif use.value == "A plain page":
+        image, truth = pages.page(source("test"), (7, number.number("Scene")), (120, 160))
+        title = f"Page {number.number('Scene')}"
     elif not upload.value:
         _problem = "There is no picture yet. Drop one on the field above, or choose a scene."
     else:
@@ -107,11 +112,12 @@ def _(mo, np, number, page, scenes, source, upload, uploads, use):
 @app.cell(hide_code=True)
 def _(image, network, segmenting):
     found = segmenting.classes(network, image)
-    return (found,)
+    listed = segmenting.present(found)
+    return found, listed
 
 
 @app.cell(hide_code=True)
-def _(Compare, Image, found, image, mo, np, page, segmenting, title):
+def _(Compare, Image, found, image, listed, mo, np, page, segmenting, title):
     _zoom = max(1, 480 // max(image.shape[:2]))
     _size = (image.shape[1] * _zoom, image.shape[0] * _zoom)
 
@@ -121,7 +127,7 @@ def _(Compare, Image, found, image, mo, np, page, segmenting, title):
     mo.ui.anywidget(
         Compare(
             before=_large(image),
-            after=_large(segmenting.tinted(image, found)),
+            after=_large(segmenting.tinted(image, segmenting.only(found, listed))),
             before_name="The picture",
             after_name="Its classes",
             width=_size[0],
@@ -133,10 +139,10 @@ def _(Compare, Image, found, image, mo, np, page, segmenting, title):
 
 
 @app.cell(hide_code=True)
-def _(escape, found, names, np, page, segmenting, truth):
+def _(escape, found, listed, names, np, page, segmenting, truth):
     _count = len(names)
     _shares = np.bincount(found.ravel(), minlength=_count) / found.size
-    _seen = set(np.flatnonzero(_shares)) | (set() if truth is None else set(np.unique(truth)))
+    _seen = {0, *listed} if truth is None else {*np.flatnonzero(_shares), *np.unique(truth)}
     _ious = None if truth is None else segmenting.ious(segmenting.confusion(truth, found, _count))
 
     def _name(at):
@@ -144,16 +150,20 @@ def _(escape, found, names, np, page, segmenting, truth):
         swatch = f'<span class="lab-swatch" style="background:rgb({red} {green} {blue})"></span>'
         return f"{swatch} {escape(names[at])}"
 
+    def _share(value):
+        return "&lt;0.1%" if 0 < value < 0.001 else f"{value:.1%}"
+
+    _columns = ("Class", "Found on") if truth is None else ("Class", "Found on", "Truly on", "IoU")
     _rows = [
         (
             _name(at),
-            f"{_shares[at]:.1%}",
-            "unknown" if truth is None else f"{np.mean(truth == at):.1%}",
-            "unknown" if truth is None else f"{_ious[at]:.3f}",
+            _share(_shares[at]),
+            *(() if truth is None else (_share(np.mean(truth == at)), f"{_ious[at]:.3f}")),
         )
         for at in sorted(int(at) for at in _seen)
     ]
-    _facts = {"Classes found": str(int((_shares[1:] > 0).sum()))}
+    _digits = ", ".join(names[at] for at in listed)
+    _facts = {"Digits found": _digits or "none: it knows handwritten ones, 20 to 60 pixels high"}
     if truth is not None:
         _facts = {
             "Mean IoU": f"{np.nanmean(_ious):.3f}",
@@ -162,7 +172,7 @@ def _(escape, found, names, np, page, segmenting, truth):
         }
     page.html(
         page.facts(_facts, name="figures").text
-        + page.table(("Class", "Found on", "Truly on", "IoU"), _rows, numbers=(1, 2, 3), name="classes").text
+        + page.table(_columns, _rows, numbers=tuple(range(1, len(_columns))), name="classes").text
     )
     return
 

@@ -1,0 +1,167 @@
+"""Plain pages to segment: dark digits on light paper or light ones on dark, in several sizes, with the class of every
+pixel.
+
+Like the scenes, each page is a function of its key, and the test's digits are not those of the training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageFilter
+
+from .scenes import SIDE, Source, inked
+
+Bytes = npt.NDArray[np.uint8]
+Values = npt.NDArray[np.float32]
+Place = tuple[int, int, float]
+"""Top, left and the size of a digit."""
+
+SIZES = (18.0, 64.0)
+"""The longer side of a digit's ink, in pixels. An MNIST image of 28 pixels has ink of 20."""
+OVERHANG = 32
+"""A page to learn from is cut out of one this much larger on each side, half of the time, so that digits are cut."""
+MOST = 24
+"""Digits on a page."""
+CONTRAST = 100
+"""Between paper and ink, at least, of 255."""
+
+TEST_SIZES = (20, 28, 36, 44, 52, 60)
+TEST_SHAPE = (160, 224)
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """What a page is to be; None leaves it to chance.
+
+    Attributes
+    ----------
+    size : the longer side of its digits, in pixels
+    dark : light ink on dark paper
+    empty : without digits
+    """
+
+    size: float | None = None
+    dark: bool | None = None
+    empty: bool = False
+
+
+def page(
+    source: Source, key: Sequence[int], shape: tuple[int, int] = (SIDE, SIDE), sheet: Sheet | None = None
+) -> tuple[Bytes, Bytes]:
+    """The page of a key, such as (seed, number).
+
+    Returns
+    -------
+    image, mask : arrays of uint8, (height, width, 3) and (height, width)
+        In the mask 0 is the paper and d + 1 the digit d, where it covers at least half of the pixel.
+    """
+    rng = np.random.default_rng(key)
+    sheet = sheet or Sheet()
+    margin = OVERHANG if sheet.size is None and rng.random() < 0.5 else 0
+    height, width = (side + 2 * margin for side in shape)
+    size = float(rng.uniform(*SIZES)) if sheet.size is None else sheet.size
+    dark = bool(rng.random() < 0.5) if sheet.dark is None else sheet.dark
+    paper, ink = _colours(dark, rng)
+    image = np.empty((height, width, 3), np.float32)
+    image[:] = paper
+    if rng.random() < 0.15:
+        _rule(image, paper + (ink - paper) * rng.uniform(0.1, 0.4), size, rng)
+    mask = np.zeros((height, width), np.uint8)
+    taken = np.zeros((height, width), bool)
+    weight, hardness = float(rng.uniform(-0.1, 0.25)), float(rng.choice((1, 1, 2, 4)))
+    for top, left, side in [] if sheet.empty else _places(height, width, size, rng):
+        chosen = int(rng.integers(len(source.digits)))
+        cover = inked(source.digits[chosen], side)
+        if hardness > 1:  # as a pen draws, not as a scan is enlarged
+            cover = ((cover - 0.5 + weight) * hardness + 0.5).clip(0, 1).astype(np.float32)
+        rows, columns = cover.shape
+        here = np.s_[top : top + rows, left : left + columns]
+        if taken[here].shape != cover.shape or (taken[here] & (cover > 0.1)).sum() > 4:
+            continue
+        image[here] += (ink - image[here]) * cover[..., None]
+        mask[here][cover >= 0.5] = source.labels[chosen] + 1
+        taken[here] |= cover > 0.1
+    whole = np.s_[margin : margin + shape[0], margin : margin + shape[1]]
+    return _photographed(image[whole], rng), np.ascontiguousarray(mask[whole])
+
+
+def test_pages(source: Source, count: int) -> list[tuple[Bytes, Bytes]]:
+    """Pages of 224x160 pixels: all of TEST_SIZES by turns, on light paper and on dark."""
+    pages = []
+    for number in range(count):
+        sheet = Sheet(float(TEST_SIZES[number // 2 % len(TEST_SIZES)]), dark=number % 2 == 1)
+        pages.append(page(source, (3, number), TEST_SHAPE, sheet))
+    return pages
+
+
+def _colours(dark: bool, rng: np.random.Generator) -> tuple[Values, Values]:
+    """Of paper and ink: black and white half of the time, else grey or tinted."""
+    light, black = 255.0, 0.0
+    tint = np.zeros(3)
+    if rng.random() < 0.5:
+        light = float(rng.uniform(130, 255))
+        black = float(rng.uniform(0, min(120, light - CONTRAST)))
+        tint = rng.uniform(-20, 20, 3) * (rng.random() < 0.5)
+    paper, ink = (black, light) if dark else (light, black)
+    colour = np.full(3, ink)
+    if rng.random() < 0.25:  # a coloured pen, as far from the paper as the grey
+        colour = colour + (rng.uniform(0, 255, 3) - colour) * rng.uniform(0.2, 0.7)
+        away = np.sign(ink - paper)
+        if away * (colour.mean() - paper) < CONTRAST:
+            colour += away * CONTRAST - (colour.mean() - paper)
+    return np.float32(paper + tint).clip(0, 255), np.float32(colour).clip(0, 255)
+
+
+def _rule(image: Values, colour: Values, size: float, rng: np.random.Generator) -> None:
+    """Ruled or squared paper."""
+    step = int(rng.integers(max(8, round(size / 2)), max(10, round(2 * size))))
+    start = int(rng.integers(step))
+    image[start::step] = colour
+    if rng.random() < 0.5:
+        image[:, start::step] = colour
+
+
+def _places(height: int, width: int, size: float, rng: np.random.Generator) -> list[Place]:
+    """Where digits go: in lines, or scattered."""
+    size = min(size, height - 2.0, width - 2.0)
+    room = max(1, min(MOST, int(height * width / (1.7 * size**2))))
+    places: list[Place] = []
+    if rng.random() < 0.5:
+        gap, line = size * rng.uniform(-0.15, 0.6), size * rng.uniform(1.1, 1.8)
+        top = float(rng.uniform(1, max(1.5, min(size, height - size))))
+        while top + size < height:
+            left = float(rng.uniform(1, max(1.5, min(size, width - size))))
+            while left + size * 0.6 < width:
+                if rng.random() < 0.7:
+                    lift = rng.uniform(-0.08, 0.08) * size
+                    places.append((max(0, round(top + lift)), round(left), size * rng.uniform(0.9, 1.05)))
+                left += size * 0.75 + gap
+            top += line
+        return places[:MOST]
+    for _ in range(3 * int(rng.integers(1, room + 1))):
+        side = min(size * rng.uniform(0.9, 1.1), height - 1.0, width - 1.0)
+        top, left = (float(rng.uniform(0, length - side)) for length in (height, width))
+        places.append((round(top), round(left), side))
+    return places
+
+
+def _photographed(image: Values, rng: np.random.Generator) -> Bytes:
+    """As a camera or scanner shows it: half of the time unevenly lit, not quite sharp, noisy."""
+    height, width, _ = image.shape
+    if rng.random() < 0.3:
+        down, across = rng.uniform(-0.15, 0.15, 2)
+        light = 1 + down * np.linspace(-1, 1, height)[:, None] + across * np.linspace(-1, 1, width)
+        image = image * light[..., None].astype(np.float32)
+    values = image.round().clip(0, 255).astype(np.uint8)
+    if rng.random() < 0.25:
+        blurred = Image.fromarray(values).filter(ImageFilter.GaussianBlur(float(rng.uniform(0.3, 1.2))))
+        values = np.asarray(blurred)
+    if rng.random() < 0.5:
+        channels = int(rng.choice((1, 3)))
+        noise = rng.normal(0, rng.uniform(1, 14), (height, width, channels))
+        values = (values + noise).round().clip(0, 255).astype(np.uint8)
+    return np.ascontiguousarray(values)
