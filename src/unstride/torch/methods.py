@@ -48,7 +48,9 @@ def _is_observed() -> bool:
     """Whether a mode looks on at each operation. A compiler has its own way to look on."""
     if torch.compiler.is_compiling():
         return False
-    return bool(torch._C._len_torch_dispatch_stack() or torch._C._len_torch_function_stack())
+    if torch._C._len_torch_dispatch_stack() or torch._C._len_torch_function_stack():
+        return True
+    return torch._C._are_functorch_transforms_active() and torch_ops.is_functionalized()
 
 
 def is_patched() -> bool:
@@ -184,7 +186,8 @@ def _convolved(
         or (bias is not None and bias.shape != weight.shape[:1])
     ):
         return None
-    last = backend.lies_last(x, weight)
+    own = (stride, "same" if padding == "same" else tuple(begins), dilation, False, (0,) * rank, groups)
+    last = backend.lies_last(x, weight, own)
     return torch_ops.conv(x, weight, bias, size, stride, dilation, begins, groups, last)
 
 
@@ -282,7 +285,7 @@ def _transposed(
         or (bias is not None and (bias.dim() != 1 or bias.shape[0] != weight.shape[1] * groups))
     ):
         return None
-    last = backend.lies_last(x, weight)
+    last = backend.lies_last(x, weight, (stride, padding, dilation, True, tuple(extra), groups))
     return torch_ops.conv_transpose(x, weight, bias, size, stride, dilation, padding, groups, last)
 
 

@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn.modules import module as modules_of_torch
 
 from ..backends import torch_stack
+from ..backends.torch import has_channels_last_strides
 from ..geometry import Geometry, GeometryError, convolution
 from ..stack import FEWEST_IMAGES, MOST_CHANNELS, Stack, Stage, has_inverse, worthwhile
 from . import layers, methods
@@ -80,13 +81,18 @@ def _one_by_one(modules: Sequence[Module], x: Any) -> Any:
     """What the modules make of it, with ReLU in the place of what a convolution has just made.
 
     Nobody else sees that, and no gradient of the convolution needs it. New memory would cost more than ReLU itself.
+    Where an axis has one cell, ReLU may give its result other strides.
     """
     fresh = False
     for module in modules:
         plain = _is_plain(module)
-        x = torch.relu_(x) if fresh and plain and type(module) is nn.ReLU and _is_stackable(x) else module(x)
+        x = torch.relu_(x) if fresh and plain and type(module) is nn.ReLU and _has_own_strides(x) else module(x)
         fresh = plain and type(module) in _CONVOLUTIONS
     return x
+
+
+def _has_own_strides(x: Any) -> bool:
+    return _is_stackable(x) and (min(x.shape) > 1 or not has_channels_last_strides(x.shape, x.stride()))
 
 
 def _is_stackable(x: Any) -> bool:
