@@ -54,8 +54,7 @@ def test_same_model_same_training_and_back():
     (left,) = report.unchanged  # of one input channel
     assert left.names == ("down.0",)
     assert "PyTorch's own plain convolution is as fast" in left.reason
-    assert isinstance(model.up[0], nn.ConvTranspose2d)
-    assert type(model.up[0]) is ut.ConvTranspose2d
+    assert [type(part) for part in model.modules()] == classes
     assert not model.up[2].training
     assert model.up[0].training
     assert repr(model) == repr(plain)
@@ -100,9 +99,9 @@ def test_a_single_layer_and_a_second_time():
     again = ut.accelerate(layer)
     assert again.unchanged[0].reason == "it is one of unstride's already"
     again.restore()
-    assert type(layer) is ut.Conv3d
     assert ut.restore(layer) == 1
-    assert type(layer) is nn.Conv3d
+    assert ut.restore(layer) == 0
+    assert torch.equal(layer(x), expected)
     with pytest.raises(TypeError, match=r"module is dict; expected a torch\.nn\.Module"):
         ut.accelerate({})
 
@@ -131,12 +130,11 @@ def test_parametrized_layers():
     model, x = parametrized().eval(), torch.randn(2, 3, 6, 6)
     with torch.no_grad():  # PyTorch copies no module that an old weight_norm has left a derivative in
         expected = model(x)
-    classes = [[c.__name__ for c in type(part).__mro__[1:3]] for part in model]
+    classes = [type(part) for part in model]
     twin = copy.deepcopy(model)
     report = ut.accelerate(model)
     assert len(report.changed) == 5, str(report)
-    assert all(isinstance(part, ut.Conv2d | ut.ConvTranspose2d) for part in model)
-    assert not any(isinstance(part, ut.Conv2d | ut.ConvTranspose2d) for part in twin)
+    assert [type(part) for part in model] == classes
     torch.testing.assert_close(copy.deepcopy(model)(x), expected)
     torch.testing.assert_close(model(x), expected)
     twin.load_state_dict(model.state_dict())
@@ -145,7 +143,6 @@ def test_parametrized_layers():
     for (name, mine), theirs in zip(model.named_parameters(), twin.parameters(), strict=True):
         torch.testing.assert_close(mine.grad, theirs.grad, msg=name, atol=1e-4, rtol=1e-4)
     report.restore()
-    assert [[c.__name__ for c in type(part).__mro__[1:3]] for part in model] == classes
     assert torch.equal(model(x), expected)
 
 
@@ -156,7 +153,7 @@ def test_parametrizations_that_come_or_go_afterwards():
     ut.accelerate(model)
     parametrizations.weight_norm(model[0])
     nn.utils.parametrize.remove_parametrizations(model[1], "weight")
-    assert type(model[1]) is ut.ConvTranspose2d
+    assert type(model[1]) is nn.ConvTranspose2d
     torch.testing.assert_close(model(x), expected)
     assert ut.restore(model) == 2
     assert type(model[1]) is nn.ConvTranspose2d
@@ -210,20 +207,6 @@ def test_what_is_left_alone_and_why():
     assert str(report).startswith("0 of 9 convolutions changed\n  lazy: LazyConvTranspose2d, not changed: it has no")
     model["lazy"](torch.zeros(1, 2, 3, 3))
     assert [layer.names for layer in ut.accelerate(model).changed] == [("lazy",)]
-
-
-def test_copies_pickles_and_whole_models_in_files():
-    model, x = Autoencoder().eval(), torch.randn(2, 1, 8, 8)
-    expected = model(x)
-    ut.accelerate(model)
-    buffer = io.BytesIO()
-    torch.save(model, buffer)
-    buffer.seek(0)
-    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model)), torch.load(buffer, weights_only=False)):
-        torch.testing.assert_close(other(x), expected)
-        assert ut.restore(other) == 2
-        assert type(other.up[0]) is nn.ConvTranspose2d
-    assert type(model.up[0]) is ut.ConvTranspose2d
 
 
 def test_types_and_devices_may_change_afterwards():
