@@ -265,7 +265,7 @@ def test_patches_of_the_classes_have_their_effect(monkeypatch):
         ),
     ):
         patch()
-        assert not torch.allclose(plain(X), before)
+        assert plain(X).shape != before.shape or not torch.allclose(plain(X), before)
         close(fast(X), plain(X))
         monkeypatch.undo()
         close(fast(X), before)
@@ -359,7 +359,7 @@ def test_modes_fake_tensors_and_functionalization():
     plain, fast = plain_and_fast()
     expected = plain(X)
     close(torch.func.functionalize(lambda x: fast(x).add_(1))(X), expected + 1)
-    graphs = [make_fx(torch.func.functionalize(lambda x, m=m: m(x).add_(1)))(X) for m in (plain, fast)]
+    graphs = [make_fx(torch.func.functionalize(lambda x: model(x).add_(1)))(X) for model in (plain, fast)]
     assert [n.target for n in graphs[1].graph.nodes] == [n.target for n in graphs[0].graph.nodes]
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
         y = fast(mode.from_tensor(X))
@@ -384,12 +384,12 @@ def test_scripts_and_traces_are_pytorchs():
         x = X if model in (fast, fast.first) else torch.randn(2, 8, 5, 5)
         expected = model(x)
         scripted = torch.jit.script(model)
-        assert "unstride" not in str(scripted.inlined_graph)
+        assert "unstride::" not in str(scripted.inlined_graph)
         close(scripted(x), expected)
         buffer = io.BytesIO()
         torch.jit.save(scripted, buffer)
         traced = torch.jit.trace(model, x)
-        assert "unstride" not in str(traced.inlined_graph)
+        assert "unstride::" not in str(traced.inlined_graph)
         close(traced(x), expected)
     assert ut.restore(fast) == 4
     close(fast(X), plain(X))
@@ -460,6 +460,7 @@ def test_exported_programs_are_pytorchs(strict):
 
 def test_functional_calls_transforms_and_tied_weights(calls):
     plain, fast = plain_and_fast()
+    models = [copy.deepcopy(fast) for _ in range(2)]
     parameters = {name: 2 * value for name, value in plain.named_parameters()}
     close(torch.func.functional_call(fast, parameters, (X,)), torch.func.functional_call(plain, parameters, (X,)))
     results = []
@@ -467,16 +468,15 @@ def test_functional_calls_transforms_and_tied_weights(calls):
         model.up[2].weight = model.up[0].weight = nn.Parameter(plain.up[2].weight.detach().clone())
         model.up[0].padding, model.up[0].stride = (0, 0), (1, 1)
         loss = torch.func.grad(lambda p, m=model: torch.func.functional_call(m, p, (X[:2],)).square().sum())
-        results.append(loss(dict(model.named_parameters())))
+        results.append(loss({name: value.detach() for name, value in model.named_parameters()}))
     assert results[0].keys() == results[1].keys()
     for name, value in results[0].items():
-        torch.testing.assert_close(results[1][name], value, rtol=1e-3, atol=1e-3 * float(value.abs().max()))
+        torch.testing.assert_close(results[1][name], value, rtol=1e-3, atol=1e-3 * float(value.detach().abs().max()))
     assert calls
-    models = [copy.deepcopy(fast) for _ in range(2)]
     stacked, buffers = torch.func.stack_module_state(models)
     assert stacked["first.weight"].shape == (2, 8, 3, 3, 3)
-    each = torch.func.vmap(lambda p, b: torch.func.functional_call(fast, (p, b), (X[:2],)))(stacked, buffers)
-    close(each[1], fast(X[:2]))
+    each = torch.func.vmap(lambda p, b: torch.func.functional_call(models[0], (p, b), (X[:2],)))(stacked, buffers)
+    close(each[1], models[1](X[:2]))
 
 
 def test_summaries_by_type_and_by_inspection():

@@ -64,7 +64,9 @@ def is_watched() -> bool:
 
 def is_functionalized() -> bool:
     """Whether torch.func.functionalize is among the transforms that look on."""
-    stack = get_interpreter_stack() if torch._C._are_functorch_transforms_active() else None
+    if torch.compiler.is_compiling() or not torch._C._are_functorch_transforms_active():
+        return False
+    stack = get_interpreter_stack()
     return any(interpreter.key() == TransformType.Functionalize for interpreter in stack or ())
 
 

@@ -50,7 +50,7 @@ def _is_observed() -> bool:
         return False
     if torch._C._len_torch_dispatch_stack() or torch._C._len_torch_function_stack():
         return True
-    return torch._C._are_functorch_transforms_active() and torch_ops.is_functionalized()
+    return torch_ops.is_functionalized()
 
 
 def is_patched() -> bool:
@@ -110,8 +110,8 @@ class Method(Attached):
     # The fields as last seen, objects that do not change, and what was read from them.
     _seen: tuple[Any, ...] = (None,) * 7
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        raise NotImplementedError
+    def _is_looked_at(self) -> bool:
+        return getattr(F, self.function) is not _FUNCTIONS[self.function] or _is_observed()
 
 
 class ConvForward(Method):
@@ -119,26 +119,23 @@ class ConvForward(Method):
 
     name = "_conv_forward"
 
-    def __call__(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
         module: Any = self.module
         own = type(module)._conv_forward
-        if (
-            own is not _CONV_FORWARD[self.rank]
-            or getattr(F, self.function) is not _FUNCTIONS[self.function]
-            or _is_observed()
-            or not isinstance(input, Tensor)
-            or not layers._goes_native(input, weight, bias, self.rank)
-        ):
-            made: Tensor = own(module, input, weight, bias)
-            return made
+        made: Tensor | None = None
+        if own is _CONV_FORWARD[self.rank] and len(args) == 3 and not kwargs and not self._is_looked_at():
+            made = self._computed(module, *args)
+        if made is None:
+            made = own(module, *args, **kwargs)
+        return made
+
+    def _computed(self, module: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor | None:
+        if not isinstance(x, Tensor) or not layers._goes_native(x, weight, bias, self.rank):
+            return None
         read = self._read(module)
         if read is None or layers.torch_wins(weight, read[3]):
-            made = own(module, input, weight, bias)
-            return made
-        y = _convolved(module, input, weight, bias, self.rank, *read)
-        if y is None:
-            y = own(module, input, weight, bias)
-        return y
+            return None
+        return _convolved(module, x, weight, bias, self.rank, *read)
 
     def _read(self, module: Any) -> Any:
         if torch.compiler.is_compiling():
@@ -196,31 +193,33 @@ class TransposedForward(Method):
 
     name = "forward"
 
-    def __call__(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
+    def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
         module: Any = self.module
         own = type(module).forward
-        if (
-            own is not _TRANSPOSED_FORWARD[self.rank]
-            or getattr(F, self.function) is not _FUNCTIONS[self.function]
-            or _is_observed()
-            or not isinstance(input, Tensor)
-        ):
-            made: Tensor = own(module, input, output_size)
-            return made
-        read = self._read(module)
+        made: Tensor | None = None
+        if own is _TRANSPOSED_FORWARD[self.rank] and not self._is_looked_at():
+            if not kwargs and 0 < len(args) < 3:
+                made = self._computed(module, *args)
+            elif len(args) == 1 and tuple(kwargs) == ("output_size",):
+                made = self._computed(module, args[0], kwargs["output_size"])
+        if made is None:
+            made = own(module, *args, **kwargs)
+        return made
+
+    def _computed(self, module: Any, x: Tensor, output_size: Sequence[int] | None = None) -> Tensor | None:
+        read = self._read(module) if isinstance(x, Tensor) else None
         if read is None:
-            made = own(module, input, output_size)
-            return made
+            return None
         weight, bias = module.weight, module.bias
-        if not layers._goes_native(input, weight, bias, self.rank):
-            return self._pytorchs(module, input, weight, bias, output_size)
+        if not layers._goes_native(x, weight, bias, self.rank):
+            return self._pytorchs(module, x, weight, bias, output_size)
         stride, padding, extra, dilation, groups = read
         if output_size is not None:
             extra = module._output_padding(
-                input, output_size, module.stride, module.padding, module.kernel_size, self.rank, module.dilation
+                x, output_size, module.stride, module.padding, module.kernel_size, self.rank, module.dilation
             )
-        y = _transposed(input, weight, bias, self.rank, stride, padding, extra, dilation, groups)
-        return self._pytorchs(module, input, weight, bias, output_size) if y is None else y
+        y = _transposed(x, weight, bias, self.rank, stride, padding, extra, dilation, groups)
+        return self._pytorchs(module, x, weight, bias, output_size) if y is None else y
 
     def _pytorchs(
         self, module: Any, x: Tensor, weight: Tensor, bias: Tensor | None, output_size: Sequence[int] | None

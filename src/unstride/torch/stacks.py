@@ -50,12 +50,12 @@ class SequentialForward(Attached):
 
     name = "forward"
 
-    def __call__(self, input: Any) -> Any:
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         module: Any = self.module
         own: Any = type(module).forward
-        if own is not _FORWARD or not _is_stackable(input):
-            return own(module, input)
-        modules = list(module)
+        if own is not _FORWARD or kwargs or len(args) != 1 or not _is_stackable(args[0]):
+            return own(module, *args, **kwargs)
+        modules, input = list(module), args[0]
         if input.dim() == 0 or input.shape[0] < FEWEST_IMAGES:
             return _one_by_one(modules, input)
         index = 0
