@@ -36,7 +36,9 @@ def tensors(draw, shape, dtype):
         axis = draw(st.sampled_from(ones))
         return x.squeeze(axis).transpose(0, -1).contiguous().transpose(0, -1).unsqueeze(axis)
     # an axis of one cell may have any stride
-    return x.as_strided(shape, [draw(st.sampled_from([1, 2, 7])) if n == 1 else s for n, s in zip(shape, x.stride(), strict=True)])
+    return x.as_strided(
+        shape, [draw(st.sampled_from([1, 2, 7])) if n == 1 else s for n, s in zip(shape, x.stride(), strict=True)]
+    )
 
 
 few = st.sampled_from([1, 1, 2, 3])

@@ -81,9 +81,7 @@ def activate(name: str, slope: float, array: Tensor) -> Tensor:
     return activated
 
 
-def _forward(
-    stack: Stack, lasts: Sequence[bool], x: Tensor, weights: Sequence[Tensor], saved: Tensor | None
-) -> Tensor:
+def _forward(stack: Stack, lasts: Sequence[bool], x: Tensor, weights: Sequence[Tensor], saved: Tensor | None) -> Tensor:
     y = torch.empty(stack.output_shape(x.shape[0]), dtype=torch.float32, device="cpu")
     if x.shape[0]:
         kept = None if saved is None else saved.numpy()

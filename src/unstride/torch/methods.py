@@ -141,7 +141,12 @@ class ConvForward(Method):
         if torch.compiler.is_compiling():
             return read_convolution(module, self.rank)
         fields = module.__dict__
-        stride, padding, dilation, groups = fields.get("stride"), fields.get("padding"), fields.get("dilation"), fields.get("groups")
+        stride, padding, dilation, groups = (
+            fields.get("stride"),
+            fields.get("padding"),
+            fields.get("dilation"),
+            fields.get("groups"),
+        )
         seen = self._seen
         if stride is seen[0] and padding is seen[1] and dilation is seen[2] and groups is seen[3]:
             return seen[4]

@@ -20,7 +20,7 @@ from ..backends.torch import has_channels_last_strides
 from ..geometry import Geometry, GeometryError, convolution
 from ..stack import FEWEST_IMAGES, MOST_CHANNELS, Stack, Stage, has_inverse, worthwhile
 from . import layers, methods
-from .attached import Attached, attach
+from .attached import Attached
 
 Module = torch.nn.Module
 Tensor = torch.Tensor
