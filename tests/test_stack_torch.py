@@ -13,7 +13,6 @@ import unstride as us
 import unstride.torch as ut
 from unstride.backends import torch_stack
 from unstride.stack import MOST_KEPT, Stack, Stage
-from unstride.torch.stacks import Sequential
 
 G = us.Geometry
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
@@ -116,9 +115,10 @@ def test_it_stays_the_same_module_and_back(executed):
     assert list(model.state_dict()) == list(before)
     assert str(model) == shown
     expected = model(x)
-    for made in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
-        torch.testing.assert_close(made(x), expected, rtol=0, atol=0)
-    assert len(executed) == 3
+    torch.testing.assert_close(copy.deepcopy(model)(x), expected, rtol=0, atol=0)
+    assert len(executed) == 2
+    torch.testing.assert_close(pickle.loads(pickle.dumps(model))(x), expected, rtol=1e-4, atol=1e-5)
+    assert len(executed) == 2  # what is read from a file is plain PyTorch
     assert ut.accelerate(model).stacks == report.stacks  # a second time changes nothing more
     report.restore()
     assert type(model) is nn.Sequential
@@ -208,7 +208,6 @@ def test_transforms_and_autocast_go_layer_by_layer(executed):
     model, x = some_model()[:7], torch.randn(17, 2, 13, 12)
     expected = model(x)
     ut.accelerate(model)
-    assert type(model) is Sequential
     parameters = dict(model.named_parameters())
 
     def loss(parameters, x):
@@ -265,7 +264,6 @@ def few_images():
     plain = nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), nn.ReLU(), nn.Conv2d(20, 3, 1), nn.LeakyReLU())
     fast = copy.deepcopy(plain)
     ut.accelerate(fast)
-    assert type(fast) is Sequential
     return plain, fast, torch.randn(3, 2, 8, 7)
 
 

@@ -92,7 +92,8 @@ _is_exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compil
 
 
 def is_native(*tensors: Tensor | None) -> bool:
-    """Whether the native kernels take them: dense tensors of one floating-point type on the CPU, and no export."""
+    """Whether the native kernels take them: dense tensors of one floating-point type on the CPU, no
+    export, and none of the functionalization that PyTorch lacks for functions with a derivative of their own."""
     dtype = None
     for tensor in tensors:
         if tensor is not None:
@@ -101,21 +102,75 @@ def is_native(*tensors: Tensor | None) -> bool:
             if dtype is not None and tensor.dtype is not dtype:
                 return False
             dtype = tensor.dtype
-    return not exporting()
+    return not exporting() and not torch_ops.is_functionalized()
 
 
-def lies_last(x: Tensor, kernel: Tensor) -> bool:
-    """Whether PyTorch's own convolution of them would give its result in the memory format channels_last."""
+def lies_last(x: Tensor, kernel: Tensor, fields: tuple[Any, ...] | None = None) -> bool:
+    """Whether PyTorch's own convolution of them would give its result in the memory format channels_last: there a
+    tensor counts as channels_last by its strides alone, an axis of one cell among them.
+
+    `fields` are stride, padding, dilation, whether it is transposed, output padding and groups: in three dimensions
+    PyTorch's choice depends on them too.
+    """
     if x.dim() == 3:
         return False
-    return _adjacent(x) or _adjacent(kernel)
-
-
-def _adjacent(tensor: Tensor) -> bool:
     if torch.compiler.is_compiling():  # Dynamo cannot follow what is asked of a stride that may be any
-        form = torch.channels_last if tensor.dim() == 4 else torch.channels_last_3d
-        return tensor.is_contiguous(memory_format=form) and not tensor.is_contiguous()
-    return tensor.stride(1) == 1 and tensor.shape[1] > 1 and not tensor.is_contiguous()
+        return _is_channels_last(x) or _is_channels_last(kernel)
+    if not is_like_channels_last(x) and not is_like_channels_last(kernel):
+        return False
+    return knows_channels_last(x, kernel, fields)
+
+
+def knows_channels_last(x: Tensor, kernel: Tensor, fields: tuple[Any, ...] | None) -> bool:
+    """Whether PyTorch's convolution of such tensors has channels_last results at all."""
+    if x.dim() == 4 or fields is None:
+        return True
+    return x.dtype is torch.float32 and _is_onednns(x, kernel, fields)
+
+
+def _is_channels_last(tensor: Tensor) -> bool:
+    form = torch.channels_last if tensor.dim() == 4 else torch.channels_last_3d
+    return tensor.is_contiguous(memory_format=form) and not tensor.is_contiguous()
+
+
+def is_like_channels_last(tensor: Tensor) -> bool:
+    """Whether PyTorch suggests channels_last for what is made of the tensor."""
+    shape = tensor.shape
+    if shape[1] > 1 and (shape[2] > 1 or shape[-1] > 1) and tensor.is_contiguous():
+        return False  # most tensors
+    return has_channels_last_strides(shape, tensor.stride())
+
+
+def has_channels_last_strides(shape: Sequence[int], strides: Sequence[int]) -> bool:
+    """PyTorch's rule: steps that do not fall from the channels on over the last to the first axis of space and to the
+    batch; in doubt, of a single channel and a single cell, they are no channels_last's."""
+    if strides[1] == 0:
+        return False
+    least = 0
+    for axis in (1, *range(len(shape) - 1, 1, -1), 0):
+        if shape[axis] == 0 or strides[axis] < least or (axis == 0 and least == strides[1]):
+            return False
+        least = strides[axis] * max(shape[axis], 1)
+    return True
+
+
+_onednns: dict[Any, bool] = {}
+
+
+def _is_onednns(x: Tensor, kernel: Tensor, fields: tuple[Any, ...]) -> bool:
+    """Whether PyTorch would leave this convolution to oneDNN. Only that knows channels_last in three dimensions."""
+    key = (x.shape, kernel.shape, fields, torch.get_num_threads(), torch._C._get_mkldnn_enabled())
+    found = _onednns.get(key)
+    if found is None:
+        stride, padding, dilation, transposed, extra, groups = fields
+        chosen = torch._C._select_conv_backend(
+            x.detach(), kernel.detach(), None, stride, padding, dilation, transposed, extra, groups
+        )
+        form = torch._C._conv_determine_backend_memory_format(x, kernel, chosen)
+        if len(_onednns) >= 1024:
+            _onednns.clear()
+        found = _onednns[key] = form is torch.channels_last_3d
+    return found
 
 
 def conv_transpose(x: Tensor, kernel: Tensor, bias: Tensor | None, geometry: Geometry, channels: str) -> Tensor:

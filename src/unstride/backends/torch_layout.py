@@ -60,6 +60,35 @@ def kernel_lies(kernel: Tensor) -> int:
     return FIRST
 
 
+def gradient_lies(kernel: Tensor, last: bool) -> int:
+    """How a kernel's gradient lies: as PyTorch's, which is channels_last where the result is. A kernel whose channels
+    come last altogether, which PyTorch does not know, has one like itself."""
+    if not last:
+        return FIRST
+    rank = kernel.dim() - 2
+    turned = kernel.permute(TO_LAST[rank]).is_contiguous() or not kernel.permute(KERNEL_TO_LAST[rank]).is_contiguous()
+    return TURNED if turned else LAST
+
+
+def laid_out(kernel: Tensor, lies: int) -> Tensor:
+    """A kernel in that order in memory, with the strides that it has there; copied only if they are others."""
+    memory = kernel_shape(lies, kernel.shape[2:], kernel.shape[1], kernel.shape[0])
+    return _with_memory(kernel, memory, LOGICAL[lies][kernel.dim() - 2])
+
+
+def grid_laid_out(grid: Tensor, last: bool) -> Tensor:
+    """A grid, or a kernel, with its second axis last in memory or not, and with the strides that it has there."""
+    return _with_memory(grid, *grid_memory(grid.shape[0], grid.shape[1], grid.shape[2:], last))
+
+
+def _with_memory(tensor: Tensor, memory: tuple[int, ...], order: tuple[int, ...]) -> Tensor:
+    own = steps(memory)
+    strides = tuple(own[axis] for axis in order)
+    if tensor.stride() == strides:
+        return tensor
+    return torch.empty_strided(tensor.shape, strides, dtype=tensor.dtype, device=tensor.device).copy_(tensor)
+
+
 def as_kernel(kernel: Tensor) -> tuple[Tensor, int]:
     """A kernel as the kernels read it, and how it lies."""
     lies = kernel_lies(kernel)

@@ -11,12 +11,16 @@ the operators where something else looks on.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import torch
+from torch._C._functorch import TransformType, get_interpreter_stack
+from torch._functorch.pyfunctorch import retrieve_current_functorch_interpreter
 from torch.autograd import forward_ad
+from torch.utils.flop_counter import register_flop_formula
 
 from . import torch_layout, torch_native
 from .torch_vmap import batched_gradient, batched_map
@@ -56,6 +60,14 @@ def is_watched() -> bool:
         or torch.is_autocast_enabled("cpu")
         or torch._C._autograd._profiler_enabled()
     )
+
+
+def is_functionalized() -> bool:
+    """Whether torch.func.functionalize is among the transforms that look on."""
+    if torch.compiler.is_compiling() or not torch._C._are_functorch_transforms_active():
+        return False
+    stack = get_interpreter_stack()
+    return any(interpreter.key() == TransformType.Functionalize for interpreter in stack or ())
 
 
 def needs_derivative(*tensors: Tensor | None) -> bool:
@@ -126,7 +138,7 @@ def _save(context: Any, first: Tensor, second: Tensor, fields: tuple[Any, ...]) 
 def _save_map(context: Any, arguments: tuple[Any, ...], output: Any = None) -> None:  # noqa: ARG001 - PyTorch's signature
     x, kernel, _, *fields = arguments
     _save(context, x, kernel, tuple(fields))
-    context.kernel_lies = torch_layout.kernel_lies(kernel)
+    context.kernel_lies = torch_layout.gradient_lies(kernel, fields[-1])
 
 
 def _save_gradient(context: Any, arguments: tuple[Any, ...], output: Any = None) -> None:  # noqa: ARG001 - as above
@@ -140,7 +152,9 @@ def _map_backward(transposed: bool, context: Any, slope: Tensor) -> tuple[Any, .
     _, *fields = context.fields
     gx = gk = gb = None
     if all(context.needs_input_grad[:2]) and _numbers_alone(x, kernel, slope):
-        gx, gk = torch_native.gradients(transposed, x, kernel, slope, *fields) or (None, None)
+        both = torch_native.gradients(transposed, x, kernel, slope, *fields)
+        if both is not None:
+            gx, gk = both[0], torch_layout.laid_out(both[1], context.kernel_lies)
     if context.needs_input_grad[0] and gx is None:
         gx = (conv if transposed else conv_transpose)(slope, kernel, None, size, *fields)
     if context.needs_input_grad[1] and gk is None:
@@ -222,7 +236,11 @@ def _register(
         return below(*arguments)
 
     def transforms(*arguments: Any) -> Tensor:
-        # Before any transform sees the operator: PyTorch's own way for such functions handles all levels of them.
+        # Before any transform sees the operator: PyTorch's own way for such functions handles all levels of them, but
+        # for functionalization. There an operator that changes nothing in place needs no rule.
+        current = retrieve_current_functorch_interpreter()
+        if current.key() == TransformType.Functionalize:
+            return _functionalized(operator, current, arguments)
         if torch.is_autocast_enabled("cpu"):
             with torch.autocast("cpu", enabled=False):
                 return _apply(transformed, *_autocast(arguments))
@@ -238,6 +256,18 @@ def _register(
     _library.impl(name, transforms, "FuncTorchDynamicLayerFrontMode")
     _library.impl(name, autocast, "AutocastCPU")
     return _function(f"{name}_at_once", compute, save, backward, jvp)
+
+
+def _functionalized(operator: Any, interpreter: Any, arguments: Sequence[Any]) -> Tensor:
+    level = interpreter.level()
+
+    def is_wrapped(value: Any) -> bool:
+        return isinstance(value, Tensor) and bool(torch._C._functorch.is_functionaltensor(value))
+
+    given = [torch._C._functorch._unwrap_functional_tensor(a, False) if is_wrapped(a) else a for a in arguments]
+    with interpreter.lower():
+        result = _tensor(operator(*given))
+    return _tensor(torch._C._functorch._wrap_functional_tensor(result, level))
 
 
 def _autocast(arguments: Sequence[Any]) -> list[Any]:
@@ -273,3 +303,24 @@ _KernelGradientAtOnce = _register(
     _gradient_jvp,
     partial(batched_gradient, kernel_gradient),
 )
+
+
+# What torch.utils.flop_counter counts: a product and a sum for each cell of the small grid, weight and image.
+
+
+def _flops_of_map(small: Sequence[int], kernel: Sequence[int]) -> int:
+    return 2 * math.prod(kernel) * math.prod((small[0], *small[2:]))
+
+
+def _count_flops() -> None:
+    own: Any = torch.ops.unstride
+    rules = {
+        own.conv_transpose: lambda x, kernel, *_, **__: _flops_of_map(x, kernel),
+        own.conv: lambda _x, kernel, *_, out_shape, **__: _flops_of_map(out_shape, kernel),
+        own.kernel_gradient: lambda _big, small, *_, out_shape, **__: _flops_of_map(small, out_shape),
+    }
+    for operator, rule in rules.items():
+        register_flop_formula(operator)(rule)  # type: ignore[no-untyped-call]
+
+
+_count_flops()

@@ -6,6 +6,7 @@ operation (a compiler, a tracer, a transform, autocast, forward mode), there is 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,9 +15,11 @@ import torch
 from torch.autograd import forward_ad
 
 from .. import _native
-from ..stack import Stack, composed, keeps
+from ..stack import Stack, Stage, composed, keeps
+from . import torch as backend
 from . import torch_ops
 from .numpy import dense
+from .torch_layout import grid_laid_out
 
 Tensor = torch.Tensor
 
@@ -29,11 +32,41 @@ def takes(*tensors: Tensor) -> bool:
 
 
 def applied(stack: Stack, x: Tensor, weights: Sequence[Tensor]) -> Tensor:
-    """The result of a stack for tensors that it `takes`, of its shapes, in whatever order in memory."""
+    """The result of a stack for tensors that it `takes`, of its shapes, in whatever order in memory; result and
+    gradients lie there as PyTorch's do, stage after stage."""
+    lasts = _lasts(stack, x, weights)
     if torch_ops.needs_derivative(x, *weights):
-        made: Tensor = _Applied.apply(stack, x, *weights)  # type: ignore[no-untyped-call]
+        made: Tensor = _Applied.apply(stack, lasts, x, *weights)  # type: ignore[no-untyped-call]
         return made
-    return _forward(stack, x, weights, None)
+    return _forward(stack, lasts, x, weights, None)
+
+
+def _lasts(stack: Stack, x: Tensor, weights: Sequence[Tensor]) -> tuple[bool, ...]:
+    """Which stages' convolutions PyTorch would compute in channels_last, and whether their result is; () for none."""
+    kernels = [one for one in weights if one.dim() > 1]
+    rank = x.dim() - 2
+    if rank == 1 or not any(backend.is_like_channels_last(one) for one in (x, *kernels)):
+        return ()
+    lasts: list[bool] = []
+    arriving = backend.is_like_channels_last(x)
+    given = x
+    for stage, kernel, size in zip(stack.stages, kernels, stack.sizes[1:], strict=True):
+        last = arriving or backend.is_like_channels_last(kernel)
+        if last and rank == 3:
+            last = backend.knows_channels_last(given, kernel, _fields(stage))
+        lasts.append(last)
+        # An activation gives what is contiguous in both ways the strides of the usual one.
+        arriving = last and not (stage.activation and (stage.channels == 1 or math.prod(size) == 1))
+        if rank == 3:
+            given = x.new_empty((x.shape[0], stage.channels, *size))
+    return *lasts, arriving
+
+
+def _fields(stage: Stage) -> tuple[Any, ...]:
+    geometry = stage.geometry
+    padding = tuple(max(b, 0) for b, _ in geometry.crops)
+    none = (0,) * geometry.rank
+    return geometry.stride, padding, geometry.dilation, stage.transposed, none, geometry.groups
 
 
 def one_by_one(stack: Stack, x: Tensor, weights: Sequence[Tensor]) -> Tensor:
@@ -50,12 +83,12 @@ def activate(name: str, slope: float, array: Tensor) -> Tensor:
     return activated
 
 
-def _forward(stack: Stack, x: Tensor, weights: Sequence[Tensor], saved: Tensor | None) -> Tensor:
+def _forward(stack: Stack, lasts: Sequence[bool], x: Tensor, weights: Sequence[Tensor], saved: Tensor | None) -> Tensor:
     y = torch.empty(stack.output_shape(x.shape[0]), dtype=torch.float32, device="cpu")
     if x.shape[0]:
         kept = None if saved is None else saved.numpy()
         _native.stack_forward(stack.code, _memory(x), [_memory(one) for one in weights], y.numpy(), kept)
-    return y
+    return grid_laid_out(y, lasts[-1]) if lasts else y
 
 
 def _memory(tensor: Tensor) -> Any:
@@ -64,19 +97,19 @@ def _memory(tensor: Tensor) -> Any:
 
 class _Applied(torch.autograd.Function):
     @staticmethod
-    def forward(context: Any, stack: Stack, x: Tensor, *weights: Tensor) -> Tensor:
+    def forward(context: Any, stack: Stack, lasts: tuple[bool, ...], x: Tensor, *weights: Tensor) -> Tensor:
         batch = x.shape[0]
-        context.stack = stack
+        context.stack, context.lasts = stack, lasts
         saved = torch.empty(stack.saved(batch), dtype=torch.float32, device="cpu") if keeps(batch) else None
         context.save_for_backward(saved, x, *weights)
-        return _forward(stack, x, weights, saved)
+        return _forward(stack, lasts, x, weights, saved)
 
     @staticmethod
     def backward(context: Any, slope: Tensor) -> tuple[Any, ...]:
         saved, x, *weights = context.saved_tensors
-        needed = context.needs_input_grad[1:]
+        needed = context.needs_input_grad[2:]
         if not takes(slope, x, *weights) or torch.is_grad_enabled():
-            return None, *_differentiable(context.stack, slope, x, weights, needed)
+            return None, None, *_differentiable(context.stack, slope, x, weights, needed)
         batch = x.shape[0]
         gx = torch.empty_like(x, memory_format=torch.contiguous_format) if needed[0] else None
         gradients = [torch.zeros(shape, dtype=torch.float32, device="cpu") for shape in context.stack.weight_shapes]
@@ -90,7 +123,11 @@ class _Applied(torch.autograd.Function):
                 None if gx is None else gx.numpy(),
                 [gradient.numpy() for gradient in gradients],
             )
-        return None, gx, *(one if need else None for one, need in zip(gradients, needed[1:], strict=True))
+        if context.lasts:
+            gx = None if gx is None else grid_laid_out(gx, context.lasts[0])
+            stages = iter(context.lasts)
+            gradients = [grid_laid_out(one, next(stages)) if one.dim() > 1 else one for one in gradients]
+        return None, None, gx, *(one if need else None for one, need in zip(gradients, needed[1:], strict=True))
 
 
 def _differentiable(

@@ -1,14 +1,16 @@
 """`accelerate`: the convolutions of a model that is there already, through the native kernels.
 
-A layer is changed by giving it another class, which has the same fields and weights: names, checkpoints, hooks and the
-training mode stay, as they belong to the module itself. `restore` gives the classes back. A Sequential whose runs of
-convolutions are executed as stacks is changed in the same way (`stacks`).
+A layer keeps its class. It gets a method of its own in the place of its class's (see `attached` and `methods`), so that
+names, checkpoints, hooks and the training mode stay, and whatever compares types finds what it looks for. `restore`
+takes the methods away. A Sequential whose runs of convolutions are executed as stacks is changed in the same way
+(`stacks`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -18,18 +20,14 @@ from torch.nn.utils import parametrize
 
 from ..stack import FEWEST_IMAGES
 from . import layers, stacks
+from .attached import Attached, attach, detach, is_attached
+from .methods import METHODS
 
 Module = torch.nn.Module
-_OURS: dict[type, type] = {
-    torch.nn.Conv1d: layers.Conv1d,
-    torch.nn.Conv2d: layers.Conv2d,
-    torch.nn.Conv3d: layers.Conv3d,
-    torch.nn.ConvTranspose1d: layers.ConvTranspose1d,
-    torch.nn.ConvTranspose2d: layers.ConvTranspose2d,
-    torch.nn.ConvTranspose3d: layers.ConvTranspose3d,
-}
-_THEIRS = {ours: theirs for theirs, ours in _OURS.items()}
-_MARK = "_unstride_accelerated"  # on a module that `accelerate` has changed: layers made as ours are never restored
+_OURS = (
+    *(layers.Conv1d, layers.Conv2d, layers.Conv3d),
+    *(layers.ConvTranspose1d, layers.ConvTranspose2d, layers.ConvTranspose3d),
+)
 
 
 @dataclass(frozen=True)
@@ -63,10 +61,9 @@ class Report:
         return tuple(layer for layer in self.layers if not layer.changed)
 
     def restore(self) -> None:
-        """Gives the layers that were changed their own classes back."""
+        """Gives the layers that were changed PyTorch's methods back."""
         for module in self._modules:
-            _restore_one(module)
-            stacks.remove(module)
+            detach(module)
 
     def __str__(self) -> str:
         head = f"{len(self.changed)} of {len(self.layers)} convolutions changed"
@@ -113,33 +110,38 @@ def accelerate(module: Module) -> Report:
       0: ConvTranspose2d, changed
     """
     found: list[Layer] = []
-    changed: list[Module] = []
+    wanted: list[tuple[Module, type[Attached]]] = []
     for names, part in _convolutions(module):
         reason = _obstacle(part)
         if reason is None:
-            _change_class(part, _OURS)
-            part.__dict__[_MARK] = True
-            changed.append(part)
+            wanted.append((part, METHODS[_class_of(part)]))
         found.append(Layer(names, _kind(part), reason is None, reason or ""))
-    sequentials, runs = stacks.install(module)
-    return Report(tuple(found), (*changed, *sequentials), tuple(runs))
+    sequentials, runs = stacks.find(module)
+    wanted += [(part, stacks.SequentialForward) for part in sequentials]
+    # Nothing has been changed so far: what raises leaves the model as it was.
+    try:
+        for part, method in wanted:
+            attach(part, method)
+    except BaseException:
+        for part, _ in wanted:
+            detach(part)
+        raise
+    return Report(tuple(found), tuple(part for part, _ in wanted), tuple(runs))
 
 
 def restore(module: Module) -> int:
     """Undoes `accelerate` on every layer of a model, in place; returns how many there were.
 
-    It also works on a copy of an accelerated model, and on one that was saved as a whole and loaded again.
+    It also works on a deep copy of an accelerated model.
 
     >>> import torch
     >>> model = torch.nn.Sequential(torch.nn.Conv1d(8, 4, 3))
     >>> report = accelerate(model)
-    >>> restore(model), type(model[0])
-    (1, <class 'torch.nn.modules.conv.Conv1d'>)
+    >>> restore(model), restore(model)
+    (1, 0)
     """
     _check_module(module)
-    for part in module.modules():
-        stacks.remove(part)
-    return sum(_restore_one(part) for part in module.modules())
+    return sum(detach(part) and isinstance(part, _ConvNd) for part in module.modules())
 
 
 def _check_module(module: Any) -> None:
@@ -161,8 +163,13 @@ def _convolutions(module: Module) -> Iterator[tuple[tuple[str, ...], Module]]:
 def _kind(module: Module) -> str:
     if isinstance(module, torch.jit.ScriptModule):
         return str(getattr(module, "original_name", type(module).__name__))
+    return _class_of(module).__name__
+
+
+def _class_of(module: Module) -> type:
+    """A module's class, without the one that parametrizations put before it."""
     kind = type(module)
-    return kind.__bases__[0].__name__ if parametrize.is_parametrized(module) else kind.__name__
+    return kind.__bases__[0] if parametrize.is_parametrized(module) else kind
 
 
 def _obstacle(module: Module) -> str | None:
@@ -174,14 +181,14 @@ def _obstacle(module: Module) -> str | None:
         return f"it is no torch.nn convolution, but {kind.__module__}.{kind.__qualname__}"
     if isinstance(module, LazyModuleMixin):
         return "it has no weights yet; run the model once before"
-    own = kind.__bases__[0] if parametrize.is_parametrized(module) else kind
-    if own in _THEIRS:
+    own = _class_of(module)
+    if own in _OURS or is_attached(module):
         return "it is one of unstride's already"
-    if own not in _OURS:
+    if own not in METHODS:
         return f"it is a subclass of PyTorch's, {kind.__module__}.{kind.__qualname__}"
     if "forward" in module.__dict__ or "_conv_forward" in module.__dict__:
         return "it has a forward of its own"
-    weight: Any = module.weight
+    weight = _weight(module)
     if weight.device.type != "cpu":
         return f"it is on the device {weight.device}, where PyTorch's own convolution is used"
     if weight.dtype not in (torch.float32, torch.float64):
@@ -191,18 +198,14 @@ def _obstacle(module: Module) -> str | None:
     return None
 
 
-def _change_class(module: Module, classes: dict[type, type]) -> bool:
-    kind = type(module)
-    if kind in classes:
-        module.__class__ = classes[kind]
-        return True
-    if parametrize.is_parametrized(module) and kind.__bases__[0] in classes:
-        # A parametrized module has a class of its own, which copies of it share: so that there is another one here.
-        fields = {name: value for name, value in vars(kind).items() if name not in ("__dict__", "__weakref__")}
-        module.__class__ = type(kind.__name__, (classes[kind.__bases__[0]],), fields)
-        return True
-    return False
-
-
-def _restore_one(module: Module) -> bool:
-    return bool(module.__dict__.pop(_MARK, False)) and _change_class(module, _THEIRS)
+def _weight(module: Any) -> Any:
+    """The weight, or what stands for it where looking at it would compute it: parametrizations draw random numbers, and
+    have a state that a look changes."""
+    if not parametrize.is_parametrized(module, "weight"):
+        return module.weight
+    kept = module.parametrizations["weight"]
+    original = kept.original if hasattr(kept, "original") else kept.original0
+    channels = (module.in_channels, module.out_channels)
+    given, made = channels if module.transposed else reversed(channels)
+    shape = torch.Size((given, made // module.groups, *module.kernel_size))
+    return SimpleNamespace(device=original.device, dtype=original.dtype, shape=shape, dim=lambda: len(shape))

@@ -1,7 +1,8 @@
 """Runs of convolutions in ``torch.nn.Sequential`` modules, each executed as one stack.
 
-A Sequential becomes a subclass that looks for runs each time it is called, as its modules may change at any time: what
-has hooks, another type, another device, or a forward of its own is no part of a run and is called as ever.
+A Sequential gets a `forward` (see `attached`) that looks for runs each time it is called, as its modules may change at
+any time: what has hooks, another type, another device, or a forward of its own is no part of a run and is called as
+ever.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ from torch import nn
 from torch.nn.modules import module as modules_of_torch
 
 from ..backends import torch_stack
+from ..backends.torch import has_channels_last_strides
 from ..geometry import Geometry, GeometryError, convolution
 from ..stack import FEWEST_IMAGES, MOST_CHANNELS, Stack, Stage, has_inverse, worthwhile
-from . import layers
+from . import layers, methods
+from .attached import Attached
 
 Module = torch.nn.Module
 Tensor = torch.Tensor
@@ -36,13 +39,23 @@ _any_global_hook: Any = modules_of_torch._has_any_global_hook
 Described = tuple[Any, ...]
 
 
-class Sequential(nn.Sequential):
-    """`torch.nn.Sequential`, whose runs of convolutions are executed as stacks where that is predicted to be faster."""
+# What the classes compute, as PyTorch or these layers have it: a patched class is no part of a run.
+_FORWARD = nn.Sequential.forward
+_FORWARDS = {kind: (kind.forward, getattr(kind, "_conv_forward", None)) for kind in (*_CONVOLUTIONS, *_ACTIVATIONS)}
 
-    def forward(self, input: Any) -> Any:
-        if not _is_stackable(input):
-            return super().forward(input)  # type: ignore[no-untyped-call]
-        modules = list(self)
+
+class SequentialForward(Attached):
+    """In the place of `torch.nn.Sequential.forward`: runs of convolutions go as stacks where that is predicted to be
+    faster."""
+
+    name = "forward"
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        module: Any = self.module
+        own: Any = type(module).forward
+        if own is not _FORWARD or kwargs or len(args) != 1 or not _is_stackable(args[0]):
+            return own(module, *args, **kwargs)
+        modules, input = list(module), args[0]
         if input.dim() == 0 or input.shape[0] < FEWEST_IMAGES:
             return _one_by_one(modules, input)
         index = 0
@@ -56,17 +69,30 @@ class Sequential(nn.Sequential):
         return input
 
 
+class Sequential(nn.Sequential):
+    """What a Sequential became in earlier versions: files of whole models name this class. They open as plain ones."""
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self.__class__ = nn.Sequential  # type: ignore[assignment]
+
+
 def _one_by_one(modules: Sequence[Module], x: Any) -> Any:
     """What the modules make of it, with ReLU in the place of what a convolution has just made.
 
     Nobody else sees that, and no gradient of the convolution needs it. New memory would cost more than ReLU itself.
+    Where an axis has one cell, ReLU may give its result other strides.
     """
     fresh = False
     for module in modules:
         plain = _is_plain(module)
-        x = torch.relu_(x) if fresh and plain and type(module) is nn.ReLU and _is_stackable(x) else module(x)
+        x = torch.relu_(x) if fresh and plain and type(module) is nn.ReLU and _has_own_strides(x) else module(x)
         fresh = plain and type(module) in _CONVOLUTIONS
     return x
+
+
+def _has_own_strides(x: Any) -> bool:
+    return _is_stackable(x) and (min(x.shape) > 1 or not has_channels_last_strides(x.shape, x.stride()))
 
 
 def _is_stackable(x: Any) -> bool:
@@ -81,7 +107,7 @@ def run_at(modules: Sequence[Module], begin: int) -> int:
         if not _is_plain(module):
             break
         if kind in _CONVOLUTIONS:
-            own = len(_fields(module)[0])
+            own = module.weight.dim() - 2
             if rank not in (None, own):
                 break
             rank, waits_for_activation = own, True
@@ -96,10 +122,18 @@ def run_at(modules: Sequence[Module], begin: int) -> int:
 
 def _is_plain(module: Module) -> bool:
     """Whether calling the module does nothing but compute what its fields say."""
-    own = module.__dict__
-    if "forward" in own or "_conv_forward" in own or any(own.get(name) for name in _HOOKS):
+    own, kind = module.__dict__, type(module)
+    forwards = _FORWARDS.get(kind)
+    if forwards is None or forwards != (kind.forward, getattr(kind, "_conv_forward", None)):
+        return False
+    if not all(isinstance(own.get(name), _ATTACHED) for name in ("forward", "_conv_forward")):
+        return False
+    if any(own.get(name) for name in _HOOKS) or (kind in _CONVOLUTIONS and methods.is_patched()):
         return False
     return bool(own.get("padding_mode", "zeros") == "zeros")
+
+
+_ATTACHED = (methods.Method, type(None))  # what a module's own `forward` may be: ours, or none
 
 
 def _activation(module: Any) -> tuple[str, float]:
@@ -111,17 +145,29 @@ def _activation(module: Any) -> tuple[str, float]:
     return kind.__name__.lower(), 0.0
 
 
-def _fields(module: Any) -> Described:
-    """What tells one convolution from another, but for its weights."""
-    kind = type(module)
-    extra = module.output_padding if kind in _TRANSPOSED else None
+def _fields(module: Any) -> Described | None:
+    """What tells one convolution from another, but for its weights; None where only its own forward can read it."""
+    kind, extra = type(module), None
+    if kind in methods.CONVOLUTIONS:
+        read = methods.read_convolution(module, methods.CONVOLUTIONS[kind])
+        if read is None:
+            return None
+        stride, padding, dilation, groups = read
+    elif kind in methods.TRANSPOSED:
+        of_transposed = methods.read_transposed(module, methods.TRANSPOSED[kind])
+        if of_transposed is None:
+            return None
+        stride, padding, extra, dilation, groups = of_transposed
+    else:  # of ours, whose constructors have read them
+        stride, padding, dilation, groups = module.stride, module.padding, module.dilation, module.groups
+        extra = module.output_padding if kind in _TRANSPOSED else None
     return (
-        tuple(module.kernel_size),
-        tuple(module.stride),
-        module.padding,
+        tuple(module.weight.shape[2:]),
+        stride,
+        padding,
         extra,
-        tuple(module.dilation),
-        module.groups,
+        dilation,
+        groups,
         module.in_channels,
         module.out_channels,
         module.bias is not None,
@@ -169,7 +215,10 @@ def executed(modules: Sequence[Module], x: Tensor) -> Tensor | None:
         if type(module) in _ACTIVATIONS:
             described.append(_activation(module))
             continue
-        described.append(_fields(module))
+        fields = _fields(module)
+        if fields is None:
+            return None
+        described.append(fields)
         own: Any = module
         weights += [own.weight] if own.bias is None else [own.weight, own.bias]
     if x.dim() != len(described[0][0]) + 2:
@@ -185,21 +234,25 @@ def executed(modules: Sequence[Module], x: Tensor) -> Tensor | None:
 # For `accelerate`.
 
 
-def install(module: Module) -> tuple[list[Module], list[tuple[str, ...]]]:
-    """Let the Sequentials of a model execute their runs as stacks: those that were changed, and the names in each run,
-    as far as can be told before the sizes are known."""
-    changed: list[Module] = []
+def find(module: Module) -> tuple[list[Module], list[tuple[str, ...]]]:
+    """The Sequentials of a model with runs that may go as stacks: those that have no such forward yet, and the names in
+    each run, as far as can be told before the sizes are known."""
+    sequentials: list[Module] = []
     found: list[tuple[str, ...]] = []
     for prefix, part in module.named_modules():
-        runs = list(_runs(part)) if type(part) in (nn.Sequential, Sequential) else []
-        if not runs or "forward" in part.__dict__:
+        if type(part) is not nn.Sequential or not isinstance(part.__dict__.get("forward"), _MAY_BE):
             continue
-        if type(part) is nn.Sequential:
-            part.__class__ = Sequential  # type: ignore[assignment]
-            changed.append(part)
+        runs = list(_runs(part))
+        if not runs:
+            continue
+        if "forward" not in part.__dict__:
+            sequentials.append(part)
         names = [f"{prefix}.{name}" if prefix else name for name, _ in part._modules.items()]
         found += [tuple(names[begin:end]) for begin, end in runs]
-    return changed, found
+    return sequentials, found
+
+
+_MAY_BE = (SequentialForward, type(None))
 
 
 def _runs(sequential: Module) -> Iterator[tuple[int, int]]:
@@ -217,11 +270,3 @@ def _is_narrow(module: Any) -> bool:
         return True
     cpu = module.weight.device.type == "cpu" and module.weight.dtype is torch.float32
     return bool(cpu and max(module.in_channels, module.out_channels) <= MOST_CHANNELS)
-
-
-def remove(module: Module) -> bool:
-    """Gives a Sequential its own class back."""
-    if type(module) is Sequential:
-        module.__class__ = nn.Sequential  # type: ignore[assignment]
-        return True
-    return False
