@@ -128,11 +128,13 @@ def common_type(
 
 
 def unwrap(array: Any) -> Any:
-    """The array behind a Keras variable; any other array as it is."""
+    """The value that a Keras variable has now, whatever is assigned to it later; any other array as it is."""
     keras = _keras()
-    if keras is not None and isinstance(array, keras.Variable):
-        return keras.ops.convert_to_tensor(array)  # in the autocast scope's type, where there is one
-    return array
+    if keras is None or not isinstance(array, keras.Variable):
+        return array
+    value = keras.ops.convert_to_tensor(array)  # in the autocast scope's type, where there is one
+    # JAX and TensorFlow give a variable another array when it is assigned to; on PyTorch it is written into.
+    return _module("torch").kept(value) if keras.backend.backend() == "torch" else value
 
 
 def symbols(*arrays: Any) -> ModuleType | None:

@@ -72,6 +72,17 @@ def are_alike(first: Any, *others: Any) -> bool:
     return True
 
 
+def kept(parameter: Tensor) -> Tensor:
+    """What a derivative may need of a parameter that is written into before it is computed.
+
+    PyTorch's own convolutions refuse that ("modified by an inplace operation"); Keras's copy the kernel first wherever
+    they want it in another layout, and then have the derivative at the kernel that they were computed with.
+    """
+    if not torch.is_grad_enabled() or not isinstance(parameter, torch.nn.Parameter) or exporting():
+        return parameter
+    return parameter.clone()
+
+
 def from_view(array: Any) -> Tensor:
     return torch.from_numpy(array)
 
@@ -174,7 +185,7 @@ def _own_conv_transpose(x: Tensor, kernel: Tensor, bias: Tensor | None, geometry
     if not exact:
         y = _crop(y, crops)
         if offset is not None:  # after the crop: cells that an extension adds have the bias too
-            y = y + offset.reshape(-1, *(1,) * geometry.rank)
+            y = y + offset.to(y.dtype).reshape(-1, *(1,) * geometry.rank)
     return _back(y, x, channels)
 
 
@@ -201,7 +212,7 @@ def _own_kernel_gradient(big: Tensor, small: Tensor, geometry: Geometry, channel
     shape = (*k, per_group, c_small) if channels == "last" else (c_small, per_group, *k)
     # The map from kernel to convolution is linear, so that its derivative, anywhere, is what is asked for.
     linear = torch.func.vjp(lambda kernel: _own_conv(big, kernel, None, geometry, channels), big.new_zeros(shape))
-    gradient: Tensor = linear[1](small)[0]
+    gradient: Tensor = linear[1](small.to(linear[0].dtype))[0]
     return gradient
 
 
@@ -235,5 +246,6 @@ def _working(array: Any) -> Any:
 
 
 def _back(y: Tensor, like: Tensor, channels: str) -> Tensor:
-    y = y.to(like.dtype)
+    if not torch.is_autocast_enabled(y.device.type):  # which chooses the type
+        y = y.to(like.dtype)
     return y if channels == "first" else y.movedim(1, -1)

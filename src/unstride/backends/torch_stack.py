@@ -29,7 +29,9 @@ def takes(*tensors: Tensor) -> bool:
 def applied(stack: Stack, x: Tensor, weights: Sequence[Tensor]) -> Tensor:
     """The result of a stack for tensors that it `takes`, of its shapes, in whatever order in memory."""
     if torch_ops.needs_derivative(x, *weights):
-        made: Tensor = _Applied.apply(stack, x, *weights)  # type: ignore[no-untyped-call]
+        # The derivative computes the stages again. PyTorch's does not look at a bias, so that it may be written into.
+        own = [one.clone() if one.dim() == 1 else one for one in weights]
+        made: Tensor = _Applied.apply(stack, x, *own)  # type: ignore[no-untyped-call]
         return made
     return _forward(stack, x, weights, None)
 

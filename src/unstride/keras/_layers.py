@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import keras
 
-from .. import ops
+from .. import backends, ops
 from ..geometry import Geometry, GeometryError, as_int, convolution, is_sequence, per_axis
 
 Ints = int | Sequence[int]
@@ -20,6 +20,7 @@ UNKNOWN = 2**20  # stands for a size that a symbolic shape leaves open: large en
 
 # TensorFlow's own fuses with its own convolution, where a graph has one after the other.
 FUSES_RELU = keras.backend.backend() != "tensorflow"
+ON_TORCH = keras.backend.backend() == "torch"
 
 
 def geometry_of(layer: Any, size: Shape) -> Geometry:
@@ -57,13 +58,25 @@ def mapped(
         shape = (-1,) if last else (-1, *(1,) * layer.rank)
         outputs = outputs if bias is None else outputs + keras.ops.reshape(bias, shape)
         return keras.ops.relu(outputs) if activation else outputs
-    kernel = keras.ops.convert_to_tensor(kernel)  # in the compute type, under mixed precision
+    if bias is not None and _autocasts():
+        outputs = mapped(layer, inputs, kernel, None) + keras.ops.reshape(bias, (-1,) if last else (-1, *(1,) * layer.rank))
+        return keras.ops.relu(outputs) if activation else outputs
+    kernel = backends.unwrap(kernel)  # in the compute type, under mixed precision
     bias = None if bias is None else keras.ops.convert_to_tensor(bias)
     if not last:  # Keras keeps one kernel layout for both data formats
         kernel = keras.ops.transpose(kernel, (layer.rank + 1, layer.rank, *range(layer.rank)))
     op = ops.conv_transpose if transposed else ops.conv
     channels = "last" if last else "first"
     return op(inputs, kernel, bias, geometry_of(layer, size), channels=channels, activation=activation)
+
+
+def _autocasts() -> bool:
+    """Whether PyTorch casts what its convolutions take: Keras adds the bias, and computes what follows, in its type."""
+    if not ON_TORCH:
+        return False
+    import torch
+
+    return bool(torch._C._is_any_autocast_enabled())
 
 
 class _Layer:

@@ -16,6 +16,7 @@ from typing import Any
 
 import keras
 
+from .. import backends
 from ..stack import Stack, Stage, has_inverse, worthwhile
 from ._layers import OWN, PLAIN, TRANSPOSED, computed, geometry_of
 
@@ -100,7 +101,7 @@ class Run:
     def _weights(self) -> Iterator[Tensor]:
         for layer in self.layers:
             if is_convolution(layer):
-                kernel = keras.ops.convert_to_tensor(layer.kernel)
+                kernel = backends.unwrap(layer.kernel)
                 if layer.data_format != "channels_last":  # Keras keeps one kernel layout for both data formats
                     kernel = keras.ops.transpose(kernel, (layer.rank + 1, layer.rank, *range(layer.rank)))
                 yield kernel
