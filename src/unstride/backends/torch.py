@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - as everywhere
 
 from ..conventions import torch_call
-from ..geometry import Crop, Geometry
+from ..geometry import Crop, Geometry, is_open
 from . import common_type, torch_ops
 from .torch_layout import FIRST, LAST
 
@@ -34,6 +34,15 @@ def convert(*arrays: Any) -> tuple[Any, ...]:
 
 def as_float(array: Tensor) -> Tensor:
     return array.to(torch.float64)
+
+
+def sizes(array: Tensor, channels: str) -> tuple[Any, ...]:
+    return tuple(array.shape[1:-1] if channels == "last" else array.shape[2:])
+
+
+def padded(array: Tensor, zeros: Sequence[tuple[Any, Any]], channels: str) -> Tensor:
+    amounts = [amount for pair in reversed(zeros) for amount in pair]
+    return F.pad(array, [0, 0, *amounts] if channels == "last" else amounts)
 
 
 def relu(array: Tensor) -> Tensor:
@@ -131,15 +140,25 @@ def _adjacent(tensor: Tensor) -> bool:
 
 def conv_transpose(x: Tensor, kernel: Tensor, bias: Tensor | None, geometry: Geometry, channels: str) -> Tensor:
     if is_native(x, kernel, bias):
-        size = x.shape[1:-1] if channels == "last" else x.shape[2:]
-        return _natively(torch_ops.conv_transpose, x, kernel, bias, geometry.output_size(size), geometry, channels)
+        size = sizes(x, channels)
+        if is_open(size):
+            full = [(n - 1) * s + K for n, s, K in zip(size, geometry.stride, geometry.spans, strict=True)]
+            length = tuple(F - b - e for F, (b, e) in zip(full, geometry.crops, strict=True))
+        else:
+            length = geometry.output_size(size)
+        return _natively(torch_ops.conv_transpose, x, kernel, bias, length, geometry, channels)
     return _own_conv_transpose(x, kernel, bias, geometry, channels)
 
 
 def conv(x: Tensor, kernel: Tensor, bias: Tensor | None, geometry: Geometry, channels: str) -> Tensor:
     if is_native(x, kernel, bias):
-        size = x.shape[1:-1] if channels == "last" else x.shape[2:]
-        return _natively(torch_ops.conv, x, kernel, bias, geometry.conv_size(size), geometry, channels)
+        size = sizes(x, channels)
+        if is_open(size):
+            axes = zip(size, geometry.crops, geometry.spans, geometry.stride, strict=True)
+            length = tuple((n + b + e - K) // s + 1 for n, (b, e), K, s in axes)
+        else:
+            length = geometry.conv_size(size)
+        return _natively(torch_ops.conv, x, kernel, bias, length, geometry, channels)
     return _own_conv(x, kernel, bias, geometry, channels)
 
 
