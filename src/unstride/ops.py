@@ -196,7 +196,7 @@ def conv(
     backend, (x, kernel, bias), layout = arrays_of(channels, x=x, kernel=kernel, bias=bias)
     check_activation(activation)
     size, taps = spatial(x, layout), kernel_size_of(kernel, layout)
-    if geometry is None and is_open(size):
+    if geometry is None and _may_be_open(backend, size):
         x, geometry = _open_convolution(backend, x, layout, taps, stride, padding, dilation, groups)
     elif geometry is None:
         geometry = convolution(size, taps, stride, padding, dilation, groups)
@@ -268,7 +268,7 @@ def kernel_gradient(
         if kernel_size is None:
             raise GeometryError("kernel_size is missing; give it, or a geometry: the arrays' shapes do not tell it")
         taps = per_axis("kernel_size", kernel_size, len(bigs), 1)
-        if is_open(bigs):
+        if _may_be_open(backend, bigs):
             big, geometry = _open_convolution(backend, big, layout, taps, stride, padding, dilation, groups)
         else:
             geometry = convolution(bigs, taps, stride, padding, dilation, groups)
@@ -283,7 +283,7 @@ def kernel_gradient(
         raise GeometryError(
             f"big has {len(bigs)} spatial axes, small {len(smalls)} and the geometry {geometry.rank}; expected the same"
         )
-    if not is_open((*smalls, *bigs)):
+    if not _may_be_open(backend, (*smalls, *bigs)):
         geometry = geometry.fitted(smalls, bigs)
     if backend is not native:
         only_native(out)
@@ -317,9 +317,14 @@ def _open_convolution(
         return x, geometry.with_crops([(0, 0)] * geometry.rank)
     axes = zip(backend.sizes(x, layout), taps, geometry.stride, geometry.dilation, strict=True)
     zeros = [same_zeros(*axis) for axis in axes]
-    if all(type(end) is int for pair in zeros for end in pair):
+    if max(geometry.stride) == 1:
         return x, geometry.with_crops(zeros)
     return backend.padded(x, zeros, layout), geometry.with_crops([(0, 0)] * geometry.rank)
+
+
+def _may_be_open(backend: ModuleType, size: Sequence[Any]) -> bool:
+    """Whether sizes are no numbers yet, or look like numbers while PyTorch exports a program for any."""
+    return is_open(size) or (backend is not native and getattr(backend, "exporting", bool)())
 
 
 def _natively(call: native.Call, fields: Any, x: Any, kernel: Any, bias: Any, channels: str | None, out: Any) -> Any:

@@ -13,7 +13,7 @@ import torch.nn.functional as F  # noqa: N812 - as everywhere
 from ..conventions import torch_call
 from ..geometry import Crop, Geometry, is_open
 from . import common_type, torch_ops
-from .torch_layout import FIRST, LAST
+from .torch_layout import FIRST, KERNEL_TO_FIRST, LAST, TO_FIRST, TO_LAST
 
 Tensor = torch.Tensor
 _FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
@@ -228,6 +228,14 @@ def _own_kernel_gradient(big: Tensor, small: Tensor, geometry: Geometry, channel
     axis = -1 if channels == "last" else 1
     per_group, c_small = big.shape[axis] // geometry.groups, small.shape[axis]
     k = geometry.kernel_size
+    if exporting():
+        grid = _crop(_first(big, channels), [(-b, -e) for b, e in geometry.crops])
+        slope = _first(small, channels)
+        weights = (torch.nn.grad.conv1d_weight, torch.nn.grad.conv2d_weight, torch.nn.grad.conv3d_weight)
+        sizes_and_slope: Any = (c_small, per_group, *k), slope
+        fields = geometry.stride, 0, geometry.dilation, geometry.groups
+        made = weights[geometry.rank - 1](grid, *sizes_and_slope, *fields).to(big.dtype)
+        return made if channels == "first" else made.movedim((0, 1), (-1, -2))
     shape = (*k, per_group, c_small) if channels == "last" else (c_small, per_group, *k)
     # The map from kernel to convolution is linear, so that its derivative, anywhere, is what is asked for.
     linear = torch.func.vjp(lambda kernel: _own_conv(big, kernel, None, geometry, channels), big.new_zeros(shape))
@@ -248,13 +256,13 @@ def _crop(grid: Tensor, crops: Sequence[Crop]) -> Tensor:
 
 def _first(array: Tensor, channels: str) -> Tensor:
     working: Tensor = _working(array)
-    return working if channels == "first" else working.movedim(-1, 1)
+    return working if channels == "first" else working.permute(TO_FIRST[working.dim() - 2])
 
 
 def _kernel(kernel: Tensor, channels: str) -> Tensor:
     working: Tensor = _working(kernel)
     # contiguous, because PyTorch's float64 gradient of a strided kernel fails ("grad_weight must be contiguous")
-    return working if channels == "first" else working.movedim((-1, -2), (0, 1)).contiguous()
+    return working if channels == "first" else working.permute(KERNEL_TO_FIRST[working.dim() - 2]).contiguous()
 
 
 def _working(array: Any) -> Any:
@@ -267,4 +275,4 @@ def _working(array: Any) -> Any:
 def _back(y: Tensor, like: Tensor, channels: str) -> Tensor:
     if not torch.is_autocast_enabled(y.device.type):  # which chooses the type
         y = y.to(like.dtype)
-    return y if channels == "first" else y.movedim(1, -1)
+    return y if channels == "first" else y.permute(TO_LAST[y.dim() - 2])
