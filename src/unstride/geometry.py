@@ -76,7 +76,8 @@ class Phase:
 def as_int(name: str, value: object, minimum: int | None = None) -> int:
     """`value` as an int of at least `minimum`, or a GeometryError that names it."""
     try:
-        number = None if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type]
+        # Not asked of what is an int: PyTorch's compiler would take a size that may be any for this one number.
+        number = value if type(value) is int else None if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type]
     except TypeError:
         number = None
     if number is None:
@@ -95,6 +96,14 @@ def per_axis(name: str, value: object, rank: int, minimum: int | None = None) ->
             f"{name} has {len(value)} entries, {list(value)}; expected an int, or one int for each axis: {rank}"
         )
     return tuple(as_int(f"{name} of axis {axis}", entry, minimum) for axis, entry in enumerate(value))
+
+
+def is_open(sizes: Sequence[object]) -> bool:
+    """Whether a size is not a number yet: None in TensorFlow's graphs, a symbol in programs that JAX or PyTorch export.
+
+    A compiler of PyTorch's, which follows sizes as numbers, is to see nothing but numbers here.
+    """
+    return any(type(n) is not int for n in sizes)
 
 
 def is_sequence(value: object) -> TypeGuard[Sequence[Any]]:
@@ -371,6 +380,22 @@ class Geometry:
         from . import conventions
 
         return conventions.express(self, framework, size)
+
+
+def same_zeros(size: int, kernel_size: int, stride: int, dilation: int) -> Crop:
+    """The zeros at both ends that a convolution's "same" adds along one axis, by sums and quotients alone: `size` may
+    be whatever has those.
+
+    >>> same_zeros(7, 3, 2, 1), same_zeros(8, 3, 2, 1), same_zeros(8, 1, 2, 1)
+    ((1, 1), (0, 1), (0, 0))
+    """
+    K = span(kernel_size, dilation)
+    if stride == 1:
+        return split(K - 1)
+    total = (-(-size // stride) - 1) * stride + K - size  # from K - s to K - 1
+    if stride > K:  # what is negative becomes 0: so many of the numbers from 1 to K - 1 are at most the total
+        total = sum(((total - i) // stride + 1 for i in range(1, K)), 0)
+    return total // 2, total - total // 2
 
 
 def convolution(

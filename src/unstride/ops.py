@@ -32,7 +32,7 @@ from .checks import (
     only_native,
     spatial,
 )
-from .geometry import Geometry, GeometryError, Padding, convolution, per_axis
+from .geometry import Geometry, GeometryError, Padding, convolution, is_open, per_axis, same_zeros
 from .known import geometry_of, recalled, remember, remember_geometry, tensor_key
 
 Ints = int | Sequence[int]
@@ -144,7 +144,7 @@ def conv_transpose(
     check_channels(x, kernel, geometry, layout, small=True, size=given)
     check_bias(bias, kernel, geometry, layout, small=False)
     # Raises here, in our words, rather than somewhere inside a framework.
-    length = None if None in size else geometry.output_size(size)
+    length = None if is_open(size) else geometry.output_size(size)
     if backend is native:
         assert length is not None
         call = native.call(True, geometry, length, kernel, x, layout, activation)
@@ -202,14 +202,16 @@ def conv(
     check_activation(activation)
     size, taps = spatial(x, layout), kernel_size_of(kernel, layout)
     given = None
-    if geometry is None:
+    if geometry is None and _may_be_open(backend, size):
+        x, geometry = _open_convolution(backend, x, layout, taps, stride, padding, dilation, groups)
+    elif geometry is None:
         geometry = convolution(size, taps, stride, padding, dilation, groups)
     else:
         only_geometry(geometry, None, stride, padding, None, dilation, groups)
         given = geometry.kernel_size
     check_channels(x, kernel, geometry, layout, small=False, size=given)
     check_bias(bias, kernel, geometry, layout, small=True)
-    length = None if None in size else geometry.conv_size(size)
+    length = None if is_open(size) else geometry.conv_size(size)
     if backend is native:
         assert length is not None
         call = native.call(False, geometry, length, kernel, x, layout, activation)
@@ -267,13 +269,16 @@ def kernel_gradient(
         return symbols.record("kernel_gradient", {"big": big, "small": small}, geometry, channels, out, **own)
     backend, (big, small), layout = arrays_of(channels, big=big, small=small)
     bigs, smalls = spatial(big, layout), spatial(small, layout)
-    if big.shape[0] != small.shape[0]:
+    if not is_open((big.shape[0], small.shape[0])) and big.shape[0] != small.shape[0]:
         raise GeometryError(f"big has a batch of {big.shape[0]} and small one of {small.shape[0]}; expected the same")
     if geometry is None:
         if kernel_size is None:
             raise GeometryError("kernel_size is missing; give it, or a geometry: the arrays' shapes do not tell it")
         taps = per_axis("kernel_size", kernel_size, len(bigs), 1)
-        geometry = convolution(bigs, taps, stride, padding, dilation, groups)
+        if _may_be_open(backend, bigs):
+            big, geometry = _open_convolution(backend, big, layout, taps, stride, padding, dilation, groups)
+        else:
+            geometry = convolution(bigs, taps, stride, padding, dilation, groups)
     else:
         asked = None if kernel_size is None else per_axis("kernel_size", kernel_size, len(bigs), 1)
         only_geometry(geometry, asked, stride, padding, None, dilation, groups)
@@ -285,11 +290,12 @@ def kernel_gradient(
         raise GeometryError(
             f"big has {len(bigs)} spatial axes, small {len(smalls)} and the geometry {geometry.rank}; expected the same"
         )
-    try:
-        geometry = geometry.fitted(smalls, bigs)
-    except GeometryError as error:
-        hint = "" if channels is None else other_layout(big, small, geometry, layout)
-        raise GeometryError(f"{error}{hint}") from None
+    if not _may_be_open(backend, (*smalls, *bigs)):
+        try:
+            geometry = geometry.fitted(smalls, bigs)
+        except GeometryError as error:
+            hint = "" if channels is None else other_layout(big, small, geometry, layout)
+            raise GeometryError(f"{error}{hint}") from None
     if backend is not native:
         only_native(out)
         return _bare(backend.kernel_gradient(big, small, geometry, layout), channels, kernel=True)
@@ -301,6 +307,35 @@ def kernel_gradient(
     check_out(out, call.shape if channels is not None else call.shape[:-2], big.dtype, big, small)
     native.computed_gradient(call, big, small, out if channels is not None else out[..., None, None])
     return out
+
+
+def _open_convolution(
+    backend: ModuleType,
+    x: Any,
+    layout: str,
+    taps: tuple[int, ...],
+    stride: Ints,
+    padding: Padding,
+    dilation: Ints,
+    groups: int,
+) -> tuple[Any, Geometry]:
+    """The input and the geometry of a convolution whose sizes are no numbers yet. Zeros that depend on one are added to
+    the input."""
+    geometry = Geometry(taps, stride, padding, None, dilation, groups)
+    if not isinstance(padding, str):
+        return x, geometry
+    if padding.lower() == "valid":
+        return x, geometry.with_crops([(0, 0)] * geometry.rank)
+    axes = zip(backend.sizes(x, layout), taps, geometry.stride, geometry.dilation, strict=True)
+    zeros = [same_zeros(*axis) for axis in axes]
+    if max(geometry.stride) == 1:
+        return x, geometry.with_crops(zeros)
+    return backend.padded(x, zeros, layout), geometry.with_crops([(0, 0)] * geometry.rank)
+
+
+def _may_be_open(backend: ModuleType, size: Sequence[Any]) -> bool:
+    """Whether sizes are no numbers yet, or look like numbers while PyTorch exports a program for any."""
+    return is_open(size) or (backend is not native and getattr(backend, "exporting", bool)())
 
 
 def _natively(call: native.Call, fields: Any, x: Any, kernel: Any, bias: Any, channels: str | None, out: Any) -> Any:

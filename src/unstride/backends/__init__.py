@@ -1,7 +1,7 @@
 """One module for each array library, found without importing any.
 
 A library is consulted only if its user has imported it already, so that `import unstride` costs nothing and needs
-NumPy alone. Every backend module has the same seven functions (NumPy's fuses the last, `unstride.ops` sees to it):
+NumPy alone. Every backend module has the same functions (NumPy's fuses the last, `unstride.ops` sees to it):
 
 * ``owns(array)``: whether the array is one of its own;
 * ``convert(*arrays)``: arrays of that library, of the type that the given arrays promote to; numbers and lists take
@@ -10,6 +10,9 @@ NumPy alone. Every backend module has the same seven functions (NumPy's fuses th
 * ``conv_transpose(x, kernel, bias, geometry, channels)``, ``conv(x, kernel, bias, geometry, channels)`` and
   ``kernel_gradient(big, small, geometry, channels)``: the three maps, for arguments that `unstride.ops` has checked,
   with ``channels`` "last" or "first" and the kernel laid out accordingly;
+* ``padded(array, zeros, channels)``: with as many zeros around each spatial axis as the pairs in `zeros` say, which may
+  be made of sizes that are no numbers yet; NumPy's, whose sizes are, has none;
+* ``sizes(array, channels)``: its spatial size, where a graph knows none as what stands for it there; NumPy has none;
 * ``relu(array)``: negative numbers made 0, NaN kept. Where the module's ``FUSES_RELU`` is true, ``conv_transpose`` and
   ``conv`` do it on the way if told ``relu=True``.
 """
@@ -128,11 +131,13 @@ def common_type(
 
 
 def unwrap(array: Any) -> Any:
-    """The array behind a Keras variable; any other array as it is."""
+    """The value that a Keras variable has now, whatever is assigned to it later; any other array as it is."""
     keras = _keras()
-    if keras is not None and isinstance(array, keras.Variable):
-        return keras.ops.convert_to_tensor(array)  # in the autocast scope's type, where there is one
-    return array
+    if keras is None or not isinstance(array, keras.Variable):
+        return array
+    value = keras.ops.convert_to_tensor(array)  # in the autocast scope's type, where there is one
+    # JAX and TensorFlow give a variable another array when it is assigned to; on PyTorch it is written into.
+    return _module("torch").kept(value) if keras.backend.backend() == "torch" else value
 
 
 def symbols(*arrays: Any) -> ModuleType | None:

@@ -6,6 +6,7 @@ Half and bfloat16 are computed in float32: sums lose too much in them.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
@@ -36,6 +37,15 @@ def convert(*arrays: Any) -> tuple[Any, ...]:
 
 def as_float(array: Array) -> Array:
     return array.astype(float)
+
+
+def sizes(array: Array, channels: str) -> tuple[Any, ...]:
+    return tuple(array.shape[1:-1] if channels == "last" else array.shape[2:])
+
+
+def padded(array: Array, zeros: Sequence[tuple[Any, Any]], channels: str) -> Array:
+    around = [(0, 0), *zeros, (0, 0)] if channels == "last" else [(0, 0), (0, 0), *zeros]
+    return jax.lax.pad(array, jnp.zeros((), array.dtype), [(*pair, 0) for pair in around])
 
 
 def relu(array: Array) -> Array:

@@ -3,7 +3,8 @@
 Each map is linear in both of its arrays, and what carries a cotangent back to one of them is another of the three maps.
 That, their derivatives forwards and how they go under `jax.vmap` (`jax_batching`) is all that JAX needs to
 differentiate them any number of times, in either direction. Operands are of one type, float32 or float64; `conv` and
-`conv_transpose` may have a bias as a third, and then, or not, make negative results 0 on the way (`relu`).
+`conv_transpose` may have a bias as a third, and then, or not, make negative results 0 on the way (`relu`). Where a
+spatial size is a symbol, as in programs that are exported for any, XLA's own convolution takes the primitives' place.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from jax.core import ShapedArray
 from jax.extend.core import Primitive
 
 from .. import _native
-from ..geometry import Geometry
+from ..geometry import Geometry, is_open
 from . import jax_xla
 
 Array = Any
@@ -50,6 +51,8 @@ def conv_transpose(
 
 
 def kernel_gradient(big: Array, small: Array, geometry: Geometry, channels: str) -> Array:
+    if is_open((*space(big.shape, channels), *space(small.shape, channels))):
+        return _gradient_by_xla(True, big, small, geometry=geometry, channels=channels)
     return kernel_gradient_p.bind(big, small, geometry=geometry, channels=channels)
 
 
@@ -57,6 +60,8 @@ def _bind(
     primitive: Any, x: Array, kernel: Array, bias: Array | None, geometry: Geometry, channels: str, relu: bool
 ) -> Array:
     operands = (x, kernel) if bias is None else (x, kernel, bias)
+    if is_open(space(x.shape, channels)):
+        return _map_by_xla(primitive is conv_transpose_p, True, *operands, geometry=geometry, channels=channels, relu=relu)
     return primitive.bind(*operands, geometry=geometry, channels=channels, relu=relu)
 
 

@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ..geometry import Crop, Geometry
+from ..geometry import Crop, Geometry, is_open
 
 Array = Any
 _COLUMN_BYTES = 2**24  # of one step's columns: every input cell as often as there are kernel taps that read it
@@ -45,15 +45,14 @@ def _by_phases(small: Array, kernel: Array, geometry: Geometry) -> Array:
     shapes (jaxlib 0.10.2; kernel (2, 4), strides (2, 3), input (3, 2), "same").
     """
     g, rank, c_small = geometry.groups, geometry.rank, kernel.shape[-1]
-    size, result = small.shape[1:-1], geometry.output_size(small.shape[1:-1])
-    edges, shape, pads = [], [], []
-    for K, s, d, (b, _), n, L in zip(
-        geometry.spans, geometry.stride, geometry.dilation, geometry.crops, size, result, strict=True
-    ):
+    edges, shape, pads, more = [], [], [], []
+    for K, s, d, (b, e) in zip(geometry.spans, geometry.stride, geometry.dilation, geometry.crops, strict=True):
         first, last = -b // s, (K - 1 - b) // s  # of m
         edges.append((-b - first * s, last * s + s - K + b, d - 1))
         shape += [last - first + 1, s]
-        pads.append((last, -(-L // s) - first - n))
+        beyond = K - s - b - e  # n small cells make n * s + beyond big ones
+        pads.append((last, -(-beyond // s) - first))
+        more.append(-beyond % s)  # cells of the last phases that are too many
     blocks = lax.pad(kernel, jnp.zeros((), kernel.dtype), [*edges, (0, 0, 0), (0, 0, 0)])
     blocks = jnp.flip(blocks.reshape(*shape, -1, g, c_small // g), range(0, 2 * rank, 2))
     windows, phases = range(0, 2 * rank, 2), range(1, 2 * rank, 2)
@@ -66,11 +65,11 @@ def _by_phases(small: Array, kernel: Array, geometry: Geometry) -> Array:
     y = y.transpose(0, *interleave, 1 + rank, 2 + 2 * rank)
     cells = [count * s for count, s in zip(y.shape[1 : 2 * rank : 2], geometry.stride, strict=True)]
     y = y.reshape(y.shape[0], *cells, g * kernel.shape[-2])
-    return y[(slice(None), *(slice(L) for L in result))]
+    return lax.pad(y, jnp.zeros((), y.dtype), [(0, 0, 0), *((0, -m, 0) for m in more), (0, 0, 0)])
 
 
 def conv(big: Array, kernel: Array, geometry: Geometry, cpu: bool) -> Array:
-    if not cpu or not _counted(big) or big.shape[-1] <= 16:
+    if not cpu or is_open(big.shape) or big.shape[-1] <= 16:
         return _plain_conv(big, kernel, geometry)
     images = _images_a_step(big, geometry.conv_size(big.shape[1:-1]), geometry)
     if images >= len(big):
@@ -85,7 +84,7 @@ def _plain_conv(big: Array, kernel: Array, geometry: Geometry) -> Array:
 
 def kernel_gradient(big: Array, small: Array, geometry: Geometry, cpu: bool) -> Array:
     shape = (*geometry.kernel_size, big.shape[-1] // geometry.groups, small.shape[-1])
-    if not cpu or not _counted(big):
+    if not cpu or is_open((*big.shape, *small.shape)):
         kernel = jnp.zeros(shape, big.dtype)
         return jax.linear_transpose(lambda kernel: _plain_conv(big, kernel, geometry), kernel)(small)[0]
     images = max(1, min(_images_a_step(big, small.shape[1:-1], geometry), len(big)))
@@ -116,11 +115,6 @@ def _by_columns(big: Array, small: Array, geometry: Geometry) -> Array:
     stacked = jnp.stack(columns, -2).reshape(rows, len(columns), g, big.shape[-1] // g)
     product = jnp.einsum("ntgb,ngs->tbgs", stacked, small.reshape(rows, g, small.shape[-1] // g))
     return product.reshape(*geometry.kernel_size, big.shape[-1] // g, small.shape[-1])
-
-
-def _counted(array: Array) -> bool:
-    """Whether the batch is a number: in an exported program it may be a symbol."""
-    return isinstance(array.shape[0], int)
 
 
 def _images_a_step(big: Array, size: tuple[int, ...], geometry: Geometry) -> int:

@@ -7,6 +7,7 @@ A graph may be saved and run where there is no Python, so that it is made of Ten
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,15 @@ def _promoted(types: list[Any]) -> Any:
 
 def as_float(array: Tensor) -> Tensor:
     return tf.cast(array, tf.float64)
+
+
+def sizes(array: Tensor, channels: str) -> tuple[Any, ...]:
+    shape = graph.shape_of(array)
+    return tuple(shape[1:-1] if channels == "last" else shape[2:])
+
+
+def padded(array: Tensor, zeros: Sequence[tuple[Any, Any]], channels: str) -> Tensor:
+    return tf.pad(array, [(0, 0), *zeros, (0, 0)] if channels == "last" else [(0, 0), (0, 0), *zeros])
 
 
 def relu(array: Tensor) -> Tensor:

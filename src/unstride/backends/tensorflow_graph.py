@@ -63,7 +63,7 @@ def _through(how: Callable[[Tensor, Tensor, Geometry], Tensor], geometry: Geomet
 
 
 def _directly(small: Tensor, kernel: Tensor, geometry: Geometry) -> Tensor:
-    batch, *size, _ = _shape(small)
+    batch, *size, _ = shape_of(small)
     transposed = (tf.nn.conv1d_transpose, tf.nn.conv2d_transpose, tf.nn.conv3d_transpose)[geometry.rank - 1]
     dilations = _dilation(geometry, kernel)
     if same := _is_same(geometry):
@@ -94,7 +94,7 @@ def _by_phases(small: Tensor, kernel: Tensor, geometry: Geometry) -> Tensor:
     blocks = tf.transpose(tf.reverse(blocks, list(windows)), [*windows, 2 * rank + 1, *phases, 2 * rank])
     weights = tf.reshape(blocks, [*window, c_small, -1])
     y = tf.nn.convolution(tf.pad(small, [(0, 0), *((w - 1, w - 1) for w in window), (0, 0)]), weights, padding="VALID")
-    batch, *cells, _ = _shape(y)
+    batch, *cells, _ = shape_of(y)
     if rank == 2 and stride[0] == stride[1]:
         y = tf.nn.depth_to_space(y, stride[0])
     else:
@@ -208,7 +208,7 @@ def _crop(grid: Tensor, crops: Sequence[Crop]) -> Tensor:
     return grid[(slice(None), *(slice(max(b, 0), -e if e > 0 else None) for b, e in crops))]
 
 
-def _shape(tensor: Tensor) -> list[Any]:
+def shape_of(tensor: Tensor) -> list[Any]:
     """The shape in numbers, as far as it is known, and else in tensors."""
     dynamic = tf.shape(tensor)
     return [dynamic[axis] if n is None else n for axis, n in enumerate(tensor.shape)]

@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - as everywhere
 
 from ..conventions import torch_call
-from ..geometry import Crop, Geometry
+from ..geometry import Crop, Geometry, is_open
 from . import common_type, torch_ops
-from .torch_layout import FIRST, LAST
+from .torch_layout import FIRST, KERNEL_TO_FIRST, LAST, TO_FIRST, TO_LAST
 
 Tensor = torch.Tensor
 _FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
@@ -34,6 +34,15 @@ def convert(*arrays: Any) -> tuple[Any, ...]:
 
 def as_float(array: Tensor) -> Tensor:
     return array.to(torch.float64)
+
+
+def sizes(array: Tensor, channels: str) -> tuple[Any, ...]:
+    return tuple(array.shape[1:-1] if channels == "last" else array.shape[2:])
+
+
+def padded(array: Tensor, zeros: Sequence[tuple[Any, Any]], channels: str) -> Tensor:
+    amounts = [amount for pair in reversed(zeros) for amount in pair]
+    return F.pad(array, [0, 0, *amounts] if channels == "last" else amounts)
 
 
 def relu(array: Tensor) -> Tensor:
@@ -70,6 +79,17 @@ def are_alike(first: Any, *others: Any) -> bool:
             if tensor.dtype is not first.dtype or tensor.device != first.device:
                 return False
     return True
+
+
+def kept(parameter: Tensor) -> Tensor:
+    """What a derivative may need of a parameter that is written into before it is computed.
+
+    PyTorch's own convolutions refuse that ("modified by an inplace operation"); Keras's copy the kernel first wherever
+    they want it in another layout, and then have the derivative at the kernel that they were computed with.
+    """
+    if not torch.is_grad_enabled() or not isinstance(parameter, torch.nn.Parameter) or exporting():
+        return parameter
+    return parameter.clone()
 
 
 def from_view(array: Any) -> Tensor:
@@ -175,15 +195,25 @@ def _is_onednns(x: Tensor, kernel: Tensor, fields: tuple[Any, ...]) -> bool:
 
 def conv_transpose(x: Tensor, kernel: Tensor, bias: Tensor | None, geometry: Geometry, channels: str) -> Tensor:
     if is_native(x, kernel, bias):
-        size = x.shape[1:-1] if channels == "last" else x.shape[2:]
-        return _natively(torch_ops.conv_transpose, x, kernel, bias, geometry.output_size(size), geometry, channels)
+        size = sizes(x, channels)
+        if is_open(size):
+            full = [(n - 1) * s + K for n, s, K in zip(size, geometry.stride, geometry.spans, strict=True)]
+            length = tuple(F - b - e for F, (b, e) in zip(full, geometry.crops, strict=True))
+        else:
+            length = geometry.output_size(size)
+        return _natively(torch_ops.conv_transpose, x, kernel, bias, length, geometry, channels)
     return _own_conv_transpose(x, kernel, bias, geometry, channels)
 
 
 def conv(x: Tensor, kernel: Tensor, bias: Tensor | None, geometry: Geometry, channels: str) -> Tensor:
     if is_native(x, kernel, bias):
-        size = x.shape[1:-1] if channels == "last" else x.shape[2:]
-        return _natively(torch_ops.conv, x, kernel, bias, geometry.conv_size(size), geometry, channels)
+        size = sizes(x, channels)
+        if is_open(size):
+            axes = zip(size, geometry.crops, geometry.spans, geometry.stride, strict=True)
+            length = tuple((n + b + e - K) // s + 1 for n, (b, e), K, s in axes)
+        else:
+            length = geometry.conv_size(size)
+        return _natively(torch_ops.conv, x, kernel, bias, length, geometry, channels)
     return _own_conv(x, kernel, bias, geometry, channels)
 
 
@@ -229,7 +259,7 @@ def _own_conv_transpose(x: Tensor, kernel: Tensor, bias: Tensor | None, geometry
     if not exact:
         y = _crop(y, crops)
         if offset is not None:  # after the crop: cells that an extension adds have the bias too
-            y = y + offset.reshape(-1, *(1,) * geometry.rank)
+            y = y + offset.to(y.dtype).reshape(-1, *(1,) * geometry.rank)
     return _back(y, x, channels)
 
 
@@ -253,10 +283,18 @@ def _own_kernel_gradient(big: Tensor, small: Tensor, geometry: Geometry, channel
     axis = -1 if channels == "last" else 1
     per_group, c_small = big.shape[axis] // geometry.groups, small.shape[axis]
     k = geometry.kernel_size
+    if exporting():
+        grid = _crop(_first(big, channels), [(-b, -e) for b, e in geometry.crops])
+        slope = _first(small, channels)
+        weights = (torch.nn.grad.conv1d_weight, torch.nn.grad.conv2d_weight, torch.nn.grad.conv3d_weight)
+        sizes_and_slope: Any = (c_small, per_group, *k), slope
+        fields = geometry.stride, 0, geometry.dilation, geometry.groups
+        made = weights[geometry.rank - 1](grid, *sizes_and_slope, *fields).to(big.dtype)
+        return made if channels == "first" else made.movedim((0, 1), (-1, -2))
     shape = (*k, per_group, c_small) if channels == "last" else (c_small, per_group, *k)
     # The map from kernel to convolution is linear, so that its derivative, anywhere, is what is asked for.
     linear = torch.func.vjp(lambda kernel: _own_conv(big, kernel, None, geometry, channels), big.new_zeros(shape))
-    gradient: Tensor = linear[1](small)[0]
+    gradient: Tensor = linear[1](small.to(linear[0].dtype))[0]
     return gradient
 
 
@@ -273,13 +311,13 @@ def _crop(grid: Tensor, crops: Sequence[Crop]) -> Tensor:
 
 def _first(array: Tensor, channels: str) -> Tensor:
     working: Tensor = _working(array)
-    return working if channels == "first" else working.movedim(-1, 1)
+    return working if channels == "first" else working.permute(TO_FIRST[working.dim() - 2])
 
 
 def _kernel(kernel: Tensor, channels: str) -> Tensor:
     working: Tensor = _working(kernel)
     # contiguous, because PyTorch's float64 gradient of a strided kernel fails ("grad_weight must be contiguous")
-    return working if channels == "first" else working.movedim((-1, -2), (0, 1)).contiguous()
+    return working if channels == "first" else working.permute(KERNEL_TO_FIRST[working.dim() - 2]).contiguous()
 
 
 def _working(array: Any) -> Any:
@@ -290,5 +328,6 @@ def _working(array: Any) -> Any:
 
 
 def _back(y: Tensor, like: Tensor, channels: str) -> Tensor:
-    y = y.to(like.dtype)
-    return y if channels == "first" else y.movedim(1, -1)
+    if not torch.is_autocast_enabled(y.device.type):  # which chooses the type
+        y = y.to(like.dtype)
+    return y if channels == "first" else y.permute(TO_LAST[y.dim() - 2])

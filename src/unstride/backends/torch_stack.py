@@ -36,7 +36,9 @@ def applied(stack: Stack, x: Tensor, weights: Sequence[Tensor]) -> Tensor:
     gradients lie there as PyTorch's do, stage after stage."""
     lasts = _lasts(stack, x, weights)
     if torch_ops.needs_derivative(x, *weights):
-        made: Tensor = _Applied.apply(stack, lasts, x, *weights)  # type: ignore[no-untyped-call]
+        # The derivative computes the stages again. PyTorch's does not look at a bias, so that it may be written into.
+        own = [one.clone() if one.dim() == 1 else one for one in weights]
+        made: Tensor = _Applied.apply(stack, lasts, x, *own)  # type: ignore[no-untyped-call]
         return made
     return _forward(stack, lasts, x, weights, None)
 

@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 import keras
 
-from .. import ops
-from ..geometry import Geometry, GeometryError, as_int, convolution, is_sequence, per_axis
+from .. import backends, ops
+from ..geometry import Geometry, GeometryError, as_int, convolution, is_open, is_sequence, per_axis
 from . import _saved
 
 Ints = int | Sequence[int]
@@ -21,17 +21,19 @@ UNKNOWN = 2**20  # stands for a size that a symbolic shape leaves open: large en
 
 # TensorFlow's own fuses with its own convolution, where a graph has one after the other.
 FUSES_RELU = keras.backend.backend() != "tensorflow"
+ON_TORCH = keras.backend.backend() == "torch"
 
 
 def geometry_of(layer: Any, size: Shape) -> Geometry:
-    """The geometry of a layer, Keras's or ours, for inputs of that spatial size, in which None is unknown."""
+    """The geometry of a layer, Keras's or ours, for inputs of that spatial size, in which None or a symbol is unknown."""
     kernel_size, strides, padding, dilation = layer.kernel_size, layer.strides, layer.padding, layer.dilation_rate
     groups = getattr(layer, "groups", 1)  # which Keras's transposed convolutions do not have
     if isinstance(layer, TRANSPOSED):
         return Geometry(kernel_size, strides, padding, layer.output_padding, dilation, groups)
     if padding == "causal" and layer.rank == 1:
         padding = (((kernel_size[0] - 1) * dilation[0], 0),)
-    return convolution([UNKNOWN if n is None else n for n in size], kernel_size, strides, padding, dilation, groups)
+    known = [n if type(n) is int else UNKNOWN for n in size]
+    return convolution(known, kernel_size, strides, padding, dilation, groups)
 
 
 def computed(layer: Any, inputs: Tensor) -> Tensor:
@@ -50,21 +52,31 @@ def mapped(
     last = layer.data_format == "channels_last"
     size = tuple(inputs.shape[1:-1] if last else inputs.shape[2:])
     transposed = isinstance(layer, TRANSPOSED)
-    if not transposed and layer.padding == "same" and max(layer.strides) > 1 and None in size:
-        # A TensorFlow graph that is traced for any size: "same" then depends on a number not known yet, which
-        # TensorFlow's own convolution works out when it runs.
-        strides, dilation = list(layer.strides), layer.dilation_rate
-        outputs = keras.ops.conv(inputs, kernel, strides, "same", layer.data_format, dilation)
-        shape = (-1,) if last else (-1, *(1,) * layer.rank)
-        outputs = outputs if bias is None else outputs + keras.ops.reshape(bias, shape)
+    if bias is not None and _autocasts():
+        outputs = mapped(layer, inputs, kernel, None) + keras.ops.reshape(bias, (-1,) if last else (-1, *(1,) * layer.rank))
         return keras.ops.relu(outputs) if activation else outputs
-    kernel = keras.ops.convert_to_tensor(kernel)  # in the compute type, under mixed precision
+    kernel = backends.unwrap(kernel)  # in the compute type, under mixed precision
     bias = None if bias is None else keras.ops.convert_to_tensor(bias)
     if not last:  # Keras keeps one kernel layout for both data formats
         kernel = keras.ops.transpose(kernel, (layer.rank + 1, layer.rank, *range(layer.rank)))
-    op = ops.conv_transpose if transposed else ops.conv
-    channels = "last" if last else "first"
-    return op(inputs, kernel, bias, geometry_of(layer, size), channels=channels, activation=activation)
+    channels: Any = "last" if last else "first"
+    if transposed:
+        geometry = geometry_of(layer, size)
+        return ops.conv_transpose(inputs, kernel, bias, geometry, channels=channels, activation=activation)
+    if layer.padding == "same" and is_open(size):  # which follows the size
+        fields = {"stride": layer.strides, "padding": "same", "dilation": layer.dilation_rate}
+        fields |= {"groups": getattr(layer, "groups", 1)}
+        return ops.conv(inputs, kernel, bias, **fields, channels=channels, activation=activation)
+    return ops.conv(inputs, kernel, bias, geometry_of(layer, size), channels=channels, activation=activation)
+
+
+def _autocasts() -> bool:
+    """Whether PyTorch casts what its convolutions take: Keras adds the bias, and computes what follows, in its type."""
+    if not ON_TORCH:
+        return False
+    import torch
+
+    return bool(torch._C._is_any_autocast_enabled())
 
 
 class _Layer:
@@ -126,8 +138,8 @@ class _Layer:
             )
         last = self.data_format == "channels_last"
         size = input_shape[1:-1] if last else input_shape[2:]
-        known = rule(geometry_of(self, size))([UNKNOWN if n is None else n for n in size])
-        space = [None if n is None else length for n, length in zip(size, known, strict=True)]
+        known = rule(geometry_of(self, size))([n if type(n) is int else UNKNOWN for n in size])
+        space = [length if type(n) is int else None for n, length in zip(size, known, strict=True)]
         return (input_shape[0], *space, self.filters) if last else (input_shape[0], self.filters, *space)
 
 

@@ -16,6 +16,8 @@ from typing import Any
 
 import keras
 
+from .. import backends
+from ..geometry import is_open
 from ..stack import Stack, Stage, has_inverse, worthwhile
 from ._layers import OWN, PLAIN, TRANSPOSED, computed, geometry_of
 
@@ -88,7 +90,7 @@ class Run:
     def result(self, x: Tensor) -> Tensor | None:
         """The output of the run's last layer, or None where its layers are better computed one by one."""
         shape = tuple(x.shape)
-        if not isinstance(shape[0], int) or getattr(x, "_keras_mask", None) is not None:
+        if not _is_followed(x) or is_open(shape) or getattr(x, "_keras_mask", None) is not None:
             return None
         if keras.backend.standardize_dtype(x.dtype) != "float32":
             return None
@@ -100,7 +102,7 @@ class Run:
     def _weights(self) -> Iterator[Tensor]:
         for layer in self.layers:
             if is_convolution(layer):
-                kernel = keras.ops.convert_to_tensor(layer.kernel)
+                kernel = backends.unwrap(layer.kernel)
                 if layer.data_format != "channels_last":  # Keras keeps one kernel layout for both data formats
                     kernel = keras.ops.transpose(kernel, (layer.rank + 1, layer.rank, *range(layer.rank)))
                 yield kernel
@@ -120,6 +122,15 @@ def _applied(stack: Stack, x: Tensor, weights: list[Tensor]) -> Tensor | None:
 
         return torch_stack.applied(stack, x, weights) if torch_stack.takes(x, *weights) else None
     return stack.forward(x, weights)[0]
+
+
+def _is_followed(x: Tensor) -> bool:
+    """Whether stacks may be computed of it: PyTorch's compilers see no size as a symbol, and take none of ours."""
+    if keras.backend.backend() != "torch":
+        return True
+    from ..backends import torch_stack
+
+    return torch_stack.takes(x)
 
 
 def is_convolution(layer: Layer) -> bool:

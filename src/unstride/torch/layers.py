@@ -23,7 +23,7 @@ import torch
 
 from ..backends import torch as backend
 from ..backends import torch_ops
-from ..geometry import Crop, Geometry, GeometryError, per_axis, split
+from ..geometry import Crop, Geometry, GeometryError, is_open, per_axis, same_zeros, split
 
 Tensor = torch.Tensor
 Ints = int | Sequence[int]
@@ -149,10 +149,7 @@ class _Conv(_Layer):
         if padding == "valid":
             return [(0, 0)] * self.rank
         if padding == "same":
-            crops = []
-            for n, k, s, d in zip(size, taps, self.stride, self.dilation, strict=True):
-                crops.append(split((-(-n // s) - 1) * s + (k - 1) * d + 1 - n))
-            return crops
+            return [same_zeros(*axis) for axis in zip(size, taps, self.stride, self.dilation, strict=True)]
         return [(p, p) if isinstance(p, int) else (p[0], p[1]) for p in padding]
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -203,8 +200,11 @@ class _Conv(_Layer):
         crops = self._crops(x.shape[2:], weight.shape[2:])
         if self.padding_mode != "zeros":
             x, crops = self._padded(x, crops)
+        elif self.padding == "same" and backend.exporting():  # for a size that may be any
+            x, crops = backend.padded(x, crops, "first"), [(0, 0)] * self.rank
         geometry = Geometry(tuple(weight.shape[2:]), self.stride, crops, None, self.dilation, self.groups)
-        geometry.conv_size(x.shape[2:])  # raises where nothing comes out
+        if not is_open(x.shape[2:]):
+            geometry.conv_size(x.shape[2:])  # raises where nothing comes out
         return backend.conv(x, weight, bias, geometry, "first")
 
 
@@ -322,7 +322,8 @@ class _ConvTranspose(_Layer):
         geometry = Geometry(
             taps, self.stride, self._crops(x.shape[2:], taps, output_size), None, self.dilation, self.groups
         )
-        geometry.output_size(x.shape[2:])  # raises where nothing comes out
+        if not is_open(x.shape[2:]):
+            geometry.output_size(x.shape[2:])  # raises where nothing comes out
         return backend.conv_transpose(x, self.weight, self.bias, geometry, "first")
 
 
