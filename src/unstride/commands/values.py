@@ -98,7 +98,11 @@ def in_options(message: str, names: Mapping[str, str]) -> str:
     'the kernel has size (3,), --kernel of shape (3,)'
     """
     for name, option in names.items():
-        followed = "" if re.search("[_ ]", name) else r"(?=(?: of axis \d+)?(?:, (?:begin|end),)? (?:is|has|of shape|of type)\b)"
+        followed = (
+            ""
+            if re.search("[_ ]", name)
+            else r"(?=(?: of axis \d+)?(?:, (?:begin|end),)? (?:is|has|of shape|of type)\b)"
+        )
         message = re.sub(rf"\b{re.escape(name)}='?(\w+)'?", rf"{option} \1", message)
         message = re.sub(rf"(?<!the )(?<![\w'-]){re.escape(name)}(?![\w'=]){followed}", option, message)
     return message
