@@ -334,6 +334,7 @@ def test_what_tab_completes(tmp_path: Path) -> None:
     assert completed("train", "--backend", "t") == ["torch", "tensorflow"]
     assert completed("train", "comp") == ["compressor"]
     assert completed("convert", "k") == ["keras"]
+    assert completed("upscale", "--model", "runs/o") == ["runs/one"]
     assert "--json" in completed("solve", "--j")
 
 
