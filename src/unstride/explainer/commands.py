@@ -30,6 +30,8 @@ OPTIONS = FIELDS | {
     "bias": "--bias",
     "map": "--map",
     "view": "--view",
+    "preset": "--preset",
+    "framework": "--code",
 }
 """What Python calls the options."""
 SIZE = re.compile(r"\d+(x\d+)*x?")
