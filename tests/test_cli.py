@@ -134,6 +134,26 @@ def test_the_bar_on_a_terminal(tmp_path: Path) -> None:
     assert all(len(line) <= 100 for line in last.split("\n"))
 
 
+@pytest.mark.parametrize("color_system", [None, "standard"])
+def test_a_terminal_of_60_columns_keeps_a_line_for_each_epoch(tmp_path: Path, color_system: str | None) -> None:
+    from unstride.progress import TrainingProgress
+
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=60, color_system=color_system, legacy_windows=False)
+    with TrainingProgress(console, 0, tmp_path) as progress:
+        progress.set_params({"epochs": 25, "steps": 1})
+        progress.on_train_begin()
+        progress.begin -= 5000  # so that the times are long
+        for epoch in range(25):
+            progress.on_epoch_begin(epoch)
+            progress.on_train_batch_end(0, {"loss": 0.5})
+            progress.on_epoch_end(epoch, {"loss": 0.5, "val_loss": 0.4 + epoch / 1000})
+    plain = re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", screen.getvalue()).replace("\r", "\n")
+    for epoch in range(25):
+        assert f"epoch {epoch + 1:2}/25  loss 0.5000  val_loss {0.4 + epoch / 1000:.4f}  1 h 23 min\n" in plain
+    assert max(map(len, plain.split("\n"))) <= 60
+
+
 def test_evaluate(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     assert cli.main(["evaluate", str(run.path)]) == 0

@@ -8,7 +8,8 @@ import pytest
 
 import unstride
 
-MODULES = sorted(m.name for m in pkgutil.walk_packages(unstride.__path__, "unstride.") if m.name != "unstride._native")
+MODULES = ["unstride", *sorted(m.name for m in pkgutil.walk_packages(unstride.__path__, "unstride."))]
+MODULES.remove("unstride._native")
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -81,7 +81,8 @@ class TrainingProgress(keras.callbacks.Callback):  # type: ignore[misc]
         self._show(logs)
         passed = time.perf_counter() - self.begin
         coming = self.epochs - epoch - 1
-        left = f", {duration(passed / (epoch + 1 - self.done) * coming)} left" if coming else ""
+        said = coming and not self.console.is_terminal  # there the bar says it
+        left = f", {duration(passed / (epoch + 1 - self.done) * coming)} left" if said else ""
         self.say(f"epoch {self._epoch(epoch)}  {self._text()}  {duration(passed)}{left}")
 
     def _write(self, batch: int) -> None:

@@ -232,8 +232,9 @@ def load(path: str | os.PathLike[str]) -> Run:
     folder = Path(path)
     if folder.is_file():
         inside = (folder.parent / "config.json").is_file()
-        told = f"a file of the run {folder.parent}; give" if inside else "a file; expected"
-        raise RunError(f"{folder}: {told} the folder of the run{f', {folder.parent}' if inside else ''}")
+        if inside:
+            raise RunError(f"{folder}: a file of the run {folder.parent}; give the run's folder, {folder.parent}")
+        raise RunError(f"{folder}: a file; expected the folder of a run")
     if not folder.is_dir():
         raise RunError(f"{folder}: no such folder; expected a run, as `unstride train` makes them")
     try:

@@ -98,7 +98,10 @@ def solve(
     axes = []
     for axis, (small, big) in enumerate(zip(smalls, bigs, strict=True)):
         given = {name: values[axis] for name, values in fields.items()}
-        own = {"padding": _of_axis(padding, axis), "output_padding": _of_axis(output_padding, axis)}
+        own = {
+            "padding": _of_axis("padding", padding, axis, rank),
+            "output_padding": _of_axis("output_padding", output_padding, axis, rank),
+        }
         axes.append((small, big, tuple(given.items()), tuple(own.items())))
     return _combine(axes, groups, limit)
 
@@ -188,11 +191,11 @@ def _open(value: Any, name: str, rank: int) -> tuple[int | None, ...]:
     return (None,) * rank if value is None else per_axis(name, value, rank, 1)
 
 
-def _of_axis(value: Any, axis: int) -> Any:
+def _of_axis(name: str, value: Any, axis: int, rank: int) -> Any:
     """The entry of one axis of a padding or an output padding, hashable, as a one-axis Geometry takes it."""
     if not is_sequence(value):
         return value
-    if axis >= len(value):
-        raise GeometryError(f"{list(value)} has no entry for axis {axis}")
+    if len(value) != rank:
+        raise GeometryError(f"{name} has {len(value)} entries, {list(value)}; expected one for each axis: {rank}")
     entry = value[axis]
     return (tuple(entry),) if is_sequence(entry) else entry

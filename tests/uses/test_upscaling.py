@@ -235,7 +235,7 @@ def test_mistakes(mistake: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_format_that_cannot_hold_it(capsys: pytest.CaptureFixture[str]) -> None:
     noise("RGBA").save("one.png")
-    assert cli.main(["upscale", "one.png", "-o", "two.jpg"]) == 1
+    assert cli.main(["upscale", "one.png", "-o", "two.jpg"]) == 2
     err = capsys.readouterr().err
     assert "two.jpg: JPEG cannot hold it" in err
     assert "name an output like .png" in err

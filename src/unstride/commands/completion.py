@@ -49,7 +49,8 @@ def complete(group: click.Group) -> None:
         for parameter in command.params:
             known = parameter.name in FILES | RUNS | WORDS.keys()
             if known and isinstance(parameter.type, click.types.StringParamType):
-                parameter.type = Completed(str(parameter.name))
+                option = parameter.name == "model" and isinstance(parameter, click.Option)  # --model takes a run
+                parameter.type = Completed("run" if option else str(parameter.name))
 
 
 @click.command()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 
 from .. import __version__, _native, environment
 from ..backends import OLDEST, numbers_of
@@ -67,7 +68,7 @@ def collected() -> dict[str, Any]:
         "threads": {"number": get_num_threads(), "reason": _threads_reason()},
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
-        "numpy": importlib.metadata.version("numpy"),
+        "numpy": np.__version__,
         "frameworks": {module: framework(module) for module in FRAMEWORKS},
         "keras_backend": {"name": name, "reason": reason},
         "runs": {"folder": str(runs.absolute()), "number": len(list(runs.glob("*/config.json")))},

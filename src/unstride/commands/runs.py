@@ -14,7 +14,7 @@ from rich.table import Table
 
 from .. import runs as folders
 from ..runs import OptionError, Options, Run, RunError, flag
-from .printing import json_option, print_json
+from .printing import json_option, print_json, print_text
 from .shared import console, debug_option, say, table
 
 FIGURES = ("loss", "error", "probe_accuracy", "psnr", "ssim", "gain", "mean_iou", "pixels_right")
@@ -124,7 +124,7 @@ def _list(found: list[dict[str, Any]]) -> None:
         epochs = f"{one['epochs']}/{options['epochs']}" if one["epochs"] is not None and options else "–"
         state = one["state"] if one["problem"] is None else f"damaged: {one['problem']}"
         cells = (one["run"], options.get("model", "–"), one["date"] or "–", epochs, _short(one["figures"]), state)
-        say(screen, "\t".join(cells))
+        print_text("\t".join(cells))  # which the console would make blanks of
 
 
 def _compare(found: list[dict[str, Any]]) -> None:

@@ -80,6 +80,10 @@ def as_json(geometry: Geometry) -> dict[str, Any]:
     }
 
 
+_SUBJECT = r"(?=(?: of axis \d+)?(?:, (?:begin|end),)? (?:is|has|of shape|of type)\b)"
+"""Follows a word that is an argument's name, rather than a word of the sentence."""
+
+
 @contextmanager
 def errors_of(names: Mapping[str, str]) -> Iterator[None]:
     """What an option got wrong is no accident of the program: one line, which names options and no arguments."""
@@ -98,7 +102,7 @@ def in_options(message: str, names: Mapping[str, str]) -> str:
     'the kernel has size (3,), --kernel of shape (3,)'
     """
     for name, option in names.items():
-        followed = "" if re.search("[_ ]", name) else r"(?=(?: of axis \d+)?(?:, (?:begin|end),)? (?:is|has|of shape|of type)\b)"
+        followed = "" if re.search("[_ ]", name) else _SUBJECT
         message = re.sub(rf"\b{re.escape(name)}='?(\w+)'?", rf"{option} \1", message)
         message = re.sub(rf"(?<!the )(?<![\w'-]){re.escape(name)}(?![\w'=]){followed}", option, message)
     return message

@@ -26,11 +26,16 @@ from .trace import VIEWS, Trace, trace
 PAIR = "0 1; 2 3"
 FRAMEWORKS = ("keras", "torch", "tensorflow", "jax", "onnx", "numpy", "unstride")
 CASE = ("x", "kernel", "bias", "stride", "padding", "output_padding", "dilation", "kind")  # the options that make it
-OPTIONS = (
-    FIELDS
-    | {"a part of x": "a part of it"}
-    | {"x": "--input", "kernel": "--kernel", "bias": "--bias", "map": "--map", "view": "--view"}
-)
+OPTIONS = FIELDS | {
+    "a part of x": "a part of it",
+    "x": "--input",
+    "kernel": "--kernel",
+    "bias": "--bias",
+    "map": "--map",
+    "view": "--view",
+    "preset": "--preset",
+    "framework": "--code",
+}
 """What Python calls the options."""
 SIZE = re.compile(r"\d+(x\d+)*x?")
 NEXT, BACK, QUIT = ("\r", "\n", " ", "n", "\x1b[C"), ("b", "p", "\x7f", "\x1b[D"), ("q", "\x1b", "\x04")
