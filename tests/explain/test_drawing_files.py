@@ -153,7 +153,7 @@ def test_a_path_gets_what_is_returned(kind, tmp_path):
     getattr(drawing, kind)(CASES["2x2"], str(path), view="grid")
     assert path.read_bytes() != (content.encode() if kind == "svg" else content)
     with pytest.raises(OSError, match="nowhere"):
-        getattr(drawing, kind)(CASES["2x2"], tmp_path / "nowhere" / "picture")
+        getattr(drawing, kind)(CASES["2x2"], tmp_path / "nowhere" / f"picture.{kind}")
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_a_path_gets_what_is_returned(kind, tmp_path):
 )
 def test_errors_say_what_was_expected(kind, options, message, tmp_path):
     with pytest.raises(us.GeometryError, match=message):
-        getattr(drawing, kind)(CASES["2x2"], tmp_path / "picture", **options)
+        getattr(drawing, kind)(CASES["2x2"], tmp_path / f"picture.{kind}", **options)
     assert not list(tmp_path.iterdir())
 
 
