@@ -143,7 +143,7 @@ def kernels(values: npt.NDArray[np.float32], theme: Theme) -> Figure:
     page = Page(across, down, scale, colours="RdBu")
     most = float(np.abs(values).max()) or 1.0
     for row, column in np.ndindex(rows, columns):
-        tile = (values[:, :, row, column] / most + 1) / 2
+        tile = np.asarray((values[:, :, row, column] / most + 1) / 2, np.float32)
         page.tile(column * (width + gap), row * (height + gap), tile)
     return page.draw(theme)
 

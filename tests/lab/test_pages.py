@@ -73,24 +73,22 @@ def test_controls_stand_beside_results_and_stay_in_sight(visit, slug):
 
 
 @EACH
-@pytest.mark.parametrize("paper", ["A4", "Letter"])
-def test_on_paper(visitor, chapter, paper):
+def test_on_paper(visitor, chapter):
     """Nothing sticks out to the right, and dark pages are printed dark on light."""
     page = visitor.open(chapter.slug)
     page.emulate_media(media="print", color_scheme="dark")
-    width = {"A4": 680, "Letter": 702}[paper]  # between margins of 15 mm, in pixels
-    page.set_viewport_size({"width": width, "height": 1000})
-    wide = page.evaluate(
-        """(width) => [...document.querySelectorAll("[data-lab], .lab-head, .markdown, .lab-beside")]
-            .filter((e) => e.getBoundingClientRect().right > width + 1).map((e) => e.outerHTML.slice(0, 200))""",
-        width,
-    )
-    assert wide == []
+    for paper, width in (("A4", 680), ("Letter", 702)):  # pixels between margins of 15 mm
+        page.set_viewport_size({"width": width, "height": 1000})
+        wide = page.evaluate(
+            """(width) => [...document.querySelectorAll("[data-lab], .lab-head, .markdown, .lab-beside")]
+                .filter((e) => e.getBoundingClientRect().right > width + 1).map((e) => e.outerHTML.slice(0, 200))""",
+            width,
+        )
+        assert wide == [], paper
+        pages = page.pdf(format=paper).count(b"/Type /Page\n")
+        assert 1 <= pages <= 20
     paint = page.evaluate("getComputedStyle(document.querySelector('.lab-head h1')).color")
     assert paint == "rgb(0, 0, 0)"
-    pdf = page.pdf(format=paper)
-    assert pdf.startswith(b"%PDF")
-    assert 1 <= pdf.count(b"/Type /Page\n") + pdf.count(b"/Type /Page ") <= 20
 
 
 @EACH

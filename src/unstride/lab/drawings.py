@@ -133,10 +133,9 @@ def phases(plan: Plan, most: int = 10) -> str:
 
 def _products(geometry: Geometry, axis: int, size: int, cells: int) -> list[int]:
     """How many products each of the output's first cells along an axis is the sum of, for an input of `size` cells."""
-    k, s, d, begin = (
-        values[axis] for values in (geometry.kernel_size, geometry.stride, geometry.dilation, geometry.crops)
-    )
-    reached = [i * s + j * d - begin[0] for i in range(size) for j in range(k)]
+    k, s, d = geometry.kernel_size[axis], geometry.stride[axis], geometry.dilation[axis]
+    begin = geometry.crops[axis][0]
+    reached = [i * s + j * d - begin for i in range(size) for j in range(k)]
     return [reached.count(cell) for cell in range(cells)]
 
 
