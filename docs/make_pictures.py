@@ -14,14 +14,15 @@ import numpy as np
 from PIL import Image
 
 from unstride import deployed, segmenting
-from unstride.data import photographs, scenes
+from unstride.data import pages, photographs, scenes
 from unstride.upscale_report import beside
 from unstride.upscaling import Upscaler
 
 DOCS = Path(__file__).parent
 PIECES = (("astronaut.png", 75, 165, 100), ("chelsea.png", 125, 65, 100))
 """Photographs that were held out, and where to look: left, top and side."""
-SCENES = 4
+SCENES, PAGES = 2, (1, 5)
+"""How many scenes over photographs, and which plain pages: one light, one dark."""
 FROM_RUN = ("codes", "walk")
 
 
@@ -43,14 +44,17 @@ def upscaled() -> Image.Image:
 
 
 def segmented() -> Image.Image:
-    """Scenes of digits and photographs that were held out, with the classes found and a legend."""
+    """Digits that were held out, over photographs and on plain pages, with those found and a legend."""
     network = deployed.find("segmenter", "segmenter", None)
     names = network.about["classes"]
     source = scenes.source("test")
     pictures = []
-    for number in range(SCENES):
-        image, _ = scenes.scene(source, (2, number))
-        found = segmenting.overlay(image, segmenting.classes(network, image), names)
+    images = [scenes.scene(source, (2, number))[0] for number in range(SCENES)]
+    for dark, number in enumerate(PAGES):
+        images.append(pages.page(source, (8, number), sheet=pages.Sheet(28.0, dark=dark == 1))[0])
+    for image in images:
+        classes = segmenting.classes(network, image)
+        found = segmenting.overlay(image, segmenting.only(classes, segmenting.present(classes)), names)
         scene = Image.fromarray(image).resize((found.height, found.height), Image.Resampling.NEAREST)
         page = Image.new("RGB", (scene.width + 8 + found.width, found.height), "white")
         page.paste(scene, (0, 0))
@@ -59,7 +63,7 @@ def segmented() -> Image.Image:
     widths = max(picture.width for picture in pictures)
     rows = []
     for first, second in zip(pictures[::2], pictures[1::2], strict=True):
-        row = Image.new("RGB", (2 * widths + 8, first.height), "white")
+        row = Image.new("RGB", (2 * widths + 8, max(first.height, second.height)), "white")
         row.paste(first, (0, 0))
         row.paste(second, (widths + 8, 0))
         rows.append(row)

@@ -9,7 +9,7 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from unstride import deployed, segmenting
-from unstride.data import scenes
+from unstride.data import pages, scenes
 
 
 def test_another_scene(visitor: Visitor) -> None:
@@ -34,13 +34,27 @@ def test_another_scene(visitor: Visitor) -> None:
     visitor.untroubled()
 
 
+def test_a_plain_page(visitor: Visitor) -> None:
+    page = visitor.open("segment")
+    page.get_by_text("A plain page", exact=True).click()
+    expect(visitor.lab_part("shown")).to_contain_text("Page 1, 160×120")
+    _, truth = pages.page(scenes.source("test"), (7, 1), (120, 160))
+    for at in np.unique(truth)[1:]:
+        expect(visitor.fact("figures", "Digits found")).to_contain_text(scenes.CLASSES[at])
+    expect(visitor.lab_part("classes").locator("thead th")).to_have_count(4)
+    visitor.untroubled()
+
+
 def test_a_picture_of_ones_own(visitor: Visitor) -> None:
     page = visitor.open("segment")
     page.get_by_text("My picture").click()
     expect(visitor.lab_part("upload-problem")).to_contain_text("There is no picture yet")
     bring(visitor, "odd.png", png(Image.new("RGB", (131, 77), (90, 120, 60))))
     expect(visitor.lab_part("shown")).to_contain_text("odd.png, 131×77")
-    expect(visitor.lab_part("classes")).to_contain_text("unknown")
+    # Only what is known of it: no columns of a truth that nobody knows, no classes that are nowhere.
+    expect(visitor.lab_part("classes").locator("thead th")).to_have_text(["Class", "Found on"])
+    expect(visitor.lab_part("classes").locator("tbody tr")).to_have_count(1)
+    expect(visitor.fact("figures", "Digits found")).to_contain_text("none")
     expect(visitor.fact("figures", "Mean IoU")).to_have_count(0)
     bring(visitor, "notes.txt", b"words")
     expect(visitor.lab_part("upload-problem")).to_contain_text("notes.txt: not an image that Pillow can read")
