@@ -11,7 +11,7 @@ other ways were tried on the scenarios of tests/test_torch_attached.py, and thes
 * patched methods of PyTorch's classes: they change the layers of everybody, and `torch.jit.script` of any of them.
 
 So an `Attached` asks at each call whether the method that it stands in for is still PyTorch's, and calls what is there
-if not. A few more entries of the same ``__dict__`` make copies: Python's `pickle` and `copy`, and PyTorch's `replicate`,
+if not. A few more entries of the same ``__dict__`` make copies: Python's `pickle` and `copy`, and `DataParallel`,
 look up these methods on the instance. A deep copy is attached like the original. A pickle has a plain module, unless it
 goes to a process that `multiprocessing` is starting.
 """
