@@ -52,7 +52,9 @@ def mapped(
     size = tuple(inputs.shape[1:-1] if last else inputs.shape[2:])
     transposed = isinstance(layer, TRANSPOSED)
     if bias is not None and _autocasts():
-        outputs = mapped(layer, inputs, kernel, None) + keras.ops.reshape(bias, (-1,) if last else (-1, *(1,) * layer.rank))
+        outputs = mapped(layer, inputs, kernel, None) + keras.ops.reshape(
+            bias, (-1,) if last else (-1, *(1,) * layer.rank)
+        )
         return keras.ops.relu(outputs) if activation else outputs
     kernel = backends.unwrap(kernel)  # in the compute type, under mixed precision
     bias = None if bias is None else keras.ops.convert_to_tensor(bias)
