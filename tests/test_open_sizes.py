@@ -18,7 +18,7 @@ MAPS = {
     "conv": lambda x, k: us.conv(x, k, BIAS, stride=2, padding=((1, 0), (0, 1)), activation="relu"),
     "conv same": lambda x, k: us.conv(x, k, BIAS, stride=2, padding="same"),
     "conv same, long strides": lambda x, k: us.conv(x, k, BIAS, stride=4, padding="same"),
-    "kernel_gradient": lambda x, k: us.kernel_gradient(x, x, kernel_size=3, padding="same"),
+    "kernel_gradient": lambda x, k: us.kernel_gradient(x, x + k[0, 0, 0, 0], kernel_size=3, padding="same"),
 }
 
 

@@ -24,7 +24,7 @@ ON_TORCH = keras.backend.backend() == "torch"
 
 
 def geometry_of(layer: Any, size: Shape) -> Geometry:
-    """The geometry of a layer, Keras's or ours, for inputs of that spatial size, in which None or a symbol is unknown."""
+    """The geometry of a layer, Keras's or ours, for inputs of that spatial size, where None and symbols are unknown."""
     kernel_size, strides, padding, dilation = layer.kernel_size, layer.strides, layer.padding, layer.dilation_rate
     groups = getattr(layer, "groups", 1)  # which Keras's transposed convolutions do not have
     if isinstance(layer, TRANSPOSED):
