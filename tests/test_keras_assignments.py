@@ -65,7 +65,7 @@ def agree(found, expected):
 
 @pytest.mark.parametrize("accelerated", [False, True], ids=["ours", "accelerated"])
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
-@pytest.mark.parametrize("fields", [{"kernel_size": 3}, {"kernel_size": 1}, {"kernel_size": 2, "strides": 2}])
+@pytest.mark.parametrize("fields", [{"kernel_size": 1}, {"kernel_size": 3, "strides": 2}])
 @pytest.mark.parametrize("kind", RANKS)
 def test_a_layers_derivatives_are_those_of_the_weights_that_it_computed_with(kind, fields, data_format, accelerated):
     if BACKEND == "tensorflow" and data_format == "channels_first":

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 EVERYWHERE = ["test_layers", "test_keras_accelerate", "test_keras_symbols", "test_keras_refusals"]
+EVERYWHERE.append("test_keras_assignments")
 RUNS = [(backend, name) for backend in ("torch", "tensorflow") for name in EVERYWHERE]
 RUNS.append(("torch", "test_stack_keras"))  # TensorFlow has no stacks
 

@@ -61,7 +61,9 @@ def _bind(
 ) -> Array:
     operands = (x, kernel) if bias is None else (x, kernel, bias)
     if is_open(space(x.shape, channels)):
-        return _map_by_xla(primitive is conv_transpose_p, True, *operands, geometry=geometry, channels=channels, relu=relu)
+        return _map_by_xla(
+            primitive is conv_transpose_p, True, *operands, geometry=geometry, channels=channels, relu=relu
+        )
     return primitive.bind(*operands, geometry=geometry, channels=channels, relu=relu)
 
 

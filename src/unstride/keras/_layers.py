@@ -25,7 +25,7 @@ ON_TORCH = keras.backend.backend() == "torch"
 
 
 def geometry_of(layer: Any, size: Shape) -> Geometry:
-    """The geometry of a layer, Keras's or ours, for inputs of that spatial size, in which None or a symbol is unknown."""
+    """The geometry of a layer, Keras's or ours, for inputs of that spatial size, where None and symbols are unknown."""
     kernel_size, strides, padding, dilation = layer.kernel_size, layer.strides, layer.padding, layer.dilation_rate
     groups = getattr(layer, "groups", 1)  # which Keras's transposed convolutions do not have
     if isinstance(layer, TRANSPOSED):
@@ -53,7 +53,9 @@ def mapped(
     size = tuple(inputs.shape[1:-1] if last else inputs.shape[2:])
     transposed = isinstance(layer, TRANSPOSED)
     if bias is not None and _autocasts():
-        outputs = mapped(layer, inputs, kernel, None) + keras.ops.reshape(bias, (-1,) if last else (-1, *(1,) * layer.rank))
+        outputs = mapped(layer, inputs, kernel, None) + keras.ops.reshape(
+            bias, (-1,) if last else (-1, *(1,) * layer.rank)
+        )
         return keras.ops.relu(outputs) if activation else outputs
     kernel = backends.unwrap(kernel)  # in the compute type, under mixed precision
     bias = None if bias is None else keras.ops.convert_to_tensor(bias)

@@ -1,0 +1,61 @@
+"""`torch.autocast` around Keras layers and models on PyTorch: types and numbers are those of plain Keras."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip("torch", reason="needs the package torch")
+
+CODE = """
+import sys
+import numpy as np, keras, torch
+import unstride.keras as uk
+dtype, kind = getattr(torch, sys.argv[1]), sys.argv[2]
+L, rank = keras.layers, int(kind[4])
+
+def agree(models, x):
+    found = []
+    for model in models:
+        given = torch.tensor(x, requires_grad=True)
+        with torch.autocast("cpu", dtype):
+            y = model(given)
+        y.float().square().sum().backward()
+        found.append([y.detach(), given.grad, *(v.value.grad for v in model.trainable_variables)])
+    step = torch.finfo(dtype).eps
+    for other in found[1:]:
+        for got, expected in zip(other, found[0], strict=True):
+            assert got.dtype == expected.dtype, (got.dtype, expected.dtype)
+            assert (got.float() - expected.float()).abs().max() <= 4 * step * expected.float().abs().max()
+
+for data_format in ("channels_last", "channels_first"):
+    space = (7, 6, 5)[:rank]
+    shape = (20, *space, 3) if data_format == "channels_last" else (20, 3, *space)
+    x = np.random.default_rng(0).standard_normal(shape).astype("f")
+    for fields in ({}, {"use_bias": False}, {"activation": "relu"}):
+        fields |= {"strides": 2, "padding": "same", "data_format": data_format}
+        layers = [getattr(module, kind)(4, 3, **fields) for module in (L, uk, L)]
+        for layer in layers:
+            layer.build(shape)
+            layer.set_weights([np.random.default_rng(1).standard_normal(v.shape) for v in layer.variables])
+        uk.accelerate(layers[2])
+        agree(layers, x)
+    models = []
+    for accelerated in (False, True):
+        keras.utils.set_random_seed(2)
+        made = [getattr(L, kind)(4, 2, data_format=data_format, activation="relu", name=f"l{i}") for i in range(2)]
+        models.append(keras.Sequential([keras.Input(shape[1:]), *made]))
+    uk.accelerate(models[1])
+    agree(models, x)
+"""
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("kind", [f"Conv{rank}D{of}" for rank in (1, 2, 3) for of in ("", "Transpose")])
+def test_types_and_numbers_under_autocast(kind, dtype):
+    environment = os.environ | {"KERAS_BACKEND": "torch"}
+    done = subprocess.run(
+        [sys.executable, "-c", CODE, dtype, kind], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
