@@ -13,6 +13,7 @@ here each group is a convolution of its own.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import tensorflow as tf
@@ -176,8 +177,21 @@ def _grouped(one: Callable[[Tensor, Tensor], Tensor], x: Tensor, kernel: Tensor,
 
 def _written_out(geometry: Geometry, kernel: Tensor) -> bool:
     """Whether the dilation has to become zeros in the kernel: what TensorFlow dilates itself on a CPU, in both
-    directions, is float32 in one or two dimensions."""
-    return max(geometry.dilation) > 1 and (geometry.rank == 3 or kernel.dtype == tf.float64)
+    directions, is float32 in one or two dimensions, and that by oneDNN alone."""
+    return max(geometry.dilation) > 1 and (geometry.rank == 3 or kernel.dtype == tf.float64 or not _dilates())
+
+
+@cache
+def _dilates() -> bool:
+    """Whether TensorFlow computes with oneDNN here, which it chooses by the processor: found by trying."""
+    with tf.init_scope():  # at once, also where a graph is being made
+        if tf.config.list_logical_devices("GPU"):
+            return True
+        try:
+            tf.nn.conv2d_transpose(tf.zeros((1, 2, 2, 1)), tf.zeros((2, 2, 1, 1)), (1, 4, 4, 1), 1, "VALID", dilations=2)
+        except tf.errors.InvalidArgumentError:
+            return False
+    return True
 
 
 def _dilation(geometry: Geometry, kernel: Tensor) -> tuple[int, ...]:

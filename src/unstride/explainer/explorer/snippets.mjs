@@ -93,14 +93,24 @@ function keras(t, rows, found) {
   return [...lines, "print(keras.ops.convert_to_numpy(y)[0, ..., 0])"];
 }
 
+const zeros = (values) => (Array.isArray(values) ? values.map(zeros) : 0);
+
+/** A kernel with its dilation written into it, as zeros. */
+const spaced = (values, [d, ...others]) => (Array.isArray(values)
+  ? values.map((one) => spaced(one, others)).flatMap((one, i) => (i ? [...Array(d - 1).fill(zeros(one)), one] : [one]))
+  : values);
+
 function tensorflow(t, rows, found) {
   const last = (values, shape) => `tf.reshape(tf.constant(${python(values)}), ${tuple(shape)})`;
   const pad = (name, pairs) => `tf.pad(${name}, [${pairs}])`;
   const lines = ["import tensorflow as tf", "", `x = ${last(rows.x, [1, ...t.size, 1])}`];
-  lines.push(`kernel = ${last(rows.kernel, [...t.kernel_size, 1, 1])}`);
+  const written = t.up && t.geometry.dilation.some((d) => d > 1); // some processors' TensorFlow refuses to dilate
+  const size = t.kernel_size.map((k, i) => (written ? (k - 1) * t.geometry.dilation[i] + 1 : k));
+  const kernel = written ? spaced(rows.kernel, t.geometry.dilation) : rows.kernel;
+  lines.push(`kernel = ${last(kernel, [...size, 1, 1])}${written ? "  # zeros in place of the dilation" : ""}`);
   if (t.up) {
-    const { output_shape, strides, padding, dilations } = found.arguments;
-    const args = { strides, padding, dilations };
+    const { output_shape, strides, padding } = found.arguments;
+    const args = { strides, padding };
     lines.push(`y = tf.nn.conv${t.rank}d_transpose(x, kernel, output_shape=${tuple([1, ...output_shape, 1])}, ${call(args)})`);
     lines.push(...trimmed("y", found.crops ?? [], false, pad));
   } else {
