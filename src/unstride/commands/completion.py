@@ -22,7 +22,7 @@ WORDS = {
 }
 
 
-class Completed(click.ParamType):
+class Completed(click.ParamType):  # type: ignore[type-arg]  # in newer versions of click
     """Text, as it is, of which the shell may complete some."""
 
     name = "text"

@@ -152,9 +152,9 @@ def plan(x: str, kernel: str, map_: str, dtype: str, as_json_: bool, **options: 
     \b
     unstride plan 1x16x16x64 4x4x32x64 --stride 2 --padding 1
     """
-    shapes = [size(name, text) for name, text in (("X", x), ("KERNEL", kernel))]
+    shape, taps = size("X", x), size("KERNEL", kernel)
     with errors_of(FIELDS | {"x": "X", "kernel": "KERNEL", "map": "--map", "dtype": "--dtype"}):
-        made = plan_of(*shapes, map=map_, dtype=_type(dtype), **fields(options))
+        made = plan_of(shape, taps, map=map_, dtype=_type(dtype), **fields(options))
     if as_json_:
         print_json(dataclasses.asdict(made) | {"geometry": as_json(made.geometry)})
     else:

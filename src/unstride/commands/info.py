@@ -91,7 +91,7 @@ def keras_backend() -> tuple[str | None, str]:
     if not _is_found("keras"):
         return None, "none, as Keras is not installed"
     try:
-        from ..keras_backend import choice
+        from ..keras_backend import choice  # type: ignore[import-not-found]
     except ModuleNotFoundError:  # the commands' own rule, where there is no other
         named = os.environ.get("KERAS_BACKEND")
         return environment.default_backend(), "KERAS_BACKEND is set to it" if named else "the commands' default"
