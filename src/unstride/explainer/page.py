@@ -150,7 +150,7 @@ def _written(trace: Trace) -> tuple[Any, list[int] | None]:
     output_padding = None if extra is None else list(per_axis("output_padding", extra, trace.rank, 0))
     if isinstance(padding, str):
         return padding.lower(), output_padding
-    entries = padding if is_sequence(padding) else [padding] * trace.rank
+    entries: list[Any] = list(padding) if is_sequence(padding) else [padding] * trace.rank
     return [list(map(int, entry)) if is_sequence(entry) else int(entry) for entry in entries], output_padding
 
 
