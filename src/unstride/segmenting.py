@@ -104,7 +104,7 @@ def present(found: Bytes, least: int = LEAST, background: int = 0) -> list[int]:
     >>> present(found, least=10), present(found, least=1)
     ([2], [2, 3])
     """
-    from scipy import ndimage
+    from scipy import ndimage  # type: ignore[import-untyped]
 
     classes = [int(at) for at in np.unique(found) if at not in (background, VOID)]
     eight = np.ones((3, 3), bool)  # diagonal neighbours connect, too

@@ -84,7 +84,7 @@ def test_the_autoencoder_resumes_with_the_images_as_they_were(
 def test_the_walk_of_a_single_class_is_between_two_of_its_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    images = dataset.read(Options(data=str(letters(tmp_path / "data", "digits", 5, 1))))
+    images = dataset.read(Options(data=str(letters(tmp_path / "data", "digits", 5, 1)), batch_size=32))
     assert images.classes == [5]
     monkeypatch.setattr(codes, "encoded", lambda _, images: images[:, 10, :2].astype(np.float32))
     monkeypatch.setattr(codes, "decoded", lambda _, values: np.zeros((len(values), 28, 28), np.float32))
