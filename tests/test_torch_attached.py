@@ -1,6 +1,6 @@
 """accelerate() keeps each layer's class: scenarios that plain PyTorch passes, on plain and on accelerated models.
 
-The ways to change a layer were compared on this matrix; see `unstride.torch.attached`.
+`unstride.torch.attached` says which other ways to change a layer fall short here.
 """
 
 import copy

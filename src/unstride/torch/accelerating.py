@@ -80,7 +80,7 @@ def accelerate(module: Module) -> Report:
     Parameters
     ----------
     module : torch.nn.Module
-        A model, or a single layer. Weights, names, ``state_dict``, hooks, parametrizations, training mode, device and
+        A model, or a single layer. Classes, weights, names, ``state_dict``, hooks, parametrizations, training mode, device and
         type stay as they are; so do layers that are on another device than the CPU, in half precision, quantised,
         scripted, not initialised yet, or of a subclass; and plain convolutions in one or two dimensions that PyTorch
         computes as fast: in float32, with more than 16 output channels, kernels of one cell, groups, or one input
