@@ -56,7 +56,7 @@ class Attached:
         """The method of the module's class, bound to the module."""
         return types.MethodType(getattr(type(self.module), self.name), self.module)
 
-    @property
+    @property  # type: ignore[misc]
     def __class__(self) -> Any:  # what isinstance asks, and inspect with it
         return types.MethodType
 
