@@ -320,7 +320,8 @@ def _count_flops() -> None:
         own.kernel_gradient: lambda _big, small, *_, out_shape, **__: _flops_of_map(small, out_shape),
     }
     for operator, rule in rules.items():
-        register_flop_formula(operator)(rule)  # type: ignore[no-untyped-call]
+        register: Any = register_flop_formula(operator)  # type: ignore[no-untyped-call]
+        register(rule)
 
 
 _count_flops()

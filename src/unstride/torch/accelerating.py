@@ -80,11 +80,14 @@ def accelerate(module: Module) -> Report:
     Parameters
     ----------
     module : torch.nn.Module
-        A model, or a single layer. Weights, names, ``state_dict``, hooks, parametrizations, training mode, device and
-        type stay as they are; so do layers that are on another device than the CPU, in half precision, quantised,
-        scripted, not initialised yet, or of a subclass; and plain convolutions in one or two dimensions that PyTorch
-        computes as fast: in float32, with more than 16 output channels, kernels of one cell, groups, or one input
-        channel.
+        A model, or a single layer. Classes, weights, names, ``state_dict``, hooks, parametrizations, training mode,
+        device and type stay as they are; so do layers that are on another device than the CPU, in half precision,
+        quantised, scripted, not initialised yet, or of a subclass; and plain convolutions in one or two dimensions that
+        PyTorch computes as fast: in float32, with more than 16 output channels, kernels of one cell, groups, or one
+        input channel.
+
+        A deep copy is accelerated too. A pickle, and a file of the whole model, hold a plain PyTorch model, which opens
+        without unstride.
 
         In every ``torch.nn.Sequential``, convolutions in a row, changed or not, with the ReLU, LeakyReLU, ELU, Tanh and
         Sigmoid after them, are executed as one stack in float32 on the CPU, where that is predicted to be faster: with

@@ -1,7 +1,7 @@
 """How a module gets another way to compute and keeps its class.
 
 An `Attached` is an object in the ``__dict__`` of one module, under the name of the method that it stands in for. The
-other ways were tried on the scenarios of tests/test_torch_attached.py, and these fail:
+other ways fall short in scenarios of tests/test_torch_attached.py:
 
 * another class (``module.__class__ = ...``): whatever compares types, by which PyTorch fuses, quantises and counts,
   passes the module over, and a file of it does not open without unstride;
@@ -12,8 +12,8 @@ other ways were tried on the scenarios of tests/test_torch_attached.py, and thes
 
 So an `Attached` asks at each call whether the method that it stands in for is still PyTorch's, and calls what is there
 if not. A few more entries of the same ``__dict__`` make copies: Python's `pickle` and `copy`, and `DataParallel`,
-look up these methods on the instance. A deep copy is attached like the original. A pickle has a plain module, unless it
-goes to a process that `multiprocessing` is starting.
+look up these methods on the instance. A deep copy is attached like the original. A pickle holds a plain module, unless
+it goes to a process that `multiprocessing` is starting.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Attached:
         """The method of the module's class, bound to the module."""
         return types.MethodType(getattr(type(self.module), self.name), self.module)
 
-    @property
+    @property  # type: ignore[misc]
     def __class__(self) -> Any:  # what isinstance asks, and inspect with it
         return types.MethodType
 

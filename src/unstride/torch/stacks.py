@@ -41,7 +41,10 @@ Described = tuple[Any, ...]
 
 # What the classes compute, as PyTorch or these layers have it: a patched class is no part of a run.
 _FORWARD = nn.Sequential.forward
-_FORWARDS = {kind: (kind.forward, getattr(kind, "_conv_forward", None)) for kind in (*_CONVOLUTIONS, *_ACTIVATIONS)}
+_FORWARDS: dict[Any, tuple[Any, Any]] = {
+    kind: (getattr(kind, "forward"), getattr(kind, "_conv_forward", None))  # noqa: B009 - no type has it
+    for kind in (*_CONVOLUTIONS, *_ACTIVATIONS)
+}
 
 
 class SequentialForward(Attached):
@@ -107,7 +110,8 @@ def run_at(modules: Sequence[Module], begin: int) -> int:
         if not _is_plain(module):
             break
         if kind in _CONVOLUTIONS:
-            own = module.weight.dim() - 2
+            weight: Any = module.weight
+            own = weight.dim() - 2
             if rank not in (None, own):
                 break
             rank, waits_for_activation = own, True
