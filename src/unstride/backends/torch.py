@@ -328,6 +328,6 @@ def _working(array: Any) -> Any:
 
 
 def _back(y: Tensor, like: Tensor, channels: str) -> Tensor:
-    if not torch.is_autocast_enabled(y.device.type):  # which chooses the type
+    if y.device.type == "meta" or not torch.is_autocast_enabled(y.device.type):  # which chooses the type
         y = y.to(like.dtype)
     return y if channels == "first" else y.permute(TO_LAST[y.dim() - 2])
