@@ -188,7 +188,8 @@ def _dilates() -> bool:
         if tf.config.list_logical_devices("GPU"):
             return True
         try:
-            tf.nn.conv2d_transpose(tf.zeros((1, 2, 2, 1)), tf.zeros((2, 2, 1, 1)), (1, 4, 4, 1), 1, "VALID", dilations=2)
+            grid, kernel = tf.zeros((1, 2, 2, 1)), tf.zeros((2, 2, 1, 1))
+            tf.nn.conv2d_transpose(grid, kernel, (1, 4, 4, 1), 1, "VALID", dilations=2)
         except tf.errors.InvalidArgumentError:
             return False
     return True

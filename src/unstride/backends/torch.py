@@ -286,10 +286,10 @@ def _own_kernel_gradient(big: Tensor, small: Tensor, geometry: Geometry, channel
     if exporting():
         grid = _crop(_first(big, channels), [(-b, -e) for b, e in geometry.crops])
         slope = _first(small, channels)
-        weights = (torch.nn.grad.conv1d_weight, torch.nn.grad.conv2d_weight, torch.nn.grad.conv3d_weight)
-        sizes_and_slope: Any = (c_small, per_group, *k), slope
+        gradients: Any = torch.nn.grad
+        weights = (gradients.conv1d_weight, gradients.conv2d_weight, gradients.conv3d_weight)
         fields = geometry.stride, 0, geometry.dilation, geometry.groups
-        made = weights[geometry.rank - 1](grid, *sizes_and_slope, *fields).to(big.dtype)
+        made: Tensor = weights[geometry.rank - 1](grid, (c_small, per_group, *k), slope, *fields).to(big.dtype)
         return made if channels == "first" else made.movedim((0, 1), (-1, -2))
     shape = (*k, per_group, c_small) if channels == "last" else (c_small, per_group, *k)
     # The map from kernel to convolution is linear, so that its derivative, anywhere, is what is asked for.

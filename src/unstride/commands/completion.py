@@ -8,13 +8,14 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
-from .. import environment, tasks
+from .. import tasks
+from ..keras_backend import INSTALL
 
 SHELLS = ("bash", "zsh", "fish")
 FILES = {"images", "output", "codes_file", "first", "last", "data", "svg", "png", "gif", "html", "folder", "source"}
 RUNS = {"run", "names"}
 WORDS = {
-    "backend": tuple(environment.INSTALL),
+    "backend": tuple(INSTALL),
     "model": tasks.NAMES,
     "framework": ("keras", "torch", "tensorflow", "jax", "onnx", "unstride"),
     "target": ("keras", "torch", "tensorflow", "jax", "onnx", "unstride"),

@@ -14,6 +14,7 @@ import numpy as np
 
 from .. import __version__, _native, environment
 from ..backends import OLDEST, numbers_of
+from ..keras_backend import choice
 from ..threads import get_num_threads
 from .printing import json_option, print_json, print_text
 from .shared import debug_option
@@ -90,11 +91,6 @@ def keras_backend() -> tuple[str | None, str]:
     """The backend that Keras has, or will have, and why it is this one; None, and what to do, where there is none."""
     if not _is_found("keras"):
         return None, "none, as Keras is not installed"
-    try:
-        from ..keras_backend import choice  # type: ignore[import-not-found]
-    except ModuleNotFoundError:  # the commands' own rule, where there is no other
-        named = os.environ.get("KERAS_BACKEND")
-        return environment.default_backend(), "KERAS_BACKEND is set to it" if named else "the commands' default"
     try:
         made = choice()
     except ImportError as error:

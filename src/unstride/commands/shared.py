@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from .. import environment, failures
+from ..keras_backend import INSTALL
 from ..runs import Run
 from ..tasks.base import Figures
 from .outputs import picture_format
@@ -53,7 +54,7 @@ def debug_option(command: Command) -> Command:
 
 backend_option = click.option(
     "--backend",
-    metavar="|".join(environment.INSTALL),
+    metavar="|".join(INSTALL),
     help="What Keras computes with. Default: $KERAS_BACKEND, keras.json's, or else the first that is installed.",
 )
 

@@ -126,7 +126,8 @@ class _Layer:
         return _saved.config(self, super().get_config())  # type: ignore[misc]
 
     def __reduce__(self) -> Any:
-        _, arguments = super().__reduce__()
+        reduced: Any = super().__reduce__()
+        _, arguments = reduced
         return _saved.public(type(self))._unpickle_model, arguments  # type: ignore[attr-defined]
 
     def call(self, inputs: Tensor) -> Tensor:
