@@ -298,3 +298,9 @@ def test_native_core_names_the_instruction_set():
     if found in ("avx512", "avx2"):
         assert {"avx2", "fma"} <= flags
     assert (found == "avx512") == ({"avx512f", "avx512dq", "avx512bw", "avx512vl"} <= flags)
+
+
+def test_a_masked_kernel_beside_a_tensor_is_refused():
+    kernel = np.ma.masked_greater(np.ones((2, 1, 1)), 2)
+    with pytest.raises(TypeError, match=r"kernel is a masked array; .* kernel.filled\(0\)"):
+        us.conv_transpose(torch.ones(1, 3, 1), kernel)

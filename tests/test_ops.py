@@ -3,7 +3,6 @@
 import ml_dtypes
 import numpy as np
 import pytest
-import torch
 from cases import arrays, assert_within, first, kernel_first, situations, terms_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -212,7 +211,6 @@ def test_masks_are_not_dropped_in_silence():
         ("big", lambda: us.kernel_gradient(masked(y), x, kernel_size=2)),
         ("small", lambda: us.kernel_gradient(y, masked(x), kernel_size=2)),
         ("out", lambda: us.conv_transpose(x, kernel, out=masked(y))),
-        ("kernel", lambda: us.conv_transpose(torch.tensor(x), masked(kernel))),
         ("x", lambda: us.explain(masked(np.arange(3)), [1, 2])),
         ("kernel", lambda: us.explain([1, 2], masked(np.arange(3)))),
     ):
