@@ -29,12 +29,14 @@ def code(trace: Trace, framework: str) -> str:
 
 def _portable(found: Setting | None, trace: Trace) -> Setting | None:
     """`found`, or the recipe that runs everywhere, where the call needs a GPU or another backend."""
-    if found is None or found.reason is not None or not trace.transposed or found.arguments is None:
+    if found is None or not trace.transposed or found.arguments is None:
         return found
     arguments = found.arguments
     if found.framework == "tensorflow" and max(trace.geometry.dilation) > 1:
-        reason = "on a CPU its transposed convolutions refuse most dilations"
+        reason = found.reason or "on a CPU its transposed convolutions refuse most dilations"
         return Setting("tensorflow", found.call, None, reason, None, trace.crops)
+    if found.reason is not None:
+        return found
     if found.framework == "keras" and arguments["padding"] == "same" and arguments["output_padding"] is not None:
         extra = arguments["output_padding"]
         if any(K % 2 == 0 and op == 0 for K, op in zip(trace.geometry.spans, extra, strict=True)):
