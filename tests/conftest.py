@@ -7,6 +7,8 @@ import pytest
 # Keras reads its backend when it is imported. Tests of the other backends start processes of their own.
 os.environ.setdefault("KERAS_BACKEND", "jax")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# By itself TensorFlow leaves oneDNN out on some processors, and then refuses to dilate transposed convolutions.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 from hypothesis import HealthCheck, settings

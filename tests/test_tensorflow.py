@@ -167,3 +167,34 @@ def test_results_outlive_what_they_were_made_of_and_are_their_own():
     for copy, y, expected in kept:
         np.testing.assert_array_equal(copy, expected)
         np.testing.assert_array_equal(y, expected)
+
+
+WITHOUT_ONEDNN = """
+import numpy as np, tensorflow as tf, unstride as us
+rng = np.random.default_rng(0)
+for rank in (1, 2):
+    x = rng.normal(size=(2, *(5, 4)[:rank], 3)).astype("float32")
+    kernel = rng.normal(size=(*(2, 3)[:rank], 2, 3)).astype("float32")
+
+    @tf.function
+    def both(x, kernel):
+        y = us.conv_transpose(x, kernel, stride=2, dilation=3)
+        return y, *tf.gradients(y, (x, kernel))
+
+    y, gx, gk = both(tf.constant(x), tf.constant(kernel))
+    expected = us.conv_transpose(x, kernel, stride=2, dilation=3)
+    ones = np.ones_like(expected)
+    np.testing.assert_allclose(y, expected, atol=1e-5)
+    np.testing.assert_allclose(gx, us.conv(ones, kernel, stride=2, dilation=3), atol=1e-5)
+    expected = us.kernel_gradient(ones, x, kernel_size=kernel.shape[:rank], stride=2, dilation=3)
+    np.testing.assert_allclose(gk, expected, atol=1e-5)
+"""
+
+
+def test_dilations_in_graphs_need_no_onednn():
+    """TensorFlow's other CPU kernels refuse to dilate transposed convolutions, and the gradients of any."""
+    environment = os.environ | {"TF_ENABLE_ONEDNN_OPTS": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_ONEDNN], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
