@@ -146,7 +146,7 @@ def test_convert_mistakes(capsys: pytest.CaptureFixture[str]) -> None:
     for line, words in (
         ('convert caffe "k=3" torch', "FROM is 'caffe'; expected one of keras, torch"),
         ('convert keras "k=3" caffe', "TO is 'caffe'"),
-        ('convert keras "stride=2" torch', "'stride', which keras has no argument of; it has kernel_size, strides"),
+        ('convert keras "stride=2" torch', "'stride', which is no argument of keras; these are: kernel_size, strides"),
         ('convert keras "s=2" torch', "no kernel size; expected kernel_size=..., or k=..., as k=4"),
         ('convert keras "k=3 k=4" torch', "kernel_size twice"),
         ('convert keras "k=3 p=(1" torch', "padding is (1; expected numbers in brackets"),

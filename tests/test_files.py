@@ -111,7 +111,7 @@ def test_one_file_is_found_under_every_spelling(
         Path("hard").hardlink_to("a.png")
         Path("into").symlink_to(tmp_path)
     target, source = (text.format("a.png", tmp_path) for text in (target, source))
-    with pytest.raises(FileNameError, match="which is read; nothing was written"):
+    with pytest.raises(FileNameError, match="an input; nothing was written"):
         check_apart(["other.png", target], ["b.png", source])
     with pytest.raises(FileNameError, match="would be written twice"):
         check_apart([target, source], ["b.png"])

@@ -212,3 +212,12 @@ def test_damaged(tmp_path: Path, digit: np.ndarray, ending: str) -> None:
         file.write_bytes(content[: int(len(content) * share)])
         with pytest.raises(ImageError, match=rf"cut\.{ending}: "):
             read(file)
+
+
+@pytest.mark.parametrize("fall", [40, 90, 140])
+def test_a_digit_on_paper_that_is_lit_from_a_side_is_read(digit: np.ndarray, fall: int) -> None:
+    """The fall of light over the border is no noise that hides the ink."""
+    ink = np.asarray(enlarged(digit)) / 255
+    height, width = ink.shape
+    light = 250 - fall * np.linspace(0, 1, width) - fall / 4 * np.linspace(0, 1, height)[:, None]
+    assert close(convert(Image.fromarray((light * (1 - 0.8 * ink)).astype(np.uint8))), digit, 14)

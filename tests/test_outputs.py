@@ -30,7 +30,7 @@ def _a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("codes.json").write_text("[[1, 2, 3, 4]]")
 
 
-SAME = "which is read; nothing was written"
+SAME = "an input; nothing was written"
 REFUSED = {
     "reconstruct over its image": (["reconstruct", "run", "b.png", "a.png", "-o", "./a.png"], SAME),
     "reconstruct through a link": (["reconstruct", "run", "a.png", "-o", "link.png"], SAME),

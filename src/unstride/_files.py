@@ -130,10 +130,8 @@ def check_apart(targets: Iterable[PathLike], inputs: Iterable[PathLike], argumen
         place, identity = _place(target), _identity(target)
         if place in read or identity in identities:
             source = read.get(place) or identities[identity]  # type: ignore[index]
-            same = "itself" if source == name else f"the same file as {source}"
-            raise FileNameError(
-                f"{argument}: {name} is {same}, which is read; nothing was written. Expected another name or folder"
-            )
+            same = "an input" if source == name else f"the same file as {source}, an input"
+            raise FileNameError(f"{argument}: {name} is {same}; nothing was written. Expected another name or folder")
         if place in written or identity in written - {None}:
             raise FileNameError(f"{argument}: {name} would be written twice; expected names that differ")
         written |= {place, identity}

@@ -89,6 +89,26 @@ def _fitted(values: Bytes, crop: bool) -> Bytes:
 
 def _light_on_dark(values: Bytes) -> tuple[Levels, bool]:
     """With a black background; and whether that had no noise."""
+    found = _above_noise(np.asarray(values, np.float32)) or _above_noise(_evenly_lit(values))
+    if found is None:
+        raise ImageError("its background is too uneven to find the ink; expected one tone, or a smooth fall of light")
+    return found
+
+
+def _evenly_lit(values: Bytes) -> Levels:
+    """As if the light that falls on it were the same everywhere: divided by the plane through its border."""
+    edge = max(1, min(values.shape) // 16)
+    rows, columns = np.indices(values.shape, np.float32)
+    border = np.ones(values.shape, bool)
+    border[edge:-edge, edge:-edge] = False
+    terms = np.stack([rows[border], columns[border], np.ones(border.sum(), np.float32)], 1)
+    down, across, start = np.linalg.lstsq(terms, values[border].astype(np.float32), rcond=None)[0]
+    light = np.maximum(start + down * rows + across * columns, 1)
+    return np.asarray(values * (light.max() / light), np.float32).clip(0, 255)
+
+
+def _above_noise(values: Levels) -> tuple[Levels, bool] | None:
+    """As above; None where nothing stands out from the noise of the border."""
     edge = max(1, min(values.shape) // 16)
     inner = values[edge:-edge, edge:-edge]
     border = np.ones(values.shape, bool)
@@ -100,10 +120,12 @@ def _light_on_dark(values: Bytes) -> tuple[Levels, bool]:
     deviation = 1.4826 * float(np.median(np.abs(values[border] - np.float32(background))))
     floor = background + 2 * deviation
     strength = float(_coarse(np.asarray(values, np.float32))[0].max()) - background
-    if strength < max(LEAST, NOISE * deviation):
+    if strength < LEAST:
         raise ImageError(
             "it shows nothing: all of it is of one tone. Expected something dark on light, or light on dark"
         )
+    if strength < NOISE * deviation:
+        return None
     # White stays white.
     levels = np.maximum(values - np.float32(floor), 0) * np.float32(255 / max(1.0, 255 - floor))
     return levels, deviation == 0

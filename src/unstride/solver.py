@@ -183,7 +183,10 @@ def _rank(**values: Any) -> int:
                 "leave out batch and channels, as in solve((7, 7), (28, 28))"
             )
     if len(ranks) > 1:
-        raise GeometryError(f"the sizes and fields are for different numbers of axes: {sorted(ranks)}; expected one")
+        raise GeometryError(
+            "the sizes and other arguments have different numbers of axes: "
+            + ", ".join(f"{name} {len(value)}" for name, value in values.items() if is_sequence(value))
+        )
     return ranks.pop() if ranks else 1
 
 

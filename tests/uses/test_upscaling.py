@@ -215,7 +215,7 @@ MISTAKES = {
     "scale": (["one.png", "-o", "two.png", "--scale", "5"], "--scale is 5; expected 2, 3 or 4"),
     "ending": (["one.png", "-o", "two.xyz"], "-o two.xyz: no picture format ends with '.xyz'"),
     "file for several": (["one.png", "two.png", "-o", "one.png"], "-o one.png is a file; expected a folder"),
-    "itself": (["one.png", "two.png", "-o", "."], "-o: one.png is itself, which is read; nothing was written"),
+    "itself": (["one.png", "two.png", "-o", "."], "-o: one.png is an input; nothing was written"),
     "no name": (["", "-o", "large"], "an IMAGE is empty; expected the name of a file or a folder"),
     "no output": (["one.png", "-o", ""], "-o is empty; expected a file's or a folder's name"),
     "empty model": (["one.png", "-o", "x.png", "--model", ""], "--model is empty"),
@@ -339,9 +339,9 @@ def test_no_input_is_overwritten(capsys: pytest.CaptureFixture[str]) -> None:
         [".", "-o", "."],
     ):
         assert cli.main(["upscale", *arguments]) == 2, arguments
-        assert "which is read; nothing was written" in capsys.readouterr().err
+        assert "an input; nothing was written" in capsys.readouterr().err
         assert cli.main(["segment", *arguments]) == 2, arguments
-        assert "which is read; nothing was written" in capsys.readouterr().err
+        assert "an input; nothing was written" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in Path().rglob("*.png")} == before
     noise("RGB").save("out-overlay.png")
     assert cli.main(["segment", "one.png", "out-overlay.png", "-o", "new"]) == 0

@@ -76,7 +76,7 @@ def solve(input_size: str, output_size: str, limit: int, as_json_: bool, **optio
         print_json([_everywhere(geometry, small) for geometry in found])
         return
     if not found:
-        print_text(f"Nothing makes {output_size} from {input_size} so; leave an option out, or give more padding.")
+        print_text(_nothing(small, big, given=bool(fields(options))))
     for number, geometry in enumerate(found, 1):
         lines = [f"{number}. {geometry}"]
         for framework in FRAMEWORKS:
@@ -87,6 +87,18 @@ def solve(input_size: str, output_size: str, limit: int, as_json_: bool, **optio
                 told = f"not in one call: {error.reason}"
             lines.append(f"   {framework:11}{told}")
         print_text("\n".join(lines))
+
+
+def _nothing(small: int | list[int], big: int | list[int], given: bool) -> str:
+    """What to try where there is no solution."""
+    ends = [[size] if isinstance(size, int) else size for size in (small, big)]
+    sizes = ["x".join(map(str, end)) for end in ends]
+    if not given and all(b <= a for a, b in zip(*ends, strict=True)):
+        return (
+            f"Nothing makes {sizes[1]} from {sizes[0]}, which is no smaller. Did you mean unstride solve {sizes[1]} "
+            f"{sizes[0]}? The convolution from {sizes[0]} to {sizes[1]} has the same arguments."
+        )
+    return f"Nothing makes {sizes[1]} from {sizes[0]} so; {'leave an option out, or ' * given}try other sizes."
 
 
 @click.command()
@@ -201,7 +213,7 @@ def _parsed(framework: str, text: str) -> dict[str, Any]:
         name = short.get(name.strip(), name.strip())
         if name not in short.values():
             own = ", ".join(dict.fromkeys(short.values()))
-            raise click.UsageError(f"ARGUMENTS has {name!r}, which {framework} has no argument of; it has {own}")
+            raise click.UsageError(f"ARGUMENTS has {name!r}, which is no argument of {framework}; these are: {own}")
         if name in found:
             raise click.UsageError(f"ARGUMENTS has {name} twice; give it once")
         found[name] = _value(name, value.strip())

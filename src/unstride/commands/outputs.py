@@ -26,6 +26,8 @@ def picture_format(output: str, argument: str = "-o") -> str:
     if not output:
         raise FileNameError(f"{argument} is empty; expected a file's name")
     ending = Path(output).suffix.lower()
+    if not ending:
+        raise OptionError(f"{argument} {output} has no ending; expected one like .png, .jpg or .webp")
     if ending not in formats:
         raise OptionError(
             f"{argument} {output}: no picture format ends with '{ending}'; expected one like .png, .jpg or .webp"
@@ -169,7 +171,7 @@ def save_enlarged(network: Any, pixels: Pixels, target: Path, advance: Any) -> t
     tiff = target.suffix.lower() in TIFF
     if upscaling.holds(kind) and not (tiff and pixels.empty is not None):
         if kind == np.float32 and not tiff:
-            raise OSError(f"{target}: its numbers are floats, which no other format keeps; name an output like .tif")
+            raise OSError(f"{target}: its numbers are floats, which only TIFF keeps; name an output like .tif")
         image = network.picture(pixels, advance)
         if kind == np.uint16 and pixels.white != 65535:  # 12 bits, say: a file's white is that of 16
             image = _stretched(image, pixels.white)

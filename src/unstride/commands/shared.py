@@ -111,7 +111,7 @@ def _escaped(error: UnicodeError) -> tuple[str | bytes, int]:
 
 def say(console: Console, text: str) -> None:
     """As it is: no colours for numbers, no markup in paths, no line broken."""
-    console.print(text, highlight=False, markup=False, soft_wrap=True)
+    console.print(text, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def say_result(console: Console, name: str, value: str) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import reference
+from ..wording import counted
 from .figures import cell_name, equation, prose
 from .numbers import Term
 from .pairs import Array, Cell, cells_of, flat, tuples
@@ -254,7 +255,7 @@ def extension_caption(trace: Trace) -> str:
     for axis, pair in enumerate(trace.extension):
         where = f"axis {axis}: " if trace.rank > 1 else ""
         ends = (
-            f"{abs(n)} {'zeros' if n >= 0 else 'cells less'} {at}"
+            f"{counted(n, 'zero') if n >= 0 else counted(-n, 'cell') + ' less'} {at}"
             for n, at in zip(pair, ("before", "after"), strict=True)
         )
         parts.append(where + ", ".join(ends))

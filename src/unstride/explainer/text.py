@@ -11,6 +11,7 @@ import numpy as np
 from ..geometry import GeometryError
 from .figures import cell_name, equation, prose
 from .pairs import Array, Cell, cells_of, flat, tuples
+from .settings import written_ends
 from .steps import BOARDS, Step, before, crop_caption, evenness, extension_caption
 from .tables import NARROWEST, Block, Figures, Style, flow, paint, paragraph, tables
 
@@ -66,6 +67,13 @@ def _always(colour: str) -> Style:
     return lambda _: colour
 
 
+def _each(entries: Sequence[str]) -> str:
+    """One entry an axis; one for all if they are alike."""
+    if len(set(entries)) == 1:
+        return entries[0]
+    return " and ".join(f"{entry} on axis {axis}" for axis, entry in enumerate(entries))
+
+
 class _Page:
     def __init__(self, trace: Trace, width: int, color: bool) -> None:
         self.trace, self.width, self.color = trace, width, color
@@ -77,8 +85,11 @@ class _Page:
         name = "Transposed convolution" if trace.transposed else "Convolution"
         words = [f"input {size_name(trace.input.shape)}", f"kernel {size_name(trace.kernel.shape)}"]
         words.append(f"stride {one_or_all(geometry.stride)}")
-        if any(crop != (0, 0) for crop in geometry.crops):
-            words.append(f"padding {one_or_all([b if b == e else (b, e) for b, e in geometry.crops])}")
+        ends = written_ends(trace)
+        if any((b, e) != (0, 0) for b, e, _ in ends):
+            words.append(f"padding {_each([str(b) if b == e else f'({b}, {e})' for b, e, _ in ends])}")
+        if any(extra for _, _, extra in ends):
+            words.append(f"output padding {_each([str(extra) for _, _, extra in ends])}")
         if max(geometry.dilation) > 1:
             words.append(f"dilation {one_or_all(geometry.dilation)}")
         if trace.bias is not None:

@@ -59,16 +59,11 @@ class Controls:
         return act
 
     def begin(self, job: Job | None, make: Callable[[], Job]) -> None:
-        """Start a training and show it, unless this page's last one, or `job`, the one that is shown, is at work.
-
-        Raises
-        ------
-        JobError
-            If one is.
-        """
+        """Start a training and show it. If this page's last one, or `job`, which it shows, is at work, show that."""
         for other in (*self.started[-1:], *([job] if job is not None else [])):
             if other.progress().active:
-                raise JobError(f"{other.name} is being trained already; stop it first, or wait for its end")
+                self.choose(other.name)
+                return
         self.started.append(make())
         self.choose(self.started[-1].name)
 

@@ -134,9 +134,9 @@ def _(mo):
     Each picture is the mean square of every pixel's answer to random codes, over 32 sets of random weights, from its
     least (black) to its largest (white). Doubling twice makes patterns of period 2 and of period 4. The number says how
     strong they are: take the local mean off, then the mean $m$ of all pixels at each of the $4 \times 4$ places modulo
-    4, and compare with the picture $x$ itself, $100\,\sigma(m) / \sigma(x)$. 100% is nothing but a checkerboard, a
-    smooth picture has next to none, and from some 15% on it is seen at a glance. The compressor's report has the same
-    measure.
+    4, and compare with the picture $x$ itself, $100\,\sigma(m) / \sigma(x)$. 100% is nothing but a checkerboard, and a
+    smooth picture has next to none. Random weights leave speckle, which alone makes about 25%; what is well above it is
+    a checkerboard that is seen at a glance. The compressor's report has the same measure.
     """)
     return
 
