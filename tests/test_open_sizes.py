@@ -13,12 +13,12 @@ KERNEL = RNG.standard_normal((3, 3, 4, 4)).astype("f")
 BIAS = RNG.standard_normal(4).astype("f")
 X = RNG.standard_normal((3, 11, 6, 4)).astype("f")
 MAPS = {
-    "conv_transpose": lambda x, k: us.conv_transpose(x, k, BIAS, stride=2, padding=1, activation="relu"),
-    "conv_transpose same": lambda x, k: us.conv_transpose(x, k, BIAS, stride=2, padding="same"),
-    "conv": lambda x, k: us.conv(x, k, BIAS, stride=2, padding=((1, 0), (0, 1)), activation="relu"),
-    "conv same": lambda x, k: us.conv(x, k, BIAS, stride=2, padding="same"),
-    "conv same, long strides": lambda x, k: us.conv(x, k, BIAS, stride=4, padding="same"),
-    "kernel_gradient": lambda x, k: us.kernel_gradient(x, x + k[0, 0, 0, 0], kernel_size=3, padding="same"),
+    "conv_transpose": lambda x, k, b=BIAS: us.conv_transpose(x, k, b, stride=2, padding=1, activation="relu"),
+    "conv_transpose same": lambda x, k, b=BIAS: us.conv_transpose(x, k, b, stride=2, padding="same"),
+    "conv": lambda x, k, b=BIAS: us.conv(x, k, b, stride=2, padding=((1, 0), (0, 1)), activation="relu"),
+    "conv same": lambda x, k, b=BIAS: us.conv(x, k, b, stride=2, padding="same"),
+    "conv same, long strides": lambda x, k, b=BIAS: us.conv(x, k, b, stride=4, padding="same"),
+    "kernel_gradient": lambda x, k, _=None: us.kernel_gradient(x, x + k[0, 0, 0, 0], kernel_size=3, padding="same"),
 }
 
 
@@ -73,9 +73,10 @@ def torch_modules():
         def __init__(self, rule):
             super().__init__()
             self.rule, self.kernel = rule, torch.nn.Parameter(torch.from_numpy(KERNEL))
+            self.bias = torch.nn.Parameter(torch.from_numpy(BIAS))  # PyTorch exports a NumPy array as a fake tensor
 
         def forward(self, x):
-            return self.rule(x.movedim(1, -1), self.kernel)
+            return self.rule(x.movedim(1, -1), self.kernel, self.bias)
 
     torch.manual_seed(0)
     chain = torch.nn.Sequential(torch.nn.Conv2d(4, 4, 3), torch.nn.ReLU(), torch.nn.ConvTranspose2d(4, 4, 4, 2, 1))

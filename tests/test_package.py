@@ -20,7 +20,7 @@ def fresh(code: str, without: tuple[str, ...] = (), *options: str, **environment
     """What the code prints in a process of its own, where the packages `without` are not installed."""
     block = f"""
 from importlib.machinery import PathFinder
-class Without:
+class Without(PathFinder):  # which finds the packages' metadata, too
     @staticmethod
     def find_spec(name, path=None, target=None):
         return None if name in {without!r} else PathFinder.find_spec(name, path, target)

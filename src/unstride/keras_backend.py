@@ -58,7 +58,7 @@ class Choice:
         return f"{self.backend}: {self.reason}"
 
 
-_taken: Choice | None = None  # by `settled`, which then writes KERAS_BACKEND
+_taken: Choice | None = None  # with which `settled` has imported Keras
 
 
 def choice() -> Choice:
@@ -111,14 +111,14 @@ def settled() -> Iterator[None]:
     for name in [name for name in sys.modules if name.startswith("keras.")]:
         del sys.modules[name]
     before = os.environ.get("KERAS_BACKEND")
+    _taken = made
     if not before:
         os.environ["KERAS_BACKEND"] = made.backend
-        _taken = made
     try:
         yield
     except BaseException:
+        _taken = None
         if not before:
-            _taken = None
             os.environ["KERAS_BACKEND"] = ""  # which Keras takes for unset
         raise
     LOGGER.info("Keras backend %s", made)

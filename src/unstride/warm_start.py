@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 import numpy as np
 import numpy.typing as npt
 
+from ._keras import keras
 from .runs import RunError
 
 Values = npt.NDArray[np.float32]
