@@ -27,7 +27,8 @@ def agree(models, x):
     for other in found[1:]:
         for got, expected in zip(other, found[0], strict=True):
             assert got.dtype == expected.dtype, (got.dtype, expected.dtype)
-            assert (got.float() - expected.float()).abs().max() <= 16 * step * expected.float().abs().max()
+            # Products are rounded before they are summed in another order, and gradients cancel: some 30 steps were seen.
+            assert (got.float() - expected.float()).abs().max() <= 128 * step * expected.float().abs().max()
 
 for data_format in ("channels_last", "channels_first"):
     space = (7, 6, 5)[:rank]

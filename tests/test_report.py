@@ -325,6 +325,7 @@ def test_made_again_over_the_old(run: Run, tmp_path: Path) -> None:
     assert cli.main(["train", "--resume", "--run", str(folder)]) == 0
     # The same page under the folder's new name.
     before, after = html.unescape(run.report.read_text()), html.unescape(copy.report.read_text())
+    before = before.replace(shlex.quote(str(run.path)), str(folder))
     before = before.replace(str(run.path.resolve()), str(folder.resolve()))  # in the lines that load the model
-    assert after == before.replace(shlex.quote(str(run.path)), str(folder)).replace("tiny <b>&", "copy")
+    assert after == before.replace("tiny <b>&", "copy")
     assert (folder / "pictures" / "best.png").read_bytes() == (run.path / "pictures" / "best.png").read_bytes()
