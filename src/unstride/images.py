@@ -98,11 +98,13 @@ def _light_on_dark(values: Bytes) -> tuple[Levels, bool]:
 def _evenly_lit(values: Bytes) -> Levels:
     """As if the light that falls on it were the same everywhere: divided by the plane through its border."""
     edge = max(1, min(values.shape) // 16)
-    rows, columns = np.indices(values.shape, np.float32)
+    places: Levels = np.indices(values.shape).astype(np.float32)
+    rows, columns = places[0], places[1]
     border = np.ones(values.shape, bool)
     border[edge:-edge, edge:-edge] = False
     terms = np.stack([rows[border], columns[border], np.ones(border.sum(), np.float32)], 1)
-    down, across, start = np.linalg.lstsq(terms, values[border].astype(np.float32), rcond=None)[0]
+    plane: Levels = np.linalg.lstsq(terms, np.asarray(values, np.float32)[border], rcond=None)[0]
+    down, across, start = (float(term) for term in plane)
     light = np.maximum(start + down * rows + across * columns, 1)
     return np.asarray(values * (light.max() / light), np.float32).clip(0, 255)
 

@@ -286,7 +286,7 @@ def _own_kernel_gradient(big: Tensor, small: Tensor, geometry: Geometry, channel
     if exporting():
         grid = _crop(_first(big, channels), [(-b, -e) for b, e in geometry.crops])
         slope = _first(small, channels)
-        gradients: Any = torch.nn.grad
+        gradients: Any = torch.nn.grad  # type: ignore[attr-defined]
         weights = (gradients.conv1d_weight, gradients.conv2d_weight, gradients.conv3d_weight)
         fields = geometry.stride, 0, geometry.dilation, geometry.groups
         made: Tensor = weights[geometry.rank - 1](grid, (c_small, per_group, *k), slope, *fields).to(big.dtype)
