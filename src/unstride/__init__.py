@@ -20,7 +20,7 @@ See it::
 
 Submodules, which load when they are used::
 
-    keras, torch    layers in place of the frameworks' own, and accelerate(model) for a model that there is
+    keras, torch    layers in place of the frameworks' own, and accelerate(model) for an existing model
     models, data    the models that `unstride train` trains; MNIST
     explainer       what `explain` is made of: steps, presets, a widget for notebooks
     stack           layers one after another, computed as one, for NumPy arrays

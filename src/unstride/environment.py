@@ -27,7 +27,7 @@ class EnvironmentProblem(RuntimeError):  # noqa: N818 - EnvironmentError is OSEr
 
 
 def default_backend() -> str:
-    """That of `keras_backend.choice`; the first of all where none is installed, for `require` to refuse."""
+    """The backend of `keras_backend.choice`. Where none is installed, the first one, which `require` then refuses."""
     try:
         made = keras_backend.choice()
     except keras_backend.NoBackend:

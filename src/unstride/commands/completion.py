@@ -24,7 +24,7 @@ WORDS = {
 
 
 class Completed(click.ParamType):  # type: ignore[type-arg]  # in newer versions of click
-    """Text, as it is, of which the shell may complete some."""
+    """Text that the shell may complete; the value stays as it was typed."""
 
     name = "text"
 

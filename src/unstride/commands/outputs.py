@@ -50,7 +50,7 @@ def read_of(run: Run, *others: str | None) -> list[Path]:
 
 
 def paths_of(names: Sequence[str]) -> list[Path]:
-    """The files of these names, none of which may be empty: Path("") is the current folder."""
+    """The files of these names. An empty name is refused, as Path("") is the current folder."""
     if "" in names:
         raise OptionError("an IMAGE is empty; expected the name of a file or a folder")
     return [Path(name) for name in names]

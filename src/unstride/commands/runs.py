@@ -1,4 +1,4 @@
-"""`unstride runs`: the runs that there are, and how two or more of them differ."""
+"""`unstride runs`: list the runs, and show how two or more of them differ."""
 
 from __future__ import annotations
 
