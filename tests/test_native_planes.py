@@ -48,7 +48,8 @@ def test_positions_in_the_lanes_are_the_reference(size, c_small, c_big, geometry
                     chosen.add(us.plan(x.shape, k.shape, geometry, map=name, dtype=dtype).kernel)
             assert_within(up, exact[0], magnitudes[0], taps * c_small + 1)
             assert_within(down, exact[1], magnitudes[1], taps * c_big + 1)
-    assert "planes" in chosen
+    if _native.instruction_sets()[-1] == "avx512":  # with fewer lanes the plan prefers tiles for three of these
+        assert "planes" in chosen
 
 
 @pytest.fixture(params=_native.instruction_sets())

@@ -68,7 +68,7 @@ def test_another_module_of_a_framework_s_name_is_no_concern(tmp_path):
 
 
 def test_versions_are_read_as_they_are_written():
-    assert backends._numbers("2.13.0+cpu") == (2, 13, 0)
-    assert backends._numbers("2.18.dev20240801") == (2, 18)
-    assert backends._numbers("0.4.34rc1") == (0, 4, 34)
-    assert backends._numbers("2.6") >= backends.OLDEST["torch"][1]
+    assert backends.numbers_of("2.13.0+cpu") == (2, 13, 0)
+    assert backends.numbers_of("2.18.dev20240801") == (2, 18)
+    assert backends.numbers_of("0.4.34rc1") == (0, 4, 34)
+    assert backends.numbers_of("2.6") >= backends.OLDEST["torch"][1]

@@ -70,7 +70,7 @@ def test_the_autoencoder_resumes_with_the_images_as_they_were(
     arguments = ["train", "autoencoder", "data", "--epochs", "1", "--batch-size", "32"]
     assert cli.main([*arguments, "--transpose", "--run", "turned"]) == 0
     assert cli.main([*arguments, "--run", "stored"]) == 0
-    assert "--transpose turns them upright" in capsys.readouterr().out
+    assert "--transpose turns them upright" in capsys.readouterr().err
     turned, stored = (runs.load(name) for name in ("turned", "stored"))
     assert (turned.options.transpose, stored.options.transpose) == (True, False)
     np.testing.assert_array_equal(
@@ -86,12 +86,14 @@ def test_the_walk_of_a_single_class_is_between_two_of_its_images(
 ) -> None:
     images = dataset.read(Options(data=str(letters(tmp_path / "data", "digits", 5, 1)), batch_size=32))
     assert images.classes == [5]
-    monkeypatch.setattr(codes, "encoded", lambda _, images: images[:, 10, :2].astype(np.float32))
-    monkeypatch.setattr(codes, "decoded", lambda _, values: np.zeros((len(values), 28, 28), np.float32))
+    network = SimpleNamespace(
+        encoded=lambda images: images[:, 10, :2].astype(np.float32),
+        decoded=lambda values: np.zeros((len(values), 28, 28), np.float32),
+    )
     rows = []
     monkeypatch.setattr(compress_report.code_pictures, "table", lambda _, lines, __: rows.extend(lines))
     monkeypatch.setattr(compress_report, "draw", lambda *arguments: arguments[-1](None))
-    compress_report._walk(None, None, None, images)
+    compress_report._walk(None, network, images)
     assert [len(tiles) for _, tiles in rows] == [compress_report.STEPS]
 
 
