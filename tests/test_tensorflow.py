@@ -127,8 +127,8 @@ def test_compiled_by_xla():
     np.testing.assert_allclose(compiled(v, kernel, bias), us.conv_transpose(v, kernel, bias, geometry), atol=1e-4)
 
 
-@pytest.mark.parametrize("way", [0, 4, 5, 9, 12])
-def test_a_saved_graph_runs_and_trains_without_unstride(way, tmp_path):
+def saved(way, folder):
+    """Save a graph that applies a transposed convolution, and an input for it; returns the graph's operations."""
     geometry, size, c_small, c_big = WAYS[way]
     v, kernel, bias, _ = values_of(geometry, size, c_small, c_big)
     module = tf.Module()
@@ -137,23 +137,32 @@ def test_a_saved_graph_runs_and_trains_without_unstride(way, tmp_path):
         lambda x: us.conv_transpose(x, module.kernel, module.bias, geometry, activation="relu"),
         input_signature=[tf.TensorSpec(v.shape)],
     )
-    tf.saved_model.save(module, str(tmp_path / "saved"))
-    np.save(tmp_path / "x.npy", v)
-    code = (
+    tf.saved_model.save(module, str(folder / f"saved{way}"))
+    np.save(folder / f"x{way}.npy", v)
+    return {node.op for node in module.call.get_concrete_function().graph.as_graph_def().node}
+
+
+def test_saved_graphs_run_and_train_without_unstride(tmp_path):
+    ways = (0, 4, 5, 9, 12)
+    for way in ways:
+        assert not any("PyFunc" in kind for kind in saved(way, tmp_path))
+    code = (  # one process for all, as TensorFlow takes long to import
         "import sys; sys.modules['unstride'] = None\n"
         "import numpy as np, tensorflow as tf\n"
-        "module, x = tf.saved_model.load('saved'), np.load('x.npy')\n"
-        "with tf.GradientTape() as tape:\n"
-        "    y = module.call(x)\n"
-        "np.save('y.npy', y); np.save('g.npy', tape.gradient(y, module.kernel))\n"
+        "for way in sys.argv[1:]:\n"
+        "    module, x = tf.saved_model.load(f'saved{way}'), np.load(f'x{way}.npy')\n"
+        "    with tf.GradientTape() as tape:\n"
+        "        y = module.call(x)\n"
+        "    np.save(f'y{way}.npy', y); np.save(f'g{way}.npy', tape.gradient(y, module.kernel))\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, env=os.environ)
-    y = us.conv_transpose(v, kernel, bias, geometry, activation="relu")
-    np.testing.assert_allclose(np.load(tmp_path / "y.npy"), y, atol=1e-4)
-    gradient = us.kernel_gradient((y > 0).astype("f"), v, geometry)
-    np.testing.assert_allclose(np.load(tmp_path / "g.npy"), gradient, atol=2e-3)
-    kinds = {node.op for node in module.call.get_concrete_function().graph.as_graph_def().node}
-    assert not any("PyFunc" in kind for kind in kinds)
+    subprocess.run([sys.executable, "-c", code, *map(str, ways)], check=True, cwd=tmp_path, env=os.environ)
+    for way in ways:
+        geometry, size, c_small, c_big = WAYS[way]
+        v, kernel, bias, _ = values_of(geometry, size, c_small, c_big)
+        y = us.conv_transpose(v, kernel, bias, geometry, activation="relu")
+        np.testing.assert_allclose(np.load(tmp_path / f"y{way}.npy"), y, atol=1e-4)
+        gradient = us.kernel_gradient((y > 0).astype("f"), v, geometry)
+        np.testing.assert_allclose(np.load(tmp_path / f"g{way}.npy"), gradient, atol=2e-3)
 
 
 def test_results_outlive_what_they_were_made_of_and_are_their_own():

@@ -23,6 +23,14 @@ NO_BROWSER = "no Chromium: install the system's package chromium, or run `playwr
 expect.set_options(timeout=20_000)
 
 
+# The second keeps it from a container's small /dev/shm, the third from every other machine: who asks for one is refused.
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-dev-shm-usage",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
+]
+
+
 @contextmanager
 def chromium() -> Iterator[Browser]:
     """The system's Chromium, or else Playwright's own. Without either the test is skipped.
@@ -35,7 +43,7 @@ def chromium() -> Iterator[Browser]:
             if os.environ.get("UNSTRIDE_TESTS_REQUIRE_BROWSER"):
                 pytest.fail(NO_BROWSER)
             pytest.skip(NO_BROWSER)
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
         try:
             yield browser
         finally:

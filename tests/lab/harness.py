@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
 
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, expect
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 LOCAL = ("127.0.0.1", "localhost")
 _MAIN = """
@@ -107,6 +108,11 @@ def stop(process: subprocess.Popen[str], how: int = signal.SIGINT) -> int:
     return process.returncode
 
 
+_spare: WeakKeyDictionary[Browser, dict[str, list[BrowserContext]]] = WeakKeyDictionary()
+"""Contexts that no window uses, by their settings. What they have in their cache, marimo's code above all, is most of what
+a window has to load."""
+
+
 class Visitor:
     """A browser window of its own, with its own cookies.
 
@@ -116,10 +122,12 @@ class Visitor:
 
     def __init__(self, browser: Browser, lab: Lab, width: int = 1280, height: int = 900, **settings: Any) -> None:
         self.lab = lab
-        self.context: BrowserContext = browser.new_context(viewport={"width": width, "height": height}, **settings)
+        settings |= {"viewport": {"width": width, "height": height}}
+        self._spare = _spare.setdefault(browser, {}).setdefault(repr(settings), [])
+        self.context: BrowserContext = self._spare.pop() if self._spare else browser.new_context(**settings)
         self.outside: list[str] = []
         self.complaints: list[str] = []
-        self.context.route("**/*", self._route)
+        self.context.on("request", self._request)
         self.context.on("response", self._response)
         self.page: Page = self.context.new_page()
         self.page.set_default_timeout(30_000)
@@ -134,11 +142,8 @@ class Visitor:
             self.outside.append(url)
         return local
 
-    def _route(self, route: Route) -> None:
-        if self._seen(route.request.url):
-            route.continue_()
-        else:
-            route.abort()
+    def _request(self, request: Any) -> None:
+        self._seen(request.url)
 
     def _response(self, response: Any) -> None:
         if response.status >= 400:
@@ -148,16 +153,16 @@ class Visitor:
         if message.type in ("error", "warning") and HARMLESS not in message.text:
             self.complaints.append(f"{message.type}: {message.text}")
 
+    def _token(self) -> str:
+        return f"?access_token={self.lab.token}" if self.lab.token else ""
+
     def enter(self) -> None:
         """Through the address that the command prints."""
-        query = f"?access_token={self.lab.token}" if self.lab.token else ""
-        self.page.goto(f"{self.lab.address}/{query}", timeout=60_000)
+        self.page.goto(f"{self.lab.address}/{self._token()}", timeout=60_000)
 
     def open(self, slug: str) -> Page:
         """A chapter, from its first line to its last."""
-        if not self.context.cookies():
-            self.enter()
-        self.page.goto(f"{self.lab.address}/{slug}/", timeout=60_000)
+        self.page.goto(f"{self.lab.address}/{slug}/{'' if self.context.cookies() else self._token()}", timeout=60_000)
         self.settled()
         return self.page
 
@@ -193,4 +198,13 @@ class Visitor:
         assert self.complaints == []
 
     def close(self) -> None:
-        self.context.close()
+        """The next window with these settings finds nothing of this one but what the cache holds."""
+        if self.page.url.startswith("http"):
+            self.page.evaluate("localStorage.clear()")
+        self.context.remove_listener("request", self._request)
+        self.context.remove_listener("response", self._response)
+        for page in self.context.pages:
+            page.close()
+        self.context.clear_cookies()
+        self.context.clear_permissions()
+        self._spare.append(self.context)
