@@ -4,6 +4,8 @@ The derivative is that of the weights which the forward pass computed with. On P
 copies the kernel into another layout, and else refuses ("modified by an inplace operation"); ours has it everywhere.
 """
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -63,10 +65,14 @@ def agree(found, expected):
         np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("accelerated", [False, True], ids=["ours", "accelerated"])
-@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+FORMATS = ("channels_last", "channels_first")
+# All ways for two axes; for others, whose code is the same, one.
+WAYS = [(kind, *way) for kind in ("Conv2D", "Conv2DTranspose") for way in itertools.product(FORMATS, (False, True))]
+WAYS += [(kind, "channels_last", False) for kind, rank in RANKS.items() if rank != 2]
+
+
 @pytest.mark.parametrize("fields", [{"kernel_size": 1}, {"kernel_size": 3, "strides": 2}])
-@pytest.mark.parametrize("kind", RANKS)
+@pytest.mark.parametrize(("kind", "data_format", "accelerated"), WAYS)
 def test_a_layers_derivatives_are_those_of_the_weights_that_it_computed_with(kind, fields, data_format, accelerated):
     if BACKEND == "tensorflow" and data_format == "channels_first":
         pytest.skip("plain Keras on TensorFlow's CPU has no channels first to compare with")
@@ -141,9 +147,14 @@ def chain(data_format="channels_last", module=L):
 
 
 @pytest.mark.skipif(BACKEND == "tensorflow", reason="Keras on TensorFlow has no stacks")
-@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
-@pytest.mark.parametrize("of_what", ["kernels", "biases", "all"])
-@pytest.mark.parametrize("batch", [4, 20, 300])
+@pytest.mark.parametrize(
+    ("batch", "of_what", "data_format"),
+    [
+        *itertools.product([20], ["kernels", "biases", "all"], FORMATS),
+        (4, "all", "channels_last"),
+        (300, "all", "channels_first"),
+    ],
+)
 def test_a_stacks_derivatives_are_those_of_the_weights_that_it_computed_with(batch, of_what, data_format, executed):
     plain, model = chain(data_format), chain(data_format)
     uk.accelerate(model)

@@ -16,7 +16,7 @@ RUNS.append(("torch", "test_stack_keras"))  # TensorFlow has no stacks
 @pytest.mark.parametrize(("backend", "name"), RUNS)
 def test_layers(backend, name):
     tests = Path(__file__).with_name(f"{name}.py")
-    environment = os.environ | {"KERAS_BACKEND": backend}
+    environment = os.environ | {"KERAS_BACKEND": backend, "PYTEST_ADDOPTS": ""}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tests)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=tests.parents[1], check=False)
     assert done.returncode == 0, done.stdout + done.stderr
