@@ -6,11 +6,12 @@ import gzip
 import json
 import struct
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from unstride import cli, codes, compress_report, dataset, runs
+from unstride import cli, compress_report, dataset, runs
 from unstride.runs import Options
 
 PARTS = {"train": 120, "test": 70}
