@@ -215,6 +215,25 @@ def test_reconstruct_as_json(run: Run, capsys: pytest.CaptureFixture[str]) -> No
     assert Path("o.png").exists()
 
 
+@pytest.mark.parametrize("folder", [False, True])
+def test_reconstruct_goes_on_after_a_bad_image(folder: bool, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """And takes a folder; what `upscale` and `segment` do."""
+    digits = us.data.mnist()[1][0]
+    Path("in").mkdir()
+    Path("in/b.png").write_text("words")
+    for name, digit in zip("ac", digits, strict=False):
+        Image.fromarray(digit).save(f"in/{name}.png")
+    names = "in" if folder else "in/a.png in/b.png in/c.png"
+    out, err = said(capsys, f"reconstruct {run.path} {names} -o out.png --json", 1)
+    assert [one["image"] for one in json.loads(out)["images"]] == ["a.png", "c.png"]
+    assert err.startswith("unstride: error: in/b.png: not an image")
+    assert err.count("\n") == 1
+    with Image.open("out.png") as image:
+        assert image.size == (2 * 38 * 4, 84 * 4)
+    assert "in/b.png" in said(capsys, f"reconstruct {run.path} in/b.png -o none.png", 2)[1]
+    assert not Path("none.png").exists()
+
+
 def test_quiet_prints_errors_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert said(capsys, f"train --quiet --run r {' '.join(SMALL)}") == ("", "")
     assert (tmp_path / "r" / "report.html").exists()
