@@ -13,7 +13,7 @@ from PIL import Image
 
 from unstride import cli, pictures, reconstructions
 from unstride.commands.outputs import named
-from unstride.commands.shared import printable
+from unstride.commands.printing import printable
 from unstride.runs import OptionError, Options, Run
 
 

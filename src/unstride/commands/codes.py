@@ -11,7 +11,7 @@ import click
 from .. import runs
 from ..data import DataError
 from ..runs import OptionError, Run
-from ..wording import counted
+from ..wording import counted, escaped
 from .outputs import check_apart, check_ending, expanded, read_of
 from .printing import exit_code
 from .shared import (
@@ -73,7 +73,8 @@ def encode(run: str, images: tuple[str, ...], output: str, backend: str | None) 
             },
         }
         runs.write_json(Path(output), written)
-        say(console(), f"{counted(len(found), 'image')} as {counted(made.shape[1], 'number')} each: {output}")
+        count, numbers = counted(len(found), "image"), counted(made.shape[1], "number")
+        say(console(), f"{count} as {numbers} each: {escaped(output)}", keep=[escaped(output)])
     return exit_code(len(problems), len(paths))
 
 
@@ -98,7 +99,7 @@ def decode(run: str, codes_file: str, output: str, backend: str | None) -> None:
     images = codes.decoded(load_model(opened, backend).get_layer("decoder"), values)
     picture = _strip(images)
     runs.write(Path(output), lambda beside: picture.save(beside, format=format))
-    say_result(console(), "Picture", f"{output}, {len(images)} image{'' if len(images) == 1 else 's'}")
+    say_result(console(), "Picture", f"{escaped(output)}, {counted(len(images), 'image')}", [escaped(output)])
 
 
 @click.command()
@@ -137,7 +138,7 @@ def walk(run: str, first: str, last: str, steps: int, output: str, backend: str 
     else:
         picture = _strip(images)
         runs.write(Path(output), lambda beside: picture.save(beside, format=format))
-    say_result(console(), "Picture", f"{output}, {counted(steps, 'step')}")
+    say_result(console(), "Picture", f"{escaped(output)}, {counted(steps, 'step')}", [escaped(output)])
 
 
 def _compressor(path: str) -> Run:

@@ -11,6 +11,7 @@ from .. import dataset as datasets
 from .. import runs, tasks
 from ..data import DataError
 from ..runs import OptionError
+from ..wording import escaped
 from .outputs import check_apart, expanded, read_of
 from .printing import exit_code, json_option, print_json
 from .shared import (
@@ -116,9 +117,9 @@ def reconstruct(run: str, images: tuple[str, ...], output: str, backend: str | N
     screen = console()
     shown = table(("image", "loss", "error"), ())
     for name, row in zip(names, reconstructions.figures(arrays, predictions), strict=True):
-        shown.add_row(Text(name), f"{row['loss']:.4f}", f"{row['error']:.5f}")
+        shown.add_row(Text(escaped(name)), f"{row['loss']:.4f}", f"{row['error']:.5f}")
     screen.print(shown)
-    say_result(screen, "Picture", output)
+    say_result(screen, "Picture", escaped(output), [escaped(output)])
     return exit_code(len(problems), len(paths))
 
 

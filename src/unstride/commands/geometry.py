@@ -86,7 +86,7 @@ def solve(input_size: str, output_size: str, limit: int, as_json_: bool, **optio
             except NotExpressible as error:
                 told = f"not in one call: {error.reason}"
             lines.append(f"   {framework:11}{told}")
-        print_text("\n".join(lines))
+        print_text("\n".join(lines), 5)
 
 
 def _nothing(small: int | list[int], big: int | list[int], given: bool) -> str:
@@ -95,8 +95,9 @@ def _nothing(small: int | list[int], big: int | list[int], given: bool) -> str:
     sizes = ["x".join(map(str, end)) for end in ends]
     if not given and all(b <= a for a, b in zip(*ends, strict=True)):
         return (
-            f"Nothing makes {sizes[1]} from {sizes[0]}, which is no smaller. Did you mean unstride solve {sizes[1]} "
-            f"{sizes[0]}? The convolution from {sizes[0]} to {sizes[1]} has the same arguments."
+            f"Nothing makes {sizes[1]} from {sizes[0]}, which is no smaller. Did you mean "
+            f"`unstride solve {sizes[1]} {sizes[0]}`? The convolution from {sizes[0]} to {sizes[1]} has the same "
+            "arguments."
         )
     return f"Nothing makes {sizes[1]} from {sizes[0]} so; {'leave an option out, or ' * given}try other sizes."
 

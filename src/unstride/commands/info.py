@@ -55,7 +55,7 @@ def info(as_json_: bool) -> None:
     backend = found["keras_backend"]
     rows.append(("Backend", f"{backend['name']}: {backend['reason']}" if backend["name"] else backend["reason"]))
     rows.append(("Runs", f"{found['runs']['folder']}, {found['runs']['number']} there"))
-    print_text("\n".join(f"{name:14}{told}" for name, told in rows))
+    print_text("\n".join(f"{name:14}{told}" for name, told in rows), 14, [found["runs"]["folder"]])
 
 
 def collected() -> dict[str, Any]:
