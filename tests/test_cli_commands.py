@@ -124,6 +124,8 @@ def test_solve_prints_what_us_solve_finds_in_every_frameworks_words(capsys: pyte
     [
         ('keras "k=4 s=2 same" torch', "kernel_size=4, stride=2, padding=1, output_padding=0, groups=1, dilation=1"),
         ('keras "kernel_size=4, strides=2, padding=\'same\'" torch', "kernel_size=4, stride=2, padding=1, output_padding=0, groups=1, dilation=1"),
+        ('keras "k=4,s=2,same" torch', "kernel_size=4, stride=2, padding=1, output_padding=0, groups=1, dilation=1"),
+        ('keras "k=4,4,s=2,2,p=same" torch', "kernel_size=(4, 4), stride=(2, 2), padding=(1, 1), output_padding=(0, 0), groups=1, dilation=(1, 1)"),
         ('torch "k=(3,3) s=2 p=1 op=1" onnx', "kernel_shape=(3, 3), strides=(2, 2), pads=(1, 1, 0, 0), dilations=(1, 1), group=1, output_padding=(0, 0)"),
         ('onnx "kernel_shape=3x3 strides=2x2 SAME_UPPER" keras', "kernel_size=(3, 3), strides=(2, 2), padding='same', output_padding=None, dilation_rate=(1, 1)"),
         ('onnx "k=3 s=2 same_lower" unstride', "Geometry(kernel_size=(3,), stride=(2,), padding=((1, 0),))"),

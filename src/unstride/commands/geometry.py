@@ -224,9 +224,13 @@ def _parsed(framework: str, text: str) -> dict[str, Any]:
 
 
 def _tokens(text: str) -> list[str]:
-    """Apart by blanks or by a comma and a blank, but for what is in brackets."""
+    """Apart by blanks, or by a comma before a word, but for what is in brackets.
+
+    >>> _tokens("k=4,s=2,same"), _tokens("k = 3,3, p=[(1, 0), (0, 1)]")
+    (['k=4', 's=2', 'same'], ['k=3,3', 'p=[(1, 0), (0, 1)]'])
+    """
     tokens, depth = [""], 0
-    for letter in re.sub(r"\s*=\s*", "=", text.strip()):
+    for letter in re.sub(r",(?=\s*[^\W\d])", " ", re.sub(r"\s*=\s*", "=", text.strip())):
         depth += (letter in "([") - (letter in ")]")
         if letter.isspace() and depth <= 0:
             tokens.append("")
