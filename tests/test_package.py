@@ -91,7 +91,13 @@ def test_a_missing_framework_is_an_import_error_with_what_to_install(missing, na
 
 @pytest.mark.parametrize("name", SUBMODULES)
 def test_submodules_load_when_they_are_used(name):
-    first = {"data": "mnist", "codes": "checkerboard", "models": "autoencoder", "explainer": "explain", "stack": "Stack"}.get(name, "accelerate")
+    first = {
+        "data": "mnist",
+        "codes": "checkerboard",
+        "models": "autoencoder",
+        "explainer": "explain",
+        "stack": "Stack",
+    }.get(name, "accelerate")
     out = fresh(f"""
 import unstride as us
 kept = us.{name}

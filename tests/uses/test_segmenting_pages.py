@@ -93,9 +93,12 @@ def test_blank_paper_has_no_digits(capsys: pytest.CaptureFixture[str]) -> None:
     for paper in (255, 0, 180):
         Image.new("L", (300, 200), paper).save("blank.png")
         assert cli.main(["segment", "blank.png", "-o", "out.png"]) == 0
-        first, second = capsys.readouterr().out.splitlines()
-        assert first == "blank.png: no digits found; out.png"
-        assert second.startswith("It sees digits of about 20 to 60 pixels; enlarge or shrink")
+        out, err = capsys.readouterr()
+        assert out == "blank.png: no digits found; out.png\n"
+        assert err == (
+            "unstride: note: digits are found if they are about 20 to 60 pixels high; enlarge or shrink a picture of "
+            "others\n"
+        )
 
 
 def test_small_specks_are_neither_listed_nor_drawn(

@@ -79,11 +79,8 @@ def segment(images: tuple[str, ...], output: str, model: str | None, min_pixels:
         empty |= not segmenting.present(found)
         told = escaped(str(path)), escaped(str(target))
         say(screen, f"{told[0]}: {none or _found(found, listed, names)}; {told[1]}", keep=told)
-    if empty and segmenting.noun(names) == "digits":
-        say(
-            screen,
-            "It sees digits of about 20 to 60 pixels; enlarge or shrink a picture whose digits have other sizes.",
-        )
+    if empty and not quiet and segmenting.noun(names) == "digits":
+        remark("digits are found if they are about 20 to 60 pixels high; enlarge or shrink a picture of others")
     return exit_code(failed, len(paths))
 
 
