@@ -271,7 +271,7 @@ def test_mistakes_with_a_run(run: Run, capsys: pytest.CaptureFixture[str], tmp_p
         (["reconstruct", folder, "words.png"], "words.png: not an image that Pillow can read"),
         (["reconstruct", folder, "none.png"], "none.png: no such file"),
         (["reconstruct", folder, "-o", "out.xyz"], "-o out.xyz: no picture format ends with '.xyz'"),
-        (["reconstruct", folder, "-o", "out"], "-o out: no picture format ends with ''"),
+        (["reconstruct", folder, "-o", "out"], "-o out has no ending"),
         (["reconstruct", folder, "-o", "nowhere/out.png"], "nowhere/out.png: No such file or directory"),
     ):
         found = error(capsys, *arguments)

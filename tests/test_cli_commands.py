@@ -124,6 +124,8 @@ def test_solve_prints_what_us_solve_finds_in_every_frameworks_words(capsys: pyte
     [
         ('keras "k=4 s=2 same" torch', "kernel_size=4, stride=2, padding=1, output_padding=0, groups=1, dilation=1"),
         ('keras "kernel_size=4, strides=2, padding=\'same\'" torch', "kernel_size=4, stride=2, padding=1, output_padding=0, groups=1, dilation=1"),
+        ('keras "k=4,s=2,same" torch', "kernel_size=4, stride=2, padding=1, output_padding=0, groups=1, dilation=1"),
+        ('keras "k=4,4,s=2,2,p=same" torch', "kernel_size=(4, 4), stride=(2, 2), padding=(1, 1), output_padding=(0, 0), groups=1, dilation=(1, 1)"),
         ('torch "k=(3,3) s=2 p=1 op=1" onnx', "kernel_shape=(3, 3), strides=(2, 2), pads=(1, 1, 0, 0), dilations=(1, 1), group=1, output_padding=(0, 0)"),
         ('onnx "kernel_shape=3x3 strides=2x2 SAME_UPPER" keras', "kernel_size=(3, 3), strides=(2, 2), padding='same', output_padding=None, dilation_rate=(1, 1)"),
         ('onnx "k=3 s=2 same_lower" unstride', "Geometry(kernel_size=(3,), stride=(2,), padding=((1, 0),))"),
@@ -213,6 +215,25 @@ def test_reconstruct_as_json(run: Run, capsys: pytest.CaptureFixture[str]) -> No
     assert [one["image"] for one in found["images"]] == [f"class {label}" for label in range(10)]
     assert all(0 < one["error"] < 1 for one in found["images"])
     assert Path("o.png").exists()
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_reconstruct_goes_on_after_a_bad_image(folder: bool, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """And takes a folder; what `upscale` and `segment` do."""
+    digits = us.data.mnist()[1][0]
+    Path("in").mkdir()
+    Path("in/b.png").write_text("words")
+    for name, digit in zip("ac", digits, strict=False):
+        Image.fromarray(digit).save(f"in/{name}.png")
+    names = "in" if folder else "in/a.png in/b.png in/c.png"
+    out, err = said(capsys, f"reconstruct {run.path} {names} -o out.png --json", 1)
+    assert [one["image"] for one in json.loads(out)["images"]] == ["a.png", "c.png"]
+    assert err.startswith("unstride: error: in/b.png: not an image")
+    assert err.count("\n") == 1
+    with Image.open("out.png") as image:
+        assert image.size == (2 * 38 * 4, 84 * 4)
+    assert "in/b.png" in said(capsys, f"reconstruct {run.path} in/b.png -o none.png", 2)[1]
+    assert not Path("none.png").exists()
 
 
 def test_quiet_prints_errors_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -320,6 +320,16 @@ def test_named_recipes():
             "contradict each other",
         ),
         (lambda: conventions.jax(3, 2, "FULL"), "padding is 'FULL'"),
+        (
+            lambda: conventions.onnx((3, 3), 2, output_shape=(14, 14), input_size=(1, 8, 7, 7)),
+            r"input_size has 4 entries, .*: 2; leave out batch and channels$",
+        ),
+        (
+            lambda: conventions.onnx(3, 2, output_shape=(14, 14), input_size=(7, 7)),
+            "input_size has 2 entries, .*: 1; give the kernel's size as a number an axis",
+        ),
+        (lambda: us.Geometry((3, 3)).output_size((1, 7, 7, 3)), "input size has 4 entries, .* batch and channels$"),
+        (lambda: us.Geometry((3, 3), stride=(1, 2, 2, 1)), r"stride has 4 entries, .* one int for each axis: 2$"),
     ],
 )
 def test_errors(call, message):

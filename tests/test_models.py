@@ -29,6 +29,12 @@ def model() -> keras.Sequential:
     return autoencoder()
 
 
+@pytest.mark.parametrize("layers", [3, [3], ["conv 8 3"], {"conv": 8}, b"conv 8 3"])
+def test_layers_of_another_kind_are_refused_in_words(layers: object) -> None:
+    with pytest.raises(TypeError, match=r"^layers is .*; expected them as text, for example 'conv 16 3 2, up 16 4 2'"):
+        autoencoder(layers)  # type: ignore[arg-type]
+
+
 def test_table(model: keras.Sequential) -> None:
     found = [(at.name, type(at).__name__, at.output.shape[1:], at.count_params()) for at in model.layers]
     assert found == TABLE

@@ -84,7 +84,7 @@ def test_fields_and_geometry_mean_the_same():
     np.testing.assert_array_equal(y, us.conv_transpose(x, kernel, geometry=geometry))
     with pytest.raises(us.GeometryError, match="give one or the other"):
         us.conv_transpose(x, kernel, geometry=geometry, stride=2)
-    with pytest.raises(us.GeometryError, match=r"kernel has size \(3, 2\), but the geometry is for \(2, 3\)"):
+    with pytest.raises(us.GeometryError, match=r"has size \(3, 2\), but the geometry is for \(2, 3\)"):
         us.conv_transpose(x, kernel, geometry=us.Geometry((2, 3)))
 
 
@@ -199,7 +199,7 @@ def test_masks_are_not_dropped_in_silence():
     us.conv_transpose(x, kernel)  # known calls look too
 
     def masked(array):
-        return np.ma.masked_greater(array, 2)
+        return np.ma.masked_greater(array, 0)
 
     for name, call in (
         ("x", lambda: us.conv_transpose(masked(x), kernel)),
@@ -216,7 +216,16 @@ def test_masks_are_not_dropped_in_silence():
     ):
         with pytest.raises(TypeError, match=rf"{name} is a masked array; .* {name}.filled\(0\)"):
             call()
-    np.testing.assert_array_equal(us.conv_transpose(masked(x).filled(0), kernel), us.conv_transpose(x, kernel))
+    np.testing.assert_array_equal(us.conv_transpose(masked(x).filled(1), kernel), us.conv_transpose(x, kernel))
+
+
+@pytest.mark.parametrize("mask", [np.ma.nomask, [False] * 4])
+def test_a_masked_array_without_a_mask_is_refused_in_other_words(mask):
+    """None of its cells lacks a value; what is asked for is a plain array."""
+    x = np.ma.array([1.0, 2.0, 3.0, 4.0], mask=mask)
+    with pytest.raises(TypeError, match=r"though no cell of it is masked; .* give its numbers, x\.data$"):
+        us.conv_transpose(x, [1, 2], channels=None)
+    us.conv_transpose(x.data, [1, 2], channels=None)
 
 
 ONES = np.ones
@@ -232,6 +241,20 @@ ONES = np.ones
         (lambda: us.conv_transpose(ONES((4, 2)), ONES((3, 1, 2))), us.GeometryError, r"x has 2 dimensions, shape \(4, 2\).*channels=None"),
         (lambda: us.conv_transpose(ONES((1, 4, 2)), ONES((3, 2))), us.GeometryError, "kernel has 2 dimensions"),
         (lambda: us.conv_transpose(ONES((1, 4, 4, 2)), ONES((3, 1, 2))), us.GeometryError, "x has 2 spatial axes"),
+        (lambda: us.conv_transpose(ONES((7, 7, 2)), ONES((3, 3, 1, 2))), us.GeometryError, r"x has 1 spatial axis, .* the kernel 2, .* same number; if x is without its batch axis, give x\[None\]"),
+        (lambda: us.conv_transpose(ONES((2, 7, 7)), ONES((2, 1, 3, 3)), channels="first"), us.GeometryError, r"x\[None\]"),
+        (lambda: us.conv(ONES((7, 7, 1)), ONES((3, 3, 3, 1, 1))), us.GeometryError, r"give x\[None, \.\.\., None\]"),
+        (lambda: us.conv(ONES((1, 7, 7, 1)), ONES((3, 3, 1))), us.GeometryError, "same number$"),
+        (lambda: us.conv(ONES((1, 7, 7, 7, 1)), ONES((3, 3, 3))), us.GeometryError, r"give kernel\[\.\.\., None, None\]"),
+        (lambda: us.kernel_gradient(ONES((1, 7, 1)), ONES((1, 4, 4, 1)), kernel_size=3), us.GeometryError, "big has 1 spatial axis, small 2"),
+        (lambda: us.conv_transpose(ONES(4), ONES(3), channels=None, strides=2), TypeError, "strides=2 is no argument of conv_transpose; expected stride: write stride=2. us.conventions reads"),
+        (lambda: us.conv(ONES(4), ONES(3), data_format="channels_first"), TypeError, 'of conv; expected channels: write channels="first" or "last"'),
+        (lambda: us.kernel_gradient(ONES(4), ONES(3), dilation_rate=2), TypeError, "expected dilation: write dilation=2"),
+        (lambda: us.explain([1, 2], [3, 4], strides=2), TypeError, "of explain; expected stride: write stride=2"),
+        (lambda: us.explain([1, 2], [3, 4], groups=2), TypeError, "groups=2 is no argument of explain; expected some of bias, geometry, map"),
+        (lambda: us.plan((1, 4, 2), (3, 1, 2), strides=2), TypeError, "of plan; expected stride"),
+        (lambda: us.solve(7, 14, strides=2), TypeError, "of solve; expected stride"),
+        (lambda: us.Geometry(3, paddings=2), TypeError, "of Geometry; expected padding: write padding=2$"),
         (lambda: us.conv_transpose(ONES((1, 4, 3)), ONES((3, 1, 2))), us.GeometryError, "x has 3 channels.*C_small = 2"),
         (lambda: us.conv(ONES((1, 4, 3)), ONES((3, 1, 2))), us.GeometryError, "x has 3 channels.* = 1"),
         (lambda: us.conv_transpose(ONES((1, 4, 3)), ONES((3, 1, 3)), groups=2), us.GeometryError, "2 groups do not divide"),

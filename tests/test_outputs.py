@@ -13,7 +13,7 @@ from PIL import Image
 
 from unstride import cli, pictures, reconstructions
 from unstride.commands.outputs import named
-from unstride.commands.shared import printable
+from unstride.commands.printing import printable
 from unstride.runs import OptionError, Options, Run
 
 
@@ -39,7 +39,7 @@ REFUSED = {
     "decode over its codes": (["decode", "run", "codes.png", "-o", "codes.png"], SAME),
     "walk over its end": (["walk", "run", "a.png", "b.png", "-o", "b.png"], SAME),
     "upscale over the weights": (["upscale", "a.png", "-o", "w.png", "--model", "w.png"], "w.png: "),
-    "reconstruct nothing": (["reconstruct", "run", "", "-o", "out.png"], "an image's name is empty"),
+    "reconstruct nothing": (["reconstruct", "run", "", "-o", "out.png"], "an IMAGE is empty"),
     "encode nothing": (["encode", "run", "", "-o", "out.json"], "an IMAGE is empty"),
     "decode nothing": (["decode", "run", "", "-o", "out.png"], "CODES.json is empty"),
     "walk nowhere": (["walk", "run", "", "a.png", "-o", "out.png"], "an image's name is empty"),
@@ -57,6 +57,12 @@ REFUSED = {
     "gif": (["explain", "--gif", "new"], "--gif new: it would hold a GIF animation; expected a name that ends"),
     "html": (["explain", "--svg", "new.svg", "--html", "new.svg"], "--html new.svg: it would hold an HTML page"),
     "no svg": (["explain", "--svg", ""], "--svg is empty"),
+    "reconstruct an empty folder": (
+        ["reconstruct", "run", "empty", "-o", "out.png"],
+        "empty: no images in this folder",
+    ),
+    "reconstruct over an image of a folder": (["reconstruct", "run", ".", "-o", "a.png"], SAME),
+    "reconstruct a collection": (["reconstruct", "run", *["a.png"] * 401], "401 images are too many for one picture"),
     "blank": (["reconstruct", "run", "a.png", "-o", "out.png"], "a.png: it shows nothing: all of it is of one tone"),
 }
 
@@ -64,6 +70,7 @@ REFUSED = {
 @pytest.mark.parametrize("mistake", REFUSED)
 def test_refused_with_nothing_written(mistake: str, capsys: pytest.CaptureFixture[str]) -> None:
     Path("link.png").symlink_to("a.png")
+    Path("empty").mkdir()
     for name in ("image.json", "codes.png", "w.png"):
         Path(name).write_bytes(Path("a.png").read_bytes())
     before = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}

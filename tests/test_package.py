@@ -12,7 +12,7 @@ import pytest
 import unstride as us
 from unstride import _submodules
 
-SUBMODULES = ("keras", "torch", "models", "data", "explainer", "stack")
+SUBMODULES = ("keras", "torch", "models", "data", "codes", "explainer", "stack")
 FRAMEWORKS = ("keras", "jax", "torch", "tensorflow", "matplotlib", "PIL", "click", "anywidget")
 
 
@@ -55,7 +55,7 @@ def test_without_a_framework_everything_that_looks_around_works(missing):
         """
 import doctest, inspect, pickle, pydoc
 import unstride as us
-assert {"keras", "torch", "models", "data", "explainer", "stack"} <= set(dir(us))
+assert {"keras", "torch", "models", "data", "codes", "explainer", "stack"} <= set(dir(us))
 assert all(hasattr(us, name) for name in dir(us))
 assert not hasattr(us, "x") and not hasattr(us, "__wrapped__")
 inspect.getmembers(us); inspect.getmembers(us, inspect.isclass); pydoc.render_doc(us)
@@ -91,7 +91,13 @@ def test_a_missing_framework_is_an_import_error_with_what_to_install(missing, na
 
 @pytest.mark.parametrize("name", SUBMODULES)
 def test_submodules_load_when_they_are_used(name):
-    first = {"data": "mnist", "models": "autoencoder", "explainer": "explain", "stack": "Stack"}.get(name, "accelerate")
+    first = {
+        "data": "mnist",
+        "codes": "checkerboard",
+        "models": "autoencoder",
+        "explainer": "explain",
+        "stack": "Stack",
+    }.get(name, "accelerate")
     out = fresh(f"""
 import unstride as us
 kept = us.{name}

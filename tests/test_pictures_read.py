@@ -334,7 +334,8 @@ def test_what_has_no_white_of_its_own_is_said_to_be_stretched(tmp_path: Path) ->
     assert said(np.array([[-5, 900]], np.int16)) == ["signed 16-bit numbers from -5 to 900, shown from black to white"]
     assert said(np.array([[7, 7]], np.int32)) == ["signed 32-bit numbers, all of them 7, shown as black"]
     assert said(np.array([[0, 3000]], np.uint16)) == ["its numbers reach 3000 of 65535, so that it looks nearly black"]
-    assert said(np.array([[0, np.nan, 1]], np.float32)) == ["1 of its pixels are NaN, infinite, or marked as empty"]
+    assert said(np.array([[0, np.nan, 1]], np.float32)) == ["1 pixel is NaN, infinite, or marked as empty"]
+    assert said(np.array([[0, np.nan, np.inf]], np.float32)) == ["2 pixels are NaN, infinite, or marked as empty"]
 
 
 def test_numbers_that_are_none_look_like_paper_and_infinities_like_the_ends(tmp_path: Path) -> None:

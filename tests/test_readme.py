@@ -63,6 +63,12 @@ def test_every_command_is_one_that_the_command_line_takes(line):
     command.make_context(name, words[1:], parent=context)
 
 
+def test_code_in_a_sentence_is_in_one_line():
+    """Broken over two, it cannot be copied."""
+    sentences = re.sub(r"^```.*?^```", "", README, flags=re.MULTILINE | re.DOTALL)
+    assert [code for code in re.findall(r"`[^`]*`", sentences) if "\n" in code] == []
+
+
 def installed(name: str) -> bool:
     import importlib.util
 

@@ -22,6 +22,7 @@ Submodules, which load when they are used::
 
     keras, torch    layers in place of the frameworks' own, and accelerate(model) for an existing model
     models, data    the models that `unstride train` trains; MNIST
+    codes           what a compressor makes of images; checkerboard(images), how strong a decoder's checkerboard is
     explainer       what `explain` is made of: steps, presets, a widget for notebooks
     stack           layers one after another, computed as one, for NumPy arrays
 
@@ -52,6 +53,7 @@ from .solver import solve
 from .threads import get_num_threads, read_environment, set_num_threads
 
 if TYPE_CHECKING:
+    from . import codes as codes
     from . import data as data
     from . import explainer as explainer
     from . import keras as keras

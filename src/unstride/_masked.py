@@ -7,13 +7,16 @@ from typing import Any
 
 
 def refuse_masked(name: str, array: Any) -> None:
-    """Raise a TypeError for a masked array, or a list of some."""
-    masked = sys.modules.get("numpy.ma")  # without which there is none
-    if masked is None:
+    """Raise a TypeError for a masked array, or a list of some, whether a cell is masked or not."""
+    numpy_ma = sys.modules.get("numpy.ma")  # without which there is none
+    if numpy_ma is None:
         return
     rows = array if isinstance(array, list | tuple) else ()
-    if isinstance(array, masked.MaskedArray) or any(isinstance(row, masked.MaskedArray) for row in rows):
-        raise TypeError(
-            f"{name} is a masked array; expected one without a mask: give its masked cells a value first, for example "
-            f"{name}.filled(0)"
-        )
+    masked = [part for part in (array, *rows) if isinstance(part, numpy_ma.MaskedArray)]
+    if not masked:
+        return
+    if any(numpy_ma.is_masked(part) for part in masked):
+        what, todo = "a masked array", f"give its masked cells a value first, for example {name}.filled(0)"
+    else:
+        what, todo = "a masked array (numpy.ma), though no cell of it is masked", f"give its numbers, {name}.data"
+    raise TypeError(f"{name} is {what}; expected one without a mask: {todo}")

@@ -14,7 +14,7 @@ import sys
 from types import ModuleType
 from typing import Any
 
-LIGHT = ("data", "explainer", "models", "stack")
+LIGHT = ("codes", "data", "explainer", "models", "stack")
 """Need NumPy alone, and are imported as soon as they are looked at."""
 
 HEAVY = {

@@ -11,6 +11,7 @@ from . import backends
 from ._layouts import READ_AS, remedy
 from ._masked import refuse_masked
 from .geometry import Geometry, GeometryError
+from .wording import counted
 
 
 def arrays_of(channels: str | None, **arrays: Any) -> tuple[ModuleType, list[Any], str]:
@@ -88,9 +89,11 @@ def check_channels(
     """That x and the kernel have as many spatial axes, channels that fit in the geometry's groups, and the `size` of a
     geometry that was given."""
     if len(x.shape) != len(kernel.shape):
+        axes = counted(len(x.shape) - 2, "spatial axis", "spatial axes")
         raise GeometryError(
-            f"x has {len(x.shape) - 2} spatial axes, of size {spatial(x, layout)}, and the kernel "
+            f"x has {axes}, of size {spatial(x, layout)}, and the kernel "
             f"{len(kernel.shape) - 2}, of size {kernel_size_of(kernel, layout)}; expected the same number"
+            f"{_missing_axes(len(kernel.shape) - len(x.shape), layout)}"
         )
     per_group, c_small = _kernel_channels(kernel, layout)
 
@@ -116,6 +119,17 @@ def check_channels(
             f"the kernel of shape {tuple(kernel.shape)}, read as {READ_AS[layout]}, has size {taps}, but the geometry "
             f"is for {size}; x has shape {tuple(x.shape)}{hint()}"
         )
+
+
+def _missing_axes(count: int, layout: str) -> str:
+    """What may be missing where x has `count` axes less than the kernel."""
+    both = "None, ..., None" if layout == "last" else "None, None"
+    hints = {
+        1: "; if x is without its batch axis, give x[None]",
+        2: f"; if x is without batch and channels, give x[{both}]",
+        -2: f"; if the kernel is without channels, give kernel[{both.replace('None, ...,', '..., None,')}]",
+    }
+    return hints.get(count, "")
 
 
 def check_bias(bias: Any, kernel: Any, geometry: Geometry, layout: str, *, small: bool) -> None:

@@ -12,8 +12,8 @@ try:
     import click
 
     from .commands import codes, completion, evaluate, geometry, info, lab, runs, segment, train, upscale
-    from .commands.printing import EXIT_CODES
-    from .commands.shared import State, debug_option, printable
+    from .commands.printing import EXIT_CODES, print_problem, printable
+    from .commands.shared import State, debug_option
     from .explainer import commands as explain
 except ModuleNotFoundError as error:
     # Nothing below can be defined without click and rich, `main` neither.
@@ -58,5 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if state.debug:
             traceback.print_exc()
         interruption = failures.interruption(error, state.resume)
-        print(f"unstride: {interruption or f'error: {failures.message(error)}'}", file=sys.stderr)
-        return 130 if interruption else 2
+        if interruption:
+            print(f"unstride: {interruption}", file=sys.stderr)  # it ends with a command, which is not to be broken
+            return 130
+        print_problem("error: ", failures.message(error))
+        return 2

@@ -9,8 +9,12 @@ from .data import DataError
 from .environment import EnvironmentProblem
 from .geometry import GeometryError, NotExpressible
 from .runs import Interrupted, OptionError, RunError
+from .wording import escaped
 
-EXPECTED = (DataError, EnvironmentProblem, FileNameError, GeometryError, NotExpressible, OptionError, OSError, RunError)
+NAMING_FILES = (DataError, FileNameError, OptionError, OSError, RunError)
+"""A line break in one of their messages is in a file's name."""
+
+EXPECTED = (*NAMING_FILES, EnvironmentProblem, GeometryError, NotExpressible)
 """Those whose message says all that there is to know."""
 
 DISK_FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
@@ -28,12 +32,12 @@ def message(error: BaseException) -> str:
     if isinstance(error, click.ClickException):
         return _one_line(error.format_message())
     if isinstance(error, OSError) and error.strerror:
-        place = f"{error.filename}: " if error.filename else ""
+        place = f"{escaped(str(error.filename))}: " if error.filename else ""
         full = "the disk is full, or a limit on files is reached: " if error.errno in DISK_FULL else ""
         return f"{place}{full}{error.strerror}"
     if isinstance(error, ModuleNotFoundError):
         return missing(error)
-    line = _one_line(str(error))
+    line = escaped(str(error)) if isinstance(error, NAMING_FILES) else _one_line(str(error))
     if isinstance(error, EXPECTED):
         return line
     kind = type(error).__name__
@@ -51,4 +55,4 @@ def interruption(error: BaseException, resume: str | None) -> str | None:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    return escaped(" ".join(text.split()))

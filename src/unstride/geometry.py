@@ -16,9 +16,12 @@ from __future__ import annotations
 
 import math
 import operator
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeGuard
+from typing import Any, Never, TypeGuard
+
+from .misnamed import refuse
 
 Crop = tuple[int, int]
 Padding = str | int | Sequence[int] | Sequence[Sequence[int]]
@@ -94,8 +97,19 @@ def per_axis(name: str, value: object, rank: int, minimum: int | None = None) ->
     if len(value) != rank:
         raise GeometryError(
             f"{name} has {len(value)} entries, {list(value)}; expected an int, or one int for each axis: {rank}"
+            f"{_surplus(name, len(value), rank)}"
         )
     return tuple(as_int(f"{name} of axis {axis}", entry, minimum) for axis, entry in enumerate(value))
+
+
+def _surplus(name: str, count: int, rank: int) -> str:
+    """Why a size may have too many entries."""
+    if not re.search("size|shape", name) or "kernel" in name:
+        return ""
+    surplus = ["leave out batch and channels"] if count in (rank + 2, 4, 5) else []
+    if rank == 1 and count != 3:
+        surplus.append("give the kernel's size as a number an axis, because one number means one axis")
+    return "".join(f"; {hint}" for hint in surplus)
 
 
 def is_open(sizes: Sequence[object]) -> bool:
@@ -183,7 +197,10 @@ class Geometry:
         output_padding: int | Sequence[int] | None = None,
         dilation: int | Sequence[int] = 1,
         groups: int = 1,
+        **misnamed: Never,
     ) -> None:
+        if misnamed:
+            refuse("Geometry", misnamed, "kernel_size stride padding output_padding dilation groups")
         sizes = kernel_size if is_sequence(kernel_size) else (kernel_size,)
         rank = len(sizes)
         if rank == 0:

@@ -23,6 +23,7 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from .data import DataError
 from .pixels import Kind, PixelError, Pixels
+from .wording import counted
 
 Bytes = npt.NDArray[np.uint8]
 Made = TypeVar("Made")
@@ -316,7 +317,7 @@ def folded(remarks: Sequence[str], most: int = 3) -> list[str]:
 def enough(folder: str | os.PathLike[str], found: int, problems: list[str]) -> None:
     """Refuse a folder without an image each for training, validation and test."""
     if found < 3:
-        say = f"{found} usable image{'' if found == 1 else 's'}"
+        say = counted(found, "usable image")
         why = f" ({'; '.join(problems)})" if problems else ""
         raise DataError(f"{folder}: {say}; expected at least 3, one each for training, validation and test{why}")
 

@@ -5,6 +5,8 @@ Needs no Keras.
 
 from __future__ import annotations
 
+import itertools
+import math
 from pathlib import Path
 
 from .models._autoencoder import READING, Layer, Row, parsed, table
@@ -34,6 +36,31 @@ MNIST needs no network. --plain leaves the layers to Keras all the same.
 
 import argparse
 import os
+from pathlib import Path
+
+
+def positive(text):
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{{number}}; expected at least 1")
+    return number
+
+
+parser = argparse.ArgumentParser(description="Train an autoencoder on MNIST with Keras.")
+parser.add_argument("--epochs", type=positive, default={epochs})
+parser.add_argument("--batch-size", type=positive, default={batch_size})
+parser.add_argument(
+    "--images", type=positive, default={images}, help="how many of them to learn from and to test with, from {least} on"
+)
+parser.add_argument("--plain", action="store_true", help="compute with Keras's layers even if unstride is installed")
+parser.add_argument(
+    "--picture",
+    default=Path(__file__).with_name("reconstructions.png"),
+    help="what to write at the end; default: reconstructions.png in this program's folder",
+)
+options = parser.parse_args()
+if options.images is not None and options.images < {least}:
+    parser.error(f"argument --images: {{options.images}}; expected at least {least}, to learn and to validate with")
 
 os.environ.setdefault("KERAS_BACKEND", "{backend}")
 
@@ -48,14 +75,6 @@ try:
     from unstride.data import mnist
 except ImportError:
     from keras.datasets.mnist import load_data as mnist
-
-parser = argparse.ArgumentParser(description="Train an autoencoder on MNIST with Keras.")
-parser.add_argument("--epochs", type=int, default={epochs})
-parser.add_argument("--batch-size", type=int, default={batch_size})
-parser.add_argument("--images", type=int, default={images}, help="how many of them to learn from and to test with")
-parser.add_argument("--plain", action="store_true", help="compute with Keras's layers even if unstride is installed")
-parser.add_argument("--picture", default="reconstructions.png")
-options = parser.parse_args()
 
 
 def prepared(images):
@@ -114,6 +133,7 @@ def program(options: Options) -> str:
         epochs=options.epochs,
         batch_size=options.batch_size,
         images=options.limit,
+        least=_least(options.validation_split),
         folder="" if options.data is None else repr(options.data),
         seed=options.seed,
         encoder="\n".join(map(_line, inner[:up])),
@@ -122,6 +142,11 @@ def program(options: Options) -> str:
         learning_rate=options.learning_rate,
         validation_split=options.validation_split,
     )
+
+
+def _least(share: float) -> int:
+    """The fewest images of which some are left to learn from and some to validate with, as Keras counts."""
+    return next(count for count in itertools.count(2) if 0 < math.floor(count * (1 - share)) < count)
 
 
 def _line(row: Row) -> str:

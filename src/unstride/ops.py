@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import ModuleType
-from typing import Any
+from typing import Any, Never
 
 from . import backends
 from ._layouts import other_layout
@@ -34,6 +34,8 @@ from .checks import (
 )
 from .geometry import Geometry, GeometryError, Padding, convolution, is_open, per_axis, same_zeros
 from .known import geometry_of, recalled, remember, remember_geometry, tensor_key
+from .misnamed import refuse
+from .wording import counted
 
 Ints = int | Sequence[int]
 
@@ -52,6 +54,7 @@ def conv_transpose(
     channels: str | None = "last",
     activation: str | None = None,
     out: Any = None,
+    **misnamed: Never,
 ) -> Any:
     """The transposed convolution: every cell of `x` lays a copy of the kernel, scaled by it, onto a larger grid.
 
@@ -108,6 +111,12 @@ def conv_transpose(
            [0., 2., 0., 3.],
            [4., 6., 6., 9.]])
     """
+    if misnamed:
+        refuse(
+            "conv_transpose",
+            misnamed,
+            "bias geometry stride padding output_padding dilation groups channels activation out",
+        )
     fields = geometry, stride, padding, output_padding, dilation, groups, channels, activation
     if out is None and (known := recalled("conv_transpose", x, kernel, bias, fields)) is not None:
         return known
@@ -170,6 +179,7 @@ def conv(
     channels: str | None = "last",
     activation: str | None = None,
     out: Any = None,
+    **misnamed: Never,
 ) -> Any:
     """The convolution (no flip: what deep learning calls so), from the big grid to the small one.
 
@@ -180,6 +190,8 @@ def conv(
     >>> conv([1, 2, 3, 4], [1, 10], stride=2, channels=None)
     array([21., 43.])
     """
+    if misnamed:
+        refuse("conv", misnamed, "bias geometry stride padding dilation groups channels activation out")
     fields = geometry, stride, padding, None, dilation, groups, channels, activation
     if out is None and (known := recalled("conv", x, kernel, bias, fields)) is not None:
         return known
@@ -234,6 +246,7 @@ def kernel_gradient(
     groups: int = 1,
     channels: str | None = "last",
     out: Any = None,
+    **misnamed: Never,
 ) -> Any:
     """The derivative of ``<conv(big, K), small>``, which is ``<big, conv_transpose(small, K)>``, by the kernel K.
 
@@ -254,6 +267,8 @@ def kernel_gradient(
     >>> kernel_gradient([1, 2, 3, 4], [1, 10], kernel_size=2, stride=2, channels=None)
     array([31., 42.])
     """
+    if misnamed:
+        refuse("kernel_gradient", misnamed, "geometry kernel_size stride padding dilation groups channels out")
     fields = geometry, kernel_size, stride, padding, dilation, groups, channels
     if out is None and (known := recalled("kernel_gradient", big, small, None, fields)) is not None:
         return known
@@ -288,7 +303,8 @@ def kernel_gradient(
             raise GeometryError(f"{name} has {count} channels, which {geometry.groups} groups do not divide evenly")
     if geometry.rank != len(bigs) or len(bigs) != len(smalls):
         raise GeometryError(
-            f"big has {len(bigs)} spatial axes, small {len(smalls)} and the geometry {geometry.rank}; expected the same"
+            f"big has {counted(len(bigs), 'spatial axis', 'spatial axes')}, small {len(smalls)} and the geometry "
+            f"{geometry.rank}; expected the same"
         )
     if not _may_be_open(backend, (*smalls, *bigs)):
         try:

@@ -24,6 +24,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from .wording import counted
+
 Bytes = npt.NDArray[np.uint8]
 Numbers = npt.NDArray[np.generic]
 
@@ -170,7 +172,8 @@ class Pixels:
         elif kind == np.uint16 and (most := int(self.values.max())) * DARK < high:  # type: ignore[attr-defined]
             said.append(f"its numbers reach {most} of {high:g}, so that it looks nearly black")
         if (usable := self.usable()) is not None:
-            said.append(f"{int((~usable).sum()):,} of its pixels are NaN, infinite, or marked as empty")
+            count = int((~usable).sum())
+            said.append(f"{counted(count, 'pixel')} {'is' if count == 1 else 'are'} NaN, infinite, or marked as empty")
         return "; ".join(said)
 
     def _shown(self) -> Image.Image:

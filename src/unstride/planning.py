@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Never
 
 import numpy as np
 
 from . import _native
 from .geometry import Geometry, GeometryError, Padding, as_int, is_sequence
+from .misnamed import refuse
+from .wording import counted
 
 _METHODS = {
     "tile": "output channels in the vector lanes, a tile of positions in registers",
@@ -89,7 +91,7 @@ class Plan:
         lines = [f"{self.map}: {source} -> {target}, {self.geometry}"]
         for axis, passes in enumerate(self.passes):
             told = ", ".join(self._told(p) for p in passes[:4]) + (", ..." if len(passes) > 4 else "")
-            lines.append(f"  axis {axis}: {len(passes)} pass{'es' if len(passes) > 1 else ''}: {told}")
+            lines.append(f"  axis {axis}: {counted(len(passes), 'pass', 'passes')}: {told}")
         total = self.multiply_adds + self.avoided
         in_place = self.map != "kernel_gradient" and not self.bytes_packed
         by_tap = "; weights are read where they lie, tap by tap" if in_place else ""
@@ -107,7 +109,7 @@ class Plan:
         cells = "every cell" if p.step == p.group == 1 else f"cells {p.offset} + {p.step}q"
         if p.group > 1:
             cells += f" and the {p.group - 1} after"
-        return f"{cells} from {p.taps} input cell{'s' if p.taps != 1 else ''}"
+        return f"{cells} from {counted(p.taps, 'input cell')}"
 
 
 def plan(
@@ -122,6 +124,7 @@ def plan(
     dilation: int | Sequence[int] = 1,
     groups: int = 1,
     dtype: Any = np.float32,
+    **misnamed: Never,
 ) -> Plan:
     """What the native kernels do for `conv_transpose`, or for its gradients, with arrays that are channels last.
 
@@ -147,6 +150,8 @@ def plan(
     >>> [[p.taps for p in axis] for axis in plan((1, 100, 64), (5, 32, 64), stride=2).passes]
     [[3, 2]]
     """
+    if misnamed:
+        refuse("plan", misnamed, "geometry map stride padding output_padding dilation groups dtype")
     shape, taps = _shape("x", x), _shape("kernel", kernel)
     if len(shape) != len(taps):
         raise GeometryError(f"x has {len(shape)} dimensions and the kernel {len(taps)}; expected the same number")

@@ -104,12 +104,20 @@ def present(found: Bytes, least: int = LEAST, background: int = 0) -> list[int]:
     >>> present(found, least=10), present(found, least=1)
     ([2], [2, 3])
     """
+    return [at for at, size in sizes(found, background).items() if size >= least]
+
+
+def sizes(found: Bytes, background: int = 0) -> dict[int, int]:
+    """Of each class, the background aside, how many pixels its largest connected region has.
+
+    >>> sizes(np.array([[1, 1, 0], [2, 0, 1]], np.uint8))
+    {1: 3, 2: 1}
+    """
     from scipy import ndimage  # type: ignore[import-untyped]
 
     classes = [int(at) for at in np.unique(found) if at not in (background, VOID)]
     eight = np.ones((3, 3), bool)  # diagonal neighbours connect, too
-    sizes = {at: np.bincount(ndimage.label(found == at, eight)[0].ravel())[1:].max() for at in classes}
-    return [at for at in classes if sizes[at] >= least]
+    return {at: int(np.bincount(ndimage.label(found == at, eight)[0].ravel())[1:].max()) for at in classes}
 
 
 def only(found: Bytes, classes: Sequence[int], background: int = 0) -> Bytes:
@@ -122,14 +130,19 @@ def noun(names: Sequence[str]) -> str:
     return "digits" if tuple(names[1:]) == tuple("0123456789") else "classes"
 
 
-def overlay(image: Bytes, found: Bytes, names: Sequence[str], background: int | None = 0) -> Image.Image:
-    """The classes' colours over the greyed image, and a legend of those that it has to its right."""
+def overlay(
+    image: Bytes, found: Bytes, names: Sequence[str], background: int | None = 0, none: str | None = None
+) -> Image.Image:
+    """The classes' colours over the greyed image, and a legend of those that it has to its right.
+
+    `none` is the legend where it has none. Default: "no digits found", or "no classes found".
+    """
     picture = Image.fromarray(tinted(image, found, background))
     scale = max(1, round(320 / max(picture.size)))
     picture = picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
     shown = [int(at) for at in np.unique(found) if at != background]
     named = [names[at] if at < len(names) else f"class {at}" for at in shown]
-    words = [noun(names), *named] if shown else [f"no {noun(names)} found"]
+    words = [noun(names), *named] if shown else [none or f"no {noun(names)} found"]
     size = max(14, min(picture.height // 16, 40))
     font = ImageFont.load_default(size)
     line, margin = round(size * 1.6), size

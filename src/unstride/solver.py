@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Never
 
 from .geometry import Geometry, GeometryError, Padding, as_int, is_sequence, per_axis, span
+from .misnamed import refuse
 
 Ints = int | Sequence[int]
 
@@ -45,6 +46,7 @@ def solve(
     dilation: Ints | None = None,
     groups: int = 1,
     limit: int = 100,
+    **misnamed: Never,
 ) -> list[Geometry]:
     """The geometries under which ``conv_transpose`` makes `output_size` from `input_size`, simplest first.
 
@@ -82,6 +84,8 @@ def solve(
     Geometry(kernel_size=(8,), stride=(4,), padding=((2, 2),))
     Geometry(kernel_size=(12,), stride=(4,), padding=((4, 4),))
     """
+    if misnamed:
+        refuse("solve", misnamed, "kernel_size stride padding output_padding dilation groups limit")
     as_int("limit", limit, 1)
     if output_padding is not None and padding is None:
         raise GeometryError("output_padding is given without padding; give both, or neither")

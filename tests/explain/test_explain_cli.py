@@ -235,14 +235,6 @@ def test_colour_in_a_terminal_unless_it_is_refused():
             assert terminal.end() == 0
 
 
-def test_a_terminal_that_is_not_utf_8():
-    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "COLUMNS": "80"}
-    code = "import sys; from unstride.cli import main; sys.exit(main(['explain']))"
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "0 ? kernel" in done.stdout
-
-
 def quiz(monkeypatch, capsys, typed, *arguments):
     import io
 

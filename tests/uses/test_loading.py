@@ -89,7 +89,9 @@ def test_lines_that_are_printed_open_the_model_without_unstride(
 def test_the_program_runs(unstride: bool, tmp_path: Path) -> None:
     """With few images, with and without unstride, where Keras finds the images that it has downloaded before."""
     options = Options(epochs=1, limit=40, batch_size=16, layers="conv 8 3 2, conv 4 3, up 8 3, up 8 4 2")
-    (tmp_path / "train_in_keras.py").write_text(program(options))
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "train_in_keras.py").write_text(program(options))
     before = "import runpy\n"
     if not unstride:
         before += WITHOUT
@@ -99,11 +101,32 @@ def test_the_program_runs(unstride: bool, tmp_path: Path) -> None:
             "images = np.zeros((60, 28, 28), np.uint8), np.zeros(60, np.uint8)\n"
             "module.load_data = lambda: (images, images)\n"
         )
-    done = process(f"{before}runpy.run_path('train_in_keras.py', run_name='__main__')")
+    done = process(f"{before}runpy.run_path('run/train_in_keras.py', run_name='__main__')")
     assert done.returncode == 0, done.stderr
     assert re.search(r"^test loss: 0\.\d{4}$", done.stdout, re.MULTILINE)
     assert "reconstructions.png: 10 test digits" in done.stdout
-    assert (tmp_path / "reconstructions.png").read_bytes().startswith(b"\x89PNG")
+    assert (run / "reconstructions.png").read_bytes().startswith(b"\x89PNG")
+    assert not (tmp_path / "reconstructions.png").exists()
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.001, 0.9])
+def test_the_program_refuses_numbers_that_it_cannot_train_with(share: float, tmp_path: Path) -> None:
+    """In a line, before Keras is imported."""
+    (tmp_path / "train_in_keras.py").write_text(program(Options(validation_split=share)))
+    mistakes = [("--images", "0"), ("--images", "-5"), ("--images", "1"), ("--epochs", "0"), ("--batch-size", "0")]
+    for option, number in mistakes if share == 0.2 else mistakes[2:3]:
+        done = subprocess.run(
+            [sys.executable, "-S", "train_in_keras.py", option, number],  # without packages
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 2
+        assert f"argument {option}: {number}; expected at least" in done.stderr
+        assert "Traceback" not in done.stderr
+    least = int(re.search(r"expected at least (\d+), to learn and", program(Options(validation_split=share)))[1])  # type: ignore[index]
+    assert Options(validation_split=share, batch_size=1).split(least)
 
 
 @pytest.mark.parametrize("layers", [None, "conv 8 3 2, conv 4 3, up 8 3, up 8 4 2"])

@@ -93,7 +93,12 @@ def test_blank_paper_has_no_digits(capsys: pytest.CaptureFixture[str]) -> None:
     for paper in (255, 0, 180):
         Image.new("L", (300, 200), paper).save("blank.png")
         assert cli.main(["segment", "blank.png", "-o", "out.png"]) == 0
-        assert capsys.readouterr().out == "blank.png: no digits found; out.png\n"
+        out, err = capsys.readouterr()
+        assert out == "blank.png: no digits found; out.png\n"
+        assert err == (
+            "unstride: note: digits are found if they are about 20 to 60 pixels high; enlarge or shrink a picture of "
+            "others\n"
+        )
 
 
 def test_small_specks_are_neither_listed_nor_drawn(
@@ -114,6 +119,11 @@ def test_small_specks_are_neither_listed_nor_drawn(
     assert capsys.readouterr().out == "page.png: digits 7 (0.2%); out.png\n"
     assert cli.main(["segment", "page.png", "-o", "out.png", "--min-pixels", "1"]) == 0
     assert "digits 1 (0.1%), 3" in capsys.readouterr().out
+    capsys.readouterr()
+    assert cli.main(["segment", "page.png", "-o", "out.png", "--min-pixels", "500"]) == 0
+    assert capsys.readouterr().out == (
+        "page.png: no digits of 500 pixels: all are smaller than --min-pixels, 7 has 400; out.png\n"
+    )
     assert cli.main(["segment", "page.png", "-o", "out.png", "--min-pixels", "0"]) == 2
     assert "--min-pixels is 0; expected at least 1" in capsys.readouterr().err
 

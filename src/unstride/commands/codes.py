@@ -11,8 +11,8 @@ import click
 from .. import runs
 from ..data import DataError
 from ..runs import OptionError, Run
-from ..wording import counted
-from .outputs import check_apart, check_ending, paths_of, read_of
+from ..wording import counted, escaped
+from .outputs import check_apart, check_ending, expanded, read_of
 from .printing import exit_code
 from .shared import (
     backend_option,
@@ -40,7 +40,7 @@ SIDE, ZOOM = 28, 8
 @backend_option
 @debug_option
 def encode(run: str, images: tuple[str, ...], output: str, backend: str | None) -> int:
-    """Write the code of each IMAGE by RUN's compressor, as JSON.
+    """Write the code of each IMAGE, or of the images of a folder, by RUN's compressor, as JSON.
 
     Any size and format: an image is cropped to its ink, which is inverted if it is dark on light, and centred in
     28x28 as MNIST's are (all of it is shrunk where RUN learned from data of your own). What cannot be read is named,
@@ -49,14 +49,15 @@ def encode(run: str, images: tuple[str, ...], output: str, backend: str | None) 
     opened = _compressor(run)
     backend = chosen_backend(opened, backend)
     check_ending(output, (".json",), "codes as JSON", "-o")
-    check_apart([output], read_of(opened, *images))
+    paths = expanded(images)
+    check_apart([output], read_of(opened, *images, *map(str, paths)))
     import numpy as np
 
     from .. import imagefiles
     from .. import images as pictures
 
     crop = opened.options.data is None
-    found, problems = imagefiles.gather(paths_of(images), lambda path: pictures.read(path, remark, crop=crop))
+    found, problems = imagefiles.gather(paths, lambda path: pictures.read(path, remark, crop=crop))
     for problem in problems:
         complain(DataError(problem))
     if found:
@@ -72,8 +73,9 @@ def encode(run: str, images: tuple[str, ...], output: str, backend: str | None) 
             },
         }
         runs.write_json(Path(output), written)
-        say(console(), f"{counted(len(found), 'image')} as {counted(made.shape[1], 'number')} each: {output}")
-    return exit_code(len(problems), len(images))
+        count, numbers = counted(len(found), "image"), counted(made.shape[1], "number")
+        say(console(), f"{count} as {numbers} each: {escaped(output)}", keep=[escaped(output)])
+    return exit_code(len(problems), len(paths))
 
 
 @click.command()
@@ -97,7 +99,7 @@ def decode(run: str, codes_file: str, output: str, backend: str | None) -> None:
     images = codes.decoded(load_model(opened, backend).get_layer("decoder"), values)
     picture = _strip(images)
     runs.write(Path(output), lambda beside: picture.save(beside, format=format))
-    say_result(console(), "Picture", f"{output}, {len(images)} image{'' if len(images) == 1 else 's'}")
+    say_result(console(), "Picture", f"{escaped(output)}, {counted(len(images), 'image')}", [escaped(output)])
 
 
 @click.command()
@@ -136,7 +138,7 @@ def walk(run: str, first: str, last: str, steps: int, output: str, backend: str 
     else:
         picture = _strip(images)
         runs.write(Path(output), lambda beside: picture.save(beside, format=format))
-    say_result(console(), "Picture", f"{output}, {counted(steps, 'step')}")
+    say_result(console(), "Picture", f"{escaped(output)}, {counted(steps, 'step')}", [escaped(output)])
 
 
 def _compressor(path: str) -> Run:

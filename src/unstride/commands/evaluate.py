@@ -9,12 +9,15 @@ from rich.text import Text
 
 from .. import dataset as datasets
 from .. import runs, tasks
+from ..data import DataError
 from ..runs import OptionError
-from .outputs import check_apart, read_of
-from .printing import json_option, print_json
+from ..wording import escaped
+from .outputs import check_apart, expanded, read_of
+from .printing import exit_code, json_option, print_json
 from .shared import (
     backend_option,
     chosen_backend,
+    complain,
     console,
     debug_option,
     load_model,
@@ -24,6 +27,9 @@ from .shared import (
     say_result,
     table,
 )
+
+MOST = 400
+"""Images in one picture of reconstructions."""
 
 
 @click.command()
@@ -59,26 +65,39 @@ def evaluate(run: str, backend: str | None, as_json_: bool) -> None:
 @backend_option
 @json_option
 @debug_option
-def reconstruct(run: str, images: tuple[str, ...], output: str, backend: str | None, as_json_: bool) -> None:
-    """Draw each IMAGE above what RUN's model makes of it.
+def reconstruct(run: str, images: tuple[str, ...], output: str, backend: str | None, as_json_: bool) -> int:
+    """Draw each IMAGE, or the images of a folder, above what RUN's model makes of it.
 
     Any size and format: an image is cropped to its ink, which is inverted if it is dark on light, and centred in
     28x28 as MNIST's are (all of it is shrunk where RUN learned from data of your own). Without IMAGE: one test digit
-    of each class. RUN is one of an autoencoder or a compressor.
+    of each class. RUN is one of an autoencoder or a compressor. What cannot be read is named, the rest is done, and the
+    exit code is then 1.
     """
     opened = runs.load(run)
     if opened.options.model not in ("autoencoder", "compressor"):
         raise OptionError(f"{run} is a run of {opened.options.model}; expected one of autoencoder or compressor")
     backend = chosen_backend(opened, backend)
     format = picture_format(output)
-    check_apart([output], read_of(opened, *images))
+    paths = expanded(images)
+    if len(paths) > MOST:
+        raise OptionError(
+            f"{len(paths):,} images are too many for one picture; expected at most {MOST}: give some of them"
+        )
+    check_apart([output], read_of(opened, *images, *map(str, paths)))
     import numpy as np
 
+    from .. import imagefiles
     from .. import images as pictures
 
+    problems: list[str] = []
     if images:
-        names = [Path(image).name for image in images]
-        arrays = np.stack([pictures.read(image, remark, crop=opened.options.data is None) for image in images])
+        crop = opened.options.data is None
+        found, problems = imagefiles.gather(paths, lambda path: pictures.read(path, remark, crop=crop))
+        for problem in problems:
+            complain(DataError(problem))
+        if not found:
+            return exit_code(len(problems), len(paths))
+        names, arrays = [path.name for path, _ in found], np.stack([image for _, image in found])
     else:
         data = datasets.read(opened.options)
         places = [int(data.examples(label, 1)[0]) for label in data.classes]
@@ -94,13 +113,14 @@ def reconstruct(run: str, images: tuple[str, ...], output: str, backend: str | N
         rows = reconstructions.figures(arrays, predictions)
         each = [{"image": name, **row} for name, row in zip(names, rows, strict=True)]
         print_json({"picture": output, "images": each})
-        return
+        return exit_code(len(problems), len(paths))
     screen = console()
     shown = table(("image", "loss", "error"), ())
     for name, row in zip(names, reconstructions.figures(arrays, predictions), strict=True):
-        shown.add_row(Text(name), f"{row['loss']:.4f}", f"{row['error']:.5f}")
+        shown.add_row(Text(escaped(name)), f"{row['loss']:.4f}", f"{row['error']:.5f}")
     screen.print(shown)
-    say_result(screen, "Picture", output)
+    say_result(screen, "Picture", escaped(output), [escaped(output)])
+    return exit_code(len(problems), len(paths))
 
 
 COMMANDS = (evaluate, reconstruct)

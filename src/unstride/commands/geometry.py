@@ -86,7 +86,7 @@ def solve(input_size: str, output_size: str, limit: int, as_json_: bool, **optio
             except NotExpressible as error:
                 told = f"not in one call: {error.reason}"
             lines.append(f"   {framework:11}{told}")
-        print_text("\n".join(lines))
+        print_text("\n".join(lines), 5)
 
 
 def _nothing(small: int | list[int], big: int | list[int], given: bool) -> str:
@@ -95,8 +95,9 @@ def _nothing(small: int | list[int], big: int | list[int], given: bool) -> str:
     sizes = ["x".join(map(str, end)) for end in ends]
     if not given and all(b <= a for a, b in zip(*ends, strict=True)):
         return (
-            f"Nothing makes {sizes[1]} from {sizes[0]}, which is no smaller. Did you mean unstride solve {sizes[1]} "
-            f"{sizes[0]}? The convolution from {sizes[0]} to {sizes[1]} has the same arguments."
+            f"Nothing makes {sizes[1]} from {sizes[0]}, which is no smaller. Did you mean "
+            f"`unstride solve {sizes[1]} {sizes[0]}`? The convolution from {sizes[0]} to {sizes[1]} has the same "
+            "arguments."
         )
     return f"Nothing makes {sizes[1]} from {sizes[0]} so; {'leave an option out, or ' * given}try other sizes."
 
@@ -223,9 +224,13 @@ def _parsed(framework: str, text: str) -> dict[str, Any]:
 
 
 def _tokens(text: str) -> list[str]:
-    """Apart by blanks or by a comma and a blank, but for what is in brackets."""
+    """Apart by blanks, or by a comma before a word, but for what is in brackets.
+
+    >>> _tokens("k=4,s=2,same"), _tokens("k = 3,3, p=[(1, 0), (0, 1)]")
+    (['k=4', 's=2', 'same'], ['k=3,3', 'p=[(1, 0), (0, 1)]'])
+    """
     tokens, depth = [""], 0
-    for letter in re.sub(r"\s*=\s*", "=", text.strip()):
+    for letter in re.sub(r",(?=\s*[^\W\d])", " ", re.sub(r"\s*=\s*", "=", text.strip())):
         depth += (letter in "([") - (letter in ")]")
         if letter.isspace() and depth <= 0:
             tokens.append("")

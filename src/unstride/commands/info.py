@@ -16,6 +16,7 @@ from .. import __version__, _native, environment
 from ..backends import OLDEST, numbers_of
 from ..keras_backend import choice
 from ..threads import get_num_threads
+from ..wording import escaped
 from .printing import json_option, print_json, print_text
 from .shared import debug_option
 
@@ -54,8 +55,9 @@ def info(as_json_: bool) -> None:
         rows.append((name, _said(found["frameworks"][module])))
     backend = found["keras_backend"]
     rows.append(("Backend", f"{backend['name']}: {backend['reason']}" if backend["name"] else backend["reason"]))
-    rows.append(("Runs", f"{found['runs']['folder']}, {found['runs']['number']} there"))
-    print_text("\n".join(f"{name:14}{told}" for name, told in rows))
+    folder = escaped(found["runs"]["folder"])
+    rows.append(("Runs", f"{folder}, {found['runs']['number']} there"))
+    print_text("\n".join(f"{name:14}{told}" for name, told in rows), 14, [folder])
 
 
 def collected() -> dict[str, Any]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ..pixels import Pixels
 
 __all__ = [
-    "check_apart", "check_ending", "expanded", "named", "paths_of", "picture_format", "read_of", "save",
+    "check_apart", "check_ending", "expanded", "named", "picture_format", "read_of", "save",
     "save_enlarged", "with_stem",
 ]  # fmt: skip
 
@@ -49,19 +49,17 @@ def read_of(run: Run, *others: str | None) -> list[Path]:
     return found + [Path(other) for other in others if other]
 
 
-def paths_of(names: Sequence[str]) -> list[Path]:
-    """The files of these names. An empty name is refused, as Path("") is the current folder."""
-    if "" in names:
-        raise OptionError("an IMAGE is empty; expected the name of a file or a folder")
-    return [Path(name) for name in names]
+def expanded(names: Sequence[str]) -> list[Path]:
+    """The files, and those in the folders, among `names`.
 
-
-def expanded(names: tuple[str, ...]) -> list[Path]:
-    """The files, and those in the folders, among `names`."""
+    An empty name is refused, as Path("") is the current folder.
+    """
     from .. import imagefiles
 
+    if "" in names:
+        raise OptionError("an IMAGE is empty; expected the name of a file or a folder")
     paths: list[Path] = []
-    for path in paths_of(names):
+    for path in map(Path, names):
         found = imagefiles.listing(path, "images") if path.is_dir() else [path]
         if not found:
             raise OptionError(f"{path}: no images in this folder")

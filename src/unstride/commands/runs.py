@@ -5,20 +5,25 @@ from __future__ import annotations
 import csv
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.table import Table
+from rich.text import Text
 
 from .. import runs as folders
 from ..runs import OptionError, Options, Run, RunError, flag
-from .printing import json_option, print_json, print_text
+from ..wording import escaped
+from .printing import json_option, print_json
 from .shared import console, debug_option, say, table
 
 FIGURES = ("loss", "error", "probe_accuracy", "psnr", "ssim", "gain", "mean_iou", "pixels_right")
 """In the order in which they are shown; others follow."""
+STATE = 12
+"""Characters of a state that stay in a line: its longest word."""
 
 
 @click.command("runs")
@@ -51,7 +56,8 @@ def runs(names: tuple[str, ...], as_json_: bool) -> None:
     if as_json_:
         print_json(found)
     elif not found:
-        say(console(), f"No runs in {folder.absolute()}; `unstride train` makes one.")
+        place = escaped(str(folder.absolute()))
+        say(console(), f"No runs in {place}; `unstride train` makes one.", keep=[place])
     else:
         _list(found)
 
@@ -105,26 +111,53 @@ def _state(run: Run, epochs: int) -> str:
     return "trained" if run.model.exists() else "stopped after its last epoch"
 
 
+COLUMNS = ("run", "model", "date", "epochs", "figures", "state")
+IMPORTANCE = ("figures", "epochs", "date", "model")
+"""Of the columns that a narrow terminal may leave out."""
+
+
 def _list(found: list[dict[str, Any]]) -> None:
     screen = console()
-    made = Table("run", "model", "date", box=None, pad_edge=False, header_style="", title=None)
-    made.add_column("epochs", justify="right")
-    made.add_column("figures")
-    made.add_column("state")
-    for one in found:
-        options = one["options"] or {}
-        epochs = f"{one['epochs']}/{options['epochs']}" if one["epochs"] is not None and options else "–"
-        state = one["state"] if one["problem"] is None else f"damaged: {one['problem']}"
-        made.add_row(_name(one), options.get("model", "–"), one["date"] or "–", epochs, _short(one["figures"]), state)
-    if screen.is_terminal:
-        screen.print(made)
+    if not screen.is_terminal:
+        for one in found:  # a line each, whatever its length, for grep and cut
+            print("\t".join([escaped(one["run"]), *_cells(one)[1:]]))  # the console would make blanks of tabs
         return
-    for one in found:  # a line each, whatever its length, for grep and cut
-        options = one["options"] or {}
-        epochs = f"{one['epochs']}/{options['epochs']}" if one["epochs"] is not None and options else "–"
-        state = one["state"] if one["problem"] is None else f"damaged: {one['problem']}"
-        cells = (one["run"], options.get("model", "–"), one["date"] or "–", epochs, _short(one["figures"]), state)
-        print_text("\t".join(cells))  # which the console would make blanks of
+    rows = [_cells(one) for one in found]
+    room = _fitting(rows, screen.width)
+    made = Table(box=None, pad_edge=False, header_style="")
+    for name, width in room.items():
+        made.add_column(name, justify="right" if name == "epochs" else "left", min_width=width, overflow="fold")
+    for row in rows:
+        made.add_row(*(Text(row[COLUMNS.index(name)]) for name in room))
+    screen.print(made)
+    if missing := [name for name in COLUMNS if name not in room]:
+        say(screen, f"Not shown in {screen.width} columns: {', '.join(missing)}.")
+
+
+def _cells(one: dict[str, Any]) -> list[str]:
+    """What the columns say of a run."""
+    options = one["options"] or {}
+    epochs = f"{one['epochs']}/{options['epochs']}" if one["epochs"] is not None and options else "–"
+    state = one["state"] if one["problem"] is None else f"damaged: {one['problem']}"
+    figures = _short(one["figures"])
+    return [_name(one), options.get("model", "–"), one["date"] or "–", epochs, figures, escaped(state)]
+
+
+def _fitting(rows: Sequence[Sequence[str]], width: int) -> dict[str, int]:
+    """The columns for which there is room, and how wide they are at least: runs, whose names are whole, states, which
+    may be broken at their blanks, and others by importance."""
+    widths = [max(len(name), *map(len, cells)) for name, cells in zip(COLUMNS, zip(*rows, strict=True), strict=True)]
+    needed = dict(zip(COLUMNS, widths, strict=True))
+    needed["state"] = min(needed["state"], STATE)
+    left = width - needed["run"] - 1 - needed["state"]
+    shown = {"run", "state"}
+    if left < 0:
+        needed["run"] += left
+    for name in IMPORTANCE:
+        if needed[name] + 1 <= left:
+            shown.add(name)
+            left -= needed[name] + 1
+    return {name: needed[name] for name in COLUMNS if name in shown}
 
 
 def _compare(found: list[dict[str, Any]]) -> None:
@@ -148,7 +181,7 @@ def _is_run(path: Path) -> bool:
 
 
 def _name(one: dict[str, Any]) -> str:
-    return Path(one["run"]).name
+    return escaped(Path(one["run"]).name)
 
 
 def _ordered(figures: dict[str, float]) -> list[str]:

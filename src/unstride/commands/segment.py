@@ -11,6 +11,7 @@ from rich.progress import track
 from .. import runs
 from ..data import DataError
 from ..runs import OptionError
+from ..wording import escaped
 from .outputs import expanded, named, with_stem
 from .printing import exit_code, quiet_option
 from .shared import complain, console, debug_option, remark, say
@@ -55,7 +56,7 @@ def segment(images: tuple[str, ...], output: str, model: str | None, min_pixels:
     inputs = () if model is None else (model,)
     targets = named(paths, output, several=several, ending=".png", also=OVERLAY, inputs=inputs)
     screen = console(quiet)
-    failed = 0
+    failed, empty = 0, False
     names = network.about["classes"]
     pairs = list(zip(paths, targets, strict=True))
     for path, target in track(pairs, "segmenting", console=screen, disable=not screen.is_terminal):
@@ -65,14 +66,21 @@ def segment(images: tuple[str, ...], output: str, model: str | None, min_pixels:
             beside = with_stem(target, OVERLAY)
             listed = segmenting.present(found, min_pixels)
             classes = segmenting.as_palette(found)
-            shown = segmenting.overlay(values, segmenting.only(found, listed), names)
+            none = None if listed else _nothing(found, names, min_pixels)
+            shown = segmenting.overlay(
+                values, segmenting.only(found, listed), names, none=none and none.partition(":")[0]
+            )
             runs.write(target, lambda place, picture=classes: picture.save(place, format="PNG"))  # type: ignore[misc]
             runs.write(beside, lambda place, picture=shown: picture.save(place, format="PNG"))  # type: ignore[misc]
         except (DataError, OSError) as error:
             failed += 1
             complain(error)
             continue
-        say(screen, f"{path}: {_found(found, listed, names)}; {target}")
+        empty |= not segmenting.present(found)
+        told = escaped(str(path)), escaped(str(target))
+        say(screen, f"{told[0]}: {none or _found(found, listed, names)}; {told[1]}", keep=told)
+    if empty and not quiet and segmenting.noun(names) == "digits":
+        remark("digits are found if they are about 20 to 60 pixels high; enlarge or shrink a picture of others")
     return exit_code(failed, len(paths))
 
 
@@ -80,13 +88,21 @@ def _found(found: Any, listed: list[int], names: list[str]) -> str:
     """What is there, with its share of the picture: "digits 3 (0.8%), 7 (<0.1%)"."""
     from .. import segmenting
 
-    noun = segmenting.noun(names)
-    if not listed:
-        return f"no {noun} found"
     shares = {at: (found == at).mean() for at in listed}
-    return f"{noun} " + ", ".join(
+    return f"{segmenting.noun(names)} " + ", ".join(
         f"{names[at]} ({'<0.1%' if share < 0.001 else f'{share:.1%}'})" for at, share in shares.items()
     )
+
+
+def _nothing(found: Any, names: list[str], least: int) -> str:
+    """Why nothing is listed; up to a colon it is the legend, too."""
+    from .. import segmenting
+
+    noun, sizes = segmenting.noun(names), segmenting.sizes(found)
+    largest = max(sizes, key=lambda at: sizes[at], default=0)
+    if sizes and segmenting.LEAST <= sizes[largest] < least:
+        return f"no {noun} of {least} pixels: all are smaller than --min-pixels, {names[largest]} has {sizes[largest]}"
+    return f"no {noun} found"
 
 
 COMMANDS = (segment,)

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import codecs
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from .. import environment, failures
 from ..keras_backend import INSTALL
 from ..runs import Run
 from ..tasks.base import Figures
+from ..wording import escaped
 from .outputs import picture_format
+from .printing import fitted, print_problem
 
 __all__ = [
     "State", "backend_option", "chosen_backend", "complain", "console", "debug_option", "load_model", "picture_format",
-    "printable", "remark", "say", "say_figures", "say_result", "table",
+    "remark", "say", "say_figures", "say_result", "say_whole", "table",
 ]  # fmt: skip
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -78,44 +79,18 @@ def console(quiet: bool = False) -> Console:
     return Console(file=sys.stdout, quiet=quiet)
 
 
-@contextmanager
-def printable() -> Iterator[None]:
-    """Let the standard streams escape what their encodings lack: no file's name stops a command that prints it.
-
-    An e with an accent becomes \\xe9 where the encoding is ASCII. Bytes of a name that are no text are written as they
-    are where Python would have done so (in the C locale), and as \\udcff elsewhere.
-    """
-    codecs.register_error("unstride.escape", _escaped)
-    changed: list[tuple[Any, str]] = []
-    for stream in (sys.stdout, sys.stderr):
-        errors = getattr(stream, "errors", None)
-        if errors in ("strict", "surrogateescape") and hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace" if errors == "strict" else "unstride.escape")
-            changed.append((stream, errors))
-    try:
-        yield
-    finally:
-        for stream, errors in changed:
-            with suppress(ValueError):  # closed meanwhile
-                stream.reconfigure(errors=errors)
+def say(console: Console, text: str, hanging: int | None = None, keep: Collection[str] = ()) -> None:
+    """No colours for numbers, no markup in paths; on a terminal broken at blanks, as `print_text` does."""
+    say_whole(console, fitted(text, console.width if console.is_terminal else None, hanging, keep))
 
 
-def _escaped(error: UnicodeError) -> tuple[str | bytes, int]:
-    """Surrogates that stand for bytes as these, everything else escaped."""
-    assert isinstance(error, UnicodeEncodeError)
-    letter = error.object[error.start]
-    if "\udc80" <= letter <= "\udcff":
-        return bytes([ord(letter) - 0xDC00]), error.start + 1
-    return letter.encode("ascii", "backslashreplace").decode(), error.start + 1
-
-
-def say(console: Console, text: str) -> None:
-    """As it is: no colours for numbers, no markup in paths, no line broken."""
+def say_whole(console: Console, text: str) -> None:
+    """As it is, for programs and tables: no line broken."""
     console.print(text, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
-def say_result(console: Console, name: str, value: str) -> None:
-    say(console, f"{name:12}{value}")
+def say_result(console: Console, name: str, value: str, keep: Collection[str] = ()) -> None:
+    say(console, f"{name:12}{value}", 12, keep)
 
 
 def say_figures(console: Console, figures: Figures) -> None:
@@ -124,20 +99,20 @@ def say_figures(console: Console, figures: Figures) -> None:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """The first column to the left, the others, which are numbers, to the right."""
-    made = Table(columns[0])
-    for name in columns[1:]:
-        made.add_column(name, justify="right")
+    """The first column to the left, the others, which are numbers, to the right; nothing is cut off."""
+    made = Table()
+    for place, name in enumerate(columns):
+        made.add_column(Text(escaped(name)), justify="right" if place else "left", overflow="fold")
     for row in rows:
-        made.add_row(*row)
+        made.add_row(*(Text(escaped(cell)) for cell in row))
     return made
 
 
 def complain(error: Exception) -> None:
     """In one line on the standard error; what else there is to do goes on."""
-    print(f"unstride: error: {failures.message(error)}", file=sys.stderr)
+    print_problem("error: ", failures.message(error))
 
 
 def remark(text: str) -> None:
     """What the user should know, and need not do anything about; on the standard error, too."""
-    print(f"unstride: note: {text}", file=sys.stderr)
+    print_problem("note: ", escaped(text))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from contextlib import ExitStack
 from dataclasses import replace
@@ -16,9 +15,20 @@ from ..data import DataError
 from ..keras_program import loading
 from ..runs import OptionError, Options, Run, duration, flag
 from ..tasks.base import Task, default_text, own_options
-from ..wording import counted
+from ..wording import counted, escaped, shell_word
 from .printing import quiet_option
-from .shared import State, backend_option, complain, console, debug_option, remark, say, say_figures, say_result
+from .shared import (
+    State,
+    backend_option,
+    complain,
+    console,
+    debug_option,
+    remark,
+    say,
+    say_figures,
+    say_result,
+    say_whole,
+)
 
 USUAL = Options()
 
@@ -222,14 +232,16 @@ def _train(
     screen = console(quiet)
     begin = time.perf_counter()
     epochs = run.options.epochs
-    state.resume = f"unstride train --resume --run {shlex.quote(str(run.path))}"
+    state.resume = f"unstride train --resume --run {shell_word(str(run.path))}"
+    folder = escaped(str(run.path))
     if done < epochs:
         if done == 0:  # a loaded model's would count the optimizer's numbers too
-            model.summary(print_fn=lambda text: say(screen, text))
+            model.summary(print_fn=lambda text: say_whole(screen, text))
         say(
             screen,
             f"{'Resuming' if done else 'Training'} on {counted(len(data.training), task.noun[:-1])}, validating on "
-            f"{len(data.validation):,}, backend {run.options.backend}; run folder {run.path}",
+            f"{len(data.validation):,}, backend {run.options.backend}; run folder {folder}",
+            keep=[folder],
         )
         run.save()  # the raised number of epochs
         with progress.TrainingProgress(screen, done, run.path) as shown:
@@ -245,7 +257,9 @@ def _train(
             )
     else:
         say(
-            screen, f"{run.path} is trained already, all {counted(epochs, 'epoch')}; a larger --epochs trains it longer"
+            screen,
+            f"{folder} is trained already, all {counted(epochs, 'epoch')}; a larger --epochs trains it longer",
+            keep=[folder],
         )
         if not run.model.exists():  # stopped between its last checkpoint and this
             runs.write(run.model, model.save)
@@ -261,11 +275,13 @@ def _train(
     task.report(run, model, data, figures)
     say_figures(screen, figures)
     say_result(screen, "Time", duration(time.perf_counter() - begin))
-    say_result(screen, "Report", str(run.report))
+    report, saved = escaped(str(run.report)), escaped(str(run.model))
+    say_result(screen, "Report", report, [report])
     if program is not None:
-        say_result(screen, "In Keras", f"python {shlex.quote(str(run.program))}  the same training, as a program")
-    say_result(screen, "Model", f"{run.model}, which opens in Keras without unstride:")
-    say(screen, "\n" + loading(task, run.options, run.model))
+        command = f"python {shell_word(str(run.program))}"
+        say_result(screen, "In Keras", f"{command}  the same training, as a program", [command])
+    say_result(screen, "Model", f"{saved}, which opens in Keras without unstride:", [saved])
+    say_whole(screen, "\n" + loading(task, run.options, run.model))
 
 
 COMMANDS = (train,)

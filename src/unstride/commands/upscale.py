@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.text import Text
 
 from ..data import DataError
 from ..runs import OptionError
+from ..wording import escaped
 from .outputs import expanded, named, save_enlarged
 from .printing import exit_code, quiet_option
 from .shared import complain, console, debug_option, remark, say
@@ -56,7 +57,7 @@ def upscale(images: tuple[str, ...], output: str, scale: int, model: str | None,
     ) as bar:
         task = bar.add_task("", total=len(paths))
         for number, (path, target) in enumerate(zip(paths, targets, strict=True)):
-            bar.update(task, description=Text(path.name).plain.replace("[", r"\["))
+            bar.update(task, description=escape(escaped(path.name)))
             try:
                 values = imagefiles.pixels(path, remark)
                 height, width, _ = values.values.shape
@@ -75,7 +76,8 @@ def upscale(images: tuple[str, ...], output: str, scale: int, model: str | None,
                 failed += 1
                 complain(error)
             else:
-                say(screen, f"{path}: {width}x{height} to {made[0]}x{made[1]}, {target}")
+                names = escaped(str(path)), escaped(str(target))
+                say(screen, f"{names[0]}: {width}x{height} to {made[0]}x{made[1]}, {names[1]}", keep=names)
             bar.update(task, completed=number + 1)
     return exit_code(failed, len(paths))
 

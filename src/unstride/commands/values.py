@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from ..geometry import Geometry, GeometryError
+from ..wording import escaped
 
 FIELDS = {
     "kernel_size": "--kernel-size",
@@ -90,7 +91,7 @@ def errors_of(names: Mapping[str, str]) -> Iterator[None]:
     try:
         yield
     except (GeometryError, TypeError) as error:
-        raise click.UsageError(in_options(str(error), names)) from error
+        raise click.UsageError(in_options(escaped(str(error)), names)) from error
 
 
 def in_options(message: str, names: Mapping[str, str]) -> str:

@@ -14,7 +14,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Never
 
 if TYPE_CHECKING:
     from ..geometry import Geometry, Padding
@@ -37,6 +37,7 @@ def explain(
     output_padding: Ints | None = None,
     dilation: Ints = 1,
     upstream: Any = None,
+    **misnamed: Never,
 ) -> Trace:
     """The `Trace` of one small transposed convolution: every copy, sum, window, matrix entry and gradient of it.
 
@@ -75,8 +76,11 @@ def explain(
     >>> [(term.input, term.tap, term.product) for term in trace.contributors((3, 3))]
     [((1, 1), (1, 1), 9.0)]
     """
+    from ..misnamed import refuse
     from .trace import trace
 
+    if misnamed:
+        refuse("explain", misnamed, "bias geometry map stride padding output_padding dilation upstream")
     return trace(
         x, kernel, bias, geometry, map=map, stride=stride, padding=padding, output_padding=output_padding,
         dilation=dilation, upstream=upstream,

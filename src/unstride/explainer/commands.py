@@ -13,10 +13,11 @@ import numpy as np
 from rich.console import Console
 
 from .._files import FileNameError, check_ending
-from ..commands.printing import print_text as _print
+from ..commands.printing import print_text
 from ..commands.shared import debug_option
 from ..commands.values import FIELDS, in_options, numbers, padding
 from ..geometry import GeometryError
+from ..wording import escaped
 from .drawing import FORMATS
 from .numbers import MAPS
 from .page import HTML_ENDINGS
@@ -83,11 +84,11 @@ def explain(**options: Any) -> None:
             endings, what = FORMATS.get(kind, (HTML_ENDINGS, "an HTML page"))
             check_ending(path, endings, what, f"--{kind}")
         if options["code"]:
-            _print(case.code(options["code"]).rstrip("\n"))
+            print(case.code(options["code"]).rstrip("\n"))
         elif options["settings"]:
             from .settings import settings_text
 
-            _print(settings_text(case, console.width))
+            print(settings_text(case, console.width))
         elif options["stepwise"]:
             _walk(case, view, color, console.width)
         elif not files:
@@ -96,7 +97,8 @@ def explain(**options: Any) -> None:
         for kind, path in files.items():
             write: Callable[..., object] = getattr(case, kind)
             write(path, view=options["view"] if kind == "html" else view)  # the page has views of its own for examples
-            click.echo(f"{path} written", err=bool(options["code"]))
+            name = escaped(path)
+            print_text(f"{name} written", keep=[name], file=sys.stderr if options["code"] else None)
 
 
 @click.command("quiz")
@@ -115,14 +117,14 @@ def quiz(seed: int | None, count: int) -> None:
     console = _console()
     right = asked = 0
     for number, question in enumerate(questions.questions(seed, count), 1):
-        _print(f"Question {number} of {count} (seed {seed})\n\n{question.show(console.width)}\n")
+        print(f"Question {number} of {count} (seed {seed})\n\n{question.show(console.width)}\n")
         answer = _answer(len(question.choices))
         if answer is None:
             break
         asked += 1
         right += question.choices[answer].correct
-        _print(f"\n{question.judge(answer, console.width)}\n")
-    _print(f"{right} of {asked} right." if asked else "No question answered.")
+        print(f"\n{question.judge(answer, console.width)}\n")
+    print(f"{right} of {asked} right." if asked else "No question answered.")
 
 
 def _answer(count: int) -> int | None:
@@ -138,7 +140,7 @@ def _answer(count: int) -> int | None:
             return None
         if len(typed) == 1 and typed in letters:
             return letters.index(typed)
-        click.echo(f"'{line.strip()}' is none of {', '.join(letters)}.")
+        click.echo(f"'{escaped(line.strip())}' is none of {', '.join(letters)}.")
 
 
 def _console() -> Console:
@@ -151,7 +153,7 @@ def _usage_errors() -> Iterator[None]:
     try:
         yield
     except (FileNameError, GeometryError, TypeError) as error:
-        raise click.UsageError(in_options(str(error), OPTIONS)) from error
+        raise click.UsageError(in_options(escaped(str(error)), OPTIONS)) from error
 
 
 def _case(options: dict[str, Any]) -> Trace:
@@ -205,13 +207,11 @@ def _show(case: Trace, view: str, name: str | None, color: bool, console: Consol
 
     if name is not None:
         shown = preset(name)
-        _print(f"{paint(shown.title, BOLD if color else '')}\n{paragraph(shown.note, console.width)}\n")
-    _print(case.text(view, color=color, width=console.width))
+        print(f"{paint(shown.title, BOLD if color else '')}\n{paragraph(shown.note, console.width)}\n")
+    print(case.text(view, color=color, width=console.width))
     if console.is_terminal:
         others = " ".join(other for other in VIEWS if other != view)
-        _print(
-            f"\n{paragraph(f'Also: --view {others}; --step for each step; --settings; --code torch', console.width)}"
-        )
+        print(f"\n{paragraph(f'Also: --view {others}; --step for each step; --settings; --code torch', console.width)}")
 
 
 def _walk(case: Trace, view: str, color: bool, width: int) -> None:
@@ -224,13 +224,13 @@ def _walk(case: Trace, view: str, color: bool, width: int) -> None:
         return case.text(view, step - 1, color, width) if step else beginning(case, view, color, width)
 
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        _print(f"\n\n{'─' * min(width, 40)}\n\n".join(map(page, range(count + 1))))
+        print(f"\n\n{'─' * min(width, 40)}\n\n".join(map(page, range(count + 1))))
         return
     step = 0
     while True:
         click.clear()
-        _print(page(step))
-        _print(f"\n{'Enter: next · ' * (step < count)}{'b: back · ' * (step > 0)}q: quit")
+        print(page(step))
+        print(f"\n{'Enter: next · ' * (step < count)}{'b: back · ' * (step > 0)}q: quit")
         key = click.getchar()
         if key in QUIT:
             return

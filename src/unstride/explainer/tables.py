@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..wording import wrapped
 from .figures import figure
 from .pairs import Array, Cell
 
@@ -184,4 +185,4 @@ def _beside(row: list[Block]) -> str:
 
 def paragraph(text: str, width: int, hanging: str = "") -> str:
     """Wrapped; the lines after the first begin with `hanging`."""
-    return textwrap.fill(text, max(width, NARROWEST), subsequent_indent=hanging, break_on_hyphens=False)
+    return wrapped(text, max(width, NARROWEST), hanging)

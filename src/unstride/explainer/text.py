@@ -160,7 +160,7 @@ class _Page:
         row: list[Block | str | list[Block]] = []
         for number, index in enumerate(shown):
             if number:
-                row.append("+" if index == shown[number - 1] + 1 else "…")
+                row.append("+" if index == shown[number - 1] + 1 else "...")
             title = prose(trace.input[cells[index]]) + times
             row.append(self.tables(trace.copies[index], title, figures, style=_always(self.cell_style(cells[index]))))
         cropped = trace.transposed and any(crop != (0, 0) for crop in trace.crops)
@@ -235,7 +235,7 @@ class _Page:
             )
             return parts
         if columns + 4 <= self.width:
-            picture = "\n".join("".join("■" if entry else "·" for entry in row) for row in trace.connected)
+            picture = "\n".join("".join("■" if entry else "∙" for entry in row) for row in trace.connected)
             parts += [f"matrix, {rows}×{columns}: ■ where a weight is\n{picture}"]
         else:
             count = int(trace.connected.sum())

@@ -151,10 +151,18 @@ def autoencoder(layers: str | Sequence[Layer] | None = None) -> keras.Sequential
 
     Raises
     ------
+    TypeError
+        If `layers` is neither text nor a sequence of Layer.
     ValueError
         If a layer is not as above, or the last does not end with 28x28.
     """
-    rows = table(READING if layers is None else parsed(layers) if isinstance(layers, str) else layers)
+    chosen = READING if layers is None else parsed(layers) if isinstance(layers, str) else layers
+    if not isinstance(chosen, list | tuple) or not all(isinstance(layer, Layer) for layer in chosen):
+        raise TypeError(
+            f"layers is {layers!r}; expected them as text, for example 'conv 16 3 2, up 16 4 2' (kind, filters, "
+            "kernel, stride), or None for the reading's"
+        )
+    rows = table(chosen)
     if rows[-1].side != SIDE:
         raise ValueError(f"layers end with {rows[-1].side}x{rows[-1].side}; expected {SIDE}x{SIDE}, the images' size")
     # Here and not above, so that listing the models costs no import of Keras.

@@ -1,0 +1,37 @@
+"""Arguments under the names that they have in other libraries: errors that say what they are called here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import NoReturn
+
+OURS = {
+    "strides": "stride", "window_strides": "stride", "dilation_rate": "dilation", "dilations": "dilation",
+    "rhs_dilation": "dilation", "group": "groups", "feature_group_count": "groups", "pads": "padding",
+    "pad": "padding", "kernel_shape": "kernel_size", "data_format": "channels", "input_shape": "input_size",
+    "output_shape": "output_size",
+}  # fmt: skip
+
+
+def refuse(function: str, given: Mapping[str, object], known: str) -> NoReturn:
+    """Raise a TypeError for the first of the arguments `given`; `known` are those that the function has.
+
+    >>> refuse("conv", {"strides": 2}, "stride padding")
+    Traceback (most recent call last):
+    ...
+    TypeError: strides=2 is no argument of conv; expected stride: write stride=2. us.conventions reads the arguments of Keras, PyTorch, TensorFlow, JAX and ONNX under their own names
+    """  # noqa: E501
+    names = known.split()
+    name, value = next(iter(given.items()))
+    ours = OURS.get(name, name)
+    close = [ours] if ours in names else get_close_matches(name, names, 1)
+    if not close:
+        raise TypeError(f"{name}={value!r} is no argument of {function}; expected some of {', '.join(names)}")
+    written = f'{close[0]}="first" or "last"' if close[0] == "channels" else f"{close[0]}={value!r}"
+    message = f"{name}={value!r} is no argument of {function}; expected {close[0]}: write {written}"
+    if name in OURS:
+        message += (
+            ". us.conventions reads the arguments of Keras, PyTorch, TensorFlow, JAX and ONNX under their own names"
+        )
+    raise TypeError(message)
