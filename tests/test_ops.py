@@ -251,7 +251,7 @@ ONES = np.ones
         (lambda: us.conv(ONES(4), ONES(3), data_format="channels_first"), TypeError, 'of conv; expected channels: write channels="first" or "last"'),
         (lambda: us.kernel_gradient(ONES(4), ONES(3), dilation_rate=2), TypeError, "expected dilation: write dilation=2"),
         (lambda: us.explain([1, 2], [3, 4], strides=2), TypeError, "of explain; expected stride: write stride=2"),
-        (lambda: us.explain([1, 2], [3, 4], groups=2), TypeError, "groups=2 is no argument of explain; expected some of bias, geometry, map"),
+        (lambda: us.explain([1, 2], [3, 4], groups=2), TypeError, "groups=2 is no argument of explain; expected some of x, kernel, bias"),
         (lambda: us.plan((1, 4, 2), (3, 1, 2), strides=2), TypeError, "of plan; expected stride"),
         (lambda: us.solve(7, 14, strides=2), TypeError, "of solve; expected stride"),
         (lambda: us.Geometry(3, paddings=2), TypeError, "of Geometry; expected padding: write padding=2$"),

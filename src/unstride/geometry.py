@@ -200,7 +200,7 @@ class Geometry:
         **misnamed: Never,
     ) -> None:
         if misnamed:
-            refuse("Geometry", misnamed, "kernel_size stride padding output_padding dilation groups")
+            refuse(Geometry, misnamed)
         sizes = kernel_size if is_sequence(kernel_size) else (kernel_size,)
         rank = len(sizes)
         if rank == 0:

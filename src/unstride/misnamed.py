@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
-from typing import NoReturn
+from typing import Any, NoReturn
 
 OURS = {
     "strides": "stride", "window_strides": "stride", "dilation_rate": "dilation", "dilations": "dilation",
@@ -14,22 +15,25 @@ OURS = {
 }  # fmt: skip
 
 
-def refuse(function: str, given: Mapping[str, object], known: str) -> NoReturn:
-    """Raise a TypeError for the first of the arguments `given`; `known` are those that the function has.
+def refuse(function: Callable[..., Any], given: Mapping[str, object]) -> NoReturn:
+    """Raise a TypeError for the first of the arguments `given`, none of which the function has.
 
-    >>> refuse("conv", {"strides": 2}, "stride padding")
+    >>> def example(x, *, stride=1, **misnamed):
+    ...     refuse(example, misnamed)
+    >>> example(1, strides=2)
     Traceback (most recent call last):
     ...
-    TypeError: strides=2 is no argument of conv; expected stride: write stride=2. us.conventions reads the arguments of Keras, PyTorch, TensorFlow, JAX and ONNX under their own names
+    TypeError: strides=2 is no argument of example; expected stride: write stride=2. us.conventions reads the arguments of Keras, PyTorch, TensorFlow, JAX and ONNX under their own names
     """  # noqa: E501
-    names = known.split()
+    parameters = inspect.signature(function).parameters.values()
+    names = [parameter.name for parameter in parameters if parameter.kind != parameter.VAR_KEYWORD]
     name, value = next(iter(given.items()))
     ours = OURS.get(name, name)
     close = [ours] if ours in names else get_close_matches(name, names, 1)
     if not close:
-        raise TypeError(f"{name}={value!r} is no argument of {function}; expected some of {', '.join(names)}")
+        raise TypeError(f"{name}={value!r} is no argument of {function.__name__}; expected some of {', '.join(names)}")
     written = f'{close[0]}="first" or "last"' if close[0] == "channels" else f"{close[0]}={value!r}"
-    message = f"{name}={value!r} is no argument of {function}; expected {close[0]}: write {written}"
+    message = f"{name}={value!r} is no argument of {function.__name__}; expected {close[0]}: write {written}"
     if name in OURS:
         message += (
             ". us.conventions reads the arguments of Keras, PyTorch, TensorFlow, JAX and ONNX under their own names"

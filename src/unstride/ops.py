@@ -112,11 +112,7 @@ def conv_transpose(
            [4., 6., 6., 9.]])
     """
     if misnamed:
-        refuse(
-            "conv_transpose",
-            misnamed,
-            "bias geometry stride padding output_padding dilation groups channels activation out",
-        )
+        refuse(conv_transpose, misnamed)
     fields = geometry, stride, padding, output_padding, dilation, groups, channels, activation
     if out is None and (known := recalled("conv_transpose", x, kernel, bias, fields)) is not None:
         return known
@@ -191,7 +187,7 @@ def conv(
     array([21., 43.])
     """
     if misnamed:
-        refuse("conv", misnamed, "bias geometry stride padding dilation groups channels activation out")
+        refuse(conv, misnamed)
     fields = geometry, stride, padding, None, dilation, groups, channels, activation
     if out is None and (known := recalled("conv", x, kernel, bias, fields)) is not None:
         return known
@@ -268,7 +264,7 @@ def kernel_gradient(
     array([31., 42.])
     """
     if misnamed:
-        refuse("kernel_gradient", misnamed, "geometry kernel_size stride padding dilation groups channels out")
+        refuse(kernel_gradient, misnamed)
     fields = geometry, kernel_size, stride, padding, dilation, groups, channels
     if out is None and (known := recalled("kernel_gradient", big, small, None, fields)) is not None:
         return known

@@ -151,7 +151,7 @@ def plan(
     [[3, 2]]
     """
     if misnamed:
-        refuse("plan", misnamed, "geometry map stride padding output_padding dilation groups dtype")
+        refuse(plan, misnamed)
     shape, taps = _shape("x", x), _shape("kernel", kernel)
     if len(shape) != len(taps):
         raise GeometryError(f"x has {len(shape)} dimensions and the kernel {len(taps)}; expected the same number")

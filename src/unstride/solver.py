@@ -85,7 +85,7 @@ def solve(
     Geometry(kernel_size=(12,), stride=(4,), padding=((4, 4),))
     """
     if misnamed:
-        refuse("solve", misnamed, "kernel_size stride padding output_padding dilation groups limit")
+        refuse(solve, misnamed)
     as_int("limit", limit, 1)
     if output_padding is not None and padding is None:
         raise GeometryError("output_padding is given without padding; give both, or neither")

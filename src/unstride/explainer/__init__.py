@@ -80,7 +80,7 @@ def explain(
     from .trace import trace
 
     if misnamed:
-        refuse("explain", misnamed, "bias geometry map stride padding output_padding dilation upstream")
+        refuse(explain, misnamed)
     return trace(
         x, kernel, bias, geometry, map=map, stride=stride, padding=padding, output_padding=output_padding,
         dilation=dilation, upstream=upstream,
