@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from explain.browser import chromium
 from matplotlib import colormaps
 from PIL import Image
 
@@ -209,15 +210,16 @@ def test_the_next_commands_are_commands(run: Run, page: Page) -> None:
 
 
 def test_learned_kernels(run: Run) -> None:
-    """Of every layer, each on its own scale: white at 0."""
+    """Of every layer, each on its own scale, white at 0; rows are input channels everywhere."""
     model = training.load(run.model)
-    for name, backwards in (("conv2d_1", False), ("conv2d_transpose_1", True), ("conv2d_4", False)):
+    layers = (("conv2d_1", False), ("conv2d_2", False), ("conv2d_transpose_2", True), ("conv2d_4", False))
+    for name, backwards in layers:
         (file,) = (run.path / "pictures").glob(f"kernels-*-{name}.png")
         weights = np.asarray(model.get_layer(name).kernel)
         if backwards:
             weights = weights.swapaxes(2, 3)
-        if weights.shape[2] > weights.shape[3]:
-            weights = weights.swapaxes(2, 3)
+        if weights.shape[3] == 1:
+            weights = weights.swapaxes(2, 3)  # one row of kernels; elsewhere rows are input channels
         colours = colormaps["RdBu"]((weights / np.abs(weights).max() + 1) / 2, bytes=True)[..., :3].astype(int)
         rows, columns = weights.shape[2:]
         shown = picture(run, file.name)
@@ -227,6 +229,22 @@ def test_learned_kernels(run: Run) -> None:
         for row, column in np.ndindex(rows, columns):
             here = small[4 * row : 4 * row + 3, 4 * column : 4 * column + 3]
             assert np.abs(here - colours[:, :, row, column]).max() <= 3
+
+
+def test_it_fills_a_wide_window_a_phone_and_the_sheet(run: Run) -> None:
+    with chromium() as browser:
+        page = browser.new_page(viewport={"width": 1400, "height": 900})
+        page.goto(run.report.as_uri())
+        boxes = """() => ["nav", "h1", "#worst", "#best", "#kernels", ".pairs > div:nth-child(2)"].map((one) =>
+            document.querySelector(one).getBoundingClientRect()).map((box) => [box.left, box.top, box.right])"""
+        nav, title, worst, best, kernels, last = page.evaluate(boxes)
+        assert nav[2] < title[0] == kernels[0] == worst[0] < best[0]  # the contents at the side, two pictures abreast
+        assert worst[1] == best[1]
+        assert last[2] > 1340
+        page.set_viewport_size({"width": 360, "height": 740})
+        assert page.evaluate("document.documentElement.scrollWidth") == 360
+        sheets = page.pdf(format="A4").count(b"/Type /Page\n")
+        assert sheets <= 8
 
 
 def test_a_class_without_images(run: Run, tmp_path: Path) -> None:

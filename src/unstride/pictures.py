@@ -139,7 +139,7 @@ def kernels(values: npt.NDArray[np.float32], theme: Theme) -> Figure:
     height, width, rows, columns = values.shape
     gap = 1
     across, down = columns * (width + gap) - gap, rows * (height + gap) - gap
-    scale = max(2, min(8, 720 // across))
+    scale = max(2, min(8, 720 // across, 400 // down))
     page = Page(across, down, scale, colours="RdBu")
     most = float(np.abs(values).max()) or 1.0
     for row, column in np.ndindex(rows, columns):

@@ -152,11 +152,13 @@ def kernels(run: Run, model: keras.Model) -> list[Kernels]:
         if backwards:
             values = values.swapaxes(2, 3)  # as a convolution's: (height, width, in, out)
         height, width, into, out = values.shape
-        parts = [counted(into, "input channel"), counted(out, "output channel")]
-        if into > out:
-            values, parts = values.swapaxes(2, 3), parts[::-1]
+        rows, columns = counted(into, "input channel"), counted(out, "output channel")
+        if out == 1 < into:  # one kernel for each of them: a row, as where there is one input channel
+            values, rows, columns = values.swapaxes(2, 3), columns, rows
         shown = values[:, :, :ROWS, :COLUMNS]
-        words = f"{height}×{width}; rows: {parts[0]}, columns: {parts[1]}"
+        words = f"{height}×{width}; rows: {rows}, columns: {columns}"
+        if min(into, out) == 1:
+            words = f"{height}×{width}; one for each of {columns}" if max(into, out) > 1 else f"{height}×{width}"
         if shown.shape != values.shape:
             words += f"; the first {shown.shape[2]} by {shown.shape[3]} of them"
         low, high = float(values.min()), float(values.max())

@@ -54,7 +54,7 @@ def test_the_row_of_every_step_is_in_sight_beside_its_result(opened, window):
         watched.page.select_option("select >> nth=0", name)
         watched.page.click("[data-view=matrix]")
         watched.shows(view="matrix")
-        watched.page.evaluate("document.querySelector('.us-steps').scrollIntoView()")
+        watched.page.evaluate("document.querySelector('.us-player').scrollIntoView()")
         found = watched.page.evaluate(ROWS)
         assert len(found) == PRESETS[name].trace().output.size
         for one in found:

@@ -15,8 +15,10 @@ from explain.browser import Watched, computed, load
 import unstride as us
 from unstride import explain
 from unstride.explainer import bundle, page
+from unstride.explainer.presets import PRESETS
 from unstride.explainer.settings import FRAMEWORKS
 from unstride.explainer.steps import evenness
+from unstride.explainer.trace import VIEWS
 
 EXACT = {"rtol": 1e-12, "atol": 1e-12}
 
@@ -193,6 +195,13 @@ SETTINGS = """(c) => {
         return null;
     }
 }"""
+
+
+def test_steps_are_counted_as_in_python(parts):
+    """The pages, the drawings and the terminal call the same step 3: cells that are done."""
+    given = [page.state(preset.trace(), view) for preset in PRESETS.values() for view in VIEWS]
+    counts = computed(parts, "(s) => parts.scene(parts.trace(parts.normalized(s)), s.view).steps", given)
+    assert counts == [preset.trace().steps(view)[-1].number for preset in PRESETS.values() for view in VIEWS]
 
 
 def plain(value: Any) -> Any:

@@ -54,6 +54,25 @@ def test_nothing_lies_over_the_controls_in_a_small_window(opened, window, link):
             assert page.evaluate(COVERED) == [], (view, y)
 
 
+@pytest.mark.parametrize("window", [(1000, 700), (360, 740)])
+def test_the_result_is_in_sight_together_with_the_player_and_the_input(opened, window):
+    """On a laptop before anything is scrolled; on a phone once the player is at the window's top."""
+    watched = opened(viewport={"width": window[0], "height": window[1]}, reduced_motion="reduce")
+    page = watched.page
+    for name in ("worked-2", "example-2"):
+        page.select_option("select >> nth=0", name)
+        for view, result in (("scatter", "sum"), ("grid", "y")):
+            page.click(f"[data-view={view}]")
+            watched.shows(view=view)
+            page.evaluate(
+                "(top) => scrollTo(0, top ? document.querySelector('.us-player').offsetTop : 0)", window[0] < 500
+            )
+            for panel in ("x" if view == "scatter" else "slide", result):
+                box = page.locator(f".us-grid[data-panel={panel}]").bounding_box()
+                assert box["y"] >= 0, (name, view, panel)
+                assert box["y"] + box["height"] <= window[1], (name, view, panel)
+
+
 def test_the_cell_that_the_keys_reach_is_not_under_the_player(opened):
     """In a high window the player stays on top of boards that are higher than it; the focused cell is below."""
     watched = opened(LARGE, viewport={"width": 1000, "height": 800}, reduced_motion="reduce")
@@ -139,6 +158,24 @@ def test_paper_has_the_whole_state_and_nothing_to_press(opened, window, scheme):
             )
             assert abs(page.evaluate("document.querySelector('.us-stage').innerHTML.length") - before) < 200
         assert page.pdf(format="A4").startswith(b"%PDF")
+
+
+def test_paper_has_the_result_where_nothing_is_done_yet(opened):
+    watched = opened()
+    page = watched.page
+    watched.shows(step=0)
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    page.emulate_media(media="print")
+    expect(page.locator(".us-sentence")).to_contain_text("Step 4 of 4.")
+    assert page.locator("[data-panel=sum] .us-cell").all_inner_texts()[-1] == "9"
+    assert page.evaluate("getComputedStyle(document.querySelector('.us-codes')).breakInside") == "avoid"
+    page.emulate_media(media="screen")
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    expect(page.locator(".us-sentence")).to_contain_text("Step 0 of 4.")
+    page.click("[data-view=overlap]")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    page.emulate_media(media="print")
+    assert page.locator(".us-inspector").is_hidden()  # the last step is about no cell: no hint to point at one
 
 
 def test_a_high_matrix_is_on_one_sheet(opened):

@@ -48,7 +48,7 @@ def test_on_a_phone(visit, chapter):
     visitor.untroubled()
 
 
-SIDE_BY_SIDE = ("geometry", "checkerboard", "frameworks", "autoencoder", "compress", "upscale", "speed")
+SIDE_BY_SIDE = ("geometry", "checkerboard", "frameworks", "autoencoder", "compress", "upscale", "segment", "speed")
 
 
 @pytest.mark.parametrize("slug", SIDE_BY_SIDE)
@@ -69,6 +69,35 @@ def test_controls_stand_beside_results_and_stay_in_sight(visit, slug):
         for beside, above, position, _ in page.evaluate(measure):
             assert beside or above
             assert position != "sticky"
+    visitor.untroubled()
+
+
+@pytest.mark.parametrize("slug", ["geometry", "autoencoder"])
+def test_what_is_wide_shrinks_and_then_scrolls_by_itself(visit, slug):
+    """On a laptop all of it is there; on a phone the tables are, and a drawing that goes on is seen to."""
+    visitor = visit(width=1000, height=700)
+    page = visitor.open(slug)
+    wide = """() => [...document.querySelectorAll(".lab-scroll")].filter((e) => e.scrollWidth > e.clientWidth)
+        .map((e) => [e.getAttribute("aria-label"), getComputedStyle(e).maskImage])"""
+    assert page.evaluate(wide) == []
+    page.set_viewport_size({"width": 360, "height": 740})
+    for label, mask in page.evaluate(wide):
+        assert label == "Figure"
+        assert "gradient" in mask
+    visitor.untroubled()
+
+
+def test_nothing_covers_the_words_above_a_slider(visitor):
+    """Its number stands beside it."""
+    page = visitor.open("geometry")
+    expect(page.locator("marimo-slider").first).to_contain_text("4")
+    slider = page.get_by_role("slider", name="Kernel k", exact=True)
+    slider.hover()
+    page.mouse.down()
+    bubble = page.get_by_role("tooltip", include_hidden=True)
+    bubble.wait_for(state="attached")
+    assert not any(one.is_visible() for one in page.locator("[data-radix-popper-content-wrapper]").all())
+    page.mouse.up()
     visitor.untroubled()
 
 

@@ -20,7 +20,7 @@ def test_the_plan_follows_the_setting(visitor):
     every = plan.multiply_adds + plan.avoided
     expect(visitor.fact("plan", "Done")).to_have_text(f"{plan.multiply_adds:,}")
     expect(visitor.fact("plan", "On the zero-spaced grid")).to_have_text(f"{every:,}")
-    expect(visitor.fact("plan", "Multiply-adds avoided")).to_have_text(f"{100 * plan.avoided / every:.1f} %")
+    expect(visitor.fact("plan", "Multiply-adds avoided")).to_have_text(f"{100 * plan.avoided / every:.1f}%")
     cells = visitor.lab_part("phases").locator("rect + text")
     expect(cells.first).to_have_text("1")  # in the corner no copies overlap
     counts = us.explain(np.ones((6, 6)), np.ones((3, 3)), stride=2).overlap[:10, :10]

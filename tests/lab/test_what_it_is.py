@@ -32,10 +32,12 @@ def test_the_worked_example_step_by_step(visitor):
     last = PRESETS["worked-1"].trace().steps("scatter")
     expect(picture).to_have_attribute("alt", last[-1].caption)
     seen = picture.get_attribute("src")
-    visitor.slide("Copy", ["ArrowLeft"])
+    visitor.slide("Step of the example", ["ArrowLeft"])
     expect(picture).to_have_attribute("alt", last[-2].caption)
     assert picture.get_attribute("src") != seen
     page.get_by_role("radio", name="Stride 2").click()
     expect(picture).to_have_attribute("alt", PRESETS["worked-2"].trace().steps("scatter")[len(last) - 2].caption)
     assert picture.evaluate("image => image.naturalWidth") > 0
+    visitor.slide("Step of the example", ["Home"])
+    expect(visitor.lab_part("worked").locator("figcaption")).to_have_text("Step 0 of 4. Nothing is done yet.")
     visitor.untroubled()

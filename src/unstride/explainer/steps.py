@@ -67,6 +67,9 @@ class Step:
         The cells that the step is about, of the boards in it.
     terms : tuple of Term
         The products of the step. Its gradients have other factors: upstream times weight, and upstream times value.
+    number : int
+        How many of the view's cells are done after it: what the pages, the drawings and the terminal call "step 3". It
+        is 0 while a grid is made ready, and stays as it is where no cell is added: at a crop, a bias, a summary.
     """
 
     view: str
@@ -78,6 +81,7 @@ class Step:
     boards: dict[str, Array]
     active: dict[str, tuple[Cell, ...]]
     terms: tuple[Term, ...] = ()
+    number: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON: arrays as lists, blanks as None, cells as lists."""
@@ -85,6 +89,7 @@ class Step:
             "view": self.view,
             "kind": self.kind,
             "index": self.index,
+            "number": self.number,
             "cell": None if self.cell is None else list(self.cell),
             "caption": self.caption,
             "equation": self.equation,
@@ -104,8 +109,10 @@ def steps(trace: Trace, view: str) -> tuple[Step, ...]:
     """All steps of a view; `Trace.steps` keeps them."""
     rule = {"scatter": _scatter, "grid": _grid, "matrix": _matrix, "overlap": _overlap, "gradient": _gradient}[view]
     made: list[Step] = []
+    number = 0
     for kind, cell, caption, sum_, boards, active, terms in rule(trace):
-        made.append(Step(view, kind, len(made), cell, caption, sum_, boards, active, terms))
+        number += cell is not None
+        made.append(Step(view, kind, len(made), cell, caption, sum_, boards, active, terms, number))
     return tuple(made)
 
 
@@ -120,6 +127,18 @@ def before(trace: Trace, view: str) -> Step:
         given = {"upstream": trace.upstream, **given}
         words = "Nothing is done yet: these are the upstream gradient, the input and the kernel."
     return Step(view, "before", -1, None, words, "", given, {})
+
+
+def ready(trace: Trace, view: str) -> Step:
+    """Step 0 as a drawing of the later steps' boards: the results blank; of the views "scatter" and "grid"."""
+    words = "Nothing is done yet."
+    if view == "scatter":
+        copy, total = trace.copies[0], trace.running_sums[0]
+        boards = {"input": trace.input, "kernel": trace.kernel, "copy": np.full_like(copy, np.nan)}
+        return Step(view, "copy", -1, None, words, "", {**boards, "sum": np.full_like(total, np.nan)}, {})
+    last = steps(trace, view)[-1]
+    boards = {**last.boards, "output": np.full(trace.output_size, np.nan)}
+    return Step(view, last.kind, -1, None, words, "", boards, {})
 
 
 Parts = tuple[str, Cell | None, str, str, dict[str, Array], dict[str, tuple[Cell, ...]], tuple[Term, ...]]

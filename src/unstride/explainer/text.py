@@ -34,7 +34,7 @@ def text(trace: Trace, view: str, step: int | None = None, color: bool = False, 
             raise GeometryError(
                 f"step is {step!r}; expected 0 to {len(steps) - 1}: view {view!r} has {len(steps)} steps"
             )
-        return page.step(steps[step], len(steps))
+        return page.step(steps[step], steps[-1].number)
     parts = {
         "scatter": page.scatter,
         "grid": page.grid,
@@ -47,7 +47,7 @@ def text(trace: Trace, view: str, step: int | None = None, color: bool = False, 
 
 def beginning(trace: Trace, view: str, color: bool, width: int) -> str:
     """Step 0 of a view, where nothing is done yet."""
-    return _Page(trace, max(width, NARROWEST), color).step(before(trace, view), len(trace.steps(view)))
+    return _Page(trace, max(width, NARROWEST), color).step(before(trace, view), trace.steps(view)[-1].number)
 
 
 def size_name(size: Sequence[int]) -> str:
@@ -280,7 +280,7 @@ class _Page:
 
     def step(self, step: Step, count: int) -> str:
         """One step: its boards with the active cells marked."""
-        title = f"Step {step.index + 1} of {count}, view {step.view}"
+        title = f"Step {step.number} of {count}, view {step.view}"
         boards = [
             self.tables(board, BOARDS[name], active=self._marked(step, name), figures=self._figures(step, name))
             for name, board in step.boards.items()

@@ -12,12 +12,15 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from .chapters import BY_SLUG, CHAPTERS, NOTEBOOKS, neighbours
+
+if TYPE_CHECKING:
+    from ..explainer.trace import Trace
 
 Html = Any
 """marimo's Html, which is imported only where one is made."""
@@ -77,10 +80,21 @@ def figure(picture: str, caption: str = "", *, scroll: bool = True, name: str = 
 def drawing(svg: str, alt: str, caption: str = "", *, name: str = "") -> Html:
     """A whole SVG file, as `Trace.svg` makes them; as an image, so that marimo's style sheet does not reach into it."""
     found = re.search(r'<svg [^>]*?width="([\d.]+)"', svg)
-    width = f' width="{found[1]}"' if found else ""
+    width = f' width="{found[1]}" style="--wide:{found[1]}px"' if found else ""
     source = base64.b64encode(svg.encode()).decode()
     image = f'<img class="lab-drawing" alt="{escape(alt)}"{width} src="data:image/svg+xml;base64,{source}">'
     return figure(image, caption, name=name)
+
+
+def step(trace: Trace, view: str, number: int, *, name: str = "") -> Html:
+    """A trace after `number` steps of the view "scatter" or "grid", as the explorer counts: at 0 nothing is done."""
+    from ..explainer import drawing as pictures
+
+    steps = trace.steps(view)
+    here = next((one for one in reversed(steps) if one.number == number), None) if number else None
+    words = here.caption if here else "Nothing is done yet."
+    svg = trace.svg(view=view, step=here.index) if here else pictures.beginning(trace, view=view)
+    return drawing(svg, words, f"Step {number} of {steps[-1].number}. {words}", name=name)
 
 
 def row(*parts: Html, least: str = "14rem") -> Html:

@@ -55,7 +55,7 @@ def svg(
     theme : {"auto", "light", "dark"}
         "auto" is light or dark as the system of whoever looks at it.
     step : int, optional
-        This step alone, counted from 0.
+        This one of `trace.steps(view)` alone. It has the number of its cell, as everywhere: 0 is what is given.
     animate : bool
         Without `step`: all steps in motion (True; the last one where motion is unwanted), or the whole on one still
         page (False).
@@ -81,6 +81,13 @@ def svg(
     text = vector.svg(_scene(trace, view, step, animate), theme, SECONDS_PER_STEP)
     _write(path, text.encode())
     return text
+
+
+def beginning(trace: Trace, *, view: str = "scatter", theme: str = "auto") -> str:
+    """Step 0 of a view, "scatter" or "grid", as `svg` draws the steps after it: the results are blank."""
+    _check_choice("view", view, ("scatter", "grid"))
+    _check_choice("theme", theme, ("auto", *THEMES))
+    return vector.svg(page.steps(View(trace, view, begins=True)).only(0), theme, SECONDS_PER_STEP)
 
 
 def png(

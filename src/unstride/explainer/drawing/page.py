@@ -55,6 +55,8 @@ class Page:
     view: str
     content: tuple[float, float]
     words: Sequence[str]
+    numbers: Sequence[int] = ()
+    """Of each frame the number of its step; none for a page of one frame."""
 
     @property
     def inner(self) -> float:
@@ -85,10 +87,11 @@ class Page:
     def scene(self, still: Sequence[Shape], frames: Sequence[Sequence[Shape]]) -> Scene:
         """The scene of shapes that were placed from (`x`, `y`) on, with a bar that shows how far a frame is."""
         count = len(frames)
+        last = max(self.numbers, default=0)
         below = [[line for part in text.split("\n") for line in self._wrap(part)] for text in self.words]
         top = self.y + self.content[1] + 1.2 * CAPTION
         bar_top = round(top + max(map(len, below), default=0) * CAPTION * LINE + 0.6 * CAPTION)
-        bar = self.inner - lettering.width(f"{count} / {count}", SMALL) - 10
+        bar = self.inner - lettering.width(f"{last} / {last}", SMALL) - 10
         fixed = _lines(self._heading, MARGIN, HEADING) + _lines(self._setting, self._setting_top, CAPTION, "faint")
         if count > 1:
             fixed.append(Box(MARGIN, bar_top, round(bar), PROGRESS, "zero"))
@@ -98,7 +101,7 @@ class Page:
             if count > 1:
                 own.append(Box(MARGIN, bar_top, round((index + 1) / count * bar), PROGRESS, "accent", layer=LINES))
                 place = MARGIN + self.inner, bar_top + PROGRESS
-                own.append(Label(*place, f"{index + 1} / {count}", SMALL, "faint", "end"))
+                own.append(Label(*place, f"{self.numbers[index]} / {last}", SMALL, "faint", "end"))
             whole.append((*shapes, *own))
         if count > 1:
             bottom = bar_top + PROGRESS
@@ -116,9 +119,10 @@ def steps(view: View) -> Scene:
     """A frame for each step."""
     lines = [tuple(view.line(step)) for step in view.steps]
     placed = {line: arrange(view.items(step)) for line, step in dict(zip(lines, view.steps, strict=True)).items()}
+    numbers = [step.number for step in view.steps]
     width = max(width for _, width, _ in placed.values())
     height = max(height for _, _, height in placed.values())
-    page = Page(view.trace, view.name, (width, height), [said(step) for step in view.steps])
+    page = Page(view.trace, view.name, (width, height), [said(step) for step in view.steps], numbers)
     painters: dict[tuple[str, ...], dict[str, Painter]] = {}
     scaffolds: dict[tuple[str, ...], list[Shape]] = {}
     for line, (items, own_width, own_height) in placed.items():

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ... import reference
 from ..pairs import Array
-from ..steps import BOARDS, Step
+from ..steps import BOARDS, Step, ready
 from . import looks
 from .layout import Grid, Item, Sign, cell_for, cell_within
 from .looks import Looks, Mask, Ranges
@@ -45,12 +45,12 @@ def fill_of(name: str) -> str:
 
 
 class View:
-    """The steps of one view of a trace, as boards."""
+    """The steps of one view of a trace, as boards; with `begins` from step 0 on, where nothing is done yet."""
 
-    def __init__(self, trace: Trace, name: str) -> None:
+    def __init__(self, trace: Trace, name: str, begins: bool = False) -> None:
         self.trace = trace
         self.name = name
-        self.steps = trace.steps(name)
+        self.steps = (ready(trace, name), *trace.steps(name)) if begins else trace.steps(name)
 
     # What stands beside each other
 
@@ -160,7 +160,7 @@ class View:
 
     def looks(self, step: Step, name: str, board: Array) -> Looks:
         if self._on_full_grid(step, name):
-            reached = self._reached[step.index if step.kind == "copy" else -1]
+            reached = self._reached[step.index if step.kind == "copy" else -1] & (step.number > 0)
             return looks.summed(board, reached, self.trace.kept, "sum" if name == "sum" else "output")
         if self.name == "overlap" and name not in ("input", "copy"):
             if (board < 0).any():

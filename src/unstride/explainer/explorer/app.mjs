@@ -158,6 +158,7 @@ export class Explorer {
     if (this.told_ !== words) this.sentence.textContent = words;
     this.told_ = words;
     const found = written(this.t, this.state.view, at);
+    this.inspector.toggleAttribute("data-empty", !found);
     const parts = found ?? { title: "Point at a cell, or move to it with the arrow keys", symbols: "and see what it is made of, each product written out.", numbers: "" };
     for (const [i, text] of [parts.title, parts.symbols, parts.numbers].entries()) {
       // A cell's name, and where a product goes, are not broken.
@@ -192,13 +193,13 @@ export class Explorer {
     }, VIEW_NAMES[view])));
     arrows(this.tabs, (tab) => tab.click());
     const head = h("div", { class: "us-steps" }, this.player.element, h("div", { class: "us-says" }, this.sentence, this.inspector));
+    this.note = h("p", { class: "us-note", hidden: true });
     this.main = h(
       "section", { class: "us-main", "aria-label": "Explanation" }, this.tabs,
-      h("div", { id: `${id}-view`, role: "tabpanel", class: "us-view" }, this.about, head, this.stage.element),
+      h("div", { id: `${id}-view`, role: "tabpanel", class: "us-view" }, this.about, this.note, head, this.stage.element),
     );
     this.example = h("select", { id: `${id}-example`, onchange: () => this.load(this.example.value) });
     this.example.append(h("option", { value: "" }, "your own"), ...this.presets.map((p) => h("option", { value: p.name }, p.title)));
-    this.note = h("p", { class: "us-note", hidden: true });
     const top = h(
       "div", { class: "us-top" },
       this.presets.length ? h("div", { class: "us-pick" }, h("label", { for: `${id}-example` }, "Example"), this.example) : null,
@@ -210,7 +211,7 @@ export class Explorer {
     );
     this.size = h("section", { class: "us-card us-size", "aria-label": "Size" });
     this.code = h("section", { class: "us-card us-codes", "aria-label": "In each framework" });
-    this.root.replaceChildren(top, this.note, this.notice, h("div", { class: "us-body" }, this.main, this.controls.element), h("div", { class: "us-below" }, this.size, this.code), this.quiz.element, this.live);
+    this.root.replaceChildren(top, this.notice, h("div", { class: "us-body" }, this.main, this.controls.element), h("div", { class: "us-below" }, this.size, this.code), this.quiz.element, this.live);
     this.buildCode();
   }
 
@@ -350,6 +351,11 @@ export class Explorer {
   print(on) {
     this.printing = on;
     this.setTheme();
+    if (on ? !this.step : this.blank) { // nothing is done at step 0: paper has all of it
+      this.blank = on;
+      this.step = on ? this.scene.steps : 0;
+      this.frame();
+    }
     this.stage.print(on);
   }
 

@@ -83,7 +83,7 @@ function inputPanel(t, options = {}) {
 function kernelPanel(t, flipped = false, options = {}) {
   const [rows, columns] = t.k;
   const of = (i) => (flipped ? t.w.length - 1 - i : i);
-  const title = `Kernel, ${size(t.k, t.rank)}${flipped ? ", flipped" : ""}`;
+  const title = `Kernel, ${flipped ? "flipped" : size(t.k, t.rank)}`;
   return panel("kernel", title, rows, columns, "tap", {
     before: "×", edit: flipped ? null : "kernel", spot: (index) => ({ kind: "tap", index: of(index) }), ...options,
     paint() {
@@ -134,7 +134,7 @@ function scatter(t) {
   if (!t.up) {
     const [rows, columns] = t.dst;
     const common = (id, title, before, value) => panel(id, title, rows, columns, "target", { before, paint: value });
-    panels.push(common("copy", "What this input cell adds", "→", function paint(step, at) {
+    panels.push(common("copy", "What it adds", "→", function paint(step, at) {
       this.text.fill("");
       this.look.fill("wait");
       if (at?.kind !== "source") return;
@@ -161,7 +161,7 @@ function scatter(t) {
   };
   const shape = f.cropped ? `${size(t.F, t.rank)} cropped to ${size(t.L, t.rank)}` : size(t.L, t.rank);
   // A large grid is shown once: the frame on the sum tells where the copy went.
-  if (f.columns <= 18) panels.push(panel("copy", "The copy of this cell", f.rows, f.columns, "frame", {
+  if (f.columns <= 18) panels.push(panel("copy", "This copy", f.rows, f.columns, "frame", {
     before: "→", spot, crop: f.cropped ? f.window : null,
     paint(step, at) {
       for (let i = 0; i < this.count; i++) ground(this, i);
@@ -175,7 +175,7 @@ function scatter(t) {
       }
     },
   }));
-  panels.push(panel("sum", `${f.cropped ? "Sum" : "Sum of the copies"}, ${shape}`, f.rows, f.columns, "frame", {
+  panels.push(panel("sum", `Sum, ${shape}`, f.rows, f.columns, "frame", {
     before: f.columns <= 18 ? "+" : "→", spot, crop: f.cropped ? f.window : null,
     paint(step) {
       const sum = new Float64Array(this.count);

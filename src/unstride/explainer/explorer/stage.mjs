@@ -9,6 +9,18 @@ const SHEET = [690, 900]; // CSS pixels: A4 without margins of 12 mm has 703 by 
 const MUCH = 1.35; // times as high as a sheet: so far a grid is made smaller
 const BELOW = 600; // of them, what is left below the page's beginning
 
+/** How high the panels are with cells of a size, and in how many rows, each as wide as `width`. */
+function flow(boards, cell, width) {
+  let [sum, rows, row, left] = [0, 0, 0, 0];
+  for (const { panel, longest } of boards) {
+    const wide = Math.max(panel.columns * (Math.max(cell, leastWidth(longest)) + GAP), Math.min(7.2 * panel.title.length, 225) - (panel.id === "kernel" ? 40 : 0)) + (panel.before ? 40 : 4);
+    if (wide > left) [sum, rows, row, left] = [sum + row, rows + 1, 0, width + 14];
+    left -= wide + 14;
+    row = Math.max(row, panel.rows * (cell + GAP) + 44);
+  }
+  return [sum + row, rows];
+}
+
 export class Stage {
   /** `on`: spot(spot or null), edit(name, index, value or the text that is no number). */
   constructor(on) {
@@ -71,10 +83,11 @@ export class Stage {
     const plain = this.boards.filter((board) => !board.panel.dense && !board.panel.mini && !board.panel.joined);
     const widest = Math.max(1, ...plain.map((board) => Math.max(board.panel.columns, Math.min(board.panel.rows, 14))));
     let wanted = widest <= 5 ? 46 : widest <= 8 ? 38 : widest <= 12 ? 32 : widest <= 18 ? 27 : 23;
-    // All panels in one row, if their cells are then still large enough.
-    const taken = plain.reduce((sum, board) => sum + (board.panel.before ? 34 : 0) + 15 + 2 * board.panel.columns, 0);
-    const row = Math.floor((width - taken) / plain.reduce((sum, board) => sum + board.panel.columns, 0));
-    if (row >= 26) wanted = Math.min(wanted, row);
+    // Smaller cells where all panels are then side by side, or at least in sight at once.
+    const sizes = Array.from({ length: Math.max(wanted - 21, 0) }, (_, less) => wanted - less).map((cell) => [cell, ...flow(plain, cell, width)]);
+    const rooms = this.rooms();
+    const fits = [([cell, high, rows]) => rows === 1 && cell >= 24 && high <= rooms[1], ...rooms.map((room) => ([, high]) => high <= room)];
+    wanted = fits.map((fit) => sizes.find(fit)).find(Boolean)?.[0] ?? wanted;
     if (this.product) wanted = Math.min(wanted, Math.max(this.fitProduct(width), 24));
     for (const board of plain) {
       const room = Math.floor((width - 6) / board.panel.columns) - GAP;
@@ -89,6 +102,14 @@ export class Stage {
     if (this.strip) this.strip.tabIndex = this.strip.scrollWidth > this.strip.clientWidth + 1 ? 0 : -1;
     this.followed = null;
     this.update(this.step ?? 0, this.spot ?? null);
+  }
+
+  /** How much of the window is left for the panels, below the page's top and below the player. */
+  rooms() {
+    if (this.printed) return [BELOW, BELOW];
+    const top = this.element.getBoundingClientRect().top;
+    const player = this.element.parentElement?.querySelector(".us-player").getBoundingClientRect().top ?? top;
+    return [innerHeight - top - scrollY, innerHeight - top + player - 16];
   }
 
   /** Boards for a sheet of A4 or Letter, upright: what is wider is made smaller; and back for the screen. */

@@ -153,11 +153,10 @@ def _(Layer, SIDE, code_row, fields, kinds, page, table):
             ).text
             + (page.problem(built_problem, name="built-problem").text if built_problem else "")
             + page.table(
-                ("Layer", "Kind", "Kernel", "Stride", "Output", "Parameters"),
+                ("Layer", "Kernel", "Stride", "Output", "Parameters"),
                 [
                     (
-                        row.name,
-                        "transposed" if row.layer.kind == "up" else "convolution",
+                        row.name.replace("_", "_<wbr>"),
                         f"{row.layer.kernel}×{row.layer.kernel}",
                         row.layer.stride,
                         f"{row.side}×{row.side}×{row.layer.filters}",
@@ -165,7 +164,7 @@ def _(Layer, SIDE, code_row, fields, kinds, page, table):
                     )
                     for row in _rows
                 ],
-                numbers=(3, 5),
+                numbers=(2, 4),
                 name="layers",
             ).text
         )

@@ -151,21 +151,18 @@ def _(mo):
 @app.cell(hide_code=True)
 def _(UPSAMPLE, kernel, page, training):
     _made = {name: training.untrained(name, kernel.value) for name in UPSAMPLE}
-    page.html(
-        page.row(
-            *[
-                page.picture(
-                    image,
-                    f"How strongly each pixel of an untrained {name} decoder answers.",
-                    f"{name}, {kernel.value}×{kernel.value}: <b>{share:.0f}%</b> checkerboard",
-                    scale=7,
-                    name=f"untrained-{name}",
-                )
-                for name, (image, share) in _made.items()
-            ],
-            least="9rem",
-        ).text
-        + page.facts({name: f"{share:.0f}%" for name, (_, share) in _made.items()}, name="untrained").text
+    page.row(
+        *[
+            page.picture(
+                image,
+                f"How strongly each pixel of an untrained {name} decoder answers.",
+                f"{name}, {kernel.value}×{kernel.value}: <b>{share:.0f}%</b> checkerboard",
+                scale=7,
+                name=f"untrained-{name}",
+            )
+            for name, (image, share) in _made.items()
+        ],
+        least="9rem",
     )
     return
 

@@ -132,23 +132,15 @@ def _(geometry, n, np, us):
 
 @app.cell(hide_code=True)
 def _(mo, trace):
-    steps = trace.steps("grid")
-    step = mo.ui.slider(
-        1, max(len(steps), 2), value=min(len(steps), 4), label="Step of the kernel", show_value=True, full_width=True
-    )
+    last = trace.steps("grid")[-1].number
+    step = mo.ui.slider(0, last, value=min(last, 1), label="Step of the kernel", show_value=True, full_width=True)
     step
-    return step, steps
+    return (step,)
 
 
 @app.cell(hide_code=True)
-def _(page, step, steps, trace):
-    _at = min(step.value, len(steps)) - 1
-    page.drawing(
-        trace.svg(view="grid", step=_at),
-        steps[_at].caption,
-        f"Step {_at + 1} of {len(steps)}. {steps[_at].caption}",
-        name="grid",
-    )
+def _(page, step, trace):
+    page.step(trace, "grid", step.value, name="grid")
     return
 
 
@@ -171,16 +163,14 @@ def _(PRESETS, mo):
 @app.cell(hide_code=True)
 def _(PRESETS, example, mo):
     shown = PRESETS[example.value].trace()
-    example_steps = shown.steps("grid")
-    at = mo.ui.slider(
-        1, len(example_steps), value=len(example_steps), label="Step of the example", show_value=True, full_width=True
-    )
+    _last = shown.steps("grid")[-1].number
+    at = mo.ui.slider(0, _last, value=_last, label="Step of the example", show_value=True, full_width=True)
     at
-    return at, example_steps, shown
+    return at, shown
 
 
 @app.cell(hide_code=True)
-def _(PRESETS, at, example, example_steps, mo, page, shown):
+def _(PRESETS, at, example, mo, page, shown):
     mo.vstack(
         [
             page.facts(
@@ -191,12 +181,7 @@ def _(PRESETS, at, example, example_steps, mo, page, shown):
                 },
                 name="example",
             ),
-            page.drawing(
-                shown.svg(view="grid", step=at.value - 1),
-                example_steps[at.value - 1].caption,
-                f"Step {at.value} of {len(example_steps)}. {example_steps[at.value - 1].caption}",
-                name="example-grid",
-            ),
+            page.step(shown, "grid", at.value, name="example-grid"),
             page.note(PRESETS[example.value].note),
         ]
     )

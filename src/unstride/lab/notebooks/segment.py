@@ -61,9 +61,8 @@ def _(mo, secrets, set_number):
 
 
 @app.cell(hide_code=True)
-def _(Numbers, another, get_number, mo):
+def _(Numbers, get_number, mo):
     number = mo.ui.anywidget(Numbers({"Scene": (0, 999_999, 1)}, {"": [get_number()]}))
-    mo.hstack([number, another], justify="start", wrap=True, align="center")
     return (number,)
 
 
@@ -72,7 +71,6 @@ def _(mo, upload):
     use = mo.ui.radio(
         ["A scene", "A plain page", "My picture"], value="My picture" if upload.value else "A scene", label="Look at"
     )
-    mo.vstack([upload, use])
     return (use,)
 
 
@@ -85,9 +83,9 @@ def _(cache, deployed, scenes):
 
 
 @app.cell(hide_code=True)
-def _(mo, np, number, page, pages, scenes, source, upload, uploads, use):
+def _(np, number, pages, scenes, source, upload, uploads, use):
     LARGEST = 480  # of a picture's longer side: the digits it learned from are 18 to 64 pixels high
-    image, truth, title, _problem, _said = None, None, "", "", ""
+    image, truth, title, problem, said = None, None, "", "", ""
     if use.value == "A scene":
         image, truth = scenes.scene(source("test"), (7, number.number("Scene")))
         title = f"Scene {number.number('Scene')}"
@@ -95,56 +93,52 @@ def _(mo, np, number, page, pages, scenes, source, upload, uploads, use):
         image, truth = pages.page(source("test"), (7, number.number("Scene")), (120, 160))
         title = f"Page {number.number('Scene')}"
     elif not upload.value:
-        _problem = "There is no picture yet. Drop one on the field above, or choose a scene."
+        problem = "There is no picture yet. Drop one on its field, or choose a scene."
     else:
         _file = upload.value[0]
         title = _file.name
         try:
-            _picture, _said = uploads.opened(title, _file.contents, LARGEST)
+            _picture, said = uploads.opened(title, _file.contents, LARGEST)
             image = np.asarray(_picture)
         except ValueError as _error:
-            _problem = str(_error)
-    mo.stop(bool(_problem), page.problem(_problem, name="upload-problem"))
-    page.shown(title, image.shape[1], image.shape[0], _said)
-    return image, title, truth
+            problem = str(_error)
+    return image, problem, said, title, truth
 
 
 @app.cell(hide_code=True)
-def _(image, network, segmenting):
-    found = segmenting.classes(network, image)
-    listed = segmenting.present(found)
+def _(image, network, problem, segmenting):
+    found = None if problem else segmenting.classes(network, image)
+    listed = [] if problem else segmenting.present(found)
     return found, listed
 
 
 @app.cell(hide_code=True)
-def _(Compare, Image, found, image, listed, mo, np, page, segmenting, title):
-    _zoom = max(1, 480 // max(image.shape[:2]))
-    _size = (image.shape[1] * _zoom, image.shape[0] * _zoom)
+def _(Compare, Image, found, image, listed, mo, np, page, problem, segmenting, title):
+    def _compared():
+        zoom = max(1, 480 // max(image.shape[:2]))
+        size = (image.shape[1] * zoom, image.shape[0] * zoom)
 
-    def _large(values):
-        return page.data_uri(np.asarray(Image.fromarray(values).resize(_size, Image.Resampling.NEAREST)))[0]
+        def large(values):
+            return page.data_uri(np.asarray(Image.fromarray(values).resize(size, Image.Resampling.NEAREST)))[0]
 
-    mo.ui.anywidget(
-        Compare(
-            before=_large(image),
-            after=_large(segmenting.tinted(image, segmenting.only(found, listed))),
-            before_name="The picture",
-            after_name="Its classes",
-            width=_size[0],
-            height=_size[1],
-            alt=title,
+        return mo.ui.anywidget(
+            Compare(
+                before=large(image),
+                after=large(segmenting.tinted(image, segmenting.only(found, listed))),
+                before_name="The picture",
+                after_name="Its classes",
+                width=size[0],
+                height=size[1],
+                alt=title,
+            )
         )
-    )
-    return
+
+    compared = None if problem else _compared()
+    return (compared,)
 
 
 @app.cell(hide_code=True)
-def _(escape, found, listed, names, np, page, segmenting, truth):
-    _count = len(names)
-    _shares = np.bincount(found.ravel(), minlength=_count) / found.size
-    _seen = {0, *listed} if truth is None else {*np.flatnonzero(_shares), *np.unique(truth)}
-    _ious = None if truth is None else segmenting.ious(segmenting.confusion(truth, found, _count))
-
+def _(escape, found, listed, names, np, page, problem, segmenting, truth):
     def _name(at):
         red, green, blue = segmenting.coloured(np.array([[at]], np.uint8))[0, 0]
         swatch = f'<span class="lab-swatch" style="background:rgb({red} {green} {blue})"></span>'
@@ -153,26 +147,41 @@ def _(escape, found, listed, names, np, page, segmenting, truth):
     def _share(value):
         return "&lt;0.1%" if 0 < value < 0.001 else f"{value:.1%}"
 
-    _columns = ("Class", "Found on") if truth is None else ("Class", "Found on", "Truly on", "IoU")
-    _rows = [
-        (
-            _name(at),
-            _share(_shares[at]),
-            *(() if truth is None else (_share(np.mean(truth == at)), f"{_ious[at]:.3f}")),
+    def _figures():
+        known = truth is not None
+        shares = np.bincount(found.ravel(), minlength=len(names)) / found.size
+        ious = segmenting.ious(segmenting.confusion(truth, found, len(names))) if known else None
+        # Specks are no digits: what is found on no connected region of some size is in the table only if it is there.
+        seen = sorted({0, *listed, *(map(int, np.unique(truth)) if known else ())})
+        columns = ("Class", "Found on", *(("Truly on", "IoU") if known else ()))
+        rows = [
+            (_name(at), _share(shares[at]), *((_share(np.mean(truth == at)), f"{ious[at]:.3f}") if known else ()))
+            for at in seen
+        ]
+        digits = ", ".join(names[at] for at in listed)
+        figures = {"Digits found": digits or "none: it knows handwritten ones, 20 to 60 pixels high"}
+        if known:
+            mean, right = f"{np.nanmean(ious):.3f}", f"{np.mean(truth == found):.1%}"
+            figures = {"Mean IoU": mean, "Pixels right": right, **figures}
+        return page.stack(
+            page.facts(figures, name="figures"),
+            page.table(columns, rows, numbers=tuple(range(1, len(columns))), name="classes"),
         )
-        for at in sorted(int(at) for at in _seen)
-    ]
-    _digits = ", ".join(names[at] for at in listed)
-    _facts = {"Digits found": _digits or "none: it knows handwritten ones, 20 to 60 pixels high"}
-    if truth is not None:
-        _facts = {
-            "Mean IoU": f"{np.nanmean(_ious):.3f}",
-            "Pixels right": f"{np.mean(truth == found):.1%}",
-            **_facts,
-        }
-    page.html(
-        page.facts(_facts, name="figures").text
-        + page.table(_columns, _rows, numbers=tuple(range(1, len(_columns))), name="classes").text
+
+    figures = None if problem else _figures()
+    return (figures,)
+
+
+@app.cell(hide_code=True)
+def _(another, compared, figures, image, mo, number, page, problem, said, title, upload, use):
+    page.beside(
+        page.stack(use, mo.hstack([number, another], justify="start", wrap=True, align="center"), upload),
+        page.problem(problem, name="upload-problem")
+        if problem
+        else page.stack(
+            page.shown(title, image.shape[1], image.shape[0], said),
+            page.row(compared, figures, least="18rem"),
+        ),
     )
     return
 
@@ -181,7 +190,8 @@ def _(escape, found, listed, names, np, page, segmenting, truth):
 def _(mo):
     mo.md(r"""
     The intersection over union of a class is $|A \cap B| / |A \cup B|$: the pixels both truly its and found to be, by
-    those that are either. The mean is over the classes that are there or were found.
+    those that are either. The mean is over the classes that are there or were found, on however few pixels. The
+    table lists the digits that were found and those that are there; a class found only in specks it leaves out.
     """)
     return
 

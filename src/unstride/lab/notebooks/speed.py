@@ -30,9 +30,10 @@ def _():
 def _(mo):
     mo.md(r"""
     The zero-spaced grid of chapter 2 is mostly zeros, and multiplying by them is most of the work. Look at the output
-    instead: with a stride $s$, cell $o$ is reached only by the taps $j$ with $j\,d \equiv o + b \pmod s$. So the
-    output falls into **phases**, $s$ along each axis, and each phase is a small dense convolution of the input with
-    its share of the kernel. No zeros are stored, and none is multiplied.
+    instead: with a stride $s$ and a dilation $d$, cell $o$ is reached only by the taps $j$ with
+    $j\,d \equiv o + b \pmod s$, where $b$ is how many cells the padding cuts off at the beginning. So
+    the output falls into **phases**, $s$ along each axis, and each phase is a small dense convolution of the input
+    with its share of the kernel. No zeros are stored, and none is multiplied.
     """)
     return
 
@@ -75,7 +76,7 @@ def _(drawings, kernel, mo, padding, page, plan, size, stride):
         [
             page.facts(
                 {
-                    "Multiply-adds avoided": f"{100 * plan.avoided / _all:.1f} %",
+                    "Multiply-adds avoided": f"{100 * plan.avoided / _all:.1f}%",
                     "On the zero-spaced grid": f"{_all:,}",
                     "Done": f"{plan.multiply_adds:,}",
                     "Output": " × ".join(map(str, (plan.batch, *plan.big, plan.c_big))),

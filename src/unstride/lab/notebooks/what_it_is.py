@@ -79,19 +79,17 @@ def _(PRESETS, mo):
     example = mo.ui.radio(
         {"Stride 1": "worked-1", "Stride 2": "worked-2"}, value="Stride 1", label="Example", inline=True
     )
-    steps = PRESETS["worked-1"].trace().steps("scatter")
-    step = mo.ui.slider(1, len(steps), value=len(steps), label="Copy", show_value=True)
+    _last = PRESETS["worked-1"].trace().steps("scatter")[-1].number
+    step = mo.ui.slider(0, _last, value=_last, label="Step of the example", show_value=True)
     mo.hstack([example, step], wrap=True, justify="start", align="end", gap=2)
     return example, step
 
 
 @app.cell(hide_code=True)
 def _(PRESETS, example, mo, page, step):
-    _trace = PRESETS[example.value].trace()
-    _step = _trace.steps("scatter")[step.value - 1]
     mo.vstack(
         [
-            page.drawing(_trace.svg(step=step.value - 1), _step.caption, _step.caption, name="worked"),
+            page.step(PRESETS[example.value].trace(), "scatter", step.value, name="worked"),
             page.note(PRESETS[example.value].note),
         ]
     )

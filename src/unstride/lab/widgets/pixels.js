@@ -49,7 +49,10 @@ function render({ model, el }) {
         const value = values[row][column] / most;
         pen.fillStyle = colour(value, signed, theme);
         pen.fillRect(column * side, row * side, side, side);
-        if (counts) {
+        if (counts) { // white cells on white paper, too, have an edge
+          pen.strokeStyle = "#8a929b";
+          pen.lineWidth = 2;
+          pen.strokeRect(column * side + 1, row * side + 1, side - 2, side - 2);
           pen.fillStyle = value > 0.5 ? "#000" : "#fff";
           pen.font = `600 ${Math.round(side * 0.5)}px system-ui, sans-serif`;
           pen.textAlign = "center";
