@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from operator import attrgetter
 
 import pytest
+from lab.harness import Visitor
 from playwright.sync_api import expect
 
 from unstride.lab.chapters import CHAPTERS, neighbours
 
-EACH = pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda chapter: chapter.slug)
 CONTROLS = {"slider", "button", "combobox", "radio", "textbox", "spinbutton", "checkbox", "searchbox", "switch", "link"}
 
 
@@ -22,9 +23,18 @@ def controls(visitor):
     return [(role, name) for role, name in found if role in CONTROLS]
 
 
-@EACH
-def test_it_loads_and_fits(visitor, chapter):
-    page = visitor.open(chapter.slug)
+@pytest.fixture(scope="module", params=CHAPTERS, ids=attrgetter("slug"))
+def opened(request, chrome, lab):
+    """A chapter, and a window with it which several tests share: to load it takes longer than they do."""
+    visitor = Visitor(chrome, lab, width=1400, height=900)
+    visitor.open(request.param.slug)
+    yield request.param, visitor
+    visitor.close()
+
+
+def test_it_loads(opened):
+    chapter, visitor = opened
+    page = visitor.page
     expect(page.locator("h1")).to_have_text(chapter.title)
     expect(page).to_have_title(f"{chapter.number}. {chapter.title}")
     assert page.locator(".cm-editor").count() == 0  # its code is out of sight
@@ -34,7 +44,69 @@ def test_it_loads_and_fits(visitor, chapter):
     visitor.untroubled()
 
 
-@EACH
+def test_by_keyboard(opened):
+    _, visitor = opened
+    page = visitor.page
+    reached = set()
+    deepest = """() => { let at = document.activeElement; while (at?.shadowRoot?.activeElement) at = at.shadowRoot.activeElement;
+        return at.closest(".lab-foot") ? "foot" : at.getAttribute("role") ?? at.localName; }"""
+    for _ in range(200):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate(deepest))
+        if "foot" in reached:
+            break
+    assert "foot" in reached  # past every control: none keeps the focus
+    assert reached & {"slider", "input", "select", "button", "gridcell"}
+    visitor.untroubled()
+
+
+SIDE_BY_SIDE = ("geometry", "checkerboard", "frameworks", "autoencoder", "compress", "upscale", "segment", "speed")
+
+
+def test_controls_stand_beside_results_and_stay_in_sight(opened):
+    """Beside them where there is room for both; where there is not, above them, and nothing is laid over anything."""
+    chapter, visitor = opened
+    page = visitor.page
+    measure = """() => [...document.querySelectorAll(".lab-beside")].map((both) => {
+        const [left, right] = [...both.children].map((child) => child.getBoundingClientRect());
+        return [left.right <= right.left, left.bottom <= right.top, getComputedStyle(both.children[0]).position,
+            left.height]; })"""
+    parts = page.evaluate(measure)
+    assert bool(parts) == (chapter.slug in SIDE_BY_SIDE)
+    for beside, _, position, height in parts:
+        assert beside
+        assert position == "sticky"
+        assert height < 860  # or its lower end could not be reached
+    for width, height in ((1000, 500), (360, 740)):
+        page.set_viewport_size({"width": width, "height": height})
+        for beside, above, position, _ in page.evaluate(measure):
+            assert beside or above
+            assert position != "sticky"
+    page.set_viewport_size({"width": 1400, "height": 900})
+    visitor.untroubled()
+
+
+def test_on_paper(opened):
+    """Nothing sticks out to the right, and dark pages are printed dark on light."""
+    page = opened[1].page
+    page.emulate_media(media="print", color_scheme="dark")
+    for paper, width in (("A4", 680), ("Letter", 702)):  # pixels between margins of 15 mm
+        page.set_viewport_size({"width": width, "height": 1000})
+        wide = page.evaluate(
+            """(width) => [...document.querySelectorAll("[data-lab], .lab-head, .markdown, .lab-beside")]
+                .filter((e) => e.getBoundingClientRect().right > width + 1).map((e) => e.outerHTML.slice(0, 200))""",
+            width,
+        )
+        assert wide == [], paper
+        pages = page.pdf(format=paper).count(b"/Type /Page\n")
+        assert 1 <= pages <= 20
+    paint = page.evaluate("getComputedStyle(document.querySelector('.lab-head h1')).color")
+    assert paint == "rgb(0, 0, 0)"
+    page.emulate_media(media="screen", color_scheme="light")
+    page.set_viewport_size({"width": 1400, "height": 900})
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=attrgetter("slug"))
 def test_on_a_phone(visit, chapter):
     visitor = visit(width=360, height=740, has_touch=True, is_mobile=True, color_scheme="dark")
     page = visitor.open(chapter.slug)
@@ -45,30 +117,6 @@ def test_on_a_phone(visit, chapter):
     )
     assert wide == []
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
-    visitor.untroubled()
-
-
-SIDE_BY_SIDE = ("geometry", "checkerboard", "frameworks", "autoencoder", "compress", "upscale", "segment", "speed")
-
-
-@pytest.mark.parametrize("slug", SIDE_BY_SIDE)
-def test_controls_stand_beside_results_and_stay_in_sight(visit, slug):
-    """Beside them where there is room for both; where there is not, above them, and nothing is laid over anything."""
-    visitor = visit(width=1400, height=900)
-    page = visitor.open(slug)
-    measure = """() => [...document.querySelectorAll(".lab-beside")].map((both) => {
-        const [left, right] = [...both.children].map((child) => child.getBoundingClientRect());
-        return [left.right <= right.left, left.bottom <= right.top, getComputedStyle(both.children[0]).position,
-            left.height]; })"""
-    for beside, _, position, height in page.evaluate(measure):
-        assert beside
-        assert position == "sticky"
-        assert height < 860  # or its lower end could not be reached
-    for width, height in ((1000, 500), (360, 740)):
-        page.set_viewport_size({"width": width, "height": height})
-        for beside, above, position, _ in page.evaluate(measure):
-            assert beside or above
-            assert position != "sticky"
     visitor.untroubled()
 
 
@@ -98,41 +146,6 @@ def test_nothing_covers_the_words_above_a_slider(visitor):
     bubble.wait_for(state="attached")
     assert not any(one.is_visible() for one in page.locator("[data-radix-popper-content-wrapper]").all())
     page.mouse.up()
-    visitor.untroubled()
-
-
-@EACH
-def test_on_paper(visitor, chapter):
-    """Nothing sticks out to the right, and dark pages are printed dark on light."""
-    page = visitor.open(chapter.slug)
-    page.emulate_media(media="print", color_scheme="dark")
-    for paper, width in (("A4", 680), ("Letter", 702)):  # pixels between margins of 15 mm
-        page.set_viewport_size({"width": width, "height": 1000})
-        wide = page.evaluate(
-            """(width) => [...document.querySelectorAll("[data-lab], .lab-head, .markdown, .lab-beside")]
-                .filter((e) => e.getBoundingClientRect().right > width + 1).map((e) => e.outerHTML.slice(0, 200))""",
-            width,
-        )
-        assert wide == [], paper
-        pages = page.pdf(format=paper).count(b"/Type /Page\n")
-        assert 1 <= pages <= 20
-    paint = page.evaluate("getComputedStyle(document.querySelector('.lab-head h1')).color")
-    assert paint == "rgb(0, 0, 0)"
-
-
-@EACH
-def test_by_keyboard(visitor, chapter):
-    page = visitor.open(chapter.slug)
-    reached = set()
-    deepest = """() => { let at = document.activeElement; while (at?.shadowRoot?.activeElement) at = at.shadowRoot.activeElement;
-        return at.closest(".lab-foot") ? "foot" : at.getAttribute("role") ?? at.localName; }"""
-    for _ in range(200):
-        page.keyboard.press("Tab")
-        reached.add(page.evaluate(deepest))
-        if "foot" in reached:
-            break
-    assert "foot" in reached  # past every control: none keeps the focus
-    assert reached & {"slider", "input", "select", "button", "gridcell"}
     visitor.untroubled()
 
 
