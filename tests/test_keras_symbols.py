@@ -91,7 +91,7 @@ def test_types_of_symbols():
     ("call", "kind", "message"),
     [
         (lambda x: us.conv_transpose(x, np.ones((2, 1, 3), "f")), ValueError, "x has 2 channels"),
-        (lambda x: us.conv_transpose(x, np.ones((2, 2, 1, 2), "f")), ValueError, "x has 1 spatial axes"),
+        (lambda x: us.conv_transpose(x, np.ones((2, 2, 1, 2), "f")), ValueError, "x has 1 spatial axis"),
         (lambda x: us.conv_transpose(x, np.ones((2, 1, 2), "f"), np.ones(3, "f")), ValueError, "bias has 3 entries"),
         (lambda x: us.conv_transpose(x, np.ones((2, 1, 2), "f"), padding=9), ValueError, "more than the"),
         (lambda x: us.conv_transpose(x, np.ones((2, 1, 2), "i")), TypeError, "kernel is of type int32"),
