@@ -10,8 +10,8 @@ from collections.abc import Collection
 CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 """Line breaks, escape sequences, and what turns the direction of writing."""
 
-WHOLE = r"""`[^`]*`|"[^"]*"|(?<!\w)'[^']*'(?!\w)|\bpip install \S+(?: "[^"]*")?|\([-\d:, ()]+\)"""
-"""Not broken: code, what is quoted, sizes such as (28, 28)."""
+WHOLE = r"""`[^`]*`|"[^"]*"|(?<!\w)'[^']*'(?!\w)|\bpip install \S+(?: "[^"]*")?|\((?:[-\d:, ]|\([-\d:, ]*\))+\)"""
+"""Not broken: code, what is quoted, sizes such as (28, 28) and paddings such as ((0, 1), (1, 0)). Lists of them are."""
 
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:
