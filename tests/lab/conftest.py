@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import psutil
 import pytest
 from explain.browser import chromium
 from lab.harness import Lab, Visitor, running
@@ -36,6 +37,8 @@ def visit(chrome: Browser, lab: Lab) -> Iterator[Callable[..., Visitor]]:
     yield new
     for window in windows:
         window.close()
+    for training in psutil.Process(lab.process.pid).children():  # a failed test's, which would slow all that follow
+        training.kill()
 
 
 @pytest.fixture
