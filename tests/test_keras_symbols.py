@@ -105,3 +105,25 @@ def test_types_of_symbols():
 def test_errors(call, kind, message):
     with pytest.raises(kind, match=message):
         call(keras.KerasTensor((None, 4, 2)))
+
+
+@pytest.mark.filterwarnings("ignore")  # of the exporters, about themselves
+def test_a_model_of_any_size_is_exported(tmp_path):
+    """As plain Keras exports it: from PyTorch to ONNX, from JAX and TensorFlow to TensorFlow's saved models."""
+    same = {"padding": "same", "activation": "relu"}
+    model = keras.Sequential(
+        [keras.Input((None, None, 4)), uk.Conv2DTranspose(5, 3, strides=2, **same), uk.Conv2D(2, 3, **same)]
+    )
+    x = RNG.standard_normal((2, 8, 9, 4)).astype("f")
+    expected = keras.ops.convert_to_numpy(model(x))
+    if keras.backend.backend() == "torch":
+        onnxruntime = pytest.importorskip("onnxruntime")
+        model.export(tmp_path / "model.onnx", format="onnx", verbose=False)
+        session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+        (found,) = session.run(None, {session.get_inputs()[0].name: x})
+    else:
+        tf = pytest.importorskip("tensorflow")
+        model.export(tmp_path / "model", format="tf_saved_model", verbose=False)
+        loaded = tf.saved_model.load(tmp_path / "model")  # kept: its functions do not keep its variables
+        found = loaded.serve(x)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
