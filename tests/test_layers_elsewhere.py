@@ -7,17 +7,16 @@ from pathlib import Path
 
 import pytest
 
-EVERYWHERE = ["test_layers", "test_keras_accelerate", "test_keras_symbols", "test_keras_refusals"]
-EVERYWHERE.append("test_keras_assignments")
-RUNS = [(backend, name) for backend in ("torch", "tensorflow") for name in EVERYWHERE]
-RUNS.append(("torch", "test_stack_keras"))  # TensorFlow has no stacks
+EVERYWHERE = ["layers", "keras_accelerate", "keras_symbols", "keras_refusals", "keras_assignments"]
+RUNS = {"torch": [*EVERYWHERE, "stack_keras"], "tensorflow": EVERYWHERE}  # TensorFlow has no stacks
 
 
-@pytest.mark.parametrize(("backend", "name"), RUNS)
-def test_layers(backend, name):
-    tests = Path(__file__).with_name(f"{name}.py")
+@pytest.mark.parametrize("backend", RUNS)
+def test_layers(backend):
+    here = Path(__file__).parent
+    tests = [str(here / f"test_{name}.py") for name in RUNS[backend]]
     environment = os.environ | {"KERAS_BACKEND": backend, "PYTEST_ADDOPTS": ""}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tests)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=tests.parents[1], check=False)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=here.parent, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert " passed" in done.stdout
