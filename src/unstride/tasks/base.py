@@ -63,7 +63,7 @@ class Task(ABC):
     defaults: ClassVar[dict[str, Any]] = {}
     """The options that it has besides the common ones, and those of whose usual defaults it has others."""
     quick: ClassVar[dict[str, Any]]
-    """The options of a training that is a taste of it, in well under a minute on two cores."""
+    """The options of a training that is a taste of it, in about a minute on two cores."""
     use: ClassVar[str]
     """Lines of Python that use `model`, with Keras and `np` alone."""
     data_help: ClassVar[str]
