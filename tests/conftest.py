@@ -38,6 +38,12 @@ def _compile_once(tmp_path_factory):
         os.environ[name.upper()] = str(value)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers():
+    """A process for each core, but four at most: each has three frameworks in memory."""
+    return min(4, os.cpu_count() or 1)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item):
     """Tests that a fixture skips have that fixture's place, so that pytest's summary has one line for all of them."""

@@ -145,7 +145,7 @@ def program(options: Options) -> str:
 
 
 def _least(share: float) -> int:
-    """The fewest images of which some are left to learn from and some to validate with, as Keras counts."""
+    """The smallest number of images that Keras can split into a training part and a validation part."""
     return next(count for count in itertools.count(2) if 0 < math.floor(count * (1 - share)) < count)
 
 

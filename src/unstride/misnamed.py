@@ -16,7 +16,7 @@ OURS = {
 
 
 def refuse(function: Callable[..., Any], given: Mapping[str, object]) -> NoReturn:
-    """Raise a TypeError for the first of the arguments `given`, none of which the function has.
+    """Raise a TypeError for an argument that the function does not have: the first of `given`.
 
     >>> def example(x, *, stride=1, **misnamed):
     ...     refuse(example, misnamed)

@@ -37,8 +37,9 @@ def visit(chrome: Browser, lab: Lab) -> Iterator[Callable[..., Visitor]]:
     yield new
     for window in windows:
         window.close()
-    for training in psutil.Process(lab.process.pid).children():  # a failed test's, which would slow all that follow
-        training.kill()
+    for child in psutil.Process(lab.process.pid).children():
+        if "train" in child.cmdline():  # a failed test's, which would slow all that follow
+            child.kill()
 
 
 @pytest.fixture

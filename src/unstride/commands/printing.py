@@ -65,7 +65,7 @@ def print_text(text: str, hanging: int | None = None, keep: Collection[str] = ()
 
 
 def fitted(text: str, width: int | None, hanging: int | None = None, keep: Collection[str] = ()) -> str:
-    """As `print_text` prints it on a terminal of this width; None is no terminal."""
+    """The text as `print_text` prints it on a terminal of this width. A width of None means no terminal."""
     if width is None:
         return text
     names = {*keep, *map(escaped, sys.argv[1:])}

@@ -33,7 +33,7 @@ def _(mo):
     instead: with a stride $s$ and a dilation $d$, cell $o$ is reached only by the taps $j$ with
     $j\,d \equiv o + b \pmod s$, where $b$ is how many cells the padding cuts off at the beginning. So
     the output falls into **phases**, $s$ along each axis, and each phase is a small dense convolution of the input
-    with its share of the kernel. No zeros are stored, and none is multiplied.
+    with its share of the kernel. No zero is stored or multiplied.
     """)
     return
 
