@@ -50,7 +50,7 @@ def html(trace_or_state: Trace | Mapping[str, Any] | None = None, path: str | Pa
     Examples
     --------
     >>> page = html({"x": [1, 2, 3], "kernel": [1, 10], "stride": 2})
-    >>> len(page) < 150_000, "://" in page.split("<script")[0]  # small, and it asks nobody for anything
+    >>> len(page) < 155_000, "://" in page.split("<script")[0]  # small, and it asks nobody for anything
     (True, False)
     """
     if path is not None:
