@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import psutil
@@ -38,8 +39,9 @@ def visit(chrome: Browser, lab: Lab) -> Iterator[Callable[..., Visitor]]:
     for window in windows:
         window.close()
     for child in psutil.Process(lab.process.pid).children():
-        if "train" in child.cmdline():  # a failed test's, which would slow all that follow
-            child.kill()
+        with suppress(psutil.Error):  # it may end just now
+            if "train" in child.cmdline():  # a failed test's, which would slow all that follow
+                child.kill()
 
 
 @pytest.fixture

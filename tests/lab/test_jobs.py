@@ -76,6 +76,10 @@ def test_a_training_ends_and_goes_on_with_more_epochs(folder):
     assert states <= {"starting", "training", "reporting", "finished"}
     assert (job.path / "report.html").exists()
     assert not (job.path / "progress.json").exists()
+    end = time.monotonic() + 30
+    while psutil.Process().children():  # a process that has ended is waited for, and stays no zombie
+        assert time.monotonic() < end, psutil.Process().children()
+        time.sleep(0.05)
     job.resume(2)
     assert until(job, lambda at: not at.active).done == 2
 

@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -68,8 +69,6 @@ if hasattr(os, "nice"):
 from unstride.cli import main
 sys.exit(main())
 """
-
-_children: list[subprocess.Popen[bytes]] = []
 
 
 class JobError(RuntimeError):
@@ -192,7 +191,6 @@ class Job:
 
     def _spawn(self, arguments: Sequence[str]) -> None:
         self._remember({})  # a process that was stopped, if there was one, is no longer this one
-        _children[:] = [child for child in _children if child.poll() is None]  # and so none stays a zombie
         with self.log.open("ab") as log:
             child = subprocess.Popen(
                 [sys.executable, "-c", _CHILD, str(self.record), *arguments],
@@ -202,11 +200,8 @@ class Job:
                 start_new_session=True,  # the terminal's Ctrl-C is the lab's own
                 env={**os.environ, "PYTHONUNBUFFERED": "1"},
             )
-        _children.append(child)
-        try:
-            created = psutil.Process(child.pid).create_time()
-        except psutil.NoSuchProcess:
-            created = 0.0
+        created = psutil.Process(child.pid).create_time()
+        threading.Thread(target=child.wait, daemon=True).start()  # so that none stays a zombie
         self._remember({"pid": child.pid, "created": created, "log": self.log.stat().st_size, "started": time.time()})
 
     def _remember(self, known: dict[str, Any]) -> None:

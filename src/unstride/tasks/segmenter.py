@@ -76,11 +76,11 @@ class Scenes(Described):
 def mixed(source: scenes.Source, key: tuple[int, ...]) -> Pair:
     """A scene over a photograph or a plain page, a few of both without a digit."""
     kind = np.random.default_rng((*key, KINDS)).random()
-    if kind < 0.5:
+    if kind < 0.6:
         return scenes.scene(source, key)
-    if kind < 0.55:
+    if kind < 0.66:
         return scenes.scene(source, key, digits=(0, 0))
-    return pages.page(source, key, sheet=pages.Sheet(empty=kind > 0.96))
+    return pages.page(source, key, sheet=pages.Sheet(empty=kind > 0.97))
 
 
 def tested_on(source: scenes.Source, textures: int, plain: int, empty: int) -> dict[str, list[Pair]]:
