@@ -100,7 +100,8 @@ def test_a_folder_with_the_name_of_a_framework_is_none(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("home", ["/proc/nowhere", None])
-def test_keras_json_is_where_keras_has_it(monkeypatch, home):
+def test_keras_json_is_where_keras_has_it(monkeypatch, tmp_path, home):
+    monkeypatch.chdir(tmp_path)  # where Keras makes the folder "~"
     monkeypatch.delenv("KERAS_HOME", raising=False)
     if home is None:
         monkeypatch.setenv("KERAS_HOME", "~/elsewhere")

@@ -35,6 +35,41 @@ print("well")
 """
 
 
+ENDS = """
+import os, sys, threading, time
+if sys.argv[1] == "team":
+    import torch, unstride.torch as ut
+import numpy as np, unstride as us
+us.set_num_threads(3)
+rng = np.random.default_rng(0)
+x, kernel = rng.standard_normal((2, 40, 40, 16), np.float32), rng.standard_normal((4, 4, 16, 16), np.float32)
+y = us.conv_transpose(x, kernel, stride=2, padding=1)
+calls = [
+    lambda: us.conv_transpose(x, kernel, stride=2, padding=1),
+    lambda: us.conv(y, kernel, stride=2, padding=1),
+    lambda: us.kernel_gradient(y, x, kernel_size=(4, 4), stride=2, padding=1),
+    lambda: us.conv_transpose(x, kernel, stride=2, padding=1, out=np.empty_like(y)),
+]
+if sys.argv[1] == "team":
+    tensors = torch.from_numpy(x), torch.from_numpy(kernel)
+    calls.append(lambda: us.conv_transpose(*tensors, stride=2, padding=1))
+
+def work(call):
+    while True:
+        call()
+
+class Slow:  # while the interpreter ends, the threads come back from their calls
+    def __del__(self, sleep=time.sleep):
+        sleep(0.3)
+
+slow = Slow()
+for call in calls:
+    call()
+    threading.Thread(target=work, args=(call,), daemon=True).start()
+time.sleep(0.2)
+"""
+
+
 GUARDED = """
 import ctypes, mmap, sys
 sys.path.insert(0, sys.argv[1])
@@ -124,6 +159,14 @@ def run(program, *arguments, **environment):
 def test_calls_after_a_fork_are_right():
     done = run(FORKS)
     assert (done.stdout, done.returncode) == ("well\n", 0), done.stderr
+
+
+@pytest.mark.parametrize("threads", ["pool", "team"])
+def test_a_program_ends_while_daemon_threads_are_at_work(threads):
+    if threads == "team":
+        pytest.importorskip("torch")
+    done = run(ENDS, threads)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_the_environment_sets_threads_and_instruction_set():

@@ -11,8 +11,13 @@ import numpy as np
 
 from . import _native
 from .geometry import Geometry, GeometryError, Padding, as_int, is_sequence
+from .limits import check_range
 from .misnamed import refuse
 from .wording import counted
+
+_MOST_CHANNELS = 1 << 24
+_MOST_PHASES = 1 << 20
+_MOST_TAPS = 1 << 16
 
 _METHODS = {
     "tile": "output channels in the vector lanes, a tile of positions in registers",
@@ -144,6 +149,14 @@ def plan(
     -------
     Plan
 
+    Raises
+    ------
+    GeometryError
+        The shapes, or a field, describe no call; its result is empty; or it is too much to tell: more than 1024
+        phases along an axis (`conv_transpose` then goes tap by tap) or 2**20 in all, or more than 65,536 taps along one.
+    TypeError
+        The type is another.
+
     >>> made = plan((1, 8, 8, 4), (3, 3, 2, 4), stride=2, padding="same")
     >>> made.big, made.multiply_adds, made.avoided
     ((16, 16), 4232, 14200)
@@ -170,6 +183,18 @@ def plan(
     big, c_big = geometry.output_size(small), taps[-2] * geometry.groups
     if 0 in big:
         raise GeometryError(f"the crop leaves nothing of the result: its size is {big}; there is nothing to plan")
+    check_range(geometry, small, big)
+    for name, count in (("the batch", batch), ("groups", geometry.groups), ("C_small", c_small), ("C_big", c_big)):
+        if count > _MOST_CHANNELS:
+            raise GeometryError(f"{name} is {count}; plan counts to 2**24")
+    phases = [min(s, n) if map == "conv_transpose" else 1 for s, n in zip(geometry.stride, big, strict=True)]
+    if max(phases) > _native.most_phases or math.prod(phases) > _MOST_PHASES:
+        raise GeometryError(
+            f"stride {geometry.stride} makes {' x '.join(f'{count:,}' for count in phases)} phases; plan tells of at "
+            f"most {_native.most_phases:,} an axis and {_MOST_PHASES:,} in all"
+        )
+    if max(geometry.kernel_size) > _MOST_TAPS:
+        raise GeometryError(f"kernel_size {geometry.kernel_size} has too many taps; plan tells of {_MOST_TAPS:,} an axis")
     begins = [b for b, _ in geometry.crops]
     told = _native.describe(
         map, small, big, geometry.kernel_size, geometry.stride, geometry.dilation, begins,

@@ -12,6 +12,9 @@ from .misnamed import refuse
 
 Ints = int | Sequence[int]
 
+STRIDES = 256
+"""How many open strides are tried, so that a search ends in a second whatever the sizes."""
+
 
 @dataclass(frozen=True)
 class _Choice:
@@ -54,7 +57,8 @@ def solve(
     equally many terms: no checkerboard); among them a stride that alone scales the size, little cropping, a small
     kernel. A field that is given is kept; what is left open is searched: kernel sizes up to ``max(7, 4 * stride)``
     (beyond 32 only multiples of the stride), crops smaller than the kernel, extensions smaller than the stride and
-    at the end only. An open dilation is 1.
+    at the end only, and of more than 256 strides those that come nearest to scaling the size alone. An open dilation
+    is 1.
 
     Parameters
     ----------
@@ -153,7 +157,9 @@ def _choices(
     output_padding: int | None,
 ) -> Iterator[_Choice]:
     # A larger stride would need more than one kernel's worth of cropping, or (one cell) has no effect on the size.
-    strides = range(1, big // max(small - 1, 1) + 2) if stride is None else (stride,)
+    most = big // max(small - 1, 1) + 1
+    first = max(1, min(big // small, most) - STRIDES // 2)
+    strides = range(first, min(most, first + STRIDES - 1) + 1) if stride is None else (stride,)
     for s in strides:
         for k in _kernel_sizes(s, small, big, dilation) if kernel_size is None else (kernel_size,):
             K = span(k, dilation)

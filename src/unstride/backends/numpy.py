@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import _native
-from ..geometry import Geometry, GeometryError
+from ..geometry import Geometry
+from ..limits import check_range
 from . import common_type
 
 Array = NDArray[Any]
@@ -61,7 +62,8 @@ def call(
     c_big, c_small = (kernel.shape[-2], kernel.shape[-1]) if last else (kernel.shape[1], kernel.shape[0])
     made = c_big * geometry.groups if transposed else c_small
     shape = (x.shape[0], *size, made) if last else (x.shape[0], made, *size)
-    _check_range(geometry, shape)
+    own = x.shape[1:-1] if last else x.shape[2:]
+    check_range(geometry, *((own, size) if transposed else (size, own)), shape)
     planned = x.size > 0 and not (transposed and max(geometry.stride) > _native.most_phases)
     return Call(transposed, shape, last, activation == "relu", _fields(geometry), planned)
 
@@ -123,7 +125,8 @@ def gradient_call(geometry: Geometry, big: Array, small: Array, channels: str) -
     last = channels == "last"
     ends = ((big.shape[-1] if last else big.shape[1]) // geometry.groups, small.shape[-1 if last else 1])
     shape = (*geometry.kernel_size, *ends) if last else (*ends[::-1], *geometry.kernel_size)
-    _check_range(geometry, shape)
+    grids = (grid.shape[1:-1] if last else grid.shape[2:] for grid in (small, big))
+    check_range(geometry, *grids, shape)
     return GradientCall(shape, last, _fields(geometry))
 
 
@@ -167,17 +170,6 @@ def _by_taps(call: Call, x: Array, kernel: Array, bias: Array | None, result: Ar
         np.maximum(y, 0, out=y)
 
 
-def _check_range(geometry: Geometry, shape: tuple[int, ...]) -> None:
-    """That the native core can count with the geometry's numbers: they are all far beyond what fits in memory."""
-    if math.prod(shape) >= 1 << 45:
-        return  # there will be no memory for the result, and the error will say so
-    fields = {"stride": geometry.stride, "dilation": geometry.dilation, "kernel_size": geometry.kernel_size}
-    fields["padding"] = tuple(abs(b) for b, _ in geometry.crops)
-    for name, entries in fields.items():
-        if max(entries) > 1 << 40:
-            raise GeometryError(f"{name} has an entry of {max(entries)}; expected none beyond 2**40")
-
-
 def _fields(geometry: Geometry) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], int]:
     return geometry.stride, geometry.dilation, tuple(b for b, _ in geometry.crops), geometry.groups
 
@@ -189,7 +181,7 @@ def _new(shape: tuple[int, ...], dtype: Any) -> Array:
     """A new array; a large one's memory is used again once it is gone, as to clear new pages would take long."""
     size = math.prod(shape) * dtype.itemsize
     try:
-        if size >= 1 << 62:
+        if math.prod(filter(None, shape)) * dtype.itemsize >= 1 << 62:  # an empty one also has to have strides
             raise MemoryError
         return (
             _native.empty(shape, dtype.itemsize)

@@ -32,7 +32,7 @@ void set_axis(Axis& axis, Size small, Size big, Size kernel, Size stride, Size d
     if (small < 0 || big < 0 || small > most || big > most)
         throw std::invalid_argument("a spatial size is out of range");
     if (stride < 1 || dilation < 1 || kernel < 1 || stride > most || dilation > most || begin > most || begin < -most ||
-        kernel > std::numeric_limits<int>::max() || kernel > most / dilation || small > most / stride)
+        kernel > std::numeric_limits<int>::max() || kernel - 1 > most / dilation || small - 1 > most / stride)
         throw std::invalid_argument("stride, dilation, crop or kernel size is out of range");
 }
 

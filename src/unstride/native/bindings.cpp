@@ -16,6 +16,7 @@
 #include "pool.hpp"
 #include "prepared.hpp"
 #include "team.hpp"
+#include "unlocked.hpp"
 #include "xla.hpp"
 
 namespace unstride {
@@ -28,7 +29,7 @@ void compute_arrays(bool transposed, nb::handle x, nb::handle kernel, nb::handle
     const Buffer in("x", x, false), weights("kernel", kernel, false), result("out", out, true);
     std::optional<Buffer> added;
     if (!bias.is_none()) added.emplace("bias", bias, false);
-    nb::gil_scoped_release released;
+    const Unlocked unlocked;
     compute(transposed, *in, *weights, added ? &**added : nullptr, *result, fields, {first, kernel_first}, relu);
 }
 
@@ -37,7 +38,7 @@ void gradient_arrays(nb::handle big, nb::handle small, nb::handle out, const std
                      bool kernel_first) {
     const Fields fields = fields_of(stride, dilation, begin, groups);
     const Buffer bigs("big", big, false), smalls("small", small, false), result("out", out, true);
-    nb::gil_scoped_release released;
+    const Unlocked unlocked;
     gradient(*bigs, *smalls, *result, fields, {first, kernel_first});
 }
 
@@ -55,13 +56,13 @@ Prepared prepare(const std::string& map, const Sizes& first, const Sizes& first_
 void* memory(std::uintptr_t address) { return reinterpret_cast<void*>(address); }
 
 void run_prepared(const Prepared& call, std::uintptr_t first, std::uintptr_t second, std::uintptr_t bias, std::uintptr_t out) {
-    nb::gil_scoped_release released;
+    const Unlocked unlocked;
     call(memory(first), memory(second), memory(bias), memory(out));
 }
 
 void run_prepared_gradients(const Prepared& call, std::uintptr_t x, std::uintptr_t kernel, std::uintptr_t slope,
                             std::uintptr_t x_gradient, std::uintptr_t kernel_gradient) {
-    nb::gil_scoped_release released;
+    const Unlocked unlocked;
     call.gradients(memory(x), memory(kernel), memory(slope), memory(x_gradient), memory(kernel_gradient));
 }
 
@@ -107,7 +108,7 @@ nb::dict describe(const std::string& map, const std::vector<Size>& small, const 
     for (int i = 0; i < f.rank; ++i)
         set_axis(p.axes[3 - f.rank + i], small[i], big[i], kernel[i], f.stride[i], f.dilation[i], f.begin[i]);
     for (const Axis& axis : p.axes)
-        if (axis.small < 1 || axis.big < 1 || std::min(axis.stride, axis.big) > most_phases)
+        if (axis.small < 1 || axis.big < 1 || (p.transposed() && std::min(axis.stride, axis.big) > most_phases))
             throw std::invalid_argument("sizes must be at least 1, and strides not be larger than the kernels can plan for");
     nb::dict told;
     told["lanes"] = p.lanes;
@@ -148,7 +149,7 @@ nb::dict xla_targets() {
 }
 
 double peak(double seconds, int threads) {
-    nb::gil_scoped_release released;
+    const Unlocked unlocked;
     std::vector<double> found(std::max(threads, 1), 0.0);
     const InstructionSet set = used_instruction_set();
     parallel(threads, threads, [&](Size task, int) { found[task] = fma_peak(set, seconds); });
@@ -182,6 +183,7 @@ void use_set_named(const std::string& wanted) {
 
 NB_MODULE(_native, m) {
     using namespace unstride;
+    nb::set_leak_warnings(false);  // a daemon thread at the program's end, or a cycle that nobody collects, is no leak of ours
     m.doc() = "The native core of unstride: arguments are checked so far that nothing crashes; unstride.ops explains.";
     m.def("compute", compute_arrays, nb::arg("transposed"), nb::arg("x"), nb::arg("kernel"), nb::arg("bias").none(), nb::arg("out"),
           nb::arg("stride"), nb::arg("dilation"), nb::arg("begin"), nb::arg("groups"), nb::arg("first"),

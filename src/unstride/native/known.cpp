@@ -10,6 +10,7 @@
 #include "buffers.hpp"
 #include "calls.hpp"
 #include "memory.hpp"
+#include "unlocked.hpp"
 
 namespace unstride {
 
@@ -92,7 +93,7 @@ class Known {
             return nb::none();
         nb::object made = result();
         const Buffer out("out", made, true);
-        nb::gil_scoped_release released;
+        const Unlocked unlocked;
         if (derives)
             gradient(**first, **second, *out, fields_, layout_);
         else

@@ -37,50 +37,49 @@ void cut_into_boxes(Pass& pass, Size count, Size in_size, Size out_size) {
     }
 }
 
-// A pass in which tap j of cell c reads input cell q * in_step + at, where shift(c, j) is {whether it reads any, at}.
-template <class Shift>
-Pass make_pass(Size offset, Size step, Size in_step, Size group, Size kernel, Shift shift) {
+// Cell c of a position meets kernel tap j in input cell q * in_step + at.
+struct Meeting {
+    Size c, j, at;
+};
+
+Pass make_pass(Size offset, Size step, Size in_step, Size group, const std::vector<Meeting>& meetings) {
     Pass pass{offset, step, in_step, group, {}, {}, {}};
-    for (Size c = 0; c < group; ++c)
-        for (Size j = 0; j < kernel; ++j) {
-            auto [meets, at] = shift(c, j);
-            if (meets) pass.shifts.push_back(at);
-        }
+    for (const Meeting& meeting : meetings) pass.shifts.push_back(meeting.at);
     std::sort(pass.shifts.begin(), pass.shifts.end());
     pass.shifts.erase(std::unique(pass.shifts.begin(), pass.shifts.end()), pass.shifts.end());
     pass.index.assign(group * pass.shifts.size(), -1);
-    for (Size c = 0; c < group; ++c)
-        for (Size j = 0; j < kernel; ++j) {
-            auto [meets, at] = shift(c, j);
-            if (!meets) continue;
-            auto place = std::lower_bound(pass.shifts.begin(), pass.shifts.end(), at) - pass.shifts.begin();
-            pass.index[c * pass.shifts.size() + place] = j;
-        }
+    for (const Meeting& meeting : meetings) {
+        const auto place = std::lower_bound(pass.shifts.begin(), pass.shifts.end(), meeting.at) - pass.shifts.begin();
+        pass.index[meeting.c * pass.shifts.size() + place] = meeting.j;
+    }
     return pass;
 }
 
 }  // namespace
 
 std::vector<Pass> phases(const Axis& a) {
+    std::vector<std::vector<Meeting>> meetings(std::min(a.stride, a.big));
+    for (Size j = 0; j < a.kernel; ++j) {
+        const Size big = j * a.dilation - a.begin, r = modulo(big, a.stride);  // the cell that small cell 0 meets, its phase
+        if (r < static_cast<Size>(meetings.size())) meetings[r].push_back({0, j, (r - big) / a.stride});
+    }
     std::vector<Pass> found;
-    for (Size r = 0; r < std::min(a.stride, a.big); ++r) {
-        Pass pass = make_pass(r, a.stride, 1, 1, a.kernel, [&](Size, Size j) {
-            Size cells = r + a.begin - j * a.dilation;
-            return std::pair<bool, Size>(modulo(cells, a.stride) == 0, cells / a.stride);
-        });
-        cut_into_boxes(pass, ceil_div(a.big - r, a.stride), a.small, a.big);
-        found.push_back(std::move(pass));
+    for (Size r = 0; r < static_cast<Size>(meetings.size()); ++r) {
+        found.push_back(make_pass(r, a.stride, 1, 1, meetings[r]));
+        cut_into_boxes(found.back(), ceil_div(a.big - r, a.stride), a.small, a.big);
     }
     return found;
 }
 
 std::vector<Pass> merged_phases(const Axis& a, Size group) {
     // Groups begin where a copy of the kernel begins, so that all phases read the same input cells where s divides k.
-    Size before = modulo(a.begin, a.stride);
-    Pass pass = make_pass(-before, group, group / a.stride, group, a.kernel, [&](Size c, Size j) {
-        Size cells = c + a.begin - before - j * a.dilation;
-        return std::pair<bool, Size>(modulo(cells, a.stride) == 0, cells / a.stride);
-    });
+    const Size before = modulo(a.begin, a.stride);
+    std::vector<Meeting> meetings;
+    for (Size j = 0; j < a.kernel; ++j) {
+        const Size big = j * a.dilation - a.begin + before;
+        for (Size c = modulo(big, a.stride); c < group; c += a.stride) meetings.push_back({c, j, (c - big) / a.stride});
+    }
+    Pass pass = make_pass(-before, group, group / a.stride, group, meetings);
     cut_into_boxes(pass, ceil_div(a.big + before, group), a.small, a.big);
     return {std::move(pass)};
 }
@@ -100,9 +99,10 @@ std::vector<Pass> by_tap(const Axis& a, bool transposed) {
 }
 
 std::vector<Pass> sweep(const Axis& a, Size group) {
-    Pass pass = make_pass(0, group, group * a.stride, group, a.kernel, [&](Size c, Size j) {
-        return std::pair<bool, Size>(true, c * a.stride + j * a.dilation - a.begin);
-    });
+    std::vector<Meeting> meetings;
+    for (Size c = 0; c < group; ++c)
+        for (Size j = 0; j < a.kernel; ++j) meetings.push_back({c, j, c * a.stride + j * a.dilation - a.begin});
+    Pass pass = make_pass(0, group, group * a.stride, group, meetings);
     cut_into_boxes(pass, ceil_div(a.small, group), a.big, a.small);
     return {std::move(pass)};
 }

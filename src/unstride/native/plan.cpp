@@ -192,11 +192,15 @@ void cut_columns(Plan& plan) {
 
 double sum_of_connections(const std::vector<Pass>& passes) {
     double sum = 0;
-    for (const Pass& pass : passes)
-        for (const Box& box : pass.boxes)
-            for (Size c = box.cell; c < box.cell + box.cells; ++c)
-                for (int t = box.tap; t < box.tap + box.taps; ++t)
-                    if (pass.index[c * pass.shifts.size() + t] >= 0) sum += double(box.count);
+    for (const Pass& pass : passes) {
+        std::vector<int> before(pass.shifts.size() + 1, 0);  // taps of a cell that come before each
+        for (Size c = 0; c < pass.group; ++c) {
+            for (int t = 0; t < pass.taps(); ++t) before[t + 1] = before[t] + (pass.index[c * pass.taps() + t] >= 0);
+            for (const Box& box : pass.boxes)
+                if (box.cell <= c && c < box.cell + box.cells)
+                    sum += double(box.count) * (before[box.tap + box.taps] - before[box.tap]);
+        }
+    }
     return sum;
 }
 

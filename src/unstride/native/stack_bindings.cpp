@@ -7,6 +7,7 @@
 #include "buffers.hpp"
 #include "calls.hpp"
 #include "stack.hpp"
+#include "unlocked.hpp"
 
 namespace unstride {
 namespace {
@@ -58,7 +59,7 @@ void forward(const Code& code, nb::handle x, nb::list weights, nb::handle y, nb:
     std::optional<Buffer> keep;
     if (!saved.is_none()) keep.emplace("saved", saved, true);
     float* const numbers = kept(stack, keep, batch_of(*in));
-    nb::gil_scoped_release released;
+    const Unlocked unlocked;
     stack_forward(stack, *in, *kernels, *out, numbers);
 }
 
@@ -72,7 +73,7 @@ void backward(const Code& code, nb::handle x, nb::list weights, nb::handle y_gra
     const Buffer out("y_gradient", y_gradient, false);
     const Buffers kernels("a weight", weights, false), gradients("a weight's gradient", weight_gradients, true);
     const float* const numbers = kept(stack, keep, batch_of(*out));
-    nb::gil_scoped_release released;
+    const Unlocked unlocked;
     stack_backward(stack, in ? &**in : nullptr, *kernels, *out, numbers, in_gradient ? &**in_gradient : nullptr, *gradients);
 }
 
@@ -82,7 +83,7 @@ void crossentropy(const Code& code, nb::handle x, nb::list weights, nb::handle t
     const Buffer in("x", x, false), wanted("target", target, false), out("y", y, true), losses("loss", loss, true);
     const Buffers kernels("a weight", weights, false), gradients("a weight's gradient", weight_gradients, true);
     batch_of(*in);
-    nb::gil_scoped_release released;
+    const Unlocked unlocked;
     stack_crossentropy(stack, *in, *kernels, *wanted, epsilon, *out, *losses, *gradients);
 }
 
