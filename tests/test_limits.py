@@ -102,7 +102,9 @@ def test_empty_arrays_of_huge_sizes(x, kernel, fields):
         us.conv_transpose(x, kernel, **fields)
 
 
-@pytest.mark.parametrize("fields", [{}, {"padding": 1}, {"padding": "same"}, {"dilation": (2, 3, 4)}, {"stride": 2**39}])
+@pytest.mark.parametrize(
+    "fields", [{}, {"padding": 1}, {"padding": "same"}, {"dilation": (2, 3, 4)}, {"stride": 2**39}]
+)
 @pytest.mark.parametrize("sizes", [((1, 2, 3), (10**6,) * 3), ((10**6, 7, 1), (2**40, 2**50, 2**60))])
 def test_the_search_ends(fields, sizes):
     for geometry in us.solve(*sizes, **fields):

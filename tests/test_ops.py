@@ -1,5 +1,7 @@
 """The three maps on NumPy arrays: against the reference, the adjoint identity, layouts, types, errors."""
 
+import warnings
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -125,6 +127,21 @@ def test_half_types_are_computed_in_float32(dtype):
     np.testing.assert_array_equal(y, exact.astype(dtype))
 
 
+def test_what_a_half_type_cannot_hold_is_infinite_without_a_warning():
+    x, kernel = np.full((1, 3, 1), 6e4, np.float16), np.full((2, 1, 1), 4, np.float16)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.isinf(us.conv_transpose(x, kernel)).all()
+        assert np.isinf(us.conv(x, kernel)).all()
+        assert np.isinf(us.kernel_gradient(x, x[:, :2], kernel_size=2)).all()
+
+
+def test_half_types_of_large_strides_are_computed_in_float32():
+    x, kernel = np.full((1, 1, 3000), 1, np.float16), np.full((1, 1, 3000), 1, np.float16)
+    x[..., 1:] = 2.0**-11  # each lost, if added to 1 in float16
+    assert us.conv_transpose(x, kernel, stride=2000)[0, 0, 0] == np.float16(1 + 2999 * 2.0**-11)
+
+
 def test_the_arrays_decide_the_type_and_lists_follow():
     x, kernel = np.ones((1, 3, 1), np.float32), np.ones((2, 1, 1), np.float32)
     assert us.conv_transpose(x, kernel, [0.5]).dtype == np.float32
@@ -238,6 +255,7 @@ ONES = np.ones
         (lambda: us.conv_transpose(ONES((4,), complex), ONES(3), channels=None), TypeError, "x is of type complex128"),
         (lambda: us.conv_transpose(ONES((4,), bool), ONES(3, bool), channels=None), TypeError, "x is of type bool"),
         (lambda: us.conv_transpose(["a"], [1], channels=None), TypeError, "x is of type"),
+        (lambda: us.conv([1e300, 1], ONES(2, "f4"), channels=None), TypeError, r"x has 1e\+300, more than float32 holds"),
         (lambda: us.conv_transpose(ONES((4, 2)), ONES((3, 1, 2))), us.GeometryError, r"x has 2 dimensions, shape \(4, 2\).*channels=None"),
         (lambda: us.conv_transpose(ONES((1, 4, 2)), ONES((3, 2))), us.GeometryError, "kernel has 2 dimensions"),
         (lambda: us.conv_transpose(ONES((1, 4, 4, 2)), ONES((3, 1, 2))), us.GeometryError, "x has 2 spatial axes"),

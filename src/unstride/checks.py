@@ -27,14 +27,27 @@ def arrays_of(channels: str | None, **arrays: Any) -> tuple[ModuleType, list[Any
     values = [backends.unwrap(array) for array in arrays.values()]
     backend = backends.find(*values)
     try:
-        converted = list(backend.convert(*values))
+        with np.errstate(over="ignore"):  # _check_held says more
+            converted = list(backend.convert(*values))
     except np.exceptions.DTypePromotionError:
         types = ", ".join(f"{name} of type {array.dtype}" for name, array in arrays.items() if hasattr(array, "dtype"))
         raise TypeError(f"the arrays have no common type: {types}; convert them to one first") from None
     for index, (name, array) in enumerate(zip(arrays, converted, strict=True)):
         if array is not None:
+            if isinstance(array, np.ndarray) and not hasattr(values[index], "dtype"):
+                _check_held(name, values[index], array)
             converted[index] = check_array(name, array, channels, backend)
     return backend, converted, channels or "last"
+
+
+def _check_held(name: str, given: Any, array: Any) -> None:
+    """That the arrays' common type holds a list's numbers."""
+    own = np.asarray(given)
+    if array.dtype.kind == "f" and own.dtype.kind == "f" and (lost := np.isinf(array) & np.isfinite(own)).any():
+        raise TypeError(
+            f"{name} has {own[lost][0]}, more than {array.dtype} holds, the type of the arrays beside it; make those "
+            f"{own.dtype}"
+        )
 
 
 def check_array(name: str, array: Any, channels: str | None, backend: ModuleType) -> Any:

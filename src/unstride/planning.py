@@ -153,7 +153,8 @@ def plan(
     ------
     GeometryError
         The shapes, or a field, describe no call; its result is empty; or it is too much to tell: more than 1024
-        phases along an axis (`conv_transpose` then goes tap by tap) or 2**20 in all, or more than 65,536 taps along one.
+        phases along an axis (`conv_transpose` then goes tap by tap) or 2**20 in all, or more than 65,536 taps along
+        one.
     TypeError
         The type is another.
 
@@ -194,7 +195,9 @@ def plan(
             f"most {_native.most_phases:,} an axis and {_MOST_PHASES:,} in all"
         )
     if max(geometry.kernel_size) > _MOST_TAPS:
-        raise GeometryError(f"kernel_size {geometry.kernel_size} has too many taps; plan tells of {_MOST_TAPS:,} an axis")
+        raise GeometryError(
+            f"kernel_size {geometry.kernel_size} has too many taps; plan tells of {_MOST_TAPS:,} an axis"
+        )
     begins = [b for b, _ in geometry.crops]
     told = _native.describe(
         map, small, big, geometry.kernel_size, geometry.stride, geometry.dilation, begins,

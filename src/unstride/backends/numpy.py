@@ -63,7 +63,8 @@ def call(
     made = c_big * geometry.groups if transposed else c_small
     shape = (x.shape[0], *size, made) if last else (x.shape[0], made, *size)
     own = x.shape[1:-1] if last else x.shape[2:]
-    check_range(geometry, *((own, size) if transposed else (size, own)), shape)
+    small, big = (own, size) if transposed else (size, own)
+    check_range(geometry, small, big, shape)
     planned = x.size > 0 and not (transposed and max(geometry.stride) > _native.most_phases)
     return Call(transposed, shape, last, activation == "relu", _fields(geometry), planned)
 
@@ -72,7 +73,11 @@ def computed(call: Call, x: Array, kernel: Array, bias: Array | None, out: Array
     """What `call` says, of checked arguments; in `out`, if given."""
     result = _new(call.shape, x.dtype) if out is None else out
     if not call.planned:
-        _by_taps(call, x, kernel, bias, result)
+        target = result if x.itemsize >= 4 else _new(call.shape, _working(x.dtype))
+        x, kernel = x.astype(target.dtype, copy=False), kernel.astype(target.dtype, copy=False)
+        _by_taps(call, x, kernel, bias, target)
+        if target is not result:
+            _narrow(target, result)
         return result
     if (out is None and x.itemsize >= 4) or _whole(result) or (call.last and _walkable(result)):
         target = result
@@ -90,7 +95,7 @@ def computed(call: Call, x: Array, kernel: Array, bias: Array | None, out: Array
         call.relu,
     )
     if target is not result:
-        result[...] = target
+        _narrow(target, result)
     return result
 
 
@@ -125,8 +130,8 @@ def gradient_call(geometry: Geometry, big: Array, small: Array, channels: str) -
     last = channels == "last"
     ends = ((big.shape[-1] if last else big.shape[1]) // geometry.groups, small.shape[-1 if last else 1])
     shape = (*geometry.kernel_size, *ends) if last else (*ends[::-1], *geometry.kernel_size)
-    grids = (grid.shape[1:-1] if last else grid.shape[2:] for grid in (small, big))
-    check_range(geometry, *grids, shape)
+    sizes, bigs = (grid.shape[1:-1] if last else grid.shape[2:] for grid in (small, big))
+    check_range(geometry, sizes, bigs, shape)
     return GradientCall(shape, last, _fields(geometry))
 
 
@@ -140,7 +145,7 @@ def computed_gradient(call: GradientCall, big: Array, small: Array, out: Array |
     first = not call.last
     _native.gradient(_readable(big, call.last), _readable(small, call.last), target, *call.fields, first, first)
     if target is not result:
-        result[...] = target
+        _narrow(target, result)
     return result
 
 
@@ -172,6 +177,11 @@ def _by_taps(call: Call, x: Array, kernel: Array, bias: Array | None, result: Ar
 
 def _fields(geometry: Geometry) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], int]:
     return geometry.stride, geometry.dilation, tuple(b for b, _ in geometry.crops), geometry.groups
+
+
+def _narrow(target: Array, result: Array) -> None:
+    with np.errstate(over="ignore"):  # what float16 does not hold is infinite there, as everywhere
+        result[...] = target
 
 
 _LARGE = 1 << 16
