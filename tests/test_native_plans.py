@@ -89,7 +89,7 @@ def test_plans_tell_what_they_save():
         us.plan((1, 4, 1), (2, 1, 1), padding=[(5, 0)])
     with pytest.raises(us.GeometryError, match=r"stride \(5000,\) makes 5,000 phases; plan tells of at most 1,024"):
         us.plan((1, 4, 1), (2, 1, 1), stride=5000)
-    with pytest.raises(us.GeometryError, match=r"kernel_size \(100000,\) is large; plan tells of 65,536 taps"):
+    with pytest.raises(us.GeometryError, match=r"kernel_size \(100000,\) has too many taps; plan tells of 65,536"):
         us.plan((1, 4, 1), (100_000, 1, 1))
     with pytest.raises(us.GeometryError, match="x is 5; expected an array or a shape"):
         us.plan(5, (2, 1, 1))
