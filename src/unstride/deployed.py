@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from . import runs
+from . import runs, weight_shapes
 from .runs import RunError
 
 Values = npt.NDArray[np.float32]
 
 FILE, LAST = "weights.npz", "last.npz"
 """Of the trained model; and of the model after the last epoch, while it is still being trained."""
+MOST_BYTES = 1 << 28
+"""Of a file's arrays, unpacked: far more than any of our models has."""
 SHIPS = "shipped"
 """The name by which options choose the weights in the package, where others are a run's folder or a file."""
 SHIPPED = Path(__file__).parent / "models" / "weights"
@@ -81,15 +84,58 @@ def save(path: Path, deployed: Deployed, kind: type[np.floating[Any]] = np.float
 
 
 def load(path: Path) -> Deployed:
-    """The weights in a file, or a RunError that names it."""
+    """The weights in a file.
+
+    Raises
+    ------
+    RunError
+        Naming the file, and what is wrong with it: it is missing, damaged or larger than any of ours, or its arrays are
+        not those of the model that it says it is, or not finite.
+    """
+    if not path.exists():
+        raise RunError(f"{path}: no such file; expected weights that `unstride train` wrote")
+    if not path.is_file():  # opening a pipe would wait for somebody to write into it
+        raise RunError(f"{path}: no regular file; expected weights that `unstride train` wrote")
     try:
+        with zipfile.ZipFile(path) as archive:
+            _check_room(sum(part.file_size for part in archive.infolist()))
         with np.load(path) as file:
             about = json.loads(file["about"].tobytes())
-            return Deployed(about, {name: file[name].astype(np.float32) for name in file.files if name != "about"})
-    except FileNotFoundError:
-        raise RunError(f"{path}: no such file; expected weights that `unstride train` wrote") from None
+            if not isinstance(about, dict):
+                raise TypeError(f"it is about {about!r:.40}; expected a model")
+            weights = {name: _float32(name, file[name]) for name in file.files if name != "about"}
+        if weight_shapes.is_known(about.get("model")):
+            _check_shapes(weights, weight_shapes.expected(about))
+        return Deployed(about, weights)
     except Exception as error:  # at a damaged file NumPy raises zipfile's, zlib's and its own
         raise RunError(f"{path}: not weights that can be loaded ({error})") from error
+
+
+def _check_room(size: int) -> None:
+    if size > MOST_BYTES:
+        raise ValueError(f"it unpacks to {size:,} bytes; expected no more than {MOST_BYTES:,}")
+
+
+def _float32(name: str, values: npt.NDArray[Any]) -> Values:
+    if values.dtype.kind != "f":
+        raise ValueError(f"{name} is of type {values.dtype}; expected floating-point numbers")
+    with np.errstate(over="ignore"):
+        made = values.astype(np.float32)
+    if not np.isfinite(made).all():
+        raise ValueError(f"{name} has numbers that are not finite in float32")
+    return made
+
+
+def _check_shapes(weights: dict[str, Values], expected: dict[str, weight_shapes.Shape]) -> None:
+    if missing := sorted(expected.keys() - weights.keys()):
+        raise ValueError(f"it has no {missing[0]}")
+    if others := sorted(weights.keys() - expected.keys()):
+        raise ValueError(f"it has {others[0]}, which its model has not")
+    for name, shape in expected.items():
+        found = weights[name].shape
+        if len(found) != len(shape) or any(n != m for n, m in zip(found, shape, strict=True) if m is not None):
+            wanted = "(" + ", ".join("any" if m is None else str(m) for m in shape) + ")"
+            raise ValueError(f"{name} has shape {found}; expected {wanted}")
 
 
 def find(model: str, shipped: str, chosen: str | None) -> Deployed:
