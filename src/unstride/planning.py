@@ -156,8 +156,8 @@ def plan(
     shape, taps = _shape("x", x), _shape("kernel", kernel)
     if len(shape) != len(taps):
         raise GeometryError(
-            f"x has {counted(len(shape), 'dimension')}, shape {shape}, and the kernel {len(taps)}, shape {taps}; expected "
-            "the same number"
+            f"x has {counted(len(shape), 'dimension')}, shape {shape}, and the kernel {len(taps)}, shape {taps}; "
+            "expected the same number"
         )
     if geometry is None:
         geometry = Geometry(taps[:-2], stride, padding, output_padding, dilation, groups)

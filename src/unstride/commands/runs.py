@@ -23,8 +23,9 @@ from .shared import console, debug_option, say, table
 FIGURES = ("loss", "error", "probe_accuracy", "psnr", "ssim", "gain", "mean_iou", "pixels_right")
 """In the order in which they are shown; others follow."""
 GAP = 2
-STATE = 12
-"""Characters of a state that stay in a line: its longest word."""
+"""Blanks between columns."""
+STATE = 10
+"""Characters of a state that always stay in a line."""
 
 
 @click.command("runs")

@@ -44,8 +44,8 @@ def trace(
     cells, taps = grid("x", x), grid("kernel", kernel)
     if cells.ndim != taps.ndim:
         raise GeometryError(
-            f"x has {counted(cells.ndim, 'dimension')}, shape {cells.shape}, and the kernel {taps.ndim}, shape {taps.shape}; "
-            "expected the same number, without batch and channels"
+            f"x has {counted(cells.ndim, 'dimension')}, shape {cells.shape}, and the kernel {taps.ndim}, shape "
+            f"{taps.shape}; expected the same number, without batch and channels"
         )
     if geometry is not None:
         only_geometry(geometry, taps.shape, stride, padding, output_padding, dilation, 1)
