@@ -92,7 +92,7 @@ def replace(content: bytes, at: int, byte: int) -> bytes:
         (TRAIN_LABELS, lambda _: b"<html>not found</html>", "not an IDX file"),
         (TRAIN_LABELS, lambda b: replace(b, 2, 0x0D), "holds float32 numbers; expected uint8"),
         (TRAIN_LABELS, lambda _: idx(arrays()[TRAIN_IMAGES]), "has 3 dimensions; expected 1, as labels have"),
-        (TEST_IMAGES, lambda _: idx(arrays()[TEST_LABELS]), "has 1 dimensions; expected 3, as images have"),
+        (TEST_IMAGES, lambda _: idx(arrays()[TEST_LABELS]), "has 1 dimension; expected 3, as images have"),
         (TEST_IMAGES, lambda _: idx(np.zeros((2, 28, 27))), "its images are 28x27; expected 28x28"),
         (TEST_IMAGES, lambda _: idx(np.zeros((0, 28, 28))), "empty: its header says 0x28x28"),
         (TEST_LABELS, lambda _: idx(np.zeros(3)), "3 labels for the 2 images in t10k-images-idx3-ubyte"),

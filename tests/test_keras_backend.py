@@ -239,6 +239,7 @@ def test_the_users_choice_stays(how, tmp_path):
     [
         (MODULES, None, 'Keras has no backend here: none of jax, torch, tensorflow is installed; pip install "unstride[keras]"'),
         (("keras",), None, 'unstride.keras needs Keras 3.15 or later: pip install "unstride[keras]"'),
+        ((), "nonsense", "{file} names the backend 'nonsense'; expected one of jax, torch, tensorflow, or change \"backend\" there"),
         (("torch",), "torch", "{file} names the backend 'torch', which is not installed; pip install \"unstride[torch]\", or change \"backend\" there"),
     ],
 )  # fmt: skip

@@ -211,6 +211,13 @@ def test_names_of_runs_are_whole(
     assert ("Not shown" in text) == (width < 100)
 
 
+@pytest.mark.parametrize("width", [*range(44, 78, 3), 90, 120])
+@pytest.mark.usefixtures("three_runs")
+def test_states_of_runs_are_whole(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = on_terminal(monkeypatch, width=width).partition("Not shown")[0].split()
+    assert [words.count(word) for word in ("stopped", "first", "epoch")] == [2] * 3
+
+
 def test_runs_compared_keep_their_names_apart(three_runs: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     text = on_terminal(monkeypatch, *(Path("runs", name) for name in three_runs[:2]), width=40)
     assert "…" not in text

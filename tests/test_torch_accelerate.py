@@ -285,6 +285,9 @@ FIELDS = [
     {"padding": None},
     {"dilation": "2"},
     {"groups": 3},
+    {"groups": "2"},
+    {"groups": (1,)},
+    {"groups": None},
     {"output_padding": 7},
 ]
 

@@ -59,7 +59,7 @@ def check_array(name: str, array: Any, channels: str | None, backend: ModuleType
         if name == "kernel" and channels is not None:
             hint = " and two of channels; for a bare kernel pass channels=None"
         raise GeometryError(
-            f"{name} has {dimensions} dimensions, shape {tuple(array.shape)}; expected 1 to 3 of space{hint}"
+            f"{name} has {counted(dimensions, 'dimension')}, shape {tuple(array.shape)}; expected 1 to 3 of space{hint}"
         )
     kind = getattr(array.dtype, "name", str(array.dtype)).removeprefix("torch.")
     if kind.startswith(("int", "uint")) and channels is None:

@@ -84,9 +84,7 @@ def choice() -> Choice:
         if _taken is not None and _taken.backend == named:
             return _taken
         if not is_installed(named):
-            raise ImportError(
-                f"KERAS_BACKEND is {named!r}, which is not installed; {_install(named)}, or unset KERAS_BACKEND"
-            )
+            raise ImportError(f"KERAS_BACKEND is {_lacking(named)}, or unset KERAS_BACKEND")
         return Choice(named, "KERAS_BACKEND is set to it")
     return _from_file() or _installed()
 
@@ -161,9 +159,7 @@ def _from_file() -> Choice | None:
         return Choice(named, f"{file} names it")
     if named == DEFAULT:
         return None
-    raise ImportError(
-        f'{file} names the backend {named!r}, which is not installed; {_install(named)}, or change "backend" there'
-    )
+    raise ImportError(f'{file} names the backend {_lacking(named)}, or change "backend" there')
 
 
 def _installed() -> Choice:
@@ -173,5 +169,8 @@ def _installed() -> Choice:
     raise NoBackend(f"Keras has no backend here: none of {', '.join(INSTALL)} is installed; {INSTALL['jax']}")
 
 
-def _install(backend: str) -> str:
-    return INSTALL.get(backend) or f"expected one of {', '.join(INSTALL)}"
+def _lacking(backend: str) -> str:
+    """A backend that is not installed, and what to do about it."""
+    if backend in INSTALL:
+        return f"{backend!r}, which is not installed; {INSTALL[backend]}"
+    return f"{backend!r}; expected one of {', '.join(INSTALL)}"

@@ -10,6 +10,7 @@ from typing import Any, Never
 import numpy as np
 
 from . import _native
+from ._layouts import READ_AS
 from .geometry import Geometry, GeometryError, Padding, as_int, is_sequence
 from .limits import check_range
 from .misnamed import refuse
@@ -168,7 +169,10 @@ def plan(
         refuse(plan, misnamed)
     shape, taps = _shape("x", x), _shape("kernel", kernel)
     if len(shape) != len(taps):
-        raise GeometryError(f"x has {len(shape)} dimensions and the kernel {len(taps)}; expected the same number")
+        raise GeometryError(
+            f"x has {counted(len(shape), 'dimension')}, shape {shape}, and the kernel {len(taps)}, shape {taps}; "
+            "expected the same number"
+        )
     if geometry is None:
         geometry = Geometry(taps[:-2], stride, padding, output_padding, dilation, groups)
     if geometry.kernel_size != taps[:-2]:
@@ -180,7 +184,11 @@ def plan(
         raise TypeError(f"dtype is {number}; expected float32 or float64")
     batch, small, c_small = shape[0], shape[1:-1], shape[-1]
     if c_small != taps[-1] or c_small % geometry.groups:
-        raise GeometryError(f"x has {c_small} channels; expected the kernel's, {taps[-1]}, which the groups divide")
+        raise GeometryError(
+            f"x has {counted(c_small, 'channel')}, shape {shape}, and the kernel of shape {taps}, read as "
+            f"{READ_AS['last']}, takes C_small = {taps[-1]}; expected the same number, which the groups divide "
+            f"({geometry.groups}). Shapes are read with channels last, whatever the layout of the call"
+        )
     big, c_big = geometry.output_size(small), taps[-2] * geometry.groups
     if 0 in big:
         raise GeometryError(f"the crop leaves nothing of the result: its size is {big}; there is nothing to plan")

@@ -343,7 +343,7 @@ def test_what_numpy_takes_is_taken():
     ("arguments", "fields", "error", "words"),
     [
         (([[1, 2], [3]], [[1]]), {}, us.GeometryError, "x is .*; expected a grid whose rows are equally long"),
-        (([1, 2], [[1]]), {}, us.GeometryError, r"x has 1 dimensions, shape \(2,\), and the kernel 2"),
+        (([1, 2], [[1]]), {}, us.GeometryError, r"x has 1 dimension, shape \(2,\), and the kernel 2"),
         ((np.ones((1, 2, 3, 4)), np.ones((1, 1, 1, 1))), {}, us.GeometryError, "x has shape .*1 to 3 dimensions"),
         (([], [1]), {}, us.GeometryError, r"x has shape \(0,\)"),
         (([1, np.nan], [1]), {}, us.GeometryError, "x has entries that are infinite or not a number"),

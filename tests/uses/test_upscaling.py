@@ -242,6 +242,20 @@ def test_a_format_that_cannot_hold_it(capsys: pytest.CaptureFixture[str]) -> Non
     assert not Path("two.jpg").exists()
 
 
+@pytest.mark.parametrize(
+    ("mode", "ending", "others"), [("CMYK", ".png", ".jpg or .tif"), ("RGBA", ".jpg", ".png or .tif")]
+)
+def test_what_to_name_instead_holds_the_picture(
+    mode: str, ending: str, others: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    noise(mode).save("one.tif")
+    assert cli.main(["upscale", "one.tif", "-o", f"two{ending}"]) == 2
+    err = capsys.readouterr().err
+    assert err.endswith(f"name an output like {others}\n")
+    for other in others.split(" or "):
+        assert cli.main(["upscale", "one.tif", "-o", f"two{other}"]) == 0
+
+
 RUN = "from unstride.cli import main; raise SystemExit(main())"
 
 

@@ -152,11 +152,18 @@ def save(image: Any, target: Path, profile: bytes | None = None, transparency: i
     try:
         write(target, lambda temporary: image.save(temporary, format=format, **settings))
     except (ValueError, KeyError, TypeError) as error:
-        raise OSError(f"{target}: {format} cannot hold it ({error}); name an output like .png or .tif") from error
+        raise _cannot_hold(target, format, image, error) from error
     except OSError as error:
         if error.errno is None:
-            raise OSError(f"{target}: {format} cannot hold it ({error}); name an output like .png or .tif") from error
+            raise _cannot_hold(target, format, image, error) from error
         raise
+
+
+def _cannot_hold(target: Path, format: str, image: Any, error: Exception) -> OSError:
+    """The error for a format that lacks the picture's mode or size, with endings of formats that have them."""
+    endings = {"JPEG": ".jpg", "TIFF": ".tif"} if image.mode == "CMYK" else {"PNG": ".png", "TIFF": ".tif"}
+    others = " or ".join(ending for name, ending in endings.items() if name != format)
+    return OSError(f"{target}: {format} cannot hold it ({error}); name an output like {others}")
 
 
 def save_enlarged(network: Any, pixels: Pixels, target: Path, advance: Any) -> tuple[int, int]:

@@ -22,8 +22,10 @@ from .shared import console, debug_option, say, table
 
 FIGURES = ("loss", "error", "probe_accuracy", "psnr", "ssim", "gain", "mean_iou", "pixels_right")
 """In the order in which they are shown; others follow."""
-STATE = 12
-"""Characters of a state that stay in a line: its longest word."""
+GAP = 2
+"""Blanks between columns."""
+STATE = 10
+"""Characters of a state that always stay in a line."""
 
 
 @click.command("runs")
@@ -126,7 +128,7 @@ def _list(found: list[dict[str, Any]]) -> None:
     room = _fitting(rows, screen.width)
     made = Table(box=None, pad_edge=False, header_style="")
     for name, width in room.items():
-        made.add_column(name, justify="right" if name == "epochs" else "left", min_width=width, overflow="fold")
+        made.add_column(name, justify="right" if name == "epochs" else "left", width=width, overflow="fold")
     for row in rows:
         made.add_row(*(Text(row[COLUMNS.index(name)]) for name in room))
     screen.print(made)
@@ -144,19 +146,20 @@ def _cells(one: dict[str, Any]) -> list[str]:
 
 
 def _fitting(rows: Sequence[Sequence[str]], width: int) -> dict[str, int]:
-    """The columns for which there is room, and how wide they are at least: runs, whose names are whole, states, which
+    """The columns for which there is room, and how wide they are: runs, whose names are whole, states, which
     may be broken at their blanks, and others by importance."""
     widths = [max(len(name), *map(len, cells)) for name, cells in zip(COLUMNS, zip(*rows, strict=True), strict=True)]
     needed = dict(zip(COLUMNS, widths, strict=True))
     needed["state"] = min(needed["state"], STATE)
-    left = width - needed["run"] - 1 - needed["state"]
+    left = width - needed["run"] - GAP - needed["state"]
     shown = {"run", "state"}
     if left < 0:
         needed["run"] += left
     for name in IMPORTANCE:
-        if needed[name] + 1 <= left:
+        if needed[name] + GAP <= left:
             shown.add(name)
-            left -= needed[name] + 1
+            left -= needed[name] + GAP
+    needed["state"] = min(widths[COLUMNS.index("state")], needed["state"] + max(left, 0))
     return {name: needed[name] for name in COLUMNS if name in shown}
 
 

@@ -17,6 +17,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from ..wording import counted
+
 Bytes = npt.NDArray[np.uint8]
 Split = tuple[Bytes, Bytes]
 
@@ -181,7 +183,7 @@ def _parse(file: Path, content: bytes, dimensions: int) -> Bytes:
         raise DataError(f"{file}: holds {_TYPES[kind]} numbers; expected uint8")
     if found != dimensions:
         expected = "images" if dimensions == 3 else "labels"
-        raise DataError(f"{file}: has {found} dimensions; expected {dimensions}, as {expected} have")
+        raise DataError(f"{file}: has {counted(found, 'dimension')}; expected {dimensions}, as {expected} have")
     if len(content) < start:
         raise DataError(f"{file}: truncated: {len(content)} bytes, too few for a header of {start}")
     shape = struct.unpack(f">{dimensions}I", content[4:start])

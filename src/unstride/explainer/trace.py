@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..checks import only_geometry
 from ..geometry import Geometry, GeometryError, Padding, convolution
+from ..wording import counted
 from .numbers import MAPS, Numbers, Term
 from .pairs import grid
 
@@ -43,8 +44,8 @@ def trace(
     cells, taps = grid("x", x), grid("kernel", kernel)
     if cells.ndim != taps.ndim:
         raise GeometryError(
-            f"x has {cells.ndim} dimensions, shape {cells.shape}, and the kernel {taps.ndim}, shape {taps.shape}; "
-            "expected the same number, without batch and channels"
+            f"x has {counted(cells.ndim, 'dimension')}, shape {cells.shape}, and the kernel {taps.ndim}, shape "
+            f"{taps.shape}; expected the same number, without batch and channels"
         )
     if geometry is not None:
         only_geometry(geometry, taps.shape, stride, padding, output_padding, dilation, 1)

@@ -196,9 +196,15 @@ def _obstacle(module: Module) -> str | None:
         return f"it is on the device {weight.device}, where PyTorch's own convolution is used"
     if weight.dtype not in (torch.float32, torch.float64):
         return f"it is of type {str(weight.dtype).removeprefix('torch.')}, which PyTorch's own convolution computes"
-    if not module.transposed and layers.torch_wins(weight, module.groups):
+    if not module.transposed and layers.torch_wins(weight, _groups(module)):
         return "PyTorch's own plain convolution is as fast with such channels, groups or kernel"
     return None
+
+
+def _groups(module: Any) -> int:
+    """The groups; 1 where the field holds what PyTorch will refuse, when it is called."""
+    groups = module.groups
+    return groups if type(groups) is int and groups > 0 else 1
 
 
 def _weight(module: Any) -> Any:
@@ -210,5 +216,5 @@ def _weight(module: Any) -> Any:
     original = kept.original if hasattr(kept, "original") else kept.original0
     channels = (module.in_channels, module.out_channels)
     given, made = channels if module.transposed else reversed(channels)
-    shape = torch.Size((given, made // module.groups, *module.kernel_size))
+    shape = torch.Size((given, made // _groups(module), *module.kernel_size))
     return SimpleNamespace(device=original.device, dtype=original.dtype, shape=shape, dim=lambda: len(shape))
