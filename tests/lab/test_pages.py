@@ -87,7 +87,7 @@ def test_controls_stand_beside_results_and_stay_in_sight(opened):
 
 
 def test_on_paper(opened):
-    """Nothing sticks out to the right, and dark pages are printed dark on light."""
+    """Nothing sticks out to the right, dark pages are printed dark on light, what is set can be read, no page is blank."""
     page = opened[1].page
     page.emulate_media(media="print", color_scheme="dark")
     for paper, width in (("A4", 680), ("Letter", 702)):  # pixels between margins of 15 mm
@@ -98,6 +98,16 @@ def test_on_paper(opened):
             width,
         )
         assert wide == [], paper
+        fields = page.locator(".lab-beside input[type=number]").evaluate_all("(all) => all.map((e) => e.clientWidth)")
+        assert min(fields, default=99) > 40, paper
+        above = page.evaluate(
+            """[...document.querySelectorAll(".lab-beside")].every((both) =>
+                both.children[0].getBoundingClientRect().bottom <= both.children[1].getBoundingClientRect().top)"""
+        )
+        assert above, paper
+        left = """document.querySelector("#App").getBoundingClientRect().bottom
+            - document.querySelector(".lab-foot").parentElement.getBoundingClientRect().bottom"""
+        assert page.evaluate(left) < 40, paper  # below the last line
         pages = page.pdf(format=paper).count(b"/Type /Page\n")
         assert 1 <= pages <= 20
     paint = page.evaluate("getComputedStyle(document.querySelector('.lab-head h1')).color")
