@@ -112,6 +112,7 @@ def test_on_paper(opened):
         assert 1 <= pages <= 20
     paint = page.evaluate("getComputedStyle(document.querySelector('.lab-head h1')).color")
     assert paint == "rgb(0, 0, 0)"
+    assert page.get_by_text("drop it here").filter(visible=True).count() == 0  # paper takes no files
     page.emulate_media(media="screen", color_scheme="light")
     page.set_viewport_size({"width": 1400, "height": 900})
 
