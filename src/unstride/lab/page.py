@@ -108,13 +108,13 @@ def step(trace: Trace, view: str, number: int, *, name: str = "") -> Html:
     steps = trace.steps(view)
     here = next((one for one in reversed(steps) if one.number == number), None) if number else None
     words = here.caption if here else "Nothing is done yet."
-    svgs = [
+    svg, phone = (
         pictures.svg(trace, view=view, step=here.index, width=width)
         if here
         else pictures.beginning(trace, view=view, width=width)
         for width in (None, PHONE)
-    ]
-    return drawing(*svgs, words, f"Step {number} of {steps[-1].number}. {words}", name=name)
+    )
+    return drawing(svg, phone, words, f"Step {number} of {steps[-1].number}. {words}", name=name)
 
 
 def row(*parts: Html, least: str = "14rem") -> Html:

@@ -88,8 +88,8 @@ def _(mo):
     $$\langle C\,u,\; v \rangle = \langle u,\; C^\top v \rangle \qquad \text{for all } u \text{ and } v.$$
 
     That is why the gradient of a convolution with respect to its input is a transposed convolution, and that of a
-    transposed convolution is a convolution. Below, $u$ is a random image, $v$ a random feature map, and one random kernel serves
-    both sides, in double precision.
+    transposed convolution is a convolution. Below, $u$ is a random image, $v$ a random feature map, and one
+    random kernel serves both sides, in double precision.
     """)
     return
 
