@@ -12,7 +12,7 @@ from drawn import CASES, LARGEST, VIEWS, contains, moving, numbers, pictures, ra
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unstride.explainer import explain
+from unstride.explainer import drawing, explain
 from unstride.explainer.drawing import lettering, page, palette, raster
 from unstride.explainer.drawing.layout import Grid
 from unstride.explainer.drawing.looks import plain, written
@@ -129,6 +129,19 @@ def test_nothing_is_cut_off_at_the_largest_sizes(case, view):
     assert_tidy(still(case, view), still(case, view).frame(0))
     if view == "scatter":
         assert contains(texts(scene.frame(len(scene.frames) - 1)), numbers(LARGEST[case].running_sums[-1]))
+
+
+@pytest.mark.parametrize("view", ["scatter", "grid"])
+def test_a_narrow_page_has_its_grids_one_below_the_other(view):
+    trace = PRESETS["example-2"].trace()
+    wide, narrow = page.steps(View(trace, view)), page.steps(View(trace, view), 340)
+    assert narrow.width == 340 < wide.width
+    for index in range(0, len(narrow.frames), 5):
+        assert_tidy(narrow, narrow.frame(index))
+    assert contains(texts(narrow.frame(len(narrow.frames) - 1)), numbers(trace.output))
+    assert 40 < page.steps(View(trace, view), 40).width < 340  # as wide as its widest grid
+    assert '<svg xmlns="http://www.w3.org/2000/svg" width="340"' in drawing.svg(trace, view=view, step=1, width=340)
+    assert 'width="340"' in drawing.beginning(trace, view=view, width=340)
 
 
 def test_a_large_matrix_is_drawn_without_numbers_and_within_reach():

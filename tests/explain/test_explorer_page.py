@@ -376,3 +376,9 @@ def test_light_and_dark(opened):
     assert watched.page.evaluate(paper) == "rgb(18, 22, 27)"
     watched.page.click("#theme")
     until(watched.page, f"{paper} === 'rgb(255, 255, 255)'")
+
+
+def test_no_cell_s_name_is_broken_between_two_lines(opened):
+    page = opened("#x=1,2,3;4,5,6&k=1,2;3,4&s=2,2&p=0,0&d=1,1&view=matrix&step=10").page
+    for part in (".us-sentence", ".us-inspector"):
+        assert "y[1,\xa03]" in (page.locator(part).text_content() or "")

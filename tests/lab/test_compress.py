@@ -68,6 +68,11 @@ def test_the_map(visitor: Visitor) -> None:
     expect(visitor.lab_part("chosen").locator("img")).to_be_visible()
     first = visitor.lab_part("chosen").inner_text()
     assert first.startswith("From test image")
+    box, walk = points.bounding_box(), visitor.lab_part("chosen").bounding_box()
+    assert box is not None
+    assert walk is not None
+    assert walk["x"] > box["x"] + box["width"]  # beside the map, which keeps the keyboard's focus
+    expect(points).to_be_focused()
     points.press("ArrowUp")
     points.press("Enter")
     expect(visitor.lab_part("chosen")).not_to_have_text(first)

@@ -87,7 +87,7 @@ def test_controls_stand_beside_results_and_stay_in_sight(opened):
 
 
 def test_on_paper(opened):
-    """Nothing sticks out to the right, and dark pages are printed dark on light."""
+    """Nothing sticks out to the right, dark pages are printed dark on light, what is set can be read, no page is blank."""
     page = opened[1].page
     page.emulate_media(media="print", color_scheme="dark")
     for paper, width in (("A4", 680), ("Letter", 702)):  # pixels between margins of 15 mm
@@ -98,10 +98,21 @@ def test_on_paper(opened):
             width,
         )
         assert wide == [], paper
+        fields = page.locator(".lab-beside input[type=number]").evaluate_all("(all) => all.map((e) => e.clientWidth)")
+        assert min(fields, default=99) > 40, paper
+        above = page.evaluate(
+            """[...document.querySelectorAll(".lab-beside")].every((both) =>
+                both.children[0].getBoundingClientRect().bottom <= both.children[1].getBoundingClientRect().top)"""
+        )
+        assert above, paper
+        left = """document.querySelector("#App").getBoundingClientRect().bottom
+            - document.querySelector(".lab-foot").parentElement.getBoundingClientRect().bottom"""
+        assert page.evaluate(left) < 40, paper  # below the last line
         pages = page.pdf(format=paper).count(b"/Type /Page\n")
         assert 1 <= pages <= 20
     paint = page.evaluate("getComputedStyle(document.querySelector('.lab-head h1')).color")
     assert paint == "rgb(0, 0, 0)"
+    assert page.get_by_text("drop it here").filter(visible=True).count() == 0  # paper takes no files
     page.emulate_media(media="screen", color_scheme="light")
     page.set_viewport_size({"width": 1400, "height": 900})
 
@@ -117,21 +128,30 @@ def test_on_a_phone(visit, chapter):
     )
     assert wide == []
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    cut = "(all) => all.filter((e) => e.scrollWidth > e.clientWidth).map((e) => e.textContent)"
+    assert page.locator(".katex-display").evaluate_all(cut) == []
     visitor.untroubled()
 
 
-@pytest.mark.parametrize("slug", ["geometry", "autoencoder"])
+@pytest.mark.parametrize("slug", ["what-it-is", "geometry", "autoencoder"])
 def test_what_is_wide_shrinks_and_then_scrolls_by_itself(visit, slug):
-    """On a laptop all of it is there; on a phone the tables are, and a drawing that goes on is seen to."""
+    """All that a chapter opens with is there, on a laptop and on a phone; a drawing that goes on is seen to."""
     visitor = visit(width=1000, height=700)
     page = visitor.open(slug)
     wide = """() => [...document.querySelectorAll(".lab-scroll")].filter((e) => e.scrollWidth > e.clientWidth)
         .map((e) => [e.getAttribute("aria-label"), getComputedStyle(e).maskImage])"""
     assert page.evaluate(wide) == []
     page.set_viewport_size({"width": 360, "height": 740})
-    for label, mask in page.evaluate(wide):
-        assert label == "Figure"
-        assert "gradient" in mask
+    assert page.evaluate(wide) == []
+    if slug == "geometry":
+        visitor.slide("Input n", ["End"])
+        visitor.slide("Stride s", ["End"])
+        expect(visitor.lab_part("copies")).to_contain_text("copy of cell 5")
+        found = page.evaluate(wide)
+        assert found
+        for label, mask in found:
+            assert label == "Figure"
+            assert "gradient" in mask
     visitor.untroubled()
 
 

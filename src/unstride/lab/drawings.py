@@ -19,6 +19,7 @@ CELL = 30
 def _svg(width: float, height: float, label: str, parts: Sequence[str]) -> str:
     return (
         f'<svg class="lab-svg" role="img" aria-label="{escape(label)}" width="{width:g}" height="{height:g}" '
+        f'style="--wide:{width:g}px" '
         f'viewBox="0 0 {width:g} {height:g}">{"".join(parts)}</svg>'
     )
 

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 Html = Any
 """marimo's Html, which is imported only where one is made."""
 
+PHONE = 340
+"""How wide the drawings for phones are to be."""
+
 _LAB = {"links": False}
 
 
@@ -77,13 +80,25 @@ def figure(picture: str, caption: str = "", *, scroll: bool = True, name: str = 
     return html(f'<figure class="lab-figure"{_named(name)}>{inner}{below}</figure>')
 
 
-def drawing(svg: str, alt: str, caption: str = "", *, name: str = "") -> Html:
-    """A whole SVG file, as `Trace.svg` makes them; as an image, so that marimo's style sheet does not reach into it."""
-    found = re.search(r'<svg [^>]*?width="([\d.]+)"', svg)
-    width = f' width="{found[1]}" style="--wide:{found[1]}px"' if found else ""
-    source = base64.b64encode(svg.encode()).decode()
-    image = f'<img class="lab-drawing" alt="{escape(alt)}"{width} src="data:image/svg+xml;base64,{source}">'
+def drawing(svg: str, phone: str, alt: str, caption: str = "", *, name: str = "") -> Html:
+    """A whole SVG file, as `Trace.svg` makes them, and another for phones.
+
+    As an image, so that marimo's style sheet does not reach into it.
+    """
+    (wide, source), (narrow, other) = _drawn(svg), _drawn(phone)
+    image = (
+        f'<picture><source media="(max-width: 34rem)" width="{narrow}" srcset="{other}">'
+        f'<img class="lab-drawing" alt="{escape(alt)}" width="{wide}" style="--wide:{wide}px; --narrow:{narrow}px" '
+        f'src="{source}"></picture>'
+    )
     return figure(image, caption, name=name)
+
+
+def _drawn(svg: str) -> tuple[str, str]:
+    """The width of an SVG file, and an address that holds it."""
+    found = re.search(r'<svg [^>]*?width="([\d.]+)"', svg)
+    assert found is not None  # ours have one
+    return found[1], f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
 
 
 def step(trace: Trace, view: str, number: int, *, name: str = "") -> Html:
@@ -93,8 +108,13 @@ def step(trace: Trace, view: str, number: int, *, name: str = "") -> Html:
     steps = trace.steps(view)
     here = next((one for one in reversed(steps) if one.number == number), None) if number else None
     words = here.caption if here else "Nothing is done yet."
-    svg = trace.svg(view=view, step=here.index) if here else pictures.beginning(trace, view=view)
-    return drawing(svg, words, f"Step {number} of {steps[-1].number}. {words}", name=name)
+    svg, phone = (
+        pictures.svg(trace, view=view, step=here.index, width=width)
+        if here
+        else pictures.beginning(trace, view=view, width=width)
+        for width in (None, PHONE)
+    )
+    return drawing(svg, phone, words, f"Step {number} of {steps[-1].number}. {words}", name=name)
 
 
 def row(*parts: Html, least: str = "14rem") -> Html:

@@ -43,6 +43,7 @@ def svg(
     theme: str = "auto",
     step: int | None = None,
     animate: bool = True,
+    width: float | None = None,
 ) -> str:
     """A drawing as the text of an SVG file.
 
@@ -59,6 +60,9 @@ def svg(
     animate : bool
         Without `step`: all steps in motion (True; the last one where motion is unwanted), or the whole on one still
         page (False).
+    width : float, optional
+        Of steps: the most that the drawing is to be wide. Grids that do not fit next to one another stand one below
+        the other; one that is wider by itself makes the drawing as wide. Default: what looks best.
 
     Raises
     ------
@@ -78,16 +82,16 @@ def svg(
     """
     _check_path(path, "svg")
     _check_choice("theme", theme, ("auto", *THEMES))
-    text = vector.svg(_scene(trace, view, step, animate), theme, SECONDS_PER_STEP)
+    text = vector.svg(_scene(trace, view, step, animate, width), theme, SECONDS_PER_STEP)
     _write(path, text.encode())
     return text
 
 
-def beginning(trace: Trace, *, view: str = "scatter", theme: str = "auto") -> str:
+def beginning(trace: Trace, *, view: str = "scatter", theme: str = "auto", width: float | None = None) -> str:
     """Step 0 of a view, "scatter" or "grid", as `svg` draws the steps after it: the results are blank."""
     _check_choice("view", view, ("scatter", "grid"))
     _check_choice("theme", theme, ("auto", *THEMES))
-    return vector.svg(page.steps(View(trace, view, begins=True)).only(0), theme, SECONDS_PER_STEP)
+    return vector.svg(page.steps(View(trace, view, begins=True), width).only(0), theme, SECONDS_PER_STEP)
 
 
 def png(
@@ -149,15 +153,15 @@ def gif(
     return content
 
 
-def _scene(trace: Trace, name: str, step: int | None, animate: bool) -> Scene:
+def _scene(trace: Trace, name: str, step: int | None, animate: bool, width: float | None = None) -> Scene:
     _check_choice("view", name, trace.views)
     view = View(trace, name)
     if step is None:
-        return page.steps(view) if animate else whole(view)
+        return page.steps(view, width) if animate else whole(view)
     count = len(view.steps)
     if isinstance(step, bool) or not isinstance(step, int) or not 0 <= step < count:
         raise GeometryError(f"step is {step!r}; expected 0 to {count - 1}: view {name!r} has {count} steps")
-    return page.steps(view).only(step)
+    return page.steps(view, width).only(step)
 
 
 def _artist(theme: str, scale: float) -> Artist:

@@ -153,9 +153,13 @@ class Sign:
 Item = Grid | Sign
 
 
-def arrange(items: Sequence[Item]) -> tuple[list[Item], float, float]:
-    """The items placed in rows, so that the page looks well, and the width and height that they take."""
-    limits = sorted({sum(item.width + GAP for item in items[:n]) for n in range(1, len(items) + 1)})
+def arrange(items: Sequence[Item], most: float | None = None) -> tuple[list[Item], float, float]:
+    """The items placed in rows, so that the page looks well, and the width and height that they take.
+
+    No row is wider than `most`, unless a single grid is.
+    """
+    longest = math.inf if most is None else most + GAP
+    limits = sorted({min(longest, sum(item.width + GAP for item in items[:n])) for n in range(1, len(items) + 1)})
     tries = [_rows(items, limit, early) for limit in limits for early in (False, True)]
     return _placed(min(tries, key=_ugliness))
 

@@ -57,11 +57,12 @@ class Page:
     words: Sequence[str]
     numbers: Sequence[int] = ()
     """Of each frame the number of its step; none for a page of one frame."""
+    least: float = NARROWEST
 
     @property
     def inner(self) -> float:
         """The width between the margins."""
-        return max(self.content[0], NARROWEST)
+        return max(self.content[0], self.least)
 
     @property
     def x(self) -> float:
@@ -115,14 +116,18 @@ class Page:
         return lettering.wrap(text, CAPTION, self.inner)
 
 
-def steps(view: View) -> Scene:
-    """A frame for each step."""
+def steps(view: View, most: float | None = None) -> Scene:
+    """A frame for each step, up to `most` wide if its grids are not wider."""
+    inner = None if most is None else most - 2 * MARGIN
     lines = [tuple(view.line(step)) for step in view.steps]
-    placed = {line: arrange(view.items(step)) for line, step in dict(zip(lines, view.steps, strict=True)).items()}
+    placed = {
+        line: arrange(view.items(step), inner) for line, step in dict(zip(lines, view.steps, strict=True)).items()
+    }
     numbers = [step.number for step in view.steps]
     width = max(width for _, width, _ in placed.values())
     height = max(height for _, _, height in placed.values())
-    page = Page(view.trace, view.name, (width, height), [said(step) for step in view.steps], numbers)
+    words = [said(step) for step in view.steps]
+    page = Page(view.trace, view.name, (width, height), words, numbers, NARROWEST if inner is None else inner)
     painters: dict[tuple[str, ...], dict[str, Painter]] = {}
     scaffolds: dict[tuple[str, ...], list[Shape]] = {}
     for line, (items, own_width, own_height) in placed.items():

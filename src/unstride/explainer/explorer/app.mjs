@@ -17,6 +17,8 @@ import { DEFAULT, fromHash, normalized, refusal, toHash, VIEWS, withRank } from 
 import { about, sentence, sizeNote, sizes, VIEW_NAMES, written } from "./words.mjs";
 
 let made = 0;
+/** A cell's name, and where a product goes, are not broken. */
+const whole = (text) => text.replace(/\[(\d+), /g, "[$1,\u00a0").replaceAll(" += ", "\u00a0+=\u00a0");
 
 export class Explorer {
   /** Options: state, presets [{name, title, note, state}], onState(state), hash (keep the page's hash), dark (a function). */
@@ -155,14 +157,13 @@ export class Explorer {
   frame() {
     const { at } = this.stage.update(this.step, this.spot);
     const words = sentence(this.t, this.state.view, this.step, this.scene.steps, this.scene.spotOf(this.step));
-    if (this.told_ !== words) this.sentence.textContent = words;
+    if (this.told_ !== words) this.sentence.textContent = whole(words);
     this.told_ = words;
     const found = written(this.t, this.state.view, at);
     this.inspector.toggleAttribute("data-empty", !found);
     const parts = found ?? { title: "Point at a cell, or move to it with the arrow keys", symbols: "and see what it is made of, each product written out.", numbers: "" };
     for (const [i, text] of [parts.title, parts.symbols, parts.numbers].entries()) {
-      // A cell's name, and where a product goes, are not broken.
-      this.inspector.children[i].textContent = text.replace(/\[(\d+), /g, "[$1,\u00a0").replaceAll(" += ", "\u00a0+=\u00a0");
+      this.inspector.children[i].textContent = whole(text);
     }
     this.player.frame(this.step, this.scene.steps, words);
     if (!this.player.playing || this.player.rate <= 1) this.announce(this.spot && found ? `${found.title}. ${found.numbers}` : words);

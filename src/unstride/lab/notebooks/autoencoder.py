@@ -179,8 +179,8 @@ def _(Layer, SIDE, code_row, fields, kinds, page, table):
 def _(mo):
     mo.md(r"""
     A layer has $k \cdot k \cdot c_\text{in} \cdot c_\text{out}$ weights and $c_\text{out}$ biases, in either direction.
-    The reading's code has five times as many numbers as the image has pixels: its autoencoder does not compress. What
-    does is in the next chapter.
+    The reading's code has five times as many numbers as the image has pixels: its autoencoder does not compress.
+    Chapter 7 has one that does.
 
     ## Train it
 

@@ -231,7 +231,6 @@ def _(codes, network, np, size, training):
 @app.cell(hide_code=True)
 def _(Map, mo):
     map_picture = mo.ui.anywidget(Map())
-    map_picture
     return (map_picture,)
 
 
@@ -254,8 +253,8 @@ def _(map_picture, mapped_labels, page, points, training):
         f"</svg> {digit}</li>"
         for digit, (a, b) in enumerate(zip(_light, _dark, strict=True))
     )
-    page.html(f'<ul class="lab-key" aria-label="Colours of the classes">{_key}</ul>')
-    return
+    key = page.html(f'<ul class="lab-key" aria-label="Colours of the classes">{_key}</ul>')
+    return (key,)
 
 
 @app.cell(hide_code=True)
@@ -268,18 +267,21 @@ def _(ends, map_picture, network, place):
 
 
 @app.cell(hide_code=True)
-def _(codes, ends, map_picture, mapped_labels, mo, network, np, page, training):
-    _chosen = int(map_picture.value["chosen"])
-    mo.stop(_chosen < 0, page.note("Click a point to walk from it to the last digit above.", name="chosen"))
-    _image = training.Digits.read()[0][_chosen]
-    _a, _b = network.encoded(np.stack([_image, ends[1]]))
-    page.picture(
-        training.strip(network.decoded(codes.between(_a, _b, 10))),
-        f"Ten steps from test image {_chosen} to the last digit.",
-        f"From test image {_chosen}, a {mapped_labels[_chosen] if _chosen < len(mapped_labels) else '?'}, to the last.",
-        scale=2.4,
-        name="chosen",
-    )
+def _(codes, ends, key, map_picture, mapped_labels, network, np, page, training):
+    def _walk(chosen):
+        if chosen < 0:
+            return page.note("Click a point to walk from it to the last digit above.", name="chosen")
+        image = training.Digits.read()[0][chosen]
+        label = mapped_labels[chosen] if chosen < len(mapped_labels) else "?"
+        return page.picture(
+            training.strip(network.decoded(codes.between(*network.encoded(np.stack([image, ends[1]])), 10)), 5),
+            f"Ten steps from test image {chosen} to the last digit.",
+            f"From test image {chosen}, a {label}, to the last.",
+            scale=2.4,
+            name="chosen",
+        )
+
+    page.row(page.stack(map_picture, key), _walk(int(map_picture.value["chosen"])), least="22rem")
     return
 
 

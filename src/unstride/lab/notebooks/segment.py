@@ -189,9 +189,9 @@ def _(another, compared, figures, image, mo, number, page, problem, said, title,
 @app.cell(hide_code=True)
 def _(mo):
     mo.md(r"""
-    The intersection over union of a class is $|A \cap B| / |A \cup B|$: the pixels both truly its and found to be, by
-    those that are either. The mean is over the classes that are there or were found, on however few pixels. The
-    table lists the digits that were found and those that are there; a class found only in specks it leaves out.
+    The intersection over union of a class is $|A \cap B| / |A \cup B|$, where $A$ are the pixels that belong to the
+    class and $B$ those found to. The mean is over all classes that are in the picture or were found, even on a single
+    pixel. The table leaves out classes that were found only in specks.
     """)
     return
 

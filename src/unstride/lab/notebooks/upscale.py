@@ -50,9 +50,8 @@ def _():
 def _(mo):
     mo.md(r"""
     Bicubic interpolation to $s$ times the size *is* a transposed convolution with stride $s$: every small pixel lays
-    the same smooth kernel, and the copies are summed. The network here starts as exactly that, its last layer, and
-    learns what to add. All its other layers work on the small image, where a pixel costs $s^2$ times less than on the
-    large one.
+    the same smooth kernel, and the copies are summed. The network's last layer starts as exactly that; the training
+    adds to it. All other layers work on the small image, which has $s^2$ times fewer pixels than the large one.
 
     ## A picture, enlarged
 

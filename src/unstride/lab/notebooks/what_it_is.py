@@ -28,9 +28,10 @@ def _(mo):
     mo.md(r"""
     A convolution slides a kernel over a large grid and writes one number for each place. Its transpose goes the other
     way: it takes each number of a small grid and lays the whole kernel, multiplied by it, onto a large one. Where
-    copies overlap they are added. With a small grid $x$, a kernel $w$ and a stride $s$:
+    copies overlap they are added. With a small grid $x$, a kernel $w$ and a stride $s$, for every input cell $i$ and
+    every kernel cell $j$:
 
-    $$y_{s\,i + j} \mathrel{+}= x_i \, w_j \qquad \text{for every input cell } i \text{ and every kernel cell } j.$$
+    $$y_{s\,i + j} \mathrel{+}= x_i \, w_j.$$
     """)
     return
 

@@ -83,13 +83,13 @@ def _(mo):
     mo.md(r"""
     ## The adjoint
 
-    Nobody writes that matrix down for a real layer. What says the same without it is the identity
+    Nobody writes that matrix down for a real layer. This identity says the same without it:
 
     $$\langle C\,u,\; v \rangle = \langle u,\; C^\top v \rangle \qquad \text{for all } u \text{ and } v.$$
 
-    It is how the gradient of a convolution comes to be a transposed convolution, and the gradient of a transposed
-    convolution a convolution. Below, $u$ is a random image, $v$ a random feature map, and one random kernel serves
-    both sides, in double precision.
+    That is why the gradient of a convolution with respect to its input is a transposed convolution, and that of a
+    transposed convolution is a convolution. Below, $u$ is a random image, $v$ a random feature map, and one
+    random kernel serves both sides, in double precision.
     """)
     return
 
@@ -196,7 +196,7 @@ def _(case, drawings, mo, page):
         drawings.curves(
             [("undone: 1", [1.0] * len(case.response)), ("C: |H|", case.response), ("CᵀC: |H|²", case.response**2)],
             "How much of each spatial frequency is left",
-            "from flat to half a period a pixel",
+            "frequency, up to half a period a pixel",
         ),
         "Each frequency of the picture comes through the blur multiplied by |H|, and through the transpose once "
         "more: |H|². "
