@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -39,11 +40,11 @@ def taught(
     second = {name: np.zeros_like(values) for name, values in now.items()}
     beta, gamma = DECAYS
     for step, chosen in zip(range(1, steps + 1), _batches(len(codes), batch, seed), strict=False):
-        rate = RATE * np.sqrt(1 - gamma**step) / (1 - beta**step)
+        rate = RATE * math.sqrt(1 - gamma**step) / (1 - beta**step)  # NumPy's would make all of it float64
         for name, slope in gradients(now, upsample, codes[chosen], targets[chosen]).items():
             first[name] += (1 - beta) * (slope - first[name])
             second[name] += (1 - gamma) * (np.square(slope) - second[name])
-            now[name] -= (rate * first[name] / (np.sqrt(second[name]) + EPSILON)).astype(np.float32)
+            now[name] -= rate * first[name] / (np.sqrt(second[name]) + EPSILON)
     return now
 
 
