@@ -152,6 +152,7 @@ def test_errors_speak(lab, tmp_path):
     assert "--host nowhere.invalid" in refused("--host", "nowhere.invalid")
     assert "--token and --no-token are both given" in refused("--no-token", "--token", "x")
     assert "--token is empty" in refused("--token", " ")
+    assert "any web page that you visit could then run code" in refused("--edit", "--no-token")
     file = tmp_path / "file"
     file.touch()
     assert "is a file; expected a folder" in refused("--edit", "--folder", str(file))

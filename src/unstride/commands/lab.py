@@ -37,6 +37,11 @@ def lab(chapter: str | None, edit: bool, folder: str, **options: Any) -> int:
         raise OptionError("--token and --no-token are both given; give one")
     if options["token"] is not None and not options["token"].strip():
         raise OptionError("--token is empty; expected some letters, or --no-token")
+    if edit and options["no_token"]:
+        raise OptionError(
+            "--edit and --no-token are both given: any web page that you visit could then run code on this machine; "
+            "leave --no-token out"
+        )
     from ..lab import server
 
     try:
@@ -47,15 +52,16 @@ def lab(chapter: str | None, edit: bool, folder: str, **options: Any) -> int:
     token = None if options["no_token"] else options["token"] or server.new_token()
     port = place.getsockname()[1]
     screen = console()
-    if edit:
-        from ..lab import editing
-
-        place.close()
-        return editing.edit(found, folder, options["host"], port, token, browser=not options["no_browser"])
-    say(screen, f"The lab: {server.address(options['host'], port, token, found)}")
     if not server.is_local(options["host"]):
         say(screen, "Everybody who can reach this machine, and has the token, can use it." if token else
             "Everybody who can reach this machine can use it: there is no token.")  # fmt: skip
+    if edit:
+        from ..lab import editing
+
+        assert token is not None
+        place.close()
+        return editing.edit(found, folder, options["host"], port, token, browser=not options["no_browser"])
+    say(screen, f"The lab: {server.address(options['host'], port, token, found)}")
     say(screen, "Ctrl-C ends it.")
     server.serve(place, options["host"], token, found, browser=not options["no_browser"])
     return 0

@@ -9,10 +9,13 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from ..runs import OptionError
 from .chapters import CHAPTERS, NOTEBOOKS, Chapter
+from .opening import open_browser
+from .server import address
 
 
 def copied(folder: Path) -> list[Path]:
@@ -29,18 +32,22 @@ def copied(folder: Path) -> list[Path]:
     return written
 
 
-def edit(chapter: Chapter | None, folder: str, host: str, port: int, token: str | None, *, browser: bool) -> int:
+def edit(chapter: Chapter | None, folder: str, host: str, port: int, token: str, *, browser: bool) -> int:
     """Open marimo's editor on the copy, of one chapter or of the folder, until it is closed; its exit code."""
     place = Path(folder)
     copied(place)
     target = place / chapter.notebook.name if chapter else place
     command = [sys.executable, "-m", "marimo", "edit", str(target), "--host", host, "--port", str(port)]
-    command += ["--skip-update-check", *(["--token", "--token-password", token] if token else ["--no-token"])]
-    if not browser:
-        command.append("--headless")
-    try:
-        # These notebooks are ours, so that they may run without being asked to.
-        environment = os.environ | {"_MARIMO_CONFIG_OVERLOAD_RUNTIME_AUTO_INSTANTIATE": "true"}
-        return subprocess.run(command, check=False, env=environment).returncode
-    except KeyboardInterrupt:
-        return 0
+    command += ["--skip-update-check", "--headless", "--token", "--token-password-file"]
+    # These notebooks are ours, so that they may run without being asked to.
+    environment = os.environ | {"_MARIMO_CONFIG_OVERLOAD_RUNTIME_AUTO_INSTANTIATE": "true"}
+    if browser:
+        open_browser(address(host, port, token))
+    # Not in the command line, which every local user can read. The folder is this user's alone.
+    with tempfile.TemporaryDirectory() as private:
+        secret = Path(private) / "token"
+        secret.write_text(token)
+        try:
+            return subprocess.run([*command, str(secret)], check=False, env=environment).returncode
+        except KeyboardInterrupt:
+            return 0

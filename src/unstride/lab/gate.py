@@ -9,19 +9,27 @@ from __future__ import annotations
 import hashlib
 import hmac
 import html
+import re
 import secrets
 from collections.abc import Callable
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
 PARAMETER = "access_token"
 LOGIN = "/login"
 LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
+MOST_BYTES = 64 * 2**20
+"""Of a request: pictures that are brought are its largest."""
+FORM_BYTES = 4096
+"""Of the form with the token, from whoever it is."""
+HOST = re.compile(r"([\w.~%-]+|\[[0-9a-fA-F:.]+\])(:\d{1,5})?", re.ASCII)
+INSIDE = re.compile(r"/(?!/)[^\\\x00-\x20\x7f]*")
+"""An address that a browser looks for on this server: it skips blanks, and reads a backslash as a slash."""
 
 
 class Gate:
@@ -56,10 +64,12 @@ class Gate:
             await self.app(scope, receive, send)
             return
         connection = HTTPConnection(scope)
-        if refusal := self._foreign(connection.headers):
+        if problem := _malformed(connection.headers):
+            await _answer(scope, Response(problem, 400), receive, send)
+        elif refusal := self._foreign(connection.headers):
             await _answer(scope, Response(refusal, 403), receive, send)
         elif self.token is None or self._known(connection):
-            await self.app(scope, receive, send)
+            await _bounded(self.app, scope, receive, send)
         elif scope["type"] == "websocket":
             await WebSocketClose(code=3000, reason="the lab's token is missing")(scope, receive, send)
         else:
@@ -68,7 +78,7 @@ class Gate:
     def _foreign(self, headers: Headers) -> str | None:
         """Why a request is none of the lab's own, if so."""
         host = headers.get("host", "")
-        if self.local and self.token is None and urlsplit(f"//{host}").hostname not in LOCAL:
+        if self.local and self.token is None and _name(host) not in LOCAL:
             return f"The lab listens on this machine only, and not under the name {host!r}."
         origin = headers.get("origin")
         # Behind a proxy the name that the browser knows is in another header, which no foreign page can set.
@@ -87,15 +97,18 @@ class Gate:
 
     async def _ask(self, request: Request) -> Response:
         """The way in: a token in the address or in the form, or else the form."""
-        path = request.url.path
-        wanted = str(request.url.remove_query_params(PARAMETER).replace(scheme="", netloc=""))
+        kept = [(name, value) for name, value in request.query_params.multi_items() if name != PARAMETER]
+        wanted = quote(request.scope["path"]) + (f"?{urlencode(kept)}" if kept else "")
         given, tried = request.query_params.get(PARAMETER), PARAMETER in request.query_params
-        if request.method == "POST" and path == LOGIN:
-            form = parse_qs((await request.body()).decode("utf-8", "replace"))
+        if request.method == "POST" and request.scope["path"] == LOGIN:
+            content = await _form(request)
+            if content is None:
+                return Response(f"Expected the lab's token, in no more than {FORM_BYTES} bytes.", 413)
+            form = parse_qs(content.decode("utf-8", "replace"))
             given, tried = form.get(PARAMETER, [""])[0], True
             wanted = request.query_params.get("next", "/")
-            if not wanted.startswith("/") or wanted.startswith(("//", "/\\")):  # to this server, nowhere else
-                wanted = "/"
+        if not INSIDE.fullmatch(wanted):  # to this server, nowhere else
+            wanted = "/"
         if given is not None and self.token and hmac.compare_digest(given.encode(), self.token.encode()):
             answer: Response = RedirectResponse(wanted, 303)
             answer.set_cookie(self.cookie, self._pass(), httponly=True, samesite="lax")
@@ -105,6 +118,72 @@ class Gate:
         return HTMLResponse(self.page(html.escape(form_at), message), 401)
 
 
+def _malformed(headers: Headers) -> str:
+    """What is wrong with the headers that name the lab and the page that asks, "" if nothing."""
+    hosts, origins = headers.getlist("host"), headers.getlist("origin")
+    if len(hosts) > 1 or any(not HOST.fullmatch(host) for host in hosts):
+        return "The Host header is malformed."
+    if len(origins) > 1 or any(origin != "null" and not HOST.fullmatch(_netloc(origin)) for origin in origins):
+        return "The Origin header is malformed."
+    return ""
+
+
+def _netloc(address: str) -> str:
+    try:
+        return urlsplit(address).netloc
+    except ValueError:
+        return ""
+
+
+def _name(host: str) -> str:
+    """The host without its port."""
+    return host.rsplit(":", 1)[0].strip("[]").lower() if not host.endswith("]") else host.strip("[]").lower()
+
+
+async def _form(request: Request) -> bytes | None:
+    """The body; None if it is too large, of which no more is read."""
+    content = b""
+    async for part in request.stream():
+        content += part
+        if len(content) > FORM_BYTES:
+            return None
+    return content
+
+
+class _TooLargeError(Exception):
+    pass
+
+
+async def _bounded(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    """`app`, but with an answer of 413 to a request of more than `MOST_BYTES`, which are not read."""
+    if scope["type"] != "http":
+        await app(scope, receive, send)
+        return
+    got, begun = 0, False
+
+    async def counted() -> Message:
+        nonlocal got
+        message = await receive()
+        got += len(message.get("body", b""))
+        if got > MOST_BYTES:
+            raise _TooLargeError
+        return message
+
+    async def watched(message: Message) -> None:
+        nonlocal begun
+        begun = True
+        await send(message)
+
+    said = Headers(scope=scope).get("content-length", "0")
+    try:
+        if said.isdecimal() and int(said[:20]) > MOST_BYTES:
+            raise _TooLargeError
+        await app(scope, counted, watched)
+    except _TooLargeError:
+        if not begun:
+            await Response(f"Expected no more than {MOST_BYTES // 2**20} MB.", 413)(scope, receive, send)
+
+
 async def _answer(scope: Scope, answer: Response, receive: Receive, send: Send) -> None:
     if scope["type"] == "websocket":
         await WebSocketClose(code=3000, reason="refused")(scope, receive, send)
@@ -112,4 +191,4 @@ async def _answer(scope: Scope, answer: Response, receive: Receive, send: Send) 
         await answer(scope, receive, send)
 
 
-__all__ = ["LOGIN", "PARAMETER", "Gate"]
+__all__ = ["LOGIN", "MOST_BYTES", "PARAMETER", "Gate"]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -131,6 +132,26 @@ def beside(controls: Html, result: Html) -> Html:
 def stack(*parts: Html) -> Html:
     """One below the other, for `beside` and `row`."""
     return html(f'<div class="lab-stack">{"".join(part.text for part in parts)}</div>')
+
+
+@cache
+def _slider() -> Any:
+    import marimo
+
+    class Slider(marimo.ui.slider):
+        """One whose value is between its ends, whatever a page sends."""
+
+        def _convert_value(self, value: Any) -> Any:
+            least, most = self._component_args["start"], self._component_args["stop"]
+            number: Any = value if isinstance(value, int | float) and not math.isnan(value) else least
+            return super()._convert_value(min(max(number, least), most))
+
+    return Slider
+
+
+def slider(*arguments: Any, **settings: Any) -> Html:
+    """marimo's ``ui.slider``, with a value between its ends, whatever a page sends."""
+    return _slider()(*arguments, **settings)
 
 
 def key(rows: Sequence[tuple[str, str]], label: str, *, name: str = "") -> Html:

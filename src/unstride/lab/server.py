@@ -11,7 +11,6 @@ import secrets
 import socket
 import threading
 import time
-import webbrowser
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -27,7 +26,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from . import page
 from .chapters import BY_SLUG, CHAPTERS, Chapter
-from .gate import PARAMETER, Gate
+from .gate import MOST_BYTES, PARAMETER, Gate
+from .opening import open_browser
 
 PORT = 2741
 """Where the lab is unless that is taken."""
@@ -237,14 +237,11 @@ def serve(place: socket.socket, host: str, token: str | None, chapter: Chapter |
     """Serve the lab on a bound socket until it is interrupted."""
     port = place.getsockname()[1]
     if browser:
-        # The socket listens already: the browser waits until the server answers.
-        opened = threading.Timer(0.2, webbrowser.open, [address(host, port, token, chapter)])
-        opened.daemon = True
-        opened.start()
+        open_browser(address(host, port, token, chapter))
     config = uvicorn.Config(
         application(token, port, is_local(host)),
         log_level="warning",
         timeout_graceful_shutdown=1,  # open pages hold their connections for ever
-        ws_max_size=64 * 2**20,  # pictures come through the web socket
+        ws_max_size=MOST_BYTES,  # pictures come through the web socket
     )
     uvicorn.Server(config).run(sockets=[place])

@@ -56,9 +56,9 @@ def _(mo):
 
 
 @app.cell(hide_code=True)
-def _(mo):
-    k = mo.ui.slider(1, 8, value=3, label="Kernel k", show_value=True)
-    s = mo.ui.slider(1, 5, value=2, label="Stride s", show_value=True)
+def _(page):
+    k = page.slider(1, 8, value=3, label="Kernel k", show_value=True)
+    s = page.slider(1, 5, value=2, label="Stride s", show_value=True)
     return k, s
 
 
@@ -142,8 +142,8 @@ def _(mo):
 
 
 @app.cell(hide_code=True)
-def _(mo):
-    kernel = mo.ui.slider(2, 6, value=3, label="Kernel of all three decoders", show_value=True)
+def _(page):
+    kernel = page.slider(2, 6, value=3, label="Kernel of all three decoders", show_value=True)
     kernel
     return (kernel,)
 
@@ -184,9 +184,9 @@ def _(mo):
 
 
 @app.cell(hide_code=True)
-def _(Numbers, UPSAMPLE, mo):
+def _(Numbers, UPSAMPLE, mo, page):
     wanted = mo.ui.dropdown(list(UPSAMPLE), value="transposed", label="Decoder")
-    side = mo.ui.slider(2, 6, value=3, label="Kernel", show_value=True)
+    side = page.slider(2, 6, value=3, label="Kernel", show_value=True)
     amount = mo.ui.anywidget(Numbers({"Images": (200, 60_000, 1), "Epochs": (1, 100, 1)}, {"": [4000, 2]}))
     mo.vstack([mo.hstack([wanted, side], justify="start", wrap=True, gap=1), amount])
     return amount, side, wanted

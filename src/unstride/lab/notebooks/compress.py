@@ -72,11 +72,11 @@ def _(Compressor, page, run_choice, training):
 
 
 @app.cell(hide_code=True)
-def _(Numbers, mo, network, number, training):
+def _(Numbers, mo, network, number, page, training):
     image = training.Digits.read()[0][number.number("Test image")]
     code = network.encoded(image[None])[0]
     which = mo.ui.anywidget(Numbers({"Number of the code": (1, network.code, 1)}, {"": [1]}))
-    change = mo.ui.slider(-15, 15, step=0.5, value=0, label="Added to it", show_value=True)
+    change = page.slider(-15, 15, step=0.5, value=0, label="Added to it", show_value=True)
     return change, code, image, which
 
 
@@ -132,10 +132,10 @@ def _(mo):
 
 
 @app.cell(hide_code=True)
-def _(Numbers, mo):
+def _(Numbers, mo, page):
     both = mo.ui.anywidget(Numbers({"From test image": (0, 9999, 1), "To test image": (0, 9999, 1)}, {"": [0, 4]}))
     drawn = mo.ui.checkbox(label="From my drawing instead")
-    share = mo.ui.slider(0, 1, step=0.01, value=0.5, label="Share t", show_value=True)
+    share = page.slider(0, 1, step=0.01, value=0.5, label="Share t", show_value=True)
     mo.vstack([both, mo.hstack([drawn, share], justify="start", wrap=True, gap=1)])
     return both, drawn, share
 
@@ -204,8 +204,8 @@ def _(mo):
 
 
 @app.cell(hide_code=True)
-def _(mo):
-    size = mo.ui.slider(100, 1000, step=100, value=500, label="How many images", show_value=True)
+def _(page):
+    size = page.slider(100, 1000, step=100, value=500, label="How many images", show_value=True)
     size
     return (size,)
 

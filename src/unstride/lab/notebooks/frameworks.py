@@ -39,13 +39,13 @@ def _(mo):
 
 
 @app.cell(hide_code=True)
-def _(mo):
-    n = mo.ui.slider(1, 8, value=4, label="Input n", show_value=True)
-    k = mo.ui.slider(1, 7, value=3, label="Kernel k", show_value=True)
-    s = mo.ui.slider(1, 4, value=2, label="Stride s", show_value=True)
-    d = mo.ui.slider(1, 3, value=1, label="Dilation d", show_value=True)
-    b = mo.ui.slider(-2, 4, value=0, label="Crop at the beginning b", show_value=True)
-    e = mo.ui.slider(-2, 4, value=1, label="Crop at the end e", show_value=True)
+def _(page):
+    n = page.slider(1, 8, value=4, label="Input n", show_value=True)
+    k = page.slider(1, 7, value=3, label="Kernel k", show_value=True)
+    s = page.slider(1, 4, value=2, label="Stride s", show_value=True)
+    d = page.slider(1, 3, value=1, label="Dilation d", show_value=True)
+    b = page.slider(-2, 4, value=0, label="Crop at the beginning b", show_value=True)
+    e = page.slider(-2, 4, value=1, label="Crop at the end e", show_value=True)
     return b, d, e, k, n, s
 
 
@@ -115,9 +115,9 @@ def _(mo):
 
 
 @app.cell(hide_code=True)
-def _(mo):
-    trap_k = mo.ui.slider(1, 6, value=3, label="Kernel k of the traps", show_value=True)
-    trap_s = mo.ui.slider(1, 4, value=2, label="Stride s of the traps", show_value=True)
+def _(mo, page):
+    trap_k = page.slider(1, 6, value=3, label="Kernel k of the traps", show_value=True)
+    trap_s = page.slider(1, 4, value=2, label="Stride s of the traps", show_value=True)
     mo.hstack([trap_k, trap_s], wrap=True, justify="start", gap=1.5)
     return trap_k, trap_s
 

@@ -37,20 +37,20 @@ def _(mo):
 
 
 @app.cell(hide_code=True)
-def _(mo):
-    n = mo.ui.slider(1, 6, value=4, label="Input n", show_value=True)
-    k = mo.ui.slider(1, 5, value=3, label="Kernel k", show_value=True)
-    s = mo.ui.slider(1, 4, value=2, label="Stride s", show_value=True)
-    d = mo.ui.slider(1, 3, value=1, label="Dilation d", show_value=True)
+def _(page):
+    n = page.slider(1, 6, value=4, label="Input n", show_value=True)
+    k = page.slider(1, 5, value=3, label="Kernel k", show_value=True)
+    s = page.slider(1, 4, value=2, label="Stride s", show_value=True)
+    d = page.slider(1, 3, value=1, label="Dilation d", show_value=True)
     kept = {"p": 1, "o": 0}  # what was chosen, where a new range still allows it
     return d, k, kept, n, s
 
 
 @app.cell(hide_code=True)
-def _(d, k, kept, mo, n, s, us):
+def _(d, k, kept, n, page, s, us):
     most_p = max((us.Geometry(k.value, s.value, dilation=d.value).output_size((n.value,))[0] - 1) // 2, 0)
     most_o = max(s.value, d.value) - 1
-    p = mo.ui.slider(
+    p = page.slider(
         0,
         max(most_p, 1),
         value=min(kept["p"], most_p),
@@ -59,7 +59,7 @@ def _(d, k, kept, mo, n, s, us):
         show_value=True,
         on_change=lambda value: kept.update(p=value),
     )
-    o = mo.ui.slider(
+    o = page.slider(
         0,
         max(most_o, 1),
         value=min(kept["o"], most_o),
@@ -131,9 +131,9 @@ def _(geometry, n, np, us):
 
 
 @app.cell(hide_code=True)
-def _(mo, trace):
+def _(page, trace):
     last = trace.steps("grid")[-1].number
-    step = mo.ui.slider(0, last, value=min(last, 1), label="Step of the kernel", show_value=True, full_width=True)
+    step = page.slider(0, last, value=min(last, 1), label="Step of the kernel", show_value=True, full_width=True)
     step
     return (step,)
 
@@ -161,10 +161,10 @@ def _(PRESETS, mo):
 
 
 @app.cell(hide_code=True)
-def _(PRESETS, example, mo):
+def _(PRESETS, example, page):
     shown = PRESETS[example.value].trace()
     _last = shown.steps("grid")[-1].number
-    at = mo.ui.slider(0, _last, value=_last, label="Step of the example", show_value=True, full_width=True)
+    at = page.slider(0, _last, value=_last, label="Step of the example", show_value=True, full_width=True)
     at
     return at, shown
 

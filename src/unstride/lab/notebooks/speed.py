@@ -46,12 +46,12 @@ def _(benchmark, mo):
 
 
 @app.cell(hide_code=True)
-def _(benchmark, layer, mo):
+def _(benchmark, layer, page):
     start = benchmark.LAYERS[layer.value]
-    size = mo.ui.slider(4, 96, value=start.size, label="Input side", show_value=True)
-    kernel = mo.ui.slider(1, 16, value=start.kernel, label="Kernel k", show_value=True)
-    stride = mo.ui.slider(1, 8, value=start.stride, label="Stride s", show_value=True)
-    padding = mo.ui.slider(0, 7, value=start.padding, label="Padding p", show_value=True)
+    size = page.slider(4, 96, value=start.size, label="Input side", show_value=True)
+    kernel = page.slider(1, 16, value=start.kernel, label="Kernel k", show_value=True)
+    stride = page.slider(1, 8, value=start.stride, label="Stride s", show_value=True)
+    padding = page.slider(0, 7, value=start.padding, label="Padding p", show_value=True)
     return kernel, padding, size, start, stride
 
 
@@ -112,15 +112,13 @@ def _(mo):
 
 
 @app.cell(hide_code=True)
-def _(benchmark, mo, us):
+def _(benchmark, mo, page, us):
     _here = benchmark.installed()
     _chosen = [name for peer, name in _here.items() if peer in ("torch", "onnxruntime")]
     peers = mo.ui.multiselect(
         {name: peer for peer, name in _here.items()}, value=_chosen or list(_here.values())[:1], label="Compare with"
     )
-    threads = mo.ui.slider(
-        1, max(us.get_num_threads(), 2), value=us.get_num_threads(), label="Threads", show_value=True
-    )
+    threads = page.slider(1, max(us.get_num_threads(), 2), value=us.get_num_threads(), label="Threads", show_value=True)
     go = mo.ui.run_button(label="Run the benchmark")
     mo.hstack([peers, threads, go], wrap=True, justify="start", align="end", gap=1.5)
     return go, peers, threads

@@ -241,20 +241,20 @@ def _(mo):
 
 
 @app.cell(hide_code=True)
-def _(cubic, known, mo, np, original, ours, pieces, problem):
+def _(cubic, known, mo, np, original, ours, page, pieces, problem):
     mo.stop(bool(problem))
     # Where it gains most, or, without an original, where it differs most from bicubic.
     _grey = [np.asarray(image.convert("L")) for image in (original if known else ours, cubic, ours)]
     _top, _left = pieces.most_gained(*_grey)
     _height, _width = _grey[0].shape
-    across = mo.ui.slider(
+    across = page.slider(
         0,
         max(1, _width - pieces.PIECE),
         value=min(_left, max(1, _width - pieces.PIECE)),
         label="From the left",
         show_value=True,
     )
-    down = mo.ui.slider(
+    down = page.slider(
         0,
         max(1, _height - pieces.PIECE),
         value=min(_top, max(1, _height - pieces.PIECE)),

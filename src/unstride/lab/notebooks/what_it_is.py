@@ -76,12 +76,12 @@ def _(mo):
 
 
 @app.cell(hide_code=True)
-def _(PRESETS, mo):
+def _(PRESETS, mo, page):
     example = mo.ui.radio(
         {"Stride 1": "worked-1", "Stride 2": "worked-2"}, value="Stride 1", label="Example", inline=True
     )
     _last = PRESETS["worked-1"].trace().steps("scatter")[-1].number
-    step = mo.ui.slider(0, _last, value=_last, label="Step of the example", show_value=True)
+    step = page.slider(0, _last, value=_last, label="Step of the example", show_value=True)
     mo.hstack([example, step], wrap=True, justify="start", align="end", gap=2)
     return example, step
 

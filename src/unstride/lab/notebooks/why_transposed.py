@@ -36,10 +36,10 @@ def _(mo):
 
 
 @app.cell(hide_code=True)
-def _(mo):
-    n = mo.ui.slider(1, 5, value=3, label="Input n", show_value=True)
-    k = mo.ui.slider(1, 4, value=3, label="Kernel k", show_value=True)
-    s = mo.ui.slider(1, 3, value=2, label="Stride s", show_value=True)
+def _(mo, page):
+    n = page.slider(1, 5, value=3, label="Input n", show_value=True)
+    k = page.slider(1, 4, value=3, label="Kernel k", show_value=True)
+    s = page.slider(1, 3, value=2, label="Stride s", show_value=True)
     mo.hstack([n, k, s], wrap=True, justify="start", gap=1.5)
     return k, n, s
 
@@ -95,11 +95,11 @@ def _(mo):
 
 
 @app.cell(hide_code=True)
-def _(mo):
-    side = mo.ui.slider(8, 96, step=8, value=64, label="Image side", show_value=True)
-    kernel_side = mo.ui.slider(1, 7, value=4, label="Kernel", show_value=True)
-    stride = mo.ui.slider(1, 4, value=2, label="Stride", show_value=True)
-    channels = mo.ui.slider(1, 16, value=8, label="Channels of v", show_value=True)
+def _(mo, page):
+    side = page.slider(8, 96, step=8, value=64, label="Image side", show_value=True)
+    kernel_side = page.slider(1, 7, value=4, label="Kernel", show_value=True)
+    stride = page.slider(1, 4, value=2, label="Stride", show_value=True)
+    channels = page.slider(1, 16, value=8, label="Channels of v", show_value=True)
     draw = mo.ui.button(value=0, on_click=lambda count: count + 1, label="Draw other numbers")
     mo.hstack([side, kernel_side, stride, channels, draw], wrap=True, justify="start", align="center", gap=1.5)
     return channels, draw, kernel_side, side, stride
@@ -144,11 +144,11 @@ def _(mo):
 
 
 @app.cell(hide_code=True)
-def _(blurring, mo):
+def _(blurring, mo, page):
     subject = mo.ui.dropdown(list(blurring.SUBJECTS), value="Photograph", label="Picture")
     blur = mo.ui.dropdown(list(blurring.KERNELS), value="Gaussian", label="Blur")
-    width = mo.ui.slider(3, 15, step=2, value=9, label="Width of the blur", show_value=True)
-    noise = mo.ui.slider(0, 5, step=0.25, value=0.5, label="Noise, percent", show_value=True)
+    width = page.slider(3, 15, step=2, value=9, label="Width of the blur", show_value=True)
+    noise = page.slider(0, 5, step=0.25, value=0.5, label="Noise, percent", show_value=True)
     method = mo.ui.dropdown(list(blurring.METHODS), value="Wiener", label="Deconvolution")
     mo.hstack([subject, blur, width, noise, method], wrap=True, justify="start", align="end", gap=1.5)
     return blur, method, noise, subject, width
