@@ -16,7 +16,7 @@ from .wording import counted
 
 def arrays_of(channels: str | None, **arrays: Any) -> tuple[ModuleType, list[Any], str]:
     """The backend, the arrays as its own, of one floating-point type and with batch and channels, and their layout."""
-    if channels not in ("last", "first", None):
+    if channels is not None and not (isinstance(channels, str) and channels in ("last", "first")):
         raise GeometryError(f"channels is {channels!r}; expected 'last', 'first' or None")
     for name, array in arrays.items():
         if isinstance(array, Geometry):
@@ -24,6 +24,8 @@ def arrays_of(channels: str | None, **arrays: Any) -> tuple[ModuleType, list[Any
         if array is None and name != "bias":
             raise TypeError(f"{name} is None; expected an array")
         refuse_masked(name, array)
+        if array is not None and (isinstance(array, np.ndarray) or not hasattr(array, "dtype")):
+            _check_numbers(name, array)
     values = [backends.unwrap(array) for array in arrays.values()]
     backend = backends.find(*values)
     try:
@@ -38,6 +40,20 @@ def arrays_of(channels: str | None, **arrays: Any) -> tuple[ModuleType, list[Any
                 _check_held(name, values[index], array)
             converted[index] = check_array(name, array, channels, backend)
     return backend, converted, channels or "last"
+
+
+def _check_numbers(name: str, given: Any) -> None:
+    """That a NumPy array, or what is to become one, has real numbers in it."""
+    try:
+        own = np.asarray(given)
+    except ValueError as error:  # lists of different lengths
+        raise TypeError(f"{name} is no array: {error}") from error
+    if own.dtype.kind not in "biuf" and own.dtype.name != "bfloat16":
+        kind = own.dtype.name if own.dtype.kind == "c" or isinstance(given, np.ndarray) else type(given).__name__
+        raise TypeError(f"{name} is of type {kind}; expected an array of real numbers: {_NUMBERS}")
+
+
+_NUMBERS = "float32, float64, float16 or bfloat16"
 
 
 def _check_held(name: str, given: Any, array: Any) -> None:
@@ -67,7 +83,7 @@ def check_array(name: str, array: Any, channels: str | None, backend: ModuleType
     elif kind not in ("float16", "bfloat16", "float32", "float64"):
         bare = kind.startswith(("int", "uint")) and name != "bias" and dimensions <= 3
         raise TypeError(
-            f"{name} is of type {kind}; expected float32, float64, float16 or bfloat16: convert it first"
+            f"{name} is of type {kind}; expected {_NUMBERS}: convert it first"
             f"{', or pass channels=None if it is a bare grid' if bare else ''}"
         )
     if name == "bias":
@@ -176,7 +192,7 @@ def only_native(out: Any) -> None:
 
 
 def check_activation(activation: Any) -> None:
-    if activation not in (None, "relu"):
+    if activation is not None and not (isinstance(activation, str) and activation == "relu"):
         raise GeometryError(f"activation is {activation!r}; expected None or 'relu'")
 
 

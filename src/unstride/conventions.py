@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .geometry import Crop, Geometry, GeometryError, NotExpressible, Padding, is_sequence, per_axis, split
+from .geometry import Crop, Geometry, GeometryError, NotExpressible, Padding, as_int, is_sequence, per_axis, split
 
 Ints = int | Sequence[int]
 
@@ -356,9 +356,9 @@ def _name(padding: Any) -> str | None:
 
 def _spatial(name: str, value: Ints, rank: int, channels_first: bool, around: int | None = None) -> tuple[int, ...]:
     """`value` an axis, where the framework may have put entries for batch and channels, `around`, around it."""
-    full = is_sequence(value) and len(value) == rank + 2
-    if full and around is not None and {value[0], value[1 if channels_first else -1]} != {around}:  # type: ignore[index]
-        raise GeometryError(f"{name} is {value!r}; expected {around} for batch and channels")
     if is_sequence(value) and len(value) == rank + 2:
+        ends = [as_int(f"{name} of batch and channels", value[at]) for at in (0, 1 if channels_first else -1)]
+        if around is not None and ends != [around, around]:
+            raise GeometryError(f"{name} is {value!r}; expected {around} for batch and channels")
         value = value[2:] if channels_first else value[1:-1]
     return per_axis(name, value, rank, 0)

@@ -177,11 +177,14 @@ def plan(
         geometry = Geometry(taps[:-2], stride, padding, output_padding, dilation, groups)
     if geometry.kernel_size != taps[:-2]:
         raise GeometryError(f"the kernel has size {taps[:-2]}, but the geometry is for {geometry.kernel_size}")
-    if map not in ("conv_transpose", "conv", "kernel_gradient"):
+    if not isinstance(map, str) or map not in ("conv_transpose", "conv", "kernel_gradient"):
         raise GeometryError(f"map is {map!r}; expected 'conv_transpose', 'conv' or 'kernel_gradient'")
-    number = np.dtype(dtype)
-    if number not in (np.float32, np.float64):
-        raise TypeError(f"dtype is {number}; expected float32 or float64")
+    try:
+        number = np.dtype(dtype)
+    except (TypeError, ValueError):
+        number = None
+    if dtype is None or number not in (np.float32, np.float64):
+        raise TypeError(f"dtype is {dtype if number is None else number}; expected float32 or float64")
     batch, small, c_small = shape[0], shape[1:-1], shape[-1]
     if c_small != taps[-1] or c_small % geometry.groups:
         raise GeometryError(

@@ -207,7 +207,7 @@ def _open(value: Any, name: str, rank: int) -> tuple[int | None, ...]:
 def _of_axis(name: str, value: Any, axis: int, rank: int) -> Any:
     """The entry of one axis of a padding or an output padding, hashable, as a one-axis Geometry takes it."""
     if not is_sequence(value):
-        return value
+        return value if value is None or isinstance(value, str) else as_int(name, value)
     if len(value) != rank:
         raise GeometryError(f"{name} has {len(value)} entries, {list(value)}; expected one for each axis: {rank}")
     entry = value[axis]

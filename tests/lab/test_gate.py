@@ -117,6 +117,7 @@ def test_a_form_is_read_no_further_than_a_token_is_long():
     status, _, _, read = asked(**form, parts=[b"a=1&" * 256] * 100)
     assert status == 413
     assert read <= FORM_BYTES // 1024 + 1
+    assert asked(**form, parts=[])[0] == 401  # who left before the end
     assert asked(path="/elsewhere", method="POST", parts=[b"x" * 1000] * 100)[3] == 0  # not read at all
 
 

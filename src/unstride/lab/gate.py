@@ -12,10 +12,11 @@ import html
 import re
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 from starlette.datastructures import Headers
-from starlette.requests import HTTPConnection, Request
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
@@ -143,15 +144,16 @@ def _name(host: str) -> str:
 async def _form(request: Request) -> bytes | None:
     """The body; None if it is too large, of which no more is read."""
     content = b""
-    async for part in request.stream():
-        content += part
-        if len(content) > FORM_BYTES:
-            return None
+    with suppress(ClientDisconnect):  # nobody is there to be told
+        async for part in request.stream():
+            content += part
+            if len(content) > FORM_BYTES:
+                return None
     return content
 
 
-class _TooLargeError(Exception):
-    pass
+class TooLargeError(Exception):
+    """A request is larger than `MOST_BYTES`."""
 
 
 async def _bounded(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
@@ -166,7 +168,7 @@ async def _bounded(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> 
         message = await receive()
         got += len(message.get("body", b""))
         if got > MOST_BYTES:
-            raise _TooLargeError
+            raise TooLargeError
         return message
 
     async def watched(message: Message) -> None:
@@ -177,9 +179,9 @@ async def _bounded(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> 
     said = Headers(scope=scope).get("content-length", "0")
     try:
         if said.isdecimal() and int(said[:20]) > MOST_BYTES:
-            raise _TooLargeError
+            raise TooLargeError
         await app(scope, counted, watched)
-    except _TooLargeError:
+    except TooLargeError:
         if not begun:
             await Response(f"Expected no more than {MOST_BYTES // 2**20} MB.", 413)(scope, receive, send)
 
@@ -191,4 +193,4 @@ async def _answer(scope: Scope, answer: Response, receive: Receive, send: Send) 
         await answer(scope, receive, send)
 
 
-__all__ = ["LOGIN", "MOST_BYTES", "PARAMETER", "Gate"]
+__all__ = ["LOGIN", "MOST_BYTES", "PARAMETER", "Gate", "TooLargeError"]

@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import inspect
 import ipaddress
+import logging
 import re
 import secrets
 import socket
@@ -26,7 +27,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from . import page
 from .chapters import BY_SLUG, CHAPTERS, Chapter
-from .gate import MOST_BYTES, PARAMETER, Gate
+from .gate import MOST_BYTES, PARAMETER, Gate, TooLargeError
 from .opening import open_browser
 
 PORT = 2741
@@ -112,12 +113,32 @@ class _Kept(StaticFiles):
 
 
 class _Found:
-    """`app`, but with the lab's own page in place of its answer that there is nothing at an address."""
+    """`app`, but with the lab's own page in place of its answer that there is nothing at an address.
+
+    Where it fails, as marimo does at a request that none of its pages makes, it has answered so (500), and the terminal
+    gets one line of it.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._answered(scope, receive, send)
+        except TooLargeError:
+            raise
+        except Exception as error:
+            if scope["type"] != "http":
+                raise
+            logging.getLogger("uvicorn.error").warning(  # uvicorn's own way is the whole traceback
+                "%s %s: %s: %s",
+                scope["method"],
+                ascii(scope["path"])[1:-1],
+                type(error).__name__,
+                ascii(str(error))[1:-1],
+            )
+
+    async def _answered(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD") or "/api/" in scope["path"]:
             await self.app(scope, receive, send)
             return
