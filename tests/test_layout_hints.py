@@ -113,7 +113,7 @@ def test_the_readings_integers_without_channels():
         lambda: us.conv_transpose(torch.tensor([[0, 1], [2, 3]]), torch.tensor([[0, 1], [2, 3]])),
         lambda: us.kernel_gradient([[0, 1], [2, 3]], [[0, 1], [2, 3]], kernel_size=1),
     ):
-        with pytest.raises(us.GeometryError, match=r"has \d dimensions.* for a bare grid pass channels=None"):
+        with pytest.raises(us.GeometryError, match=r"has \d dimensions?.* for a bare grid pass channels=None"):
             call()
     with pytest.raises(TypeError, match=r"x is of type int64; expected .*, or pass channels=None if it is a bare grid"):
         us.conv_transpose(np.ones((2, 2, 2), int), np.ones((2, 2, 2), int))
