@@ -2,7 +2,8 @@
 
 A process, so that the page answers while it computes; and all that is known of it is on the disk, so that a page that
 is opened again, or another one, finds it. Beside the run folders of ``runs/`` lies ``runs/.lab/``, which holds for
-each run that a lab started NAME.json (which process it is) and NAME.log (what it says).
+each run that a lab started NAME.json (which process it is) and NAME.log (what it says), and the file `lock`, whose holder
+alone looks for room and starts a training.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -174,22 +176,25 @@ class Job:
 
     def stop(self) -> None:
         """As Ctrl-C does: after the batch, in a state that can be continued."""
-        if self.process() is None:
-            raise JobError(f"{self.name} is not being trained now, so there is nothing to stop")
-        self._remember(self._known() | {"stopping": True})  # where it looks
+        with _alone(self.folder):
+            if self.process() is None:
+                raise JobError(f"{self.name} is not being trained now, so there is nothing to stop")
+            self._remember(self._known() | {"stopping": True})  # where it looks
 
     def resume(self, epochs: int | None = None) -> None:
         """Go on where its last epoch ended; with more epochs, if that many are asked for."""
         run = self.run()
         if run is None:
             raise JobError(f"{self.name} was stopped before it had begun; start a new training")
-        if self.process() is not None:
-            raise JobError(f"{self.name} is being trained already")
-        _check_room(self.folder)
         more = ["--epochs", str(epochs)] if epochs is not None and epochs > run.options.epochs else []
-        self._spawn(["train", "--resume", "--run", str(self.path), *more])
+        with _alone(self.folder):
+            if self.process() is not None:
+                raise JobError(f"{self.name} is being trained already")
+            _check_room(self.folder)
+            self._spawn(["train", "--resume", "--run", str(self.path), *more])
 
     def _spawn(self, arguments: Sequence[str]) -> None:
+        """Start its process and record it. The caller holds the lock under which it found that there is room."""
         self._remember({})  # a process that was stopped, if there was one, is no longer this one
         with self.log.open("ab") as log:
             child = subprocess.Popen(
@@ -247,15 +252,38 @@ def start(model: str, options: Sequence[str], folder: Path | None = None) -> Job
         If too many are at work.
     """
     folder = FOLDER if folder is None else folder
-    (folder / ".lab").mkdir(parents=True, exist_ok=True)
-    _check_room(folder)
-    job = _named(folder, f"{model}-{time.strftime('%Y%m%d-%H%M%S')}")
-    try:
-        job._spawn(["train", model, "--run", str(job.path), *options])
-    except BaseException:
-        job.record.unlink(missing_ok=True)
-        raise
+    with _alone(folder):
+        _check_room(folder)
+        job = _named(folder, f"{model}-{time.strftime('%Y%m%d-%H%M%S')}")
+        try:
+            job._spawn(["train", model, "--run", str(job.path), *options])
+        except BaseException:
+            job.record.unlink(missing_ok=True)
+            raise
     return job
+
+
+_THREADS = threading.RLock()
+"""Held with each folder's lock: some systems have locks for threads only."""
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Let one thread, of all labs on this folder, look at the records and change them.
+
+    The lock is the open file's, so a lab that is killed leaves none behind.
+    """
+    place = folder / ".lab"
+    place.mkdir(parents=True, exist_ok=True)
+    with _THREADS, (place / "lock").open("ab") as file:
+        try:
+            import fcntl
+        except ImportError:  # Windows
+            pass
+        else:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        runs.sweep(place)  # records are written here only, so what is left is of a lab that was killed
+        yield
 
 
 def find(name: str | None, folder: Path | None = None) -> Job | None:
@@ -304,4 +332,5 @@ def _check_room(folder: Path) -> None:
 
 
 def _recorded(folder: Path) -> list[Job]:
-    return [Job(record.stem, folder) for record in (folder / ".lab").glob("*.json")]
+    """Those that a lab started. A record that is just being written has a name that begins with a dot."""
+    return [Job(record.stem, folder) for record in (folder / ".lab").glob("[!.]*.json")]
