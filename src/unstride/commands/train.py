@@ -136,7 +136,7 @@ def train(
         given["start"] = str(Path(given["start"]).resolve())
     run = None
     if resume:
-        run = _merge(runs.newest() if folder is None else runs.load(folder), given)
+        run = _merge(_newest() if folder is None else runs.load(folder), given)
         options = run.options
         task = tasks.get(options.model)
     else:
@@ -182,6 +182,11 @@ def train(
         state, group = context.ensure_object(State), part if spread else None
         _train(state, task, run, model, data, done, group, not no_accelerate, quiet)
     return 1 if problems else 0
+
+
+def _newest() -> Run:
+    """What --resume alone continues; it says which newer runs it passes over."""
+    return runs.newest(skipped=lambda error: remark(f"{error}; an older run is resumed"))
 
 
 def _only_its_own(task: Task, given: dict[str, Any]) -> None:

@@ -2,13 +2,12 @@
 
 A process, so that the page answers while it computes; and all that is known of it is on the disk, so that a page that
 is opened again, or another one, finds it. Beside the run folders of ``runs/`` lies ``runs/.lab/``, which holds for
-each run that a lab started NAME.json (which process it is) and NAME.log (what it says), and the file `lock`, whose holder
-alone looks for room and starts a training.
+each run that a lab started NAME.json (which process it is) and NAME.log (what it says), and the file `lock`, whose
+holder alone looks for room and starts a training.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -22,7 +21,7 @@ from typing import Any
 
 import psutil
 
-from .. import runs
+from .. import runs, tasks
 from ..runs import Row, Run, RunError
 
 FOLDER = Path("runs")
@@ -83,7 +82,7 @@ class Progress:
 
     Attributes
     ----------
-    state : {"starting", "training", "stopping", "reporting", "stopped", "finished", "failed"}
+    state : {"starting", "training", "stopping", "reporting", "stopped", "finished", "failed", "damaged"}
     done, epochs : int
         Whole epochs behind it, and asked for.
     share : float
@@ -134,11 +133,19 @@ class Job:
         return self.folder / ".lab" / f"{self.name}.json"
 
     def run(self) -> Run | None:
-        """Its run, once there is one."""
+        """Its run, once there is one that is not damaged."""
         try:
             return runs.load(self.path)
         except RunError:
             return None
+
+    def damage(self) -> str:
+        """Why its folder cannot be read as a run's; "" if it can be, or is not there yet."""
+        try:
+            runs.load(self.path)
+        except RunError as error:
+            return str(error).removeprefix(f"{self.path}: ") if runs.is_run(self.path) else ""
+        return ""
 
     def process(self) -> psutil.Process | None:
         """The process that trains it now, if a lab started it."""
@@ -150,7 +157,7 @@ class Job:
             same = abs(process.create_time() - known["created"]) < CLOCK
             if same and process.status() != psutil.STATUS_ZOMBIE:
                 return process
-        except (psutil.Error, KeyError, TypeError, ValueError):
+        except (psutil.Error, KeyError, TypeError, ValueError, OverflowError):
             pass
         return None
 
@@ -159,8 +166,12 @@ class Job:
         at_work = self.process() is not None
         run = self.run()
         if run is None:
+            damage = self.damage()
             if at_work:
-                return Progress("stopping" if self._known().get("stopping") else "starting")
+                state = "stopping" if self._known().get("stopping") else "training" if damage else "starting"
+                return Progress(state, message=damage)
+            if damage:
+                return Progress("damaged", message=damage)
             if not self.record.exists():
                 return Progress("failed", message=f"{self.path}: no such run")
             return self._ended_before_it_began()
@@ -185,6 +196,8 @@ class Job:
         """Go on where its last epoch ended; with more epochs, if that many are asked for."""
         run = self.run()
         if run is None:
+            if damage := self.damage():
+                raise JobError(f"{self.name} cannot be continued: {damage}")
             raise JobError(f"{self.name} was stopped before it had begun; start a new training")
         more = ["--epochs", str(epochs)] if epochs is not None and epochs > run.options.epochs else []
         with _alone(self.folder):
@@ -214,18 +227,18 @@ class Job:
 
     def _known(self) -> dict[str, Any]:
         try:
-            found: dict[str, Any] = json.loads(self.record.read_text())
+            return runs.read_json(self.record)
         except (OSError, ValueError):
             return {}
-        return found
 
     def _share(self, run: Run, done: int) -> float:
         """How much of the present epoch is done, as the training itself says."""
         try:
-            said = json.loads((run.path / runs.PROGRESS).read_text())
-            return float(said["batch"] / said["batches"]) if said["epoch"] == done else 0.0
-        except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError):
+            said = runs.read_json(run.path / runs.PROGRESS)
+            share = float(said["batch"] / said["batches"]) if said["epoch"] == done else 0.0
+        except (OSError, ValueError, KeyError, TypeError, ArithmeticError):
             return 0.0
+        return share if 0 <= share <= 1 else 0.0
 
     def _says(self, what: str) -> str:
         """The last line with which the command line ended in an error; "" if it did not."""
@@ -292,23 +305,29 @@ def find(name: str | None, folder: Path | None = None) -> Job | None:
     if not name or name != Path(name).name or name.startswith("."):
         return None
     job = Job(name, folder)
-    return job if job.path.is_dir() or job.record.exists() else None
+    try:
+        return job if job.path.is_dir() or job.record.exists() else None
+    except OSError:  # a name that is too long
+        return None
 
 
 def listing(model: str, folder: Path | None = None) -> list[Job]:
-    """The runs of a model, the newest first; those too that the command line made, and those that only start."""
+    """The runs of a model: first those that only start, then all others, the newest first.
+
+    Those too that the command line made, and damaged ones: these by their names, unless their config.json is whole.
+    """
     folder = FOLDER if folder is None else folder
-    found = [
-        (job.record.stat().st_mtime_ns, job)
-        for job in _recorded(folder)
-        if job.name.startswith(f"{model}-") and job.run() is None and job.process() is not None
-    ]
-    for config in folder.glob("*/config.json"):
-        job = Job(config.parent.name, folder)
-        run = job.run()
-        if run is not None and run.options.model == model:
-            found.append((config.stat().st_mtime_ns, job))
-    return [job for _, job in sorted(found, key=lambda pair: pair[0], reverse=True)]
+    begun = [Job(path.name, folder) for path in reversed(runs.found(folder))]
+    starting = [job for job in _recorded(folder) if job not in begun and job.process() is not None]
+    starting.sort(key=lambda job: job.name, reverse=True)
+    return [job for job in starting if job.name.startswith(f"{model}-")] + [job for job in begun if _is_of(job, model)]
+
+
+def _is_of(job: Job, model: str) -> bool:
+    try:
+        return runs.read_config(job.path).options.model == model
+    except RunError:
+        return job.name.partition("-")[0] not in set(tasks.NAMES) - {model}
 
 
 def _named(folder: Path, name: str) -> Job:
