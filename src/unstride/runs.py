@@ -32,8 +32,8 @@ from .wording import counted
 
 __all__ = [
     "PROGRESS", "Interrupted", "OptionError", "Options", "Row", "Run", "RunError", "create", "duration", "flag",
-    "found", "is_run", "load", "locked", "newest", "read_config", "read_json", "sweep", "trouble", "why", "write", "write_bytes",
-    "write_json", "write_text",
+    "found", "is_run", "load", "locked", "newest", "read_config", "read_json", "sweep", "trouble", "why", "write",
+    "write_bytes", "write_json", "write_text",
 ]  # fmt: skip
 
 Row = dict[str, float]
@@ -43,11 +43,11 @@ PROGRESS = "progress.json"
 LARGEST = 2**53
 """Of whole numbers among the options: larger ones lose digits where they meet others."""
 
-KINDS = {
-    "int": (int, "a whole number"),
+KINDS: dict[str, tuple[tuple[type, ...], str]] = {
+    "int": ((int,), "a whole number"),
     "float": ((int, float), "a number"),
-    "str": (str, "text"),
-    "bool": (bool, "true or false"),
+    "str": ((str,), "text"),
+    "bool": ((bool,), "true or false"),
 }
 """What the options' types are called in messages."""
 
@@ -117,6 +117,9 @@ class Options:
             raise OptionError(f"--learning-rate is {self.learning_rate}; expected a positive number")
         if not 0 <= self.seed < 2**32:
             raise OptionError(f"--seed is {self.seed}; expected a number from 0 to {2**32 - 1}")
+        for name, value in vars(self).items():
+            if isinstance(value, int) and value > LARGEST:
+                raise OptionError(f"{flag(name)} is {value}; expected at most {LARGEST}")
 
     def _check_type(self, name: str, annotation: str) -> None:
         value = getattr(self, name)
@@ -126,8 +129,6 @@ class Options:
         types, words = KINDS[kind]
         if not isinstance(value, types) or (isinstance(value, bool) and kind != "bool"):
             raise OptionError(f"{flag(name)} is {value!r:.60}; expected {words}")
-        if isinstance(value, int) and abs(value) > LARGEST:
-            raise OptionError(f"{flag(name)} has too many digits; expected at most {LARGEST}")
 
     def split(self, images: int) -> tuple[int, int]:
         """How many of `images` are for training and how many, the last, for validation, as Keras counts."""
