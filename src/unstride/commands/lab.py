@@ -37,7 +37,7 @@ def lab(chapter: str | None, edit: bool, folder: str, **options: Any) -> int:
         raise OptionError("--token and --no-token are both given; give one")
     if options["token"] is not None and not options["token"].strip():
         raise OptionError("--token is empty; expected some letters, or --no-token")
-    from ..lab import server
+    from ..lab import page, server
 
     try:
         found = server.find(chapter)
@@ -53,9 +53,11 @@ def lab(chapter: str | None, edit: bool, folder: str, **options: Any) -> int:
         place.close()
         return editing.edit(found, folder, options["host"], port, token, browser=not options["no_browser"])
     say(screen, f"The lab: {server.address(options['host'], port, token, found)}")
-    if not server.is_local(options["host"]):
+    page.for_others(not server.is_local(options["host"]))
+    if page.has_others():
         say(screen, "Everybody who can reach this machine, and has the token, can use it." if token else
             "Everybody who can reach this machine can use it: there is no token.")  # fmt: skip
+        say(screen, "They share its runs: each sees, stops and continues those of the others, too.")
     say(screen, "Ctrl-C ends it.")
     server.serve(place, options["host"], token, found, browser=not options["no_browser"])
     return 0

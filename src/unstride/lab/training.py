@@ -138,6 +138,17 @@ def choices(model: str, chosen: Job | None) -> dict[str, str]:
     return made
 
 
+def shared() -> list[Any]:
+    """For below a list of runs: whose they are, where that is not the reader alone; empty otherwise."""
+    if not page.has_others():
+        return []
+    words = (
+        "This lab is open to other machines, and its runs are everybody's: whoever uses it sees those that you start, "
+        "and can stop and continue them, as you can theirs."
+    )
+    return [page.note(words, name="shared-runs")]
+
+
 def described(options: Options) -> str:
     """What a run was asked for, in a line."""
     parts = [counted(options.epochs, "epoch"), f"batches of {options.batch_size}"]
