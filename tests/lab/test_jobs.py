@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -15,7 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from unstride import deployed
+from unstride import deployed, runs
 from unstride.lab import jobs
 from unstride.lab.controls import Controls
 from unstride.lab.jobs import Job, JobError, Progress
@@ -217,6 +219,36 @@ jobs.start("autoencoder", [], Path({str(folder)!r}))
     job = jobs.start("autoencoder", SMALL, folder)
     assert not list((folder / ".lab").glob(".*"))
     assert [found.name for found in jobs.listing("autoencoder", folder)] == [job.name]
+
+
+def full(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_full_disk_lets_no_training_start_unseen(folder, monkeypatch):
+    monkeypatch.setattr(jobs, "_CHILD", IDLE)
+    a_run(folder / "autoencoder-1")
+    job = Job("autoencoder-1", folder)
+    write = runs.write_json
+    before = set(psutil.Process().children())
+    for begin in (lambda: jobs.start("autoencoder", SMALL, folder), job.resume):
+        # There is room for the first record, which is almost empty.
+        monkeypatch.setattr(runs, "write_json", lambda path, known: full() if known else write(path, known))
+        with pytest.raises(OSError, match="No space left"):
+            begin()
+        monkeypatch.setattr(runs, "write_json", write)
+    until(job, lambda _: set(psutil.Process().children()) <= before, 30)
+    assert job.process() is None
+
+
+def test_a_training_can_be_stopped_when_the_disk_is_full(folder, monkeypatch):
+    monkeypatch.setattr(jobs, "_CHILD", IDLE)
+    a_run(folder / "autoencoder-1")
+    job = Job("autoencoder-1", folder)
+    job.resume()
+    monkeypatch.setattr(runs, "write_json", full)
+    job.stop()
+    assert until(job, lambda at: not at.active, 30).state == "stopped"
 
 
 def test_another_process_with_the_same_number_is_not_it(folder):

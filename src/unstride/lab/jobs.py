@@ -188,9 +188,13 @@ class Job:
     def stop(self) -> None:
         """As Ctrl-C does: after the batch, in a state that can be continued."""
         with _alone(self.folder):
-            if self.process() is None:
+            process = self.process()
+            if process is None:
                 raise JobError(f"{self.name} is not being trained now, so there is nothing to stop")
-            self._remember(self._known() | {"stopping": True})  # where it looks
+            try:
+                self._remember(self._known() | {"stopping": True})  # where it looks
+            except OSError:  # the disk may be full, which is a reason to stop
+                process.terminate()
 
     def resume(self, epochs: int | None = None) -> None:
         """Go on where its last epoch ended; with more epochs, if that many are asked for."""
@@ -220,7 +224,11 @@ class Job:
             )
         created = psutil.Process(child.pid).create_time()
         threading.Thread(target=child.wait, daemon=True).start()  # so that none stays a zombie
-        self._remember({"pid": child.pid, "created": created, "log": self.log.stat().st_size, "started": time.time()})
+        try:
+            self._remember({"pid": child.pid, "created": created, "started": time.time()})
+        except BaseException:
+            child.kill()  # without a record nobody could see or stop it
+            raise
 
     def _remember(self, known: dict[str, Any]) -> None:
         runs.write_json(self.record, known)
