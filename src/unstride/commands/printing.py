@@ -25,7 +25,7 @@ from ..wording import escaped, wrapped
 
 EXIT_CODES = (
     "Exit codes: 0 done; 1 some of several inputs failed, the rest is done; 2 nothing is done, the mistake or failure "
-    "is named; 130 stopped by Ctrl-C or SIGTERM."
+    "is named; 130 stopped by Ctrl-C, or a training by SIGTERM."
 )
 
 json_option = click.option("--json", "as_json_", is_flag=True, help="Print JSON, and nothing else.")
