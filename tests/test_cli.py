@@ -18,7 +18,7 @@ from PIL import Image
 from rich.console import Console
 
 import unstride
-from unstride import cli, runs
+from unstride import cli, runs, tasks
 from unstride.data import mnist
 from unstride.runs import Run
 
@@ -370,6 +370,13 @@ def test_interrupted(run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: 
     assert capsys.readouterr().err.strip() == "unstride: stopped"
 
 
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What JAX would otherwise compile, and keep for the tests after it, while there is no space."""
+    assert cli.main(["train", "--run", str(tmp_path_factory.mktemp("compiled") / "run"), *SMALL]) == 0
+
+
+@pytest.mark.usefixtures("compiled")
 @pytest.mark.parametrize(("size", "file"), [(300, "config.json"), (100_000, "last.keras"), (400_000, "report.html")])
 def test_a_full_disk(size: int, file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A limit on the size of files fails as a full disk does; here at one after another of a run's files."""
@@ -390,19 +397,29 @@ def test_a_full_disk(size: int, file: str, tmp_path: Path, capsys: pytest.Captur
         assert (tmp_path / "run" / "model.keras").read_bytes()
 
 
-def test_a_full_disk_under_metrics(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keras writes this file, and its error names none."""
+@pytest.mark.parametrize("place", ["metrics", "report"])
+def test_a_full_disk_under_files_that_others_write(
+    place: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Keras writes metrics.csv: its error names no file. The run is listed, and goes on with space again."""
     import keras
 
     def fail(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(keras.callbacks.CSVLogger, "on_epoch_end", fail)
-    capsys.readouterr()
-    assert cli.main(["train", "--run", "run", *SMALL]) == 2
+    with monkeypatch.context() as patch:
+        if place == "metrics":
+            patch.setattr(keras.callbacks.CSVLogger, "on_epoch_end", fail)
+        else:
+            patch.setattr(type(tasks.get("autoencoder")), "report", fail)
+        capsys.readouterr()
+        assert cli.main(["train", "--run", "run", *SMALL]) == 2
     assert capsys.readouterr().err == (
         "unstride: error: run: the disk is full, or a limit on files is reached: No space left on device\n"
     )
+    assert cli.main(["runs", "run"]) == 0
+    assert "damaged" not in capsys.readouterr().out
+    assert cli.main(["train", "--resume", "--run", "run"]) == 0
 
 
 def test_folders_that_cannot_be_written(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -316,7 +317,7 @@ def test_interrupted_and_resumed(
 
 
 def test_interrupted_from_outside(tmp_path: Path) -> None:
-    """A process of its own, and its terminal's Ctrl-C."""
+    """A process of its own, and the end of the system: SIGTERM, which does what Ctrl-C does."""
     folder = tmp_path / "run"
     arguments = ["train", "--run", str(folder), "--epochs", "500", *ARGUMENTS]
     process = subprocess.Popen(
@@ -330,11 +331,34 @@ def test_interrupted_from_outside(tmp_path: Path) -> None:
     for line in process.stdout:
         if line.startswith("epoch   1/500"):
             break
-    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
-    assert err.startswith("unstride: stopped after epoch ")
-    assert runs.load(folder).last.exists()
+    assert re.fullmatch(r"unstride: stopped after epoch \d+; resume with: [^\n]*\n", err), err
+    run = runs.load(folder)
+    assert run.last.exists()
+    assert not list(folder.glob(".*"))
+    assert not (folder / runs.PROGRESS).exists()
+
+
+@pytest.mark.parametrize("number", training.Interruption.SIGNALS)
+def test_a_signal_waits_for_the_batch_and_a_second_does_not(number: signal.Signals) -> None:
+    interruption = training.Interruption(lambda: None)
+    before = [signal.getsignal(each) for each in interruption.SIGNALS]
+    try:
+        signal.signal(number, signal.default_int_handler)
+        with interruption.listening():
+            interruption.on_train_batch_end(0)
+            signal.raise_signal(number)
+            with pytest.raises(KeyboardInterrupt):
+                interruption.on_train_batch_end(1)
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(number)
+        assert signal.getsignal(number) is signal.default_int_handler
+    finally:
+        for each, handler in zip(interruption.SIGNALS, before, strict=True):
+            signal.signal(each, handler)
+    assert [signal.getsignal(each) for each in interruption.SIGNALS] == before
 
 
 def test_another_process_trains_it(whole: Run, capsys: pytest.CaptureFixture[str]) -> None:

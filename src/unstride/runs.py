@@ -17,27 +17,39 @@ from __future__ import annotations
 
 import csv
 import itertools
-import json
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from ._files import sweep, write, write_bytes, write_json, write_text
+from ._reading import content, read_json, trouble, why
 from .wording import counted
 
 __all__ = [
-    "PROGRESS", "Interrupted", "OptionError", "Options", "Row", "Run", "RunError", "create", "duration", "flag", "load",
-    "locked", "newest", "sweep", "write", "write_bytes", "write_json", "write_text",
+    "PROGRESS", "Interrupted", "OptionError", "Options", "Row", "Run", "RunError", "create", "duration", "flag",
+    "found", "is_run", "load", "locked", "newest", "read_config", "read_json", "sweep", "trouble", "why", "write",
+    "write_bytes", "write_json", "write_text",
 ]  # fmt: skip
 
 Row = dict[str, float]
 
 PROGRESS = "progress.json"
+
+LARGEST = 2**53
+"""Of whole numbers among the options: larger ones lose digits where they meet others."""
+
+KINDS: dict[str, tuple[tuple[type, ...], str]] = {
+    "int": ((int,), "a whole number"),
+    "float": ((int, float), "a number"),
+    "str": ((str,), "text"),
+    "bool": ((bool,), "true or false"),
+}
+"""What the options' types are called in messages."""
 
 
 class RunError(ValueError):
@@ -83,10 +95,8 @@ class Options:
     transpose: bool | None = None
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "limit", "seed", "scale", "code", "kernel"):
-            value = getattr(self, name)
-            if not isinstance(value, int | None):
-                raise OptionError(f"{flag(name)} is {value!r}; expected a whole number")
+        for field in fields(self):
+            self._check_type(field.name, str(field.type))
         for name, least in (("epochs", 1), ("batch_size", 1), ("limit", 1), ("code", 1), ("kernel", 2)):
             value = getattr(self, name)
             if value is not None and value < least:
@@ -107,6 +117,18 @@ class Options:
             raise OptionError(f"--learning-rate is {self.learning_rate}; expected a positive number")
         if not 0 <= self.seed < 2**32:
             raise OptionError(f"--seed is {self.seed}; expected a number from 0 to {2**32 - 1}")
+        for name, value in vars(self).items():
+            if isinstance(value, int) and value > LARGEST:
+                raise OptionError(f"{flag(name)} is {value}; expected at most {LARGEST}")
+
+    def _check_type(self, name: str, annotation: str) -> None:
+        value = getattr(self, name)
+        kind, _, optional = annotation.partition(" | ")
+        if value is None and optional:
+            return
+        types, words = KINDS[kind]
+        if not isinstance(value, types) or (isinstance(value, bool) and kind != "bool"):
+            raise OptionError(f"{flag(name)} is {value!r:.60}; expected {words}")
 
     def split(self, images: int) -> tuple[int, int]:
         """How many of `images` are for training and how many, the last, for validation, as Keras counts."""
@@ -172,11 +194,21 @@ class Run:
         write_json(self.path / "config.json", config)
 
     def rows(self) -> list[Row]:
-        """The rows of metrics.csv, in order; [] before the first epoch's end."""
-        return [
-            {name: float(value) for name, value in row.items()}
-            for row in csv.DictReader(line.decode() for line in self._lines())
-        ]
+        """The rows of metrics.csv, in order; [] before the first epoch's end.
+
+        Raises
+        ------
+        RunError
+            It is damaged, or cannot be read.
+        """
+        try:
+            header, *lines = self._lines() or [b""]
+            names = next(csv.reader([header.decode()]), [])
+            if missing := {"epoch", "loss", "val_loss"} - set(names) if lines else ():
+                raise ValueError(f"it has no column {min(missing)}")
+            return [_row(names, line, epoch) for epoch, line in enumerate(lines)]
+        except (OSError, ValueError, csv.Error) as error:
+            raise RunError(f"{self.path}: its metrics.csv {trouble(error)}") from error
 
     def rewind(self, epoch: int) -> list[Row]:
         """Drop the epochs from `epoch` on from metrics.csv: a kill may come between it and the checkpoint.
@@ -184,8 +216,9 @@ class Run:
         Returns the rows that are left.
         """
         # The lines as they are, so that a resumed run's file is that of an uninterrupted one.
+        self.rows()  # so that what is damaged is named, and left as it is
         header, *lines = self._lines() or [b""]
-        kept = [line for line in lines if int(line.split(b",")[0]) < epoch]
+        kept = lines[:epoch]
         if kept:
             write_bytes(self.metrics, b"".join([header, *kept]))
         else:
@@ -194,10 +227,23 @@ class Run:
 
     def _lines(self) -> list[bytes]:
         try:
-            lines = self.metrics.read_bytes().splitlines(keepends=True)
+            lines = content(self.metrics).splitlines(keepends=True)
         except FileNotFoundError:
             return []
         return [line for line in lines if line.endswith(b"\n")]  # any other was torn by a kill
+
+
+def _row(names: list[str], line: bytes, epoch: int) -> Row:
+    """The numbers of a line of metrics.csv, which is to be that of `epoch`."""
+    values = next(csv.reader([line.decode()]), [])
+    if len(values) != len(names):
+        raise ValueError(f"row {epoch + 1} has {counted(len(values), 'value')} for {counted(len(names), 'column')}")
+    row = {name: float(value) for name, value in zip(names, values, strict=True)}
+    if row["epoch"] != epoch:
+        raise ValueError(f"row {epoch + 1} is of epoch {values[names.index('epoch')]:.20}; expected {epoch}")
+    if not 0 <= row.get("seconds", 0) < math.inf:
+        raise ValueError(f"row {epoch + 1} took {row['seconds']} seconds")
+    return row
 
 
 def create(path: str | os.PathLike[str] | None, name: str) -> Path:
@@ -226,10 +272,30 @@ def _create_stamped(parent: Path, name: str) -> Path:
 
 
 def load(path: str | os.PathLike[str]) -> Run:
-    """The run in the folder `path`."""
+    """The run in the folder `path`.
+
+    Raises
+    ------
+    RunError
+        It is none, or its config.json or metrics.csv is damaged. The message names the folder and says why.
+    """
+    run = read_config(path)
+    run.rows()
+    return run
+
+
+def read_config(path: str | os.PathLike[str]) -> Run:
+    """The run in the folder `path`, of which only config.json is looked at. Raises as `load` does."""
     if not os.fspath(path):
         raise RunError("the name of a run is empty; expected a folder, as `unstride train` makes them")
     folder = Path(path)
+    try:
+        return _read_config(folder)
+    except OSError as error:
+        raise RunError(f"{folder}: a folder that cannot be read ({why(error)})") from error
+
+
+def _read_config(folder: Path) -> Run:
     if folder.is_file():
         inside = (folder.parent / "config.json").is_file()
         if inside:
@@ -238,22 +304,64 @@ def load(path: str | os.PathLike[str]) -> Run:
     if not folder.is_dir():
         raise RunError(f"{folder}: no such folder; expected a run, as `unstride train` makes them")
     try:
-        config = json.loads((folder / "config.json").read_text())
+        config = read_json(folder / "config.json")
+        for name in ("options", "dataset", "environment"):
+            if not isinstance(config[name], dict):
+                raise TypeError(f"{name} is {config[name]!r:.60}; expected an object")
         known = {field.name for field in fields(Options)}
         options = Options(**{name: value for name, value in config["options"].items() if name in known})
-        return Run(folder, options, dict(config["dataset"]), dict(config["environment"]))
+        return Run(folder, options, config["dataset"], config["environment"])
     except FileNotFoundError:
         raise RunError(f"{folder}: not a run: it has no config.json, which `unstride train` writes first") from None
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise RunError(f"{folder}: not a run: its config.json is damaged ({error})") from error
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise RunError(f"{folder}: not a run: its config.json {trouble(error)}") from error
 
 
-def newest(folder: str | os.PathLike[str] = "runs") -> Run:
-    """The run in `folder` that was started or resumed last."""
-    configs = sorted(Path(folder).glob("*/config.json"), key=lambda config: config.stat().st_mtime_ns)
-    if not configs:
-        raise RunError(f"no run to resume in {folder}{os.sep} here; name one with --run")
-    return load(configs[-1].parent)
+def is_run(path: Path) -> bool:
+    """Whether a folder looks like a run's, damaged or not; one that cannot be looked into may be one."""
+    try:
+        return path.is_dir() and not {"config.json", "metrics.csv"}.isdisjoint(part.name for part in path.iterdir())
+    except OSError:
+        return True
+
+
+def found(folder: str | os.PathLike[str] = "runs") -> list[Path]:
+    """The run folders in `folder`, damaged ones too, the one that was started or resumed last at the end.
+
+    Hidden folders are not looked at: the lab keeps its own files in one.
+    """
+    try:
+        paths = [path for path in sorted(Path(folder).iterdir()) if not path.name.startswith(".") and is_run(path)]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return sorted(paths, key=_started)
+
+
+def _started(path: Path) -> int:
+    try:
+        return (path / "config.json").stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def newest(folder: str | os.PathLike[str] = "runs", skipped: Callable[[RunError], object] = lambda _: None) -> Run:
+    """The run in `folder` that was started or resumed last, of those that are not damaged.
+
+    `skipped` is told of each damaged one that is newer. If all are damaged, the newest's error is raised.
+    """
+    problems = []
+    for path in reversed(found(folder)):
+        try:
+            run = load(path)
+        except RunError as error:
+            problems.append(error)
+            continue
+        for problem in problems:
+            skipped(problem)
+        return run
+    if problems:
+        raise problems[0]
+    raise RunError(f"no run to resume in {folder}{os.sep} here; name one with --run")
 
 
 @contextmanager

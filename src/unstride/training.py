@@ -116,10 +116,12 @@ class Checkpoints(keras.callbacks.Callback):  # type: ignore[misc]
 
 
 class Interruption(keras.callbacks.Callback):  # type: ignore[misc]
-    """Turns Ctrl-C into a KeyboardInterrupt between two batches, outside native code and half-written files.
+    """Turns Ctrl-C and SIGTERM into a KeyboardInterrupt between batches, outside native code and half-written files.
 
-    A second Ctrl-C interrupts at once, as ever.
+    A second one does at once what it always did.
     """
+
+    SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
     def __init__(self, notify: Callable[[], None]) -> None:
         super().__init__()
@@ -131,18 +133,23 @@ class Interruption(keras.callbacks.Callback):  # type: ignore[misc]
         if threading.current_thread() is not threading.main_thread():
             yield  # signals are the main thread's
             return
-        before = signal.getsignal(signal.SIGINT)
+        before = {number: handler for number in self.SIGNALS if (handler := signal.getsignal(number)) is not None}
+
+        def restore() -> None:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
         def request(*_: object) -> None:
             self.requested = True
-            signal.signal(signal.SIGINT, before)
+            restore()
             self.notify()
 
-        signal.signal(signal.SIGINT, request)
+        for number in before:
+            signal.signal(number, request)
         try:
             yield
         finally:
-            signal.signal(signal.SIGINT, before)
+            restore()
 
     def check(self) -> None:
         if self.requested:
@@ -264,8 +271,6 @@ def fit(
             # A second Ctrl-C may come out of native code as an error of another kind.
             if interruption.requested or isinstance(error, KeyboardInterrupt):
                 raise Interrupted(checkpoints.done) from error
-            if isinstance(error, OSError) and error.errno and error.filename is None:
-                raise OSError(error.errno, error.strerror, str(run.path)) from error  # CSVLogger's
             raise
     if accelerated is not None:
         accelerated.restore()  # so that the model is judged as one that is loaded will be, to the last bit

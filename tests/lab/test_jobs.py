@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
 import pytest
 
-from unstride import deployed
+from unstride import deployed, runs
 from unstride.lab import jobs
 from unstride.lab.controls import Controls
 from unstride.lab.jobs import Job, JobError, Progress
+from unstride.runs import Options, Run
 
 SMALL = ["--limit", "60", "--batch-size", "10", "--layers", "conv 2 4 4, up 2 4 4"]
 
@@ -26,6 +32,13 @@ def until(job: Job, condition: Callable[[jobs.Progress], bool], seconds: float =
         assert time.monotonic() < end, f"it stayed {found}"
         time.sleep(0.05)
     return found
+
+
+def a_run(path: Path, **options: object) -> Run:
+    path.mkdir()
+    run = Run(path, Options(**options), {"name": "MNIST", "sha256": "0"}, {"cores": 2})
+    run.save()
+    return run
 
 
 @pytest.fixture
@@ -117,6 +130,125 @@ def test_more_than_a_machine_can_do(folder):
         job.stop()
     for job in two:
         until(job, lambda at: not at.active)
+
+
+IDLE = "import time\ntime.sleep(300)"
+"""In place of a training's program: it does nothing, and starts at once."""
+
+
+def at_once(number: int, action: Callable[[int], object]) -> list[BaseException | object]:
+    """What `action` returns or raises in each of so many threads, all let go together."""
+    gate = threading.Barrier(number)
+
+    def act(index: int) -> BaseException | object:
+        gate.wait()
+        try:
+            return action(index)
+        except Exception as error:  # whatever it is, it is what the test looks at
+            return error
+
+    with ThreadPoolExecutor(number) as pool:
+        return list(pool.map(act, range(number)))
+
+
+def test_twenty_pages_that_start_at_once_share_the_room(folder, monkeypatch):
+    monkeypatch.setattr(jobs, "_CHILD", IDLE)
+    found = at_once(20, lambda _: jobs.start("autoencoder", SMALL, folder))
+    started = [one for one in found if isinstance(one, Job)]
+    assert len(started) == jobs.MOST
+    refused = [str(one) for one in found if not isinstance(one, Job)]
+    assert all("are being trained; stop one" in one for one in refused), refused
+    assert sorted(record.stem for record in (folder / ".lab").glob("*.json")) == sorted(job.name for job in started)
+
+
+def test_labs_that_are_processes_share_the_room(folder, monkeypatch):
+    monkeypatch.setattr(jobs, "_CHILD", IDLE)
+    code = f"""
+import sys, time
+from pathlib import Path
+from unstride.lab import jobs
+jobs._CHILD = {IDLE!r}
+check = jobs._check_room
+jobs._check_room = lambda folder: (check(folder), time.sleep(0.2))
+print("ready", flush=True)
+sys.stdin.readline()
+try:
+    print(jobs.start("autoencoder", [], Path({str(folder)!r})).name)
+except jobs.JobError:
+    pass
+"""
+    labs = [
+        subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(jobs.MOST + 1)
+    ]
+    for lab in labs:
+        assert lab.stdout.readline() == "ready\n"
+    for lab in labs:
+        lab.stdin.write("\n")
+        lab.stdin.flush()
+    assert sum(len(lab.communicate(timeout=60)[0].split()) for lab in labs) == jobs.MOST
+
+
+def test_pages_that_resume_one_run_at_once_start_it_once(folder, monkeypatch):
+    monkeypatch.setattr(jobs, "_CHILD", IDLE)
+    run = a_run(folder / "autoencoder-1")
+    job = Job(run.path.name, folder)
+    found = at_once(10, lambda _: job.resume())
+    assert found.count(None) == 1
+    assert [str(one) for one in found if one is not None] == [f"{job.name} is being trained already"] * 9
+    stopped = at_once(10, lambda _: job.stop())
+    assert stopped == [None] * 10
+    assert job.progress().state == "stopping"
+
+
+def test_a_lab_that_was_killed_leaves_no_lock_and_no_half_record(folder, monkeypatch):
+    monkeypatch.setattr(jobs, "_CHILD", IDLE)
+    code = f"""
+import os, signal
+from pathlib import Path
+from unstride import runs
+from unstride.lab import jobs
+def kill(path, content):
+    runs.write(path, lambda place: (place.write_text("half"), os.kill(os.getpid(), signal.SIGKILL)))
+runs.write_json = kill
+jobs.start("autoencoder", [], Path({str(folder)!r}))
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGKILL
+    assert len(list((folder / ".lab").glob(".*"))) == 1
+    assert jobs.listing("autoencoder", folder) == []
+    job = jobs.start("autoencoder", SMALL, folder)
+    assert not list((folder / ".lab").glob(".*"))
+    assert [found.name for found in jobs.listing("autoencoder", folder)] == [job.name]
+
+
+def full(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_full_disk_lets_no_training_start_unseen(folder, monkeypatch):
+    monkeypatch.setattr(jobs, "_CHILD", IDLE)
+    a_run(folder / "autoencoder-1")
+    job = Job("autoencoder-1", folder)
+    write = runs.write_json
+    before = set(psutil.Process().children())
+    for begin in (lambda: jobs.start("autoencoder", SMALL, folder), job.resume):
+        # There is room for the first record, which is almost empty.
+        monkeypatch.setattr(runs, "write_json", lambda path, known: full() if known else write(path, known))
+        with pytest.raises(OSError, match="No space left"):
+            begin()
+        monkeypatch.setattr(runs, "write_json", write)
+    until(job, lambda _: set(psutil.Process().children()) <= before, 30)
+    assert job.process() is None
+
+
+def test_a_training_can_be_stopped_when_the_disk_is_full(folder, monkeypatch):
+    monkeypatch.setattr(jobs, "_CHILD", IDLE)
+    a_run(folder / "autoencoder-1")
+    job = Job("autoencoder-1", folder)
+    job.resume()
+    monkeypatch.setattr(runs, "write_json", full)
+    job.stop()
+    assert until(job, lambda at: not at.active, 30).state == "stopped"
 
 
 def test_another_process_with_the_same_number_is_not_it(folder):

@@ -10,6 +10,8 @@ import pytest
 from lab.harness import Visitor
 from playwright.sync_api import expect
 
+from unstride import cli
+from unstride.lab import server, training
 from unstride.lab.chapters import CHAPTERS, neighbours
 
 CONTROLS = {"slider", "button", "combobox", "radio", "textbox", "spinbutton", "checkbox", "searchbox", "switch", "link"}
@@ -182,6 +184,29 @@ def test_the_chapters_follow_one_another(visitor):
     visitor.page.get_by_role("link", name="The lab").click()
     expect(links).to_have_count(len(CHAPTERS))
     visitor.untroubled()
+
+
+def test_pages_say_that_runs_are_shared(tmp_path, monkeypatch, capsys):
+    """Those that list runs, and the command line, where the lab is open to others; and there only."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("unstride.lab.page._LAB", {"links": False, "others": False})
+    notes = []
+
+    def serve(place, *_, **__):
+        place.close()
+        notes.append(training.shared())
+
+    monkeypatch.setattr(server, "serve", serve)
+    for host in ("127.0.0.1", "0.0.0.0"):
+        assert cli.main(["lab", "--no-browser", "--host", host]) == 0
+        assert ("They share its runs" in capsys.readouterr().out) == (host == "0.0.0.0")
+    assert notes[0] == []
+    assert "everybody's" in notes[1][0].text
+    for chapter in CHAPTERS:
+        code = chapter.notebook.read_text()
+        assert code.count("*training.shared()") == ("training.choices(" in code or "jobs.listing(" in code), (
+            chapter.slug
+        )
 
 
 def test_they_run_as_scripts():

@@ -42,7 +42,7 @@ def lab(chapter: str | None, edit: bool, folder: str, **options: Any) -> int:
             "--edit and --no-token are both given: any web page that you visit could then run code on this machine; "
             "leave --no-token out"
         )
-    from ..lab import server
+    from ..lab import page, server
 
     try:
         found = server.find(chapter)
@@ -52,9 +52,12 @@ def lab(chapter: str | None, edit: bool, folder: str, **options: Any) -> int:
     token = None if options["no_token"] else options["token"] or server.new_token()
     port = place.getsockname()[1]
     screen = console()
-    if not server.is_local(options["host"]):
+    page.for_others(not server.is_local(options["host"]))
+    if page.has_others():
         say(screen, "Everybody who can reach this machine, and has the token, can use it." if token else
             "Everybody who can reach this machine can use it: there is no token.")  # fmt: skip
+        say(screen, "There they can run any Python as you." if edit else
+            "They share its runs: each sees, stops and continues those of the others, too.")  # fmt: skip
     if edit:
         from ..lab import editing
 

@@ -5,7 +5,7 @@ Every command ends with
 * 0: all is done;
 * 1: of several inputs some failed, each named on the standard error; the rest is done;
 * 2: nothing is done: a mistake in the command line, or a failure, named in one line;
-* 130: stopped by Ctrl-C.
+* 130: stopped by Ctrl-C, or a training by SIGTERM.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ..wording import escaped, wrapped
 
 EXIT_CODES = (
     "Exit codes: 0 done; 1 some of several inputs failed, the rest is done; 2 nothing is done, the mistake or failure "
-    "is named; 130 stopped by Ctrl-C."
+    "is named; 130 stopped by Ctrl-C, or a training by SIGTERM."
 )
 
 json_option = click.option("--json", "as_json_", is_flag=True, help="Print JSON, and nothing else.")

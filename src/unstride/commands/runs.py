@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -52,9 +50,7 @@ def runs(names: tuple[str, ...], as_json_: bool) -> None:
     folder = Path(names[0]) if names else Path("runs")
     if names and not folder.is_dir():
         raise OptionError(f"{folder}: no such folder; expected one with runs, or runs to compare")
-    found = [described(path) for path in sorted(folder.iterdir()) if path.is_dir()] if folder.is_dir() else []
-    found = [one for one in found if one["options"] is not None or one["problem"] is not None]
-    found.sort(key=lambda one: one["date"] or "")
+    found = sorted(map(described, sorted(folders.found(folder))), key=lambda one: one["date"] or "")
     if as_json_:
         print_json(found)
     elif not found:
@@ -70,23 +66,27 @@ def described(path: Path) -> dict[str, Any]:
         "run": str(path), "date": None, "state": "damaged", "epochs": None, "options": None, "figures": {},
         "problem": None,
     }  # fmt: skip
-    config = path / "config.json"
-    if not config.exists() and not (path / "metrics.csv").exists():
-        return found  # a folder, but no run
     try:
-        run = folders.load(path)
+        run = folders.read_config(path)
         found["options"] = asdict(run.options)
-        found["date"] = time.strftime("%Y-%m-%d %H:%M", time.localtime(config.stat().st_mtime))
+        found["date"] = _date(path / "config.json")
         found["epochs"] = len(run.rows())
         found["figures"] = _figures(run)
         found["state"] = _state(run, found["epochs"])
     except RunError as error:
         found["problem"] = str(error).removeprefix(f"{path}: ")
-    except (OSError, ValueError, TypeError, KeyError, csv.Error) as error:
-        found["problem"] = f"a file in it is damaged or cannot be read: {error}"
+    except OSError as error:
+        found["problem"] = f"a file in it cannot be read ({folders.why(error)})"
     if found["problem"] is not None:
         found["state"] = "damaged"
     return found
+
+
+def _date(file: Path) -> str | None:
+    try:
+        return time.strftime("%Y-%m-%d %H:%M", time.localtime(file.stat().st_mtime))
+    except (ValueError, OverflowError):  # a time that no calendar has
+        return None
 
 
 def _figures(run: Run) -> dict[str, float]:
@@ -95,11 +95,13 @@ def _figures(run: Run) -> dict[str, float]:
     if not file.exists():
         return {}
     try:
-        content = json.loads(file.read_text())
+        content = folders.read_json(file)
         numbers = {name: value for name, value in content.items() if type(value) in (int, float)}
+        for value in numbers.values():
+            float(value)  # whole numbers can be too large
         return {name: value for name, value in numbers.items() if name not in ("images", "scale", "code")}
-    except (ValueError, AttributeError) as error:
-        raise RunError(f"{run.path}: its evaluation.json is damaged ({error})") from error
+    except (OSError, ValueError, OverflowError) as error:
+        raise RunError(f"{run.path}: its evaluation.json {folders.trouble(error)}") from error
 
 
 def _state(run: Run, epochs: int) -> str:
@@ -141,8 +143,8 @@ def _cells(one: dict[str, Any]) -> list[str]:
     options = one["options"] or {}
     epochs = f"{one['epochs']}/{options['epochs']}" if one["epochs"] is not None and options else "–"
     state = one["state"] if one["problem"] is None else f"damaged: {one['problem']}"
-    figures = _short(one["figures"])
-    return [_name(one), options.get("model", "–"), one["date"] or "–", epochs, figures, escaped(state)]
+    figures = escaped(_short(one["figures"]))
+    return [_name(one), escaped(options.get("model", "–")), one["date"] or "–", epochs, figures, escaped(state)]
 
 
 def _fitting(rows: Sequence[Sequence[str]], width: int) -> dict[str, int]:
@@ -173,7 +175,7 @@ def _compare(found: list[dict[str, Any]]) -> None:
     rows.append(("epochs done", *(str(one["epochs"]) for one in found)))
     rows.append(("state", *(one["state"] for one in found)))
     figures = list(dict.fromkeys(name for one in found for name in _ordered(one["figures"])))
-    rows += [(name, *(_number(one["figures"].get(name)) for one in found)) for name in figures]
+    rows += [(escaped(name), *(_number(one["figures"].get(name)) for one in found)) for name in figures]
     screen.print(table(("", *map(_name, found)), rows))
     if len(found) > 1 and not differing:
         say(screen, "All options are equal.")
@@ -200,7 +202,7 @@ def _number(value: float | None) -> str:
 
 
 def _value(value: object) -> str:
-    return "–" if value is None else str(value)
+    return "–" if value is None else escaped(str(value))
 
 
 COMMANDS = (runs,)

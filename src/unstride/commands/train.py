@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -116,9 +119,10 @@ def train(
 ) -> int:
     """Train MODEL (autoencoder, compressor, upscaler or segmenter) and write a report.
 
-    The autoencoder's defaults are the reading's settings. Ctrl-C stops after the batch and leaves a run that
-    --resume continues.
+    The autoencoder's defaults are the reading's settings. Ctrl-C, or SIGTERM, stops after the batch and leaves a run
+    that --resume continues.
     """
+    context.with_resource(_terminable())
     given = {
         name: value
         for name, value in values.items()
@@ -136,7 +140,7 @@ def train(
         given["start"] = str(Path(given["start"]).resolve())
     run = None
     if resume:
-        run = _merge(runs.newest() if folder is None else runs.load(folder), given)
+        run = _merge(_newest() if folder is None else runs.load(folder), given)
         options = run.options
         task = tasks.get(options.model)
     else:
@@ -180,8 +184,32 @@ def train(
             if own is not None:
                 run = distributed.apart(run, own)
         state, group = context.ensure_object(State), part if spread else None
-        _train(state, task, run, model, data, done, group, not no_accelerate, quiet)
+        try:
+            _train(state, task, run, model, data, done, group, not no_accelerate, quiet)
+        except OSError as error:
+            if error.errno is None or error.filename is not None:
+                raise
+            # Others' writes, as Keras's of metrics.csv, and all of them on a full disk.
+            raise OSError(error.errno, error.strerror, str(run.path)) from error
     return 1 if problems else 0
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM, with which a system that shuts down ends its programs, do what Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _newest() -> Run:
+    """What --resume alone continues; it says which newer runs it passes over."""
+    return runs.newest(skipped=lambda error: remark(f"{error}; an older run is resumed"))
 
 
 def _only_its_own(task: Task, given: dict[str, Any]) -> None:

@@ -2,25 +2,26 @@
 
 A process, so that the page answers while it computes; and all that is known of it is on the disk, so that a page that
 is opened again, or another one, finds it. Beside the run folders of ``runs/`` lies ``runs/.lab/``, which holds for
-each run that a lab started NAME.json (which process it is) and NAME.log (what it says).
+each run that a lab started NAME.json (which process it is) and NAME.log (what it says), and the file `lock`, whose
+holder alone looks for room and starts a training.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from .. import runs
+from .. import runs, tasks
 from ..runs import Row, Run, RunError
 
 FOLDER = Path("runs")
@@ -81,7 +82,7 @@ class Progress:
 
     Attributes
     ----------
-    state : {"starting", "training", "stopping", "reporting", "stopped", "finished", "failed"}
+    state : {"starting", "training", "stopping", "reporting", "stopped", "finished", "failed", "damaged"}
     done, epochs : int
         Whole epochs behind it, and asked for.
     share : float
@@ -132,11 +133,19 @@ class Job:
         return self.folder / ".lab" / f"{self.name}.json"
 
     def run(self) -> Run | None:
-        """Its run, once there is one."""
+        """Its run, once there is one that is not damaged."""
         try:
             return runs.load(self.path)
         except RunError:
             return None
+
+    def damage(self) -> str:
+        """Why its folder cannot be read as a run's; "" if it can be, or is not there yet."""
+        try:
+            runs.load(self.path)
+        except RunError as error:
+            return str(error).removeprefix(f"{self.path}: ") if runs.is_run(self.path) else ""
+        return ""
 
     def process(self) -> psutil.Process | None:
         """The process that trains it now, if a lab started it."""
@@ -148,7 +157,7 @@ class Job:
             same = abs(process.create_time() - known["created"]) < CLOCK
             if same and process.status() != psutil.STATUS_ZOMBIE:
                 return process
-        except (psutil.Error, KeyError, TypeError, ValueError):
+        except (psutil.Error, KeyError, TypeError, ValueError, OverflowError):
             pass
         return None
 
@@ -157,8 +166,12 @@ class Job:
         at_work = self.process() is not None
         run = self.run()
         if run is None:
+            damage = self.damage()
             if at_work:
-                return Progress("stopping" if self._known().get("stopping") else "starting")
+                state = "stopping" if self._known().get("stopping") else "training" if damage else "starting"
+                return Progress(state, message=damage)
+            if damage:
+                return Progress("damaged", message=damage)
             if not self.record.exists():
                 return Progress("failed", message=f"{self.path}: no such run")
             return self._ended_before_it_began()
@@ -174,22 +187,31 @@ class Job:
 
     def stop(self) -> None:
         """As Ctrl-C does: after the batch, in a state that can be continued."""
-        if self.process() is None:
-            raise JobError(f"{self.name} is not being trained now, so there is nothing to stop")
-        self._remember(self._known() | {"stopping": True})  # where it looks
+        with _alone(self.folder):
+            process = self.process()
+            if process is None:
+                raise JobError(f"{self.name} is not being trained now, so there is nothing to stop")
+            try:
+                self._remember(self._known() | {"stopping": True})  # where it looks
+            except OSError:  # the disk may be full, which is a reason to stop
+                process.terminate()
 
     def resume(self, epochs: int | None = None) -> None:
         """Go on where its last epoch ended; with more epochs, if that many are asked for."""
         run = self.run()
         if run is None:
+            if damage := self.damage():
+                raise JobError(f"{self.name} cannot be continued: {damage}")
             raise JobError(f"{self.name} was stopped before it had begun; start a new training")
-        if self.process() is not None:
-            raise JobError(f"{self.name} is being trained already")
-        _check_room(self.folder)
         more = ["--epochs", str(epochs)] if epochs is not None and epochs > run.options.epochs else []
-        self._spawn(["train", "--resume", "--run", str(self.path), *more])
+        with _alone(self.folder):
+            if self.process() is not None:
+                raise JobError(f"{self.name} is being trained already")
+            _check_room(self.folder)
+            self._spawn(["train", "--resume", "--run", str(self.path), *more])
 
     def _spawn(self, arguments: Sequence[str]) -> None:
+        """Start its process and record it. The caller holds the lock under which it found that there is room."""
         self._remember({})  # a process that was stopped, if there was one, is no longer this one
         with self.log.open("ab") as log:
             child = subprocess.Popen(
@@ -202,25 +224,29 @@ class Job:
             )
         created = psutil.Process(child.pid).create_time()
         threading.Thread(target=child.wait, daemon=True).start()  # so that none stays a zombie
-        self._remember({"pid": child.pid, "created": created, "log": self.log.stat().st_size, "started": time.time()})
+        try:
+            self._remember({"pid": child.pid, "created": created, "started": time.time()})
+        except BaseException:
+            child.kill()  # without a record nobody could see or stop it
+            raise
 
     def _remember(self, known: dict[str, Any]) -> None:
         runs.write_json(self.record, known)
 
     def _known(self) -> dict[str, Any]:
         try:
-            found: dict[str, Any] = json.loads(self.record.read_text())
+            return runs.read_json(self.record)
         except (OSError, ValueError):
             return {}
-        return found
 
     def _share(self, run: Run, done: int) -> float:
         """How much of the present epoch is done, as the training itself says."""
         try:
-            said = json.loads((run.path / runs.PROGRESS).read_text())
-            return float(said["batch"] / said["batches"]) if said["epoch"] == done else 0.0
-        except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError):
+            said = runs.read_json(run.path / runs.PROGRESS)
+            share = float(said["batch"] / said["batches"]) if said["epoch"] == done else 0.0
+        except (OSError, ValueError, KeyError, TypeError, ArithmeticError):
             return 0.0
+        return share if 0 <= share <= 1 else 0.0
 
     def _says(self, what: str) -> str:
         """The last line with which the command line ended in an error; "" if it did not."""
@@ -247,15 +273,38 @@ def start(model: str, options: Sequence[str], folder: Path | None = None) -> Job
         If too many are at work.
     """
     folder = FOLDER if folder is None else folder
-    (folder / ".lab").mkdir(parents=True, exist_ok=True)
-    _check_room(folder)
-    job = _named(folder, f"{model}-{time.strftime('%Y%m%d-%H%M%S')}")
-    try:
-        job._spawn(["train", model, "--run", str(job.path), *options])
-    except BaseException:
-        job.record.unlink(missing_ok=True)
-        raise
+    with _alone(folder):
+        _check_room(folder)
+        job = _named(folder, f"{model}-{time.strftime('%Y%m%d-%H%M%S')}")
+        try:
+            job._spawn(["train", model, "--run", str(job.path), *options])
+        except BaseException:
+            job.record.unlink(missing_ok=True)
+            raise
     return job
+
+
+_THREADS = threading.RLock()
+"""Held with each folder's lock: some systems have locks for threads only."""
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Let one thread, of all labs on this folder, look at the records and change them.
+
+    The lock is the open file's, so a lab that is killed leaves none behind.
+    """
+    place = folder / ".lab"
+    place.mkdir(parents=True, exist_ok=True)
+    with _THREADS, (place / "lock").open("ab") as file:
+        try:
+            import fcntl
+        except ImportError:  # Windows
+            pass
+        else:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        runs.sweep(place)  # records are written here only, so what is left is of a lab that was killed
+        yield
 
 
 def find(name: str | None, folder: Path | None = None) -> Job | None:
@@ -264,23 +313,29 @@ def find(name: str | None, folder: Path | None = None) -> Job | None:
     if not name or name != Path(name).name or name.startswith("."):
         return None
     job = Job(name, folder)
-    return job if job.path.is_dir() or job.record.exists() else None
+    try:
+        return job if job.path.is_dir() or job.record.exists() else None
+    except OSError:  # a name that is too long
+        return None
 
 
 def listing(model: str, folder: Path | None = None) -> list[Job]:
-    """The runs of a model, the newest first; those too that the command line made, and those that only start."""
+    """The runs of a model: first those that only start, then all others, the newest first.
+
+    Those too that the command line made, and damaged ones: these by their names, unless their config.json is whole.
+    """
     folder = FOLDER if folder is None else folder
-    found = [
-        (job.record.stat().st_mtime_ns, job)
-        for job in _recorded(folder)
-        if job.name.startswith(f"{model}-") and job.run() is None and job.process() is not None
-    ]
-    for config in folder.glob("*/config.json"):
-        job = Job(config.parent.name, folder)
-        run = job.run()
-        if run is not None and run.options.model == model:
-            found.append((config.stat().st_mtime_ns, job))
-    return [job for _, job in sorted(found, key=lambda pair: pair[0], reverse=True)]
+    begun = [Job(path.name, folder) for path in reversed(runs.found(folder))]
+    starting = [job for job in _recorded(folder) if job not in begun and job.process() is not None]
+    starting.sort(key=lambda job: job.name, reverse=True)
+    return [job for job in starting if job.name.startswith(f"{model}-")] + [job for job in begun if _is_of(job, model)]
+
+
+def _is_of(job: Job, model: str) -> bool:
+    try:
+        return runs.read_config(job.path).options.model == model
+    except RunError:
+        return job.name.partition("-")[0] not in set(tasks.NAMES) - {model}
 
 
 def _named(folder: Path, name: str) -> Job:
@@ -304,4 +359,5 @@ def _check_room(folder: Path) -> None:
 
 
 def _recorded(folder: Path) -> list[Job]:
-    return [Job(record.stem, folder) for record in (folder / ".lab").glob("*.json")]
+    """Those that a lab started. A record that is just being written has a name that begins with a dot."""
+    return [Job(record.stem, folder) for record in (folder / ".lab").glob("[!.]*.json")]

@@ -29,12 +29,21 @@ Html = Any
 PHONE = 340
 """How wide the drawings for phones are to be."""
 
-_LAB = {"links": False}
+_LAB = {"links": False, "others": False}
 
 
 def in_lab(served: bool) -> None:
     """Whether the chapters are served together, so that links between them lead somewhere."""
     _LAB["links"] = served
+
+
+def for_others(served: bool) -> None:
+    """Whether the lab is served to other machines, too, so that visitors share its runs."""
+    _LAB["others"] = served
+
+
+def has_others() -> bool:
+    return _LAB["others"]
 
 
 def html(text: str) -> Html:

@@ -6,6 +6,7 @@ import io
 import re
 from functools import cache
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from ..compressing import activity, random_weights, stretched
 from ..data import mnist_test
 from ..dataset import grey
 from ..deployed import Deployed
-from ..runs import Options, RunError, duration
+from ..runs import Options, RunError, duration, why
 from ..wording import counted
 from . import page
 from .jobs import Job, Progress, listing
@@ -28,6 +29,7 @@ WORDS = {
     "stopped": "Stopped",
     "finished": "Finished",
     "failed": "Failed",
+    "damaged": "Damaged",
 }
 SHIPPED = "shipped"
 """The name of the trained model that is part of the package, in the list of runs."""
@@ -98,20 +100,27 @@ def weights(model: str, job: Job | None) -> Deployed:
     Raises
     ------
     RunError
-        If the run has no whole epoch behind it.
+        If the run has no whole epoch behind it, or its weights are damaged or another model's.
     """
     if job is None:
         return deployed.find(model, model, None)
-    for name in (deployed.FILE, deployed.LAST):
-        file = job.path / name
-        if file.is_file():
-            newest = max((job.path / at for at in (deployed.FILE, deployed.LAST)), key=_age)
-            return deployed.load(newest)
-    raise RunError(f"{job.name} has no whole epoch behind it, so there is nothing to see of it yet")
+    newest = max((job.path / name for name in (deployed.FILE, deployed.LAST)), key=_age)
+    if not _age(newest):
+        raise RunError(f"{job.name} has no whole epoch behind it, so there is nothing to see of it yet")
+    try:
+        found = deployed.load(newest)
+    except OSError as error:
+        raise RunError(f"{newest}: it cannot be read ({why(error)})") from error
+    if found.about.get("model") != model:
+        raise RunError(f"{newest}: weights of {found.about.get('model')}; expected those of {model}")
+    return found
 
 
-def _age(path: Any) -> int:
-    return path.stat().st_mtime_ns if path.is_file() else 0
+def _age(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns if path.is_file() else 0
+    except OSError:
+        return 0
 
 
 def choices(model: str, chosen: Job | None) -> dict[str, str]:
@@ -123,8 +132,21 @@ def choices(model: str, chosen: Job | None) -> dict[str, str]:
     for job in jobs:
         progress = job.progress()
         how = f"{progress.done} of {counted(progress.epochs, 'epoch')}" if progress.epochs else "no epoch yet"
+        if progress.state == "damaged":
+            how = progress.message
         made[f"{job.name} ({WORDS[progress.state].split(':')[0].lower()}, {how})"] = job.name
     return made
+
+
+def shared() -> list[Any]:
+    """For below a list of runs: whose they are, where that is not the reader alone; empty otherwise."""
+    if not page.has_others():
+        return []
+    words = (
+        "This lab is open to other machines, and its runs are everybody's: whoever uses it sees those that you start, "
+        "and can stop and continue them, as you can theirs."
+    )
+    return [page.note(words, name="shared-runs")]
 
 
 def described(options: Options) -> str:

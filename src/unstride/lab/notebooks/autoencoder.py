@@ -242,7 +242,7 @@ def _(controls, job, mo, training):
     run_choice = mo.ui.dropdown(
         _choices, value=_shown or next(iter(_choices)), label="Shown below", on_change=controls.choose, full_width=True
     )
-    run_choice
+    mo.vstack([run_choice, *training.shared()])
     return
 
 

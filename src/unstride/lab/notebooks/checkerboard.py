@@ -210,7 +210,7 @@ def _(get_changes, get_name, jobs):
 
 
 @app.cell(hide_code=True)
-def _(amount, controls, get_changes, job, jobs, mo, side, wanted):
+def _(amount, controls, get_changes, job, jobs, mo, side, training, wanted):
     get_changes()
 
     def _start():
@@ -223,7 +223,7 @@ def _(amount, controls, get_changes, job, jobs, mo, side, wanted):
         return ("Continue", job.resume) if now.resumable else None
 
     start, stop, further = controls.buttons(job, ("Train this decoder", _start), _more)
-    mo.hstack([start, stop, further], justify="start", wrap=True)
+    mo.vstack([mo.hstack([start, stop, further], justify="start", wrap=True), *training.shared()])
     return
 
 

@@ -50,7 +50,7 @@ def _(Numbers, mo, training):
         full_width=True,
     )
     number = mo.ui.anywidget(Numbers({"Test image": (0, 9999, 1)}, {"": [7]}))
-    mo.vstack([run_choice, number])
+    mo.vstack([run_choice, *training.shared(), number])
     return number, run_choice
 
 
