@@ -109,6 +109,14 @@ def test_damage(folder: Path, name: str, change, message: str) -> None:
     assert str(folder / name) in str(caught.value)
 
 
+def test_a_small_file_that_unpacks_to_much(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data, "_MOST_BYTES", 10_000)
+    assert len(mnist(folder)[0][0]) == 5
+    (folder / TRAIN_IMAGES).write_bytes(gzip.compress(bytes(10_001)))
+    with pytest.raises(DataError, match=f"{TRAIN_IMAGES}: unpacks to more than 10,000 bytes"):
+        mnist(folder)
+
+
 @given(length=st.integers(0, 4 + 4 + 4 + 4 + 5 * 28 * 28 - 1), zipped=st.booleans())
 def test_every_truncation_is_found(tmp_path_factory: pytest.TempPathFactory, length: int, zipped: bool) -> None:
     folder = tmp_path_factory.mktemp("cut")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import math
 import os
 import struct
@@ -39,6 +40,8 @@ _SHA256 = {
     "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
     "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
+_MOST_BYTES = 1 << 30
+"""Of a file, unpacked: twice EMNIST's largest."""
 _GZIP_MAGIC = b"\x1f\x8b"
 _TYPES = {0x08: "uint8", 0x09: "int8", 0x0B: "int16", 0x0C: "int32", 0x0D: "float32", 0x0E: "float64"}
 
@@ -161,11 +164,14 @@ def _content(file: Path, sha256: str | None) -> bytes:
         raise DataError(f"{file}: cannot be read: {error.strerror}") from error
     if content.startswith(_GZIP_MAGIC):
         try:
-            content = gzip.decompress(content)
+            with gzip.GzipFile(fileobj=io.BytesIO(content)) as unpacked:
+                content = unpacked.read(_MOST_BYTES + 1)
         except EOFError as error:
             raise DataError(f"{file}: truncated: its gzip stream ends too early") from error
         except (OSError, zlib.error) as error:
             raise DataError(f"{file}: damaged: {error}") from error
+        if len(content) > _MOST_BYTES:
+            raise DataError(f"{file}: unpacks to more than {_MOST_BYTES:,} bytes, which no set of these has")
     if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
         raise DataError(f"{file}: damaged: its SHA-256 is not that of MNIST; install unstride again")
     return content
