@@ -1,5 +1,6 @@
 """Sizes, crops, phases and what the constructor refuses."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -225,3 +226,18 @@ def test_solve_on_axes_that_differ_and_on_nothing():
         us.solve(7, 0)
     with pytest.raises(us.GeometryError, match="without padding"):
         us.solve(7, 14, output_padding=1)
+
+
+@given(geometries(ranks=(1, 2, 3)), geometries(ranks=(1, 2, 3)))
+def test_a_field_can_be_replaced(geometry, other):
+    assert dataclasses.replace(geometry) == geometry
+    assert dataclasses.replace(geometry, groups=7) == us.Geometry(
+        geometry.kernel_size, geometry.stride, geometry.crops, None, geometry.dilation, 7
+    )
+    assert dataclasses.replace(geometry, padding=0).crops == ((0, 0),) * geometry.rank
+    assert geometry.padding == geometry.crops
+    assert dataclasses.replace(geometry, padding=[(1, 2)] * geometry.rank) == geometry.with_crops(
+        [(1, 2)] * geometry.rank
+    )
+    if other.rank == geometry.rank:
+        assert dataclasses.replace(geometry, kernel_size=other.kernel_size).crops == geometry.crops

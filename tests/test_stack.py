@@ -219,3 +219,11 @@ def test_where_a_stack_is_worthwhile():
     assert not worthwhile(Stack((9, 8), 2, stack.stages[:1]), 1000)
     wide = [dataclasses.replace(stage, geometry=G((3, 3))) for stage in stack.stages]
     assert not worthwhile(Stack((2000, 2000), 2, wide), 16)  # its grids leave the cache
+
+
+def test_a_field_can_be_replaced():
+    stack = stacks.autoencoder()
+    other = dataclasses.replace(stack, input_size=(12, 16))
+    assert other == Stack((12, 16), stack.channels, stack.stages, stack.layout)
+    assert other.sizes != stack.sizes
+    assert dataclasses.replace(stack) == stack

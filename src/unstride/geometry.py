@@ -18,7 +18,7 @@ import math
 import operator
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass, field
 from typing import Any, Never, TypeGuard
 
 from .misnamed import refuse
@@ -163,7 +163,7 @@ class Geometry:
     Attributes
     ----------
     kernel_size, stride, dilation : tuple of int, one an axis
-    crops : tuple of (begin, end), one pair an axis
+    crops, padding : tuple of (begin, end), one pair an axis
         Padding and output padding together.
     groups : int
 
@@ -186,8 +186,9 @@ class Geometry:
     kernel_size: tuple[int, ...]
     stride: tuple[int, ...]
     dilation: tuple[int, ...]
-    crops: tuple[Crop, ...]
+    crops: tuple[Crop, ...] = field(init=False)
     groups: int
+    padding: InitVar[Padding] = property(operator.attrgetter("crops"))  # noqa: RUF009 - for `dataclasses.replace`
 
     def __init__(
         self,

@@ -144,8 +144,8 @@ class Stack:
     channels: int = field(compare=False)
     stages: tuple[Stage, ...] = field(compare=False)
     layout: str = field(compare=False)
-    sizes: tuple[Shape, ...] = field(compare=False, repr=False)
-    code: tuple[int, ...] = field(repr=False)
+    sizes: tuple[Shape, ...] = field(init=False, compare=False, repr=False)
+    code: tuple[int, ...] = field(init=False, repr=False)
 
     def __init__(
         self, input_size: int | Sequence[int], channels: int, stages: Sequence[Stage], layout: str = "last"
