@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,6 +31,7 @@ def decoded(decoder: keras.Model, codes: Values) -> Grey:
 
 def probe(train: Values, train_labels: Bytes, test: Values, test_labels: Bytes) -> float:
     """The share of test codes whose class a linear classifier tells, which learned from the training codes."""
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -37,10 +39,8 @@ def probe(train: Values, train_labels: Bytes, test: Values, test_labels: Bytes) 
     if len(np.unique(train_labels)) < 2:
         return float(np.mean(test_labels == train_labels[0]))
     classifier: Any = make_pipeline(StandardScaler(), LogisticRegression(max_iter=300, tol=1e-3))
-    import warnings
-
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that it may not have converged: a probe need not
+        warnings.simplefilter("ignore", ConvergenceWarning)  # a probe need not have converged
         classifier.fit(train, train_labels)
     return float(classifier.score(test, test_labels))
 

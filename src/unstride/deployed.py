@@ -43,9 +43,15 @@ def extracted(model: Any) -> dict[str, Values]:
     """The kernels and biases of a Keras model's layers, a batch normalization after a convolution being part of it.
 
     Those of a model in the model have its name before theirs, as "decoder/grid/kernel".
+
+    Raises
+    ------
+    ValueError
+        A batch normalization cannot be part of the layer before it: that has an activation, or goes elsewhere too.
     """
     from ._keras import keras
 
+    transposed = (keras.layers.Conv1DTranspose, keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose)
     weights: dict[str, Values] = {}
     for layer in model.layers:
         if hasattr(layer, "layers"):
@@ -54,21 +60,34 @@ def extracted(model: Any) -> dict[str, Values]:
         if not hasattr(layer, "kernel"):
             continue
         kernel = np.asarray(keras.ops.convert_to_numpy(layer.kernel), np.float32)
-        bias = np.zeros(kernel.shape[-1], np.float32)
+        made = -2 if isinstance(layer, transposed) else -1  # the axis of the channels that it makes
+        bias = np.zeros(kernel.shape[made], np.float32)
         if layer.bias is not None:
             bias = np.asarray(keras.ops.convert_to_numpy(layer.bias), np.float32)
-        for node in layer._outbound_nodes:
-            after = node.operation
-            if isinstance(after, keras.layers.BatchNormalization):
-                scale, shift, mean, variance = (
-                    np.asarray(keras.ops.convert_to_numpy(value), np.float64)
-                    for value in (after.gamma, after.beta, after.moving_mean, after.moving_variance)
+        after = [node.operation for node in layer._outbound_nodes]
+        normal = next((one for one in after if isinstance(one, keras.layers.BatchNormalization)), None)
+        if normal is not None:
+            if len(after) > 1 or layer.activation is not keras.activations.linear:
+                raise ValueError(
+                    f"the batch normalization {normal.name!r} follows {layer.name!r}, which has an activation or "
+                    "goes elsewhere too, and so cannot be part of it"
                 )
-                factor = scale / np.sqrt(variance + after.epsilon)
-                kernel = (kernel * factor).astype(np.float32)
-                bias = ((bias - mean) * factor + shift).astype(np.float32)
+            factor, shift = _normalization(normal)
+            kernel = (kernel * (factor[:, None] if made == -2 else factor)).astype(np.float32)
+            bias = (bias * factor + shift).astype(np.float32)
         weights[f"{layer.name}/kernel"], weights[f"{layer.name}/bias"] = kernel, bias
     return weights
+
+
+def _normalization(layer: Any) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """What a batch normalization multiplies each channel by, and adds to it, when it is not trained."""
+    from ._keras import keras
+
+    def numbers(variable: Any, missing: float) -> Any:
+        return missing if variable is None else np.asarray(keras.ops.convert_to_numpy(variable), np.float64)
+
+    factor = numbers(layer.gamma, 1) / np.sqrt(numbers(layer.moving_variance, 1) + layer.epsilon)
+    return factor, numbers(layer.beta, 0) - numbers(layer.moving_mean, 0) * factor
 
 
 def save(path: Path, deployed: Deployed, kind: type[np.floating[Any]] = np.float32) -> None:

@@ -132,3 +132,32 @@ def test_half_precision_halves_the_file(tmp_path):
     assert half.dtype == np.float32
     np.testing.assert_allclose(half, values["a/kernel"], atol=1e-3)
     assert (tmp_path / "half").stat().st_size < 0.6 * (tmp_path / "whole").stat().st_size
+
+
+@pytest.mark.parametrize("layer", [keras.layers.Conv2D, keras.layers.Conv2DTranspose])
+@pytest.mark.parametrize("settings", [{}, {"scale": False}, {"center": False}])
+def test_a_batch_normalization_is_part_of_the_layer_before_it(layer, settings):
+    image = keras.Input((9, 9, 3))
+    first = layer(5, 3, use_bias=bool(settings), name="first")
+    normal = keras.layers.BatchNormalization(name="normal", **settings)
+    model = keras.Model(image, normal(first(image)))
+    rng = np.random.default_rng(4)
+    for variable in model.variables:
+        variable.assign(rng.uniform(0.5, 2, variable.shape))
+    weights = extracted(model)
+    twin = layer(5, 3)
+    twin.build((None, 9, 9, 3))
+    twin.set_weights([weights["first/kernel"], weights["first/bias"]])
+    x = rng.standard_normal((2, 9, 9, 3)).astype(np.float32)
+    found = keras.ops.convert_to_numpy(twin(x))
+    np.testing.assert_allclose(found, keras.ops.convert_to_numpy(model(x)), rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("fault", ["activation", "branches"])
+def test_a_batch_normalization_that_cannot_be_part_of_it(fault):
+    image = keras.Input((9, 9, 3))
+    y = keras.layers.Conv2D(5, 3, activation="relu" if fault == "activation" else None, name="first")(image)
+    made = [keras.layers.BatchNormalization(name="normal")(y)] + [y] * (fault == "branches")
+    model = keras.Model(image, keras.layers.Add()(made) if len(made) > 1 else made)
+    with pytest.raises(ValueError, match="'normal' follows 'first', which has an activation or goes elsewhere too"):
+        extracted(model)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import warnings
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -213,9 +214,13 @@ def _register() -> bool:
     try:
         for name, target in _native.xla_targets().items():
             ffi.register_ffi_target(name, target, platform="cpu")
-    except (
-        Exception
-    ):  # a jaxlib whose foreign-function interface is another one; XLA's convolution gives the same numbers
+    except Exception as error:  # a jaxlib whose foreign-function interface is another one
+        warnings.warn(
+            f"this jaxlib does not take unstride's kernels ({type(error).__name__}: {error}); XLA's own convolution "
+            "gives the same numbers, more slowly",
+            RuntimeWarning,
+            stacklevel=2,
+        )
         return False
     return True
 
