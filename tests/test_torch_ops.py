@@ -360,3 +360,15 @@ def test_threads_do_not_change_a_result():
         torch.set_num_threads(threads)
     assert torch.equal(results[0], results[1])
     assert torch.equal(results[0], results[2])
+
+
+def test_tensors_on_several_devices_are_not_moved():
+    x, kernel = torch.ones(1, 4, 2), torch.ones(3, 1, 2)
+    for one, other in ((x, kernel.to("meta")), (x.to("meta"), kernel)):
+        with pytest.raises(
+            TypeError, match=r"on the devices (cpu and meta|meta and cpu); move them to one of these first"
+        ):
+            us.conv_transpose(one, other)
+    assert (
+        us.conv_transpose(x.to("meta"), np.ones((3, 1, 2), np.float32)).device.type == "meta"
+    )  # NumPy's have no device

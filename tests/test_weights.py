@@ -45,7 +45,7 @@ def test_what_ships_is_as_its_model_says(file):
         ({"model": "upscaler", "scale": 3}, lambda: upscaler(3)),
         ({"model": "segmenter", "levels": 4, "classes": ["a", "b", "c"]}, lambda: segmenter(3)),
     ],
-    ids=str,
+    ids=lambda part: "-".join(map(str, part.values())) if isinstance(part, dict) else "",  # the same in each process
 )  # fmt: skip
 def test_the_shapes_are_the_keras_models(about, model, tmp_path):
     weights = deployed.extracted(model())

@@ -29,8 +29,7 @@ def arrays_of(channels: str | None, **arrays: Any) -> tuple[ModuleType, list[Any
     values = [backends.unwrap(array) for array in arrays.values()]
     backend = backends.find(*values)
     try:
-        with np.errstate(over="ignore"):  # _check_held says more
-            converted = list(backend.convert(*values))
+        converted = list(backend.convert(*values))
     except np.exceptions.DTypePromotionError:
         types = ", ".join(f"{name} of type {array.dtype}" for name, array in arrays.items() if hasattr(array, "dtype"))
         raise TypeError(f"the arrays have no common type: {types}; convert them to one first") from None

@@ -29,7 +29,8 @@ def owns(array: Any) -> bool:
 def convert(*arrays: Any) -> tuple[Any, ...]:
     found = [None if array is None else np.asarray(array) for array in arrays]
     common = common_type(arrays, found, lambda types: np.result_type(*types), lambda t: t.kind in "biu")
-    return tuple(None if array is None else array.astype(common, copy=False) for array in found)
+    with np.errstate(over="ignore"):  # of what does not fit, the checks say more
+        return tuple(None if array is None else array.astype(common, copy=False) for array in found)
 
 
 def as_float(array: Array) -> Array:

@@ -25,6 +25,11 @@ def owns(array: Any) -> bool:
 
 def convert(*arrays: Any) -> tuple[Any, ...]:
     device = next(array.device for array in arrays if isinstance(array, Tensor))
+    for array in arrays:
+        if isinstance(array, Tensor) and array.device != device:
+            raise TypeError(
+                f"the arrays are on the devices {device} and {array.device}; move them to one of these first"
+            )
     tensors = [None if array is None else torch.as_tensor(array, device=device) for array in arrays]
     common = common_type(
         arrays, tensors, lambda types: reduce(torch.promote_types, types), lambda t: not t.is_floating_point
