@@ -186,12 +186,14 @@ def plan(
     if dtype is None or number not in (np.float32, np.float64):
         raise TypeError(f"dtype is {dtype if number is None else number}; expected float32 or float64")
     batch, small, c_small = shape[0], shape[1:-1], shape[-1]
-    if c_small != taps[-1] or c_small % geometry.groups:
+    if c_small != taps[-1]:
         raise GeometryError(
             f"x has {counted(c_small, 'channel')}, shape {shape}, and the kernel of shape {taps}, read as "
-            f"{READ_AS['last']}, takes C_small = {taps[-1]}; expected the same number, which the groups divide "
-            f"({geometry.groups}). Shapes are read with channels last, whatever the layout of the call"
+            f"{READ_AS['last']}, takes {taps[-1]}; expected the same number. Shapes are read with channels last, "
+            "whatever the layout of the call"
         )
+    if c_small % geometry.groups:
+        raise GeometryError(f"x has {c_small} channels, which {geometry.groups} groups do not divide evenly")
     big, c_big = geometry.output_size(small), taps[-2] * geometry.groups
     if 0 in big:
         raise GeometryError(f"the crop leaves nothing of the result: its size is {big}; there is nothing to plan")
