@@ -91,12 +91,10 @@ def test_plans_tell_what_they_save():
         us.plan((1, 4, 1), (2, 1, 1), stride=5000)
     with pytest.raises(us.GeometryError, match=r"kernel_size \(100000,\) has too many taps; plan tells of 65,536"):
         us.plan((1, 4, 1), (100_000, 1, 1))
-    with pytest.raises(us.GeometryError, match="x has 2 channels, which 3 groups do not divide evenly"):
-        us.plan((1, 7, 2), (3, 2, 2), groups=3)
     message = r"8 channels, shape \(1, 7, 7, 8\), and the kernel of shape \(8, 4, 3, 3\), read as .* takes 3;.* last"
     with pytest.raises(us.GeometryError, match=message):
         us.plan((1, 7, 7, 8), (8, 4, 3, 3))
-    with pytest.raises(us.GeometryError, match=r"x has 1 channel, .* which the groups divide \(2\)"):
+    with pytest.raises(us.GeometryError, match="x has 1 channel, which 2 groups do not divide evenly"):
         us.plan((1, 4, 1), (2, 1, 1), groups=2)
     with pytest.raises(us.GeometryError, match=r"shape \(1, 4, 1\), and the kernel 4, shape \(2, 2, 1, 1\)"):
         us.plan((1, 4, 1), (2, 2, 1, 1))

@@ -193,7 +193,7 @@ def plan(
             "whatever the layout of the call"
         )
     if c_small % geometry.groups:
-        raise GeometryError(f"x has {c_small} channels, which {geometry.groups} groups do not divide evenly")
+        raise GeometryError(f"x has {counted(c_small, 'channel')}, which {geometry.groups} groups do not divide evenly")
     big, c_big = geometry.output_size(small), taps[-2] * geometry.groups
     if 0 in big:
         raise GeometryError(f"the crop leaves nothing of the result: its size is {big}; there is nothing to plan")
