@@ -37,9 +37,10 @@ print("well")
 
 ENDS = """
 import os, sys, threading, time
-if sys.argv[1] == "team":
-    import torch, unstride.torch as ut
+if sys.argv[1] == "team":  # PyTorch's threads; its own calls abort where daemon threads are in them
+    import torch, unstride.torch
 import numpy as np, unstride as us
+from unstride import _native
 us.set_num_threads(3)
 rng = np.random.default_rng(0)
 x, kernel = rng.standard_normal((2, 40, 40, 16), np.float32), rng.standard_normal((4, 4, 16, 16), np.float32)
@@ -51,8 +52,13 @@ calls = [
     lambda: us.conv_transpose(x, kernel, stride=2, padding=1, out=np.empty_like(y)),
 ]
 if sys.argv[1] == "team":
-    tensors = torch.from_numpy(x), torch.from_numpy(kernel)
-    calls.append(lambda: us.conv_transpose(*tensors, stride=2, padding=1))
+    us.conv_transpose(torch.from_numpy(x).requires_grad_(), torch.from_numpy(kernel), stride=2, padding=1)
+    arrays = x, kernel, y.copy()
+    shapes = [part for a in arrays for part in (a.shape, [step // 4 for step in a.strides])]
+    fields = (2, 2), (1, 1), (1, 1), 1
+    prepared = _native.prepare("conv_transpose", *shapes, False, *fields, False, False, False, 4)
+    first, second, third = (a.ctypes.data for a in arrays)
+    calls = [lambda: prepared(first, second, 0, third)]
 
 def work(call):
     while True:

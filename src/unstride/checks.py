@@ -24,10 +24,11 @@ def arrays_of(channels: str | None, **arrays: Any) -> tuple[ModuleType, list[Any
         if array is None and name != "bias":
             raise TypeError(f"{name} is None; expected an array")
         refuse_masked(name, array)
-        if array is not None and (isinstance(array, np.ndarray) or not hasattr(array, "dtype")):
-            _check_numbers(name, array)
     values = [backends.unwrap(array) for array in arrays.values()]
     backend = backends.find(*values)
+    for name, array in arrays.items():
+        if array is not None and (isinstance(array, np.ndarray) or not hasattr(array, "dtype")):
+            _check_numbers(name, array)
     try:
         converted = list(backend.convert(*values))
     except np.exceptions.DTypePromotionError:
