@@ -30,7 +30,7 @@ NAMED = re.compile(
 )
 MAPS = ("conv_transpose", "conv", "kernel_gradient")
 HOSTILE = [
-    None, True, False, -1, 0, 1.5, float("nan"), float("inf"), 2**31, 2**40, 2**63, 2**70, -(2**63), "same", "SAME", "", b"1",
+    None, True, False, -1, 0, 1.5, float("nan"), float("inf"), 2**36, 2**40, 2**63, 2**70, -(2**63), "same", "SAME", "", b"1",
     [], (), [[]], [1, "2"], {}, object(), 1j, np.int8(1), np.float32(2), np.array(3), np.array([[1]]), np.zeros((0, 3)), [1] * 9,
     ((0, 1), (2, 3)), ((1,),), "last", range(2), lambda: 1, np.ma.array([1.0], mask=[True]), np.zeros((1, 3, 1), complex),
     np.empty((0, 2**40, 1), np.int8), np.array([None]), np.array(["a"]), us.Geometry(2), type,
