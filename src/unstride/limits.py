@@ -11,7 +11,7 @@ MOST = 1 << 40
 TAPS = (1 << 31) - 1
 """Of a kernel along an axis."""
 UNMADE = 1 << 45
-"""So many numbers have no memory anywhere."""
+"""No machine has memory for this many numbers."""
 
 
 def check_range(geometry: Geometry, small: tuple[int, ...], big: tuple[int, ...], shape: tuple[int, ...] = ()) -> None:

@@ -285,7 +285,7 @@ def load(path: str | os.PathLike[str]) -> Run:
 
 
 def read_config(path: str | os.PathLike[str]) -> Run:
-    """The run in the folder `path`, of which only config.json is looked at. Raises as `load` does."""
+    """The run in the folder `path`, by its config.json alone. Raises what `load` raises."""
     if not os.fspath(path):
         raise RunError("the name of a run is empty; expected a folder, as `unstride train` makes them")
     folder = Path(path)

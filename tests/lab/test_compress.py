@@ -71,7 +71,7 @@ def test_the_map(visitor: Visitor) -> None:
     box, walk = points.bounding_box(), visitor.lab_part("chosen").bounding_box()
     assert box is not None
     assert walk is not None
-    assert walk["x"] > box["x"] + box["width"]  # beside the map, which keeps the keyboard's focus
+    assert walk["x"] > box["x"] + box["width"]  # beside the map
     expect(points).to_be_focused()
     points.press("ArrowUp")
     points.press("Enter")

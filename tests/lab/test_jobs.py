@@ -137,7 +137,7 @@ IDLE = "import time\ntime.sleep(300)"
 
 
 def at_once(number: int, action: Callable[[int], object]) -> list[BaseException | object]:
-    """What `action` returns or raises in each of so many threads, all let go together."""
+    """Runs `action` in several threads at once; what each returned or raised."""
     gate = threading.Barrier(number)
 
     def act(index: int) -> BaseException | object:

@@ -23,7 +23,7 @@ from jax import lax
 from jax.core import ShapedArray
 from jax.extend.core import Primitive
 
-from .. import _native
+from .. import _native, limits
 from ..geometry import Geometry, is_open
 from . import jax_xla
 
@@ -246,7 +246,7 @@ def _goes_native(context: Any, geometry: Geometry, transposed: bool) -> bool:
     if transposed and max(geometry.stride) > _native.most_phases:
         return False
     fields = (*geometry.stride, *geometry.dilation, *(abs(b) for b, _ in geometry.crops))
-    return max(fields) <= 1 << 40  # which is as far as the kernels count
+    return max(fields) <= limits.MOST
 
 
 def _lower_on_cpu(primitive: Any, by_xla: Any, context: Any, *operands: Any, **fields: Any) -> Any:

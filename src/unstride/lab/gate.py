@@ -142,7 +142,7 @@ def _name(host: str) -> str:
 
 
 async def _form(request: Request) -> bytes | None:
-    """The body; None if it is too large, of which no more is read."""
+    """The body, or None if it is too large; reading stops at the limit."""
     content = b""
     with suppress(ClientDisconnect):  # nobody is there to be told
         async for part in request.stream():

@@ -211,7 +211,7 @@ class Job:
             self._spawn(["train", "--resume", "--run", str(self.path), *more])
 
     def _spawn(self, arguments: Sequence[str]) -> None:
-        """Start its process and record it. The caller holds the lock under which it found that there is room."""
+        """Start its process and record it. The caller must hold the lock, and have checked for room under it."""
         self._remember({})  # a process that was stopped, if there was one, is no longer this one
         with self.log.open("ab") as log:
             child = subprocess.Popen(

@@ -113,10 +113,10 @@ class _Kept(StaticFiles):
 
 
 class _Found:
-    """`app`, but with the lab's own page in place of its answer that there is nothing at an address.
+    """Wraps `app`, and replaces its 404 answers by the lab's own page.
 
-    Where it fails, as marimo does at a request that none of its pages makes, it has answered so (500), and the terminal
-    gets one line of it.
+    If `app` raises, as marimo does on requests that its pages never make, it has answered 500 already; the terminal
+    gets one line instead of a traceback.
     """
 
     def __init__(self, app: ASGIApp) -> None:
