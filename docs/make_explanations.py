@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from unstride import runs
+from unstride.app import runs
 from unstride.explainer import drawing
 from unstride.explainer.presets import PRESETS, Preset
 from unstride.explainer.trace import Trace

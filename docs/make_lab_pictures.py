@@ -29,7 +29,7 @@ WIDE, NARROW = (1280, 900), (360, 740)
 @contextmanager
 def lab() -> Iterator[str]:
     """The address of a lab of its own."""
-    command = [sys.executable, "-c", "from unstride.cli import main; main()", "lab", "--no-browser", "--no-token"]
+    command = [sys.executable, "-c", "from unstride.app.cli import main; main()", "lab", "--no-browser", "--no-token"]
     with tempfile.TemporaryDirectory() as folder:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=folder, text=True)
         assert process.stdout is not None

@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from unstride import deployed, segmenting
+from unstride.app import weights
+from unstride.app.tasks.segmenter import inference
+from unstride.app.tasks.upscaler.inference import Upscaler
+from unstride.app.tasks.upscaler.report import beside
 from unstride.data import pages, photographs, scenes
-from unstride.upscale_report import beside
-from unstride.upscaling import Upscaler
 
 DOCS = Path(__file__).parent
 PIECES = (("astronaut.png", 75, 165, 100), ("chelsea.png", 125, 65, 100))
@@ -28,7 +29,7 @@ FROM_RUN = ("codes", "walk")
 
 def upscaled() -> Image.Image:
     """Pieces twice as large: from pixels, by bicubic interpolation, by the network, and as they were."""
-    network = Upscaler(deployed.find("upscaler", "upscaler_x2", None))
+    network = Upscaler(weights.find("upscaler", "upscaler_x2", None))
     lines = []
     for name, left, top, side in PIECES:
         large, small = photographs.small(photographs.read("skimage", name), 2)
@@ -45,7 +46,7 @@ def upscaled() -> Image.Image:
 
 def segmented() -> Image.Image:
     """Digits that were held out, over photographs and on plain pages, with those found and a legend."""
-    network = deployed.find("segmenter", "segmenter", None)
+    network = weights.find("segmenter", "segmenter", None)
     names = network.about["classes"]
     source = scenes.source("test")
     pictures = []
@@ -53,8 +54,8 @@ def segmented() -> Image.Image:
     for dark, number in enumerate(PAGES):
         images.append(pages.page(source, (8, number), sheet=pages.Sheet(28.0, dark=dark == 1))[0])
     for image in images:
-        classes = segmenting.classes(network, image)
-        found = segmenting.overlay(image, segmenting.only(classes, segmenting.present(classes)), names)
+        classes = inference.classes(network, image)
+        found = inference.overlay(image, inference.only(classes, inference.present(classes)), names)
         scene = Image.fromarray(image).resize((found.height, found.height), Image.Resampling.NEAREST)
         page = Image.new("RGB", (scene.width + 8 + found.width, found.height), "white")
         page.paste(scene, (0, 0))
@@ -72,16 +73,18 @@ def segmented() -> Image.Image:
 
 def checkerboards() -> Image.Image:
     """Decoders of the compressor's codes before and after a lesson, each with how strong its checkerboard is."""
-    from unstride import compress_report, pictures, tasks
-    from unstride.compressing import Compressor
-    from unstride.dataset import grey
+    from unstride.app import tasks
+    from unstride.app.report import charts
+    from unstride.app.tasks.compressor import report
+    from unstride.app.tasks.compressor.inference import Compressor
+    from unstride.app.tasks.datasets import grey
 
     task = tasks.get("compressor")
     data = task.read(task.options({}))
-    network = Compressor(deployed.find("compressor", "compressor", None))
-    compared = compress_report.compare(network, data, 0, compress_report.STEPS_OF_A_LESSON[1])
-    targets = grey(data.test[: compress_report.MEASURED])
-    return pictures.image(compress_report.checkerboards(compared, grey(data.gallery[:1])[0], targets, pictures.LIGHT))
+    network = Compressor(weights.find("compressor", "compressor", None))
+    compared = report.compare(network, data, 0, report.STEPS_OF_A_LESSON[1])
+    targets = grey(data.test[: report.MEASURED])
+    return charts.image(report.checkerboards(compared, grey(data.gallery[:1])[0], targets, charts.LIGHT))
 
 
 def stacked(rows: list[Image.Image], gap: int = 8) -> Image.Image:

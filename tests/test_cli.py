@@ -18,9 +18,9 @@ from PIL import Image
 from rich.console import Console
 
 import unstride
-from unstride import cli, runs, tasks
+from unstride.app import cli, runs, tasks
+from unstride.app.runs import Run
 from unstride.data import mnist
-from unstride.runs import Run
 
 SMALL = ["--epochs", "1", "--limit", "60", "--batch-size", "48"]
 
@@ -39,7 +39,7 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def own_process(*arguments: str, before: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
-    code = f"import sys\n{before}\nfrom unstride.cli import main\nsys.exit(main())"
+    code = f"import sys\n{before}\nfrom unstride.__main__ import main\nsys.exit(main())"
     return subprocess.run(
         [sys.executable, "-c", code, *arguments],
         capture_output=True,
@@ -109,7 +109,7 @@ def test_train_prints_what_it_does(capsys: pytest.CaptureFixture[str], tmp_path:
 
 
 def test_the_bar_on_a_terminal(tmp_path: Path) -> None:
-    from unstride.progress import TrainingProgress
+    from unstride.app.training.progress import TrainingProgress
 
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=100, color_system=None)
@@ -136,7 +136,7 @@ def test_the_bar_on_a_terminal(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("color_system", [None, "standard"])
 def test_a_terminal_of_60_columns_keeps_a_line_for_each_epoch(tmp_path: Path, color_system: str | None) -> None:
-    from unstride.progress import TrainingProgress
+    from unstride.app.training.progress import TrainingProgress
 
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=60, color_system=color_system, legacy_windows=False)

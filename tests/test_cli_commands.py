@@ -20,9 +20,10 @@ from click.shell_completion import ShellComplete
 from PIL import Image
 
 import unstride as us
-from unstride import cli, runs
-from unstride.commands.printing import exit_code
-from unstride.runs import Run
+from unstride import __main__ as cli
+from unstride.app import runs
+from unstride.app.commands.printing import exit_code
+from unstride.app.runs import Run
 
 SMALL = ["--epochs", "1", "--limit", "60", "--batch-size", "48"]
 
@@ -91,7 +92,7 @@ class Without(PathFinder):
     def find_spec(cls, name, path=None, target=None):
         return None if name in ("keras", "torch", "tensorflow") else PathFinder.find_spec(name, path, target)
 sys.meta_path[sys.meta_path.index(PathFinder)] = Without
-from unstride.cli import main
+from unstride.__main__ import main
 assert main(["info"]) == 0
 assert not {"keras", "jax", "torch", "tensorflow"} & set(sys.modules)
 """

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from unstride import cli, runs
-from unstride.runs import Options, Run, RunError
+from unstride.app import cli, runs
+from unstride.app.runs import Options, Run, RunError
 
 GOOD = ["autoencoder-1", "autoencoder-3"]
 BAD = "autoencoder-2"

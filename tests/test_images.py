@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from unstride.app.images.digits import ImageError, convert, read
 from unstride.data import mnist
-from unstride.images import ImageError, convert, read
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import unstride as us
-from unstride.backends import jax_native
+from unstride.backends.jax import native
 
 SOURCES = Path(__file__).parent.parent / "src" / "unstride" / "native"
 GEOMETRY = us.Geometry((3, 3), 2, 1)
@@ -111,7 +111,7 @@ def call(*operands, name="unstride_conv_transpose", result=(2, 9, 11, 6), dtype=
         "relu": np.int64(0),
     } | changed
     attributes = {key: value for key, value in attributes.items() if value is not None}
-    return jax_native.ffi.ffi_call(name, jax.ShapeDtypeStruct(result, dtype))(*operands, **attributes)
+    return native.ffi.ffi_call(name, jax.ShapeDtypeStruct(result, dtype))(*operands, **attributes)
 
 
 def test_a_call_that_is_right():
@@ -255,7 +255,7 @@ def test_the_declarations_are_those_of_jaxlibs_header(tmp_path):
     lines = [*(f"#include {name}" for name in includes), "using namespace unstride;", *checks, "int main() {}"]
     source.write_text("\n".join(lines))
     compiler = next(filter(None, map(shutil.which, ("c++", "g++", "clang++"))))
-    folders = [f"-I{jax_native.ffi.include_dir()}", f"-I{SOURCES}"]
+    folders = [f"-I{native.ffi.include_dir()}", f"-I{SOURCES}"]
     done = subprocess.run(
         [compiler, "-std=c++17", "-fsyntax-only", "-Wno-invalid-offsetof", *folders, str(source)],
         capture_output=True,
@@ -274,7 +274,7 @@ def test_without_the_interface_the_numbers_are_the_same(monkeypatch):
     x, kernel, bias = layer()
     y = us.conv_transpose(x, kernel, bias, GEOMETRY, activation="relu")
     expected = jax.jit(step("last"))(x, kernel, bias, y)
-    monkeypatch.setattr(jax_native, "REGISTERED", False)
+    monkeypatch.setattr(native, "REGISTERED", False)
     program = fresh(step("last"))
     assert "custom_call" not in program.lower(x, kernel, bias, y).as_text()
     for one, other in zip(jax.tree.leaves(program(x, kernel, bias, y)), jax.tree.leaves(expected), strict=True):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import unstride.keras as uk
-from unstride.backends import jax_memory
+from unstride.backends.jax import memory as jax_memory
 
 
 @pytest.fixture

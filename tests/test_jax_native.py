@@ -12,7 +12,7 @@ from jax.test_util import check_grads
 
 import unstride as us
 from unstride import reference
-from unstride.backends import jax_batching
+from unstride.backends.jax import batching
 
 EACH = {"last": (np.asarray, np.asarray), "first": (first, kernel_first)}
 # Kernel, stride, padding, output padding, dilation, groups; then a small size.
@@ -170,7 +170,7 @@ def test_transposes_of_linear_functions():
 @pytest.mark.parametrize("channels", ["last", "first"])
 @pytest.mark.parametrize("kind", ["one axis", "groups", "signed crops", "three axes"])
 def test_vmap_over_each_argument_and_all(kind, channels, in_groups, monkeypatch):
-    monkeypatch.setattr(jax_batching, "MOST_IN_GROUPS", 2**60 if in_groups else -1)
+    monkeypatch.setattr(batching, "MOST_IN_GROUPS", 2**60 if in_groups else -1)
     geometry, size = KINDS[kind]
     here, taps = EACH[channels]
     sets = [numbers(geometry, size, seed, dtype=np.float32) for seed in range(3)]

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 import unstride
-from unstride import environment, keras_backend
-from unstride.keras_backend import Choice, NoBackend, choice
+from unstride.app.training import environment
+from unstride.backends.keras import keras_backend
+from unstride.backends.keras.keras_backend import Choice, NoBackend, choice
 
 FRAMEWORKS = ("jax", "torch", "tensorflow")
 MODULES = ("jax", "jaxlib", "torch", "tensorflow")
@@ -223,7 +224,7 @@ def test_the_users_choice_stays(how, tmp_path):
         code = (
             "import os; os.environ['KERAS_BACKEND'] = 'torch'\nimport keras\ndel os.environ['KERAS_BACKEND']\n" + code
         )
-    code += "from unstride import keras_backend, environment\nprint(keras_backend.choice())\n"
+    code += "from unstride.backends.keras import keras_backend\nfrom unstride.app.training import environment\nprint(keras_backend.choice())\n"
     code += "print(environment.default_backend())"
     done = process(code, tmp_path, **variables)
     assert done.returncode == 0, done.stderr
@@ -233,7 +234,9 @@ def test_the_users_choice_stays(how, tmp_path):
     assert reason[how] in why
 
 
-@pytest.mark.parametrize("module", ["unstride.keras", "unstride.models._layers", "unstride.training", "models"])
+@pytest.mark.parametrize(
+    "module", ["unstride.keras", "unstride.models._layers", "unstride.app.training.training", "models"]
+)
 @pytest.mark.parametrize(
     ("blocked", "file", "message"),
     [
@@ -268,7 +271,7 @@ def test_the_answer_reads_well():
 
 
 def test_a_backend_that_is_named_on_the_command_line_needs_no_other_choice(monkeypatch, capsys):
-    from unstride import cli
+    from unstride.app import cli
 
     def refuse() -> str:
         raise environment.EnvironmentProblem("the choice was asked for")

@@ -12,7 +12,7 @@ import pytest
 
 import unstride.keras as uk
 from unstride import _native
-from unstride.backends import jax_losses, jax_native
+from unstride.backends.jax import losses, native
 from unstride.keras._losses import native_losses
 
 U = 2.0**-24  # half a unit in the last place, of 1
@@ -31,7 +31,7 @@ def instruction_set(request):
 
 def both(target, predicted, epsilon=EPSILON):
     """The losses and their slopes, natively."""
-    loss, slope = jax_losses.crossentropy_p.bind(target, predicted, epsilon=epsilon, sloped=True)
+    loss, slope = losses.crossentropy_p.bind(target, predicted, epsilon=epsilon, sloped=True)
     return np.asarray(loss), np.asarray(slope)
 
 
@@ -75,7 +75,7 @@ def test_what_is_not_a_number_stays_so():
 
 def test_the_same_by_jaxs_own_operations():
     target, predicted = numbers()
-    mine, theirs = both(target, predicted), jax_losses.by_operations(target, predicted, epsilon=EPSILON, sloped=True)
+    mine, theirs = both(target, predicted), losses.by_operations(target, predicted, epsilon=EPSILON, sloped=True)
     for one, other in zip(mine, theirs, strict=True):
         np.testing.assert_allclose(one, other, rtol=24 * U)
     with jax.disable_jit():
@@ -88,11 +88,11 @@ def test_derivatives_of_every_kind():
     # Those of the first order against numbers in float64, all of the first two against JAX's own of the same formula there.
     rng = np.random.default_rng(0)
     target, predicted, dt, dp = 0.1 + 0.8 * rng.random((4, 2, 3, 5), dtype=np.float32)
-    gradient = jax.grad(lambda p: jax_losses.binary_crossentropy(target, p, EPSILON).sum())(predicted)
+    gradient = jax.grad(lambda p: losses.binary_crossentropy(target, p, EPSILON).sum())(predicted)
     np.testing.assert_array_equal(gradient, both(target, predicted)[1])
 
     def mine(t, p):
-        return jax_losses.binary_crossentropy(t, p, EPSILON)
+        return losses.binary_crossentropy(t, p, EPSILON)
 
     def formula(t, p):
         return -(t * jnp.log(p) + (1 - t) * jnp.log(1 - p))
@@ -118,14 +118,14 @@ def test_derivatives_of_every_kind():
 
 def test_under_vmap():
     target, predicted = (one.reshape(4, 25) for one in numbers(100))
-    loss = jax.vmap(lambda t, p: jax_losses.binary_crossentropy(t, p, EPSILON), (0, 0))(target, predicted)
+    loss = jax.vmap(lambda t, p: losses.binary_crossentropy(t, p, EPSILON), (0, 0))(target, predicted)
     np.testing.assert_array_equal(loss, both(target, predicted)[0])
-    turned = jax.vmap(lambda t, p: jax_losses.binary_crossentropy(t, p, EPSILON), (None, 1))(target[:, 0], predicted)
+    turned = jax.vmap(lambda t, p: losses.binary_crossentropy(t, p, EPSILON), (None, 1))(target[:, 0], predicted)
     np.testing.assert_array_equal(turned[3], both(target[:, 0], predicted[:, 3])[0])
 
 
 def test_what_becomes_of_it_in_a_program():
-    step = jax.jit(jax.value_and_grad(lambda p, t: jax_losses.binary_crossentropy(t, p, EPSILON).mean()))
+    step = jax.jit(jax.value_and_grad(lambda p, t: losses.binary_crossentropy(t, p, EPSILON).mean()))
     target, predicted = numbers()
     program = step.lower(predicted, target).compile().as_text()
     assert program.count('custom_call_target="unstride_binary_crossentropy"') == 1
@@ -146,7 +146,7 @@ def test_what_becomes_of_it_in_a_program():
 )
 def test_what_is_refused(target, predicted, epsilon, message):
     with pytest.raises(ValueError, match=message):
-        jax_losses.binary_crossentropy(target, predicted, epsilon)
+        losses.binary_crossentropy(target, predicted, epsilon)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_a_call_that_is_wrong_is_an_error_of_xla(changed, message):
     attributes = {} if fields["epsilon"] is None else {"epsilon": fields["epsilon"]}
     arrays = [np.ones(3, "f")] * fields["operands"]
     with jax.enable_x64(True), pytest.raises(jax.errors.JaxRuntimeError, match=message):
-        jax.block_until_ready(jax_native.ffi.ffi_call("unstride_binary_crossentropy", results)(*arrays, **attributes))
+        jax.block_until_ready(native.ffi.ffi_call("unstride_binary_crossentropy", results)(*arrays, **attributes))
 
 
 def test_on_several_devices():
@@ -222,8 +222,8 @@ LOSSES = {
 @pytest.mark.parametrize("case", LOSSES)
 def test_the_same_training(case, monkeypatch):
     traced = []
-    real = jax_losses.binary_crossentropy
-    monkeypatch.setattr(jax_losses, "binary_crossentropy", lambda *given: traced.append(given) or real(*given))
+    real = losses.binary_crossentropy
+    monkeypatch.setattr(losses, "binary_crossentropy", lambda *given: traced.append(given) or real(*given))
     rng = np.random.default_rng(0)
     x, y = rng.random((200, 8, 8, 1), dtype=np.float32), rng.integers(0, 2, (200, 8, 8, 2))
     weight = rng.random((200, 1, 1), dtype=np.float32)

@@ -85,7 +85,7 @@ def test_registry() -> None:
 def test_imports_are_lazy() -> None:
     """Nothing that the command line imports to show its help imports Keras or Matplotlib."""
     code = (
-        "import sys, unstride, unstride.models, unstride.data, unstride.cli\n"
+        "import sys, unstride, unstride.models, unstride.data, unstride.app.cli\n"
         "print(sorted({'keras', 'jax', 'torch', 'tensorflow', 'matplotlib', 'PIL'} & set(sys.modules)))"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

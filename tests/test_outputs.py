@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unstride import cli, pictures, reconstructions
-from unstride.commands.outputs import named
-from unstride.commands.printing import printable
-from unstride.runs import OptionError, Options, Run
+from unstride.app import cli
+from unstride.app.commands.outputs import named
+from unstride.app.commands.printing import printable
+from unstride.app.report import charts
+from unstride.app.runs import OptionError, Options, Run
+from unstride.app.tasks.autoencoder import report
 
 
 @pytest.fixture(autouse=True)
@@ -110,17 +112,17 @@ def test_any_name_can_be_printed(encoding: str, errors: str, monkeypatch: pytest
 def test_any_name_can_be_drawn() -> None:
     """Without warnings, too."""
     images = np.zeros((len(ODD), 28, 28), np.uint8)
-    figure = reconstructions.reconstruction(images, images.astype(np.float32), ODD)
-    assert pictures.png(figure)
-    assert pictures.drawable("a\udcff\u6570\u00e9\n") == "a??\u00e9\n"
+    figure = report.reconstruction(images, images.astype(np.float32), ODD)
+    assert charts.png(figure)
+    assert charts.drawable("a\udcff\u6570\u00e9\n") == "a??\u00e9\n"
 
 
 def test_a_file_without_permission_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from unstride import imagefiles
+    from unstride.app.images import files
 
     def refuse(path: Path, *_: object, **__: object) -> None:  # a file's mode would not keep root out
         raise PermissionError(13, os.strerror(13), str(path))
 
     monkeypatch.setattr(Path, "open", refuse)
-    with pytest.raises(imagefiles.ImageError, match=r"a\.png: cannot be read: Permission denied"):
-        imagefiles.rgb(tmp_path / "a.png")
+    with pytest.raises(files.ImageError, match=r"a\.png: cannot be read: Permission denied"):
+        files.rgb(tmp_path / "a.png")

@@ -55,7 +55,7 @@ def test_plain_snippets_run(tmp_path, monkeypatch):
 def test_every_command_is_one_that_the_command_line_takes(line):
     """Names and options, by click's own parser; nothing is run."""
     pytest.importorskip("click")
-    from unstride.cli import cli
+    from unstride.__main__ import cli
 
     words = [word for word in shlex.split(line)[1:] if word != "…"]
     context = cli.make_context("unstride", words[:1], resilient_parsing=True)

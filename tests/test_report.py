@@ -17,10 +17,14 @@ from explain.browser import chromium
 from matplotlib import colormaps
 from PIL import Image
 
-from unstride import cli, pictures, reconstructions, report, runs, training
-from unstride.dataset import Dataset, grey, read
-from unstride.evaluation import squared_error
-from unstride.runs import Run
+from unstride.app import cli, runs
+from unstride.app.report import charts
+from unstride.app.report import page as report
+from unstride.app.runs import Run
+from unstride.app.tasks.autoencoder import report as reconstructions
+from unstride.app.tasks.autoencoder.metrics import squared_error
+from unstride.app.tasks.datasets import Dataset, grey, read
+from unstride.app.training import training
 
 PICTURES = {
     "losses.png",
@@ -324,13 +328,13 @@ def test_feature_maps(run: Run, dataset: Dataset) -> None:
 def test_the_loss_curve_of_one_epoch_and_of_many() -> None:
     for count in (1, 2, 25, 200):
         rows = [{"epoch": at, "loss": 0.5 / (at + 1), "val_loss": 0.4 / (at + 1)} for at in range(count)]
-        figure = pictures.losses(rows, 0.058, pictures.DARK)
+        figure = charts.losses(rows, 0.058, charts.DARK)
         (axes,) = figure.axes
         training_line, validation, floor = axes.lines
         assert list(training_line.get_xdata()) == list(range(1, count + 1))
         assert list(validation.get_ydata()) == [row["val_loss"] for row in rows]
         assert set(floor.get_ydata()) == {0.058}
-        assert pictures.png(figure).startswith(b"\x89PNG")
+        assert charts.png(figure).startswith(b"\x89PNG")
         assert all(float(tick).is_integer() for tick in axes.get_xticks())
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from unstride import runs
-from unstride.runs import OptionError, Options, Run, RunError, duration
+from unstride.app import runs
+from unstride.app.runs import OptionError, Options, Run, RunError, duration
 
 
 @pytest.mark.parametrize(

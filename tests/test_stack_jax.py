@@ -12,8 +12,8 @@ import pytest
 import stacks
 
 import unstride as us
-from unstride.backends import jax as backend
-from unstride.backends import jax_stack
+from unstride.backends.jax import dispatch as backend
+from unstride.backends.jax import stack as jax_stack
 from unstride.stack import MOST_KEPT, Stack, Stage
 
 backend.primitives()

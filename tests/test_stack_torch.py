@@ -11,7 +11,7 @@ from torch import nn
 
 import unstride as us
 import unstride.torch as ut
-from unstride.backends import torch_stack
+from unstride.backends.torch import stack as torch_stack
 from unstride.stack import MOST_KEPT, Stack, Stage
 
 G = us.Geometry

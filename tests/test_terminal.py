@@ -13,11 +13,11 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from unstride import cli
-from unstride.commands import printing, shared
-from unstride.commands import runs as listing
-from unstride.runs import Options, Run
-from unstride.wording import escaped, wrapped
+from unstride._messages.wording import escaped, wrapped
+from unstride.app import cli
+from unstride.app.commands import printing, shared
+from unstride.app.commands import runs as listing
+from unstride.app.runs import Options, Run
 
 WIDTH = 60
 ODD = "two\nlines \x1b[31mred.png"

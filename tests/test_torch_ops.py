@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from torch.autograd import forward_ad, gradcheck, gradgradcheck
 
 import unstride as us
-from unstride.backends import torch_layout, torch_native, torch_ops
+from unstride.backends.torch import layout, native, operators
 
 pytestmark = [
     # PyTorch's own: it scripts its decompositions when forward mode is first used.
@@ -86,7 +86,7 @@ def test_operators_keep_the_dispatchers_rules(geometry):
             torch.ops.unstride.conv_transpose.default, (v, kernel, bias, tuple(u.shape[2:]), *rest, last)
         )
         torch.library.opcheck(torch.ops.unstride.conv.default, (u, kernel, None, tuple(v.shape[2:]), *rest, last))
-    for lies in (torch_layout.FIRST, torch_layout.LAST, torch_layout.TURNED):
+    for lies in (layout.FIRST, layout.LAST, layout.TURNED):
         arguments = (u, v, geometry.kernel_size, *rest, False, lies)
         torch.library.opcheck(torch.ops.unstride.kernel_gradient.default, arguments)
 
@@ -141,18 +141,18 @@ def test_nothing_is_copied(monkeypatch):
             seen.append(addresses)
             self.call(*addresses)
 
-    prepare = torch_native._native.prepare
-    monkeypatch.setattr(torch_native, "_calls", {})
-    monkeypatch.setattr(torch_native._native, "prepare", lambda *a: Spy(prepare(*a)))
+    prepare = native._native.prepare
+    monkeypatch.setattr(native, "_calls", {})
+    monkeypatch.setattr(native._native, "prepare", lambda *a: Spy(prepare(*a)))
     x, kernel, bias = torch.randn(2, 8, 30, 40), torch.randn(8, 6, 3, 3), torch.randn(6)
     for form in (torch.contiguous_format, torch.channels_last):
         grid, weights = x.contiguous(memory_format=form), kernel.contiguous(memory_format=form)
-        y = torch_ops.conv_transpose(
+        y = operators.conv_transpose(
             grid, weights, bias, (61, 81), (2, 2), (1, 1), (0, 0), 1, form is torch.channels_last
         )
         assert seen.pop() == (grid.data_ptr(), weights.data_ptr(), bias.data_ptr(), y.data_ptr())
-        gradient = torch_ops.kernel_gradient(
-            y, grid, (3, 3), (2, 2), (1, 1), (0, 0), 1, form is torch.channels_last, torch_layout.kernel_lies(weights)
+        gradient = operators.kernel_gradient(
+            y, grid, (3, 3), (2, 2), (1, 1), (0, 0), 1, form is torch.channels_last, layout.kernel_lies(weights)
         )
         assert seen.pop() == (y.data_ptr(), grid.data_ptr(), 0, gradient.data_ptr())
         assert gradient.stride() == weights.stride()
@@ -162,9 +162,9 @@ def test_nothing_is_copied(monkeypatch):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 def test_both_gradients_come_from_one_call(monkeypatch, transposed, dtype):
     """In every layout, with slopes and inputs that lie in memory as they like, as from one call each."""
-    monkeypatch.setattr(torch_native, "_pairs", {})
+    monkeypatch.setattr(native, "_pairs", {})
     generator = torch.Generator().manual_seed(3)
-    own = torch_ops.conv_transpose if transposed else torch_ops.conv
+    own = operators.conv_transpose if transposed else operators.conv
     for space, taps, stride in (((9,), (4,), (3,)), ((7, 8), (3, 2), (2, 1)), ((4, 5, 3), (2, 3, 1), (2, 1, 2))):
         rank = len(space)
         size = tuple((n - 1) * s + k for n, s, k in zip(space, stride, taps, strict=True))
@@ -174,7 +174,7 @@ def test_both_gradients_come_from_one_call(monkeypatch, transposed, dtype):
         kernel = torch.randn(36, 10, *taps, generator=generator).to(dtype)
         fields = (tuple(slope.shape[2:]), stride, ones, none, 2)
         for last in (False, True):
-            to_last, to_first = torch_layout.TO_LAST[rank], torch_layout.TO_FIRST[rank]
+            to_last, to_first = layout.TO_LAST[rank], layout.TO_FIRST[rank]
             for order in ((*range(rank, 0, -1), 0, rank + 1), tuple(range(rank + 2)), to_last):
                 back = [order.index(axis) for axis in range(rank + 2)]
                 given, weights, lies = x.to(dtype), kernel.permute(order).contiguous().permute(back), slope.to(dtype)
@@ -188,7 +188,7 @@ def test_both_gradients_come_from_one_call(monkeypatch, transposed, dtype):
                     (single,) = torch.autograd.grad(own(*others, None, *fields, last), leaf, lies)
                     assert both[i].stride() == single.stride()
                     torch.testing.assert_close(both[i], single)
-    assert torch_native._pairs
+    assert native._pairs
 
 
 @pytest.mark.parametrize("dynamic", [False, True])
@@ -355,7 +355,7 @@ def test_threads_do_not_change_a_result():
     try:
         for count in (1, 2, 3):
             torch.set_num_threads(count)
-            results.append(torch_ops.conv_transpose(x, kernel, None, (68, 72), (2, 2), (1, 1), (0, 0), 1, False))
+            results.append(operators.conv_transpose(x, kernel, None, (68, 72), (2, 2), (1, 1), (0, 0), 1, False))
     finally:
         torch.set_num_threads(threads)
     assert torch.equal(results[0], results[1])

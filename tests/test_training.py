@@ -16,11 +16,12 @@ import keras
 import numpy as np
 import pytest
 
-from unstride import cli, environment, runs, training
-from unstride.dataset import Dataset, grey, read
+from unstride.app import cli, runs
+from unstride.app.runs import Options, Run
+from unstride.app.tasks.datasets import Dataset, grey, read
+from unstride.app.training import environment, training
+from unstride.app.training.training import Batches
 from unstride.models import autoencoder
-from unstride.runs import Options, Run
-from unstride.training import Batches
 
 # 48 images for training in batches of 20, 20 and 8; 12 for validation.
 SMALL = {"limit": 60, "batch_size": 20}
@@ -105,7 +106,7 @@ import keras
 import numpy as np
 from unstride.dataset import grey, read
 from unstride.models import autoencoder
-from unstride.runs import Options
+from unstride.app.runs import Options
 data = read(Options(limit=60, batch_size=20))
 keras.utils.set_random_seed(5)
 with environment.compiling_quickly(backend):  # or first weights differ in the last bit, of which Adam makes more, too
@@ -292,7 +293,7 @@ def test_interrupted_and_resumed(
     whole: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Ctrl-C in the second epoch: exit code 130, the command that resumes, and that command's outcome."""
-    from unstride import progress
+    from unstride.app.training import progress
 
     class Interrupting(progress.TrainingProgress):
         def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
@@ -321,7 +322,7 @@ def test_interrupted_from_outside(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     arguments = ["train", "--run", str(folder), "--epochs", "500", *ARGUMENTS]
     process = subprocess.Popen(
-        [sys.executable, "-c", "import sys; from unstride.cli import main; sys.exit(main())", *arguments],
+        [sys.executable, "-c", "import sys; from unstride.__main__ import main; sys.exit(main())", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

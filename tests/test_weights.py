@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from unstride import deployed
-from unstride.deployed import SHIPPED
+from unstride.app import weights as deployed
+from unstride.app.runs import RunError
+from unstride.app.weight_shapes import expected
+from unstride.app.weights import SHIPPED
 from unstride.models import autoencoder, compressor, segmenter, upscaler
-from unstride.runs import RunError
-from unstride.weight_shapes import expected
 
 FILES = sorted(SHIPPED.glob("*.npz"))
 

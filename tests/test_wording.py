@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from unstride.wording import counted
+from unstride._messages.wording import counted
 
 
 @pytest.mark.parametrize("number", [0, 1, 2, 11, 1000])

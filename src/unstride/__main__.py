@@ -1,8 +1,13 @@
-"""`python -m unstride`: the command line, where the `unstride` command is not on the path."""
+"""The command line, the lab's command included: what `unstride` and `python -m unstride` run."""
 
 import sys
 
-from .cli import main
+from .app.cli import add, cli, main
+from .lab.command import COMMANDS
+
+__all__ = ["cli", "main"]
+
+add(COMMANDS)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import InitVar, dataclass, field
 from typing import Any, Never, TypeGuard
 
-from .misnamed import refuse
+from ._messages.argument_names import refuse
 
 Crop = tuple[int, int]
 Padding = str | int | Sequence[int] | Sequence[Sequence[int]]

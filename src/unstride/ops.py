@@ -18,9 +18,9 @@ from types import ModuleType
 from typing import Any, Never
 
 from . import backends
-from ._layouts import other_layout
-from .backends import numpy as native
-from .checks import (
+from ._dispatch.call_cache import geometry_of, recalled, remember, remember_geometry, tensor_key
+from ._dispatch.layout_hints import other_layout
+from ._dispatch.validation import (
     arrays_of,
     channel_axis,
     check_activation,
@@ -32,10 +32,10 @@ from .checks import (
     only_native,
     spatial,
 )
+from ._messages.argument_names import refuse
+from ._messages.wording import counted
+from .backends import numpy as native
 from .geometry import Geometry, GeometryError, Padding, convolution, is_open, per_axis, same_zeros
-from .known import geometry_of, recalled, remember, remember_geometry, tensor_key
-from .misnamed import refuse
-from .wording import counted
 
 Ints = int | Sequence[int]
 

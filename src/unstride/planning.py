@@ -10,11 +10,11 @@ from typing import Any, Never
 import numpy as np
 
 from . import _native
-from ._layouts import READ_AS
+from ._dispatch.layout_hints import READ_AS
+from ._messages.argument_names import refuse
+from ._messages.wording import counted
+from .backends.limits import check_range
 from .geometry import Geometry, GeometryError, Padding, as_int, is_sequence
-from .limits import check_range
-from .misnamed import refuse
-from .wording import counted
 
 _MOST_CHANNELS = 1 << 24
 _MOST_PHASES = 1 << 20

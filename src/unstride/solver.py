@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Never
 
+from ._messages.argument_names import refuse
 from .geometry import Geometry, GeometryError, Padding, as_int, is_sequence, per_axis, span
-from .misnamed import refuse
 
 Ints = int | Sequence[int]
 

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _native, ops
-from ._masked import refuse_masked
+from ._messages.masked import refuse_masked
 from .backends.numpy import dense
 from .geometry import Geometry, GeometryError, as_int, is_sequence, per_axis
 

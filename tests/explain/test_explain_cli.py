@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import unstride as us
-from unstride.cli import main
+from unstride.__main__ import main
 from unstride.explainer.presets import PRESETS
 
 
@@ -172,7 +172,7 @@ class Terminal:
         self.master, slave = pty.openpty()
         settings = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "80", "LINES": "40", **environment}
         settings = {name: value for name, value in settings.items() if value is not None}
-        code = "import sys; from unstride.cli import main; sys.exit(main())"
+        code = "import sys; from unstride.__main__ import main; sys.exit(main())"
         command = [sys.executable, "-c", code, *arguments]
         self.process = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, env=settings, close_fds=True)
         os.close(slave)

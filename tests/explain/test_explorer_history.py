@@ -9,7 +9,7 @@ from explain.browser import until
 from playwright.sync_api import expect
 
 import unstride as us
-from unstride.cli import main
+from unstride.__main__ import main
 from unstride.explainer import page as pages
 from unstride.explainer.presets import PRESETS
 

@@ -23,7 +23,7 @@ LOCAL = ("127.0.0.1", "localhost")
 _MAIN = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from unstride.cli import main
+from unstride.__main__ import main
 sys.exit(main())
 """
 COMMAND = [sys.executable, "-c", _MAIN]

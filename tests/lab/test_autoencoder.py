@@ -9,8 +9,8 @@ import pytest
 from lab.harness import Visitor
 from playwright.sync_api import Page, expect
 
-from unstride import deployed
-from unstride.autoencoding import Autoencoder
+from unstride.app import weights
+from unstride.app.tasks.autoencoder.inference import Autoencoder
 from unstride.data import mnist_test
 
 STATE = '[data-lab="training"]'
@@ -184,7 +184,7 @@ def draw(page: Page) -> None:
 
 @pytest.fixture(scope="module")
 def shipped() -> Autoencoder:
-    return Autoencoder(deployed.find("autoencoder", "autoencoder", None))
+    return Autoencoder(weights.find("autoencoder", "autoencoder", None))
 
 
 def test_the_shipped_autoencoder_is_the_readings(shipped: Autoencoder) -> None:

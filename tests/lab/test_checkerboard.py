@@ -9,8 +9,8 @@ from lab.harness import Visitor
 from playwright.sync_api import expect
 
 from unstride import explain
+from unstride._messages.wording import counted
 from unstride.lab.training import untrained
-from unstride.wording import counted
 
 
 def test_overlap_by_kernel_and_stride(visitor: Visitor) -> None:

@@ -6,8 +6,8 @@ import numpy as np
 from lab.harness import Visitor
 from playwright.sync_api import expect
 
-from unstride import deployed
-from unstride.compressing import Compressor
+from unstride.app import weights
+from unstride.app.tasks.compressor.inference import Compressor
 from unstride.data import mnist_test
 
 
@@ -16,7 +16,7 @@ def images(*numbers: int) -> np.ndarray:
 
 
 def network() -> Compressor:
-    return Compressor(deployed.find("compressor", "compressor", None))
+    return Compressor(weights.find("compressor", "compressor", None))
 
 
 def test_the_shipped_compressor() -> None:

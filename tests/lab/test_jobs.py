@@ -17,11 +17,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from unstride import deployed, runs
+from unstride.app import runs, weights
+from unstride.app.runs import Options, Run
 from unstride.lab import jobs
 from unstride.lab.controls import Controls
 from unstride.lab.jobs import Job, JobError, Progress
-from unstride.runs import Options, Run
 
 SMALL = ["--limit", "60", "--batch-size", "10", "--layers", "conv 2 4 4, up 2 4 4"]
 
@@ -58,7 +58,7 @@ def test_a_training_is_stopped_and_continued(folder):
     assert begun.epochs == 4000
     assert 0 <= begun.share <= 1
     assert [row["epoch"] for row in begun.rows] == list(range(begun.done))
-    assert deployed.load(job.path / deployed.LAST).about["layers"] == "conv 2 4 4, up 2 4 4"
+    assert weights.load(job.path / weights.LAST).about["layers"] == "conv 2 4 4, up 2 4 4"
     # Another page, or another process, finds it by its name alone.
     other = jobs.find(job.name, folder)
     assert other is not None
@@ -280,12 +280,12 @@ try:
     time.sleep(300)
 except KeyboardInterrupt:
     open({str(lost)!r}, "w").close()
-from unstride.cli import main
+from unstride.__main__ import main
 """
     monkeypatch.setattr(
         jobs,
         "_CHILD",
-        jobs._CHILD.replace("from unstride.cli import main", loses).replace(f"sleep({jobs.AGAIN})", "sleep(0.2)"),
+        jobs._CHILD.replace("from unstride.__main__ import main", loses).replace(f"sleep({jobs.AGAIN})", "sleep(0.2)"),
     )
     job = jobs.start("autoencoder", [*SMALL, "--epochs", "4000"], folder)
     until(job, lambda _: begun.exists())

@@ -8,7 +8,8 @@ from lab.test_upscale import bring, png
 from PIL import Image
 from playwright.sync_api import expect
 
-from unstride import deployed, segmenting
+from unstride.app import weights
+from unstride.app.tasks.segmenter import inference
 from unstride.data import pages, scenes
 
 
@@ -18,14 +19,14 @@ def test_another_scene(visitor: Visitor) -> None:
     field.fill("4")
     field.press("Tab")
     expect(visitor.lab_part("shown")).to_contain_text("Scene 4")
-    network = deployed.find("segmenter", "segmenter", None)
+    network = weights.find("segmenter", "segmenter", None)
     image, truth = scenes.scene(scenes.source("test"), (7, 4))
-    found = segmenting.classes(network, image)
-    ious = segmenting.ious(segmenting.confusion(truth, found, 11))
+    found = inference.classes(network, image)
+    ious = inference.ious(inference.confusion(truth, found, 11))
     expect(visitor.fact("figures", "Mean IoU")).to_have_text(f"{np.nanmean(ious):.3f}")
     expect(visitor.fact("figures", "Pixels right")).to_have_text(f"{np.mean(found == truth):.1%}")
     rows = visitor.lab_part("classes").locator("tbody tr")
-    listed = {0, *segmenting.present(found), *np.unique(truth)}
+    listed = {0, *inference.present(found), *np.unique(truth)}
     assert not set(np.unique(found)) <= listed  # a class in specks, which is no digit that was found
     expect(rows).to_have_count(len(listed))
     picture = visitor.lab_part("found").locator("img")

@@ -161,7 +161,7 @@ def test_errors_speak(lab, tmp_path):
 def test_without_marimo():
     hide = "import importlib.util as u, sys; f = u.find_spec; u.find_spec = lambda n, *a: None if n == 'marimo' else f(n, *a)"
     done = subprocess.run(
-        [sys.executable, "-c", f"{hide}; from unstride.cli import main; sys.exit(main())", "lab"],
+        [sys.executable, "-c", f"{hide}; from unstride.__main__ import main; sys.exit(main())", "lab"],
         capture_output=True,
         text=True,
     )
@@ -192,7 +192,7 @@ def test_its_own_port_or_a_free_one():
 
 
 def test_nothing_of_it_is_imported_before_it_is_asked_for():
-    code = "import sys, unstride, unstride.cli, json; print(json.dumps([m for m in sys.modules if '.' not in m]))"
+    code = "import sys, unstride, unstride.app.cli, json; print(json.dumps([m for m in sys.modules if '.' not in m]))"
     loaded = json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
     assert not {"marimo", "uvicorn", "starlette", "anywidget", "jinja2"} & set(loaded)
 

@@ -10,12 +10,12 @@ from lab.harness import Visitor
 from PIL import Image
 from playwright.sync_api import expect
 
-from unstride import deployed
+from unstride.app import weights
+from unstride.app.images.digits import ImageError
+from unstride.app.tasks.upscaler.inference import Upscaler
+from unstride.app.tasks.upscaler.task import quality
 from unstride.data import photographs
-from unstride.images import ImageError
 from unstride.lab import uploads
-from unstride.tasks.upscaler import quality
-from unstride.upscaling import Upscaler
 
 
 def png(image: Image.Image, format: str = "PNG") -> bytes:
@@ -34,7 +34,7 @@ def test_photographs_and_scales(visitor: Visitor) -> None:
     page.get_by_role("combobox", name="Photograph").select_option("coffee")
     page.get_by_role("combobox", name="Scale").select_option("×2")
     original, small = photographs.small(photographs.read("skimage", "coffee.png"), 2)
-    made = Upscaler(deployed.find("upscaler", "upscaler_x2", None)).picture(small)
+    made = Upscaler(weights.find("upscaler", "upscaler_x2", None)).picture(small)
     psnr, ssim = quality(np.asarray(original.convert("L")), np.asarray(made.convert("L")), 2)
     expect(visitor.fact("quality", "PSNR of the network")).to_have_text(f"{psnr:.2f} dB")
     expect(visitor.fact("quality", "SSIM of the network")).to_have_text(f"{ssim:.4f}")
@@ -80,7 +80,7 @@ def test_as_it_is_every_pixel_is_enlarged_and_can_be_downloaded(visitor: Visitor
     assert found.value.suggested_filename == "mine.own-x2.png"
     with Image.open(found.value.path()) as image:
         assert image.size == (1400, 800)
-        network = Upscaler(deployed.find("upscaler", "upscaler_x2", None))
+        network = Upscaler(weights.find("upscaler", "upscaler_x2", None))
         np.testing.assert_array_equal(np.asarray(image), np.asarray(network.picture(noise)))
     bring(visitor, "scan.png", png(Image.new("RGB", (3000, 2000))))
     expect(visitor.lab_part("upload-problem")).to_contain_text(

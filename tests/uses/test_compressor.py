@@ -12,11 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from unstride import cli, codes, compress_report, lessons, runs
-from unstride.compress_report import spectrum
-from unstride.compressing import Compressor, activity, decoded, random_weights
+from unstride import codes
+from unstride.app import cli, runs
+from unstride.app.tasks.compressor import lessons, report
+from unstride.app.tasks.compressor.inference import Compressor, activity, decoded, random_weights
+from unstride.app.tasks.compressor.report import spectrum
+from unstride.app.tasks.datasets import Dataset
 from unstride.data import mnist, mnist_test
-from unstride.dataset import Dataset
 from unstride.models import compressor
 from unstride.models._layers import CropLike, DepthToSpace
 
@@ -181,24 +183,25 @@ def test_report(run: str) -> None:
 
 def test_decoders_are_compared_without_keras(run: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Which compiles a program for each: minutes, after a training of seconds."""
-    from unstride import deployed, tasks
+    from unstride.app import tasks
+    from unstride.app import weights as deployed
 
     for name in ("fit", "predict", "compile", "__call__"):
         monkeypatch.setattr(keras.Model, name, None)
-    monkeypatch.setattr(compress_report, "STEPS_OF_A_LESSON", (2, 3))
+    monkeypatch.setattr(report, "STEPS_OF_A_LESSON", (2, 3))
     options = runs.load(run).options
     data: Dataset = tasks.get("compressor").read(options)
     network = Compressor(deployed.load(Path(run) / deployed.FILE))
-    compared = compress_report.compare(network, data, 0, 2)
-    assert [(at.name, at.kernel) for at in compared] == list(compress_report.COMPARED)
+    compared = report.compare(network, data, 0, 2)
+    assert [(at.name, at.kernel) for at in compared] == list(report.COMPARED)
     assert all(np.isfinite([at.untrained, at.trained, at.error]).all() for at in compared)
 
 
 def test_the_lesson_is_as_long_as_the_training_was() -> None:
-    least, most = compress_report.STEPS_OF_A_LESSON
-    assert compress_report.lesson_steps(1) == least
-    assert compress_report.lesson_steps(10 * compress_report.BATCH * 100) == 100
-    assert compress_report.lesson_steps(10**9) == most
+    least, most = report.STEPS_OF_A_LESSON
+    assert report.lesson_steps(1) == least
+    assert report.lesson_steps(10 * report.BATCH * 100) == 100
+    assert report.lesson_steps(10**9) == most
 
 
 @pytest.mark.parametrize("upsample", ["transposed", "resize", "subpixel"])
@@ -236,7 +239,7 @@ def test_a_lesson_is_learned_and_is_the_same_again() -> None:
 
 
 def test_noise_is_on_the_inputs_only(run: str) -> None:
-    from unstride import tasks
+    from unstride.app import tasks
 
     options = runs.load(run).options
     task = tasks.get("compressor")

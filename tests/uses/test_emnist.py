@@ -11,8 +11,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from unstride import cli, compress_report, dataset, runs
-from unstride.runs import Options
+from unstride.app import cli, runs
+from unstride.app.runs import Options
+from unstride.app.tasks import datasets
+from unstride.app.tasks.compressor import report
 
 PARTS = {"train": 120, "test": 70}
 
@@ -75,7 +77,7 @@ def test_the_autoencoder_resumes_with_the_images_as_they_were(
     turned, stored = (runs.load(name) for name in ("turned", "stored"))
     assert (turned.options.transpose, stored.options.transpose) == (True, False)
     np.testing.assert_array_equal(
-        dataset.read(turned.options).training, dataset.read(stored.options).training.transpose(0, 2, 1)
+        datasets.read(turned.options).training, datasets.read(stored.options).training.transpose(0, 2, 1)
     )
     assert cli.main(["train", "--resume", "--run", "turned", "--epochs", "2"]) == 0
     assert cli.main(["train", "--resume", "--run", "stored", "--epochs", "2", "--transpose"]) == 2
@@ -85,17 +87,17 @@ def test_the_autoencoder_resumes_with_the_images_as_they_were(
 def test_the_walk_of_a_single_class_is_between_two_of_its_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    images = dataset.read(Options(data=str(letters(tmp_path / "data", "digits", 5, 1)), batch_size=32))
+    images = datasets.read(Options(data=str(letters(tmp_path / "data", "digits", 5, 1)), batch_size=32))
     assert images.classes == [5]
     network = SimpleNamespace(
         encoded=lambda images: images[:, 10, :2].astype(np.float32),
         decoded=lambda values: np.zeros((len(values), 28, 28), np.float32),
     )
     rows = []
-    monkeypatch.setattr(compress_report.code_pictures, "table", lambda _, lines, __: rows.extend(lines))
-    monkeypatch.setattr(compress_report, "draw", lambda *arguments: arguments[-1](None))
-    compress_report._walk(None, network, images)
-    assert [len(tiles) for _, tiles in rows] == [compress_report.STEPS]
+    monkeypatch.setattr(report.code_pictures, "table", lambda _, lines, __: rows.extend(lines))
+    monkeypatch.setattr(report, "draw", lambda *arguments: arguments[-1](None))
+    report._walk(None, network, images)
+    assert [len(tiles) for _, tiles in rows] == [report.STEPS]
 
 
 def test_what_has_no_use_for_it(capsys: pytest.CaptureFixture[str]) -> None:

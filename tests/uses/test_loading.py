@@ -15,9 +15,10 @@ import keras
 import numpy as np
 import pytest
 
-from unstride import cli, runs, tasks, training
-from unstride.keras_program import loading, program
-from unstride.runs import Options
+from unstride.app import cli, runs, tasks
+from unstride.app.runs import Options
+from unstride.app.tasks.keras_program import loading, program
+from unstride.app.training import training
 
 SMALL = {
     "autoencoder": ["--limit", "40", "--batch-size", "16"],

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unstride import cli, deployed, segmenting, warm_start
-from unstride.data import DataError, masks, scenes
-from unstride.deployed import Deployed
+from unstride.app import cli
+from unstride.app import weights as deployed
+from unstride.app.runs import RunError
+from unstride.app.tasks.segmenter import inference, masks, warm_start
+from unstride.app.tasks.segmenter.inference import VOID, confusion, ious, palette
+from unstride.app.weights import Deployed
+from unstride.data import DataError, scenes
 from unstride.models import segmenter
-from unstride.runs import RunError
-from unstride.segmenting import VOID, confusion, ious, palette
 
 VOC = [(0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0), (0, 0, 128), (128, 0, 128), (0, 128, 128), (128, 128, 128),
        (64, 0, 0), (192, 0, 0), (64, 128, 0), (192, 128, 0), (64, 0, 128), (192, 0, 128), (64, 128, 128),
@@ -49,7 +51,7 @@ def twin(model: keras.Model) -> Deployed:
 def test_the_same_without_keras_at_any_size(model: keras.Model, size: tuple[int, int]) -> None:
     image = np.random.default_rng(1).random((*size, 3), np.float32)
     expected = keras.ops.convert_to_numpy(model(image[None]))[0]
-    found = segmenting.logits(twin(model), image)
+    found = inference.logits(twin(model), image)
     assert found.shape == (*size, 5)
     np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
 
@@ -116,7 +118,7 @@ def folder(root: Path, count: int = 4) -> Path:
         mask[10:20, 5:25], image[10:20, 5:25] = 1, (250, 10, 10)
         mask[0, 0] = VOID
         Image.fromarray(image).save(root / "images" / f"{number}.png")
-        segmenting.as_palette(mask).save(root / "masks" / f"{number}.png")
+        inference.as_palette(mask).save(root / "masks" / f"{number}.png")
     return root
 
 
@@ -213,11 +215,11 @@ def test_no_masks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_overlays_legend_names_what_is_there() -> None:
     image = np.full((60, 80, 3), 100, np.uint8)
     found = np.zeros((60, 80), np.uint8)
-    plain = segmenting.overlay(image, found, ["ground", "square"])
+    plain = inference.overlay(image, found, ["ground", "square"])
     found[20:40, 20:60] = 1
-    shown = segmenting.overlay(image, found, ["ground", "square"])
+    shown = inference.overlay(image, found, ["ground", "square"])
     pixels = np.asarray(shown).reshape(-1, 3)
-    legend = segmenting.BRIGHT[1]
+    legend = inference.BRIGHT[1]
     assert (pixels == legend).all(-1).sum() > 50
     assert not (np.asarray(plain).reshape(-1, 3) == legend).all(-1).any()
     assert shown.width > 320
@@ -228,7 +230,7 @@ def test_a_start_from_weights_computes_what_they_do(model: keras.Model) -> None:
     """Also where every batch is normalized by its own statistics, as in training."""
     images = np.random.default_rng(3).random((8, 32, 32, 3), np.float32)
     weights = deployed.extracted(model)
-    expected = np.stack([segmenting.logits(twin(model), image) for image in images])
+    expected = np.stack([inference.logits(twin(model), image) for image in images])
     again = segmenter(5)
     warm_start.assign(again, weights, images, last="logits")
     for training in (False, True):

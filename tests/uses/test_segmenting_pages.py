@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unstride import cli, data, deployed, segmenting
-from unstride.commands.segment import segment as segment_command
+from unstride import data
+from unstride.app import cli, weights
+from unstride.app.commands.segment import segment as segment_command
+from unstride.app.tasks.segmenter import inference
 from unstride.data import pages, scenes
 
 
@@ -46,9 +48,9 @@ def test_pages_of_the_test_are_of_all_sizes_light_and_dark() -> None:
 
 
 def mean_iou(pairs: list[tuple[np.ndarray, np.ndarray]]) -> float:
-    network = deployed.find("segmenter", "segmenter", None)
-    total = sum(segmenting.confusion(mask, segmenting.classes(network, image), 11) for image, mask in pairs)
-    return float(np.nanmean(segmenting.ious(total)))
+    network = weights.find("segmenter", "segmenter", None)
+    total = sum(inference.confusion(mask, inference.classes(network, image), 11) for image, mask in pairs)
+    return float(np.nanmean(inference.ious(total)))
 
 
 def test_what_ships_finds_plain_digits_on_plain_pages() -> None:
@@ -107,14 +109,14 @@ def test_small_specks_are_neither_listed_nor_drawn(
     classes = np.zeros((400, 500), np.uint8)
     classes[50:60, 50:53], classes[100:140, 100:110] = 4, 8
     classes[::20, 300::20] = 2  # scattered: 200 pixels, none of which touches another
-    monkeypatch.setattr(segmenting, "classes", lambda *_: classes)
+    monkeypatch.setattr(inference, "classes", lambda *_: classes)
     Image.new("RGB", (500, 400)).save("page.png")
     assert cli.main(["segment", "page.png", "-o", "out.png"]) == 0
     assert capsys.readouterr().out == "page.png: digits 3 (<0.1%), 7 (0.2%); out.png\n"
     with Image.open("out-overlay.png") as shown, Image.open("out.png") as found:
         pixels = np.asarray(shown).reshape(-1, 3)
         np.testing.assert_array_equal(np.asarray(found), classes)  # as the network says
-    assert [(pixels == segmenting.BRIGHT[at]).all(-1).any() for at in (2, 4, 8)] == [False, True, True]
+    assert [(pixels == inference.BRIGHT[at]).all(-1).any() for at in (2, 4, 8)] == [False, True, True]
     assert cli.main(["segment", "page.png", "-o", "out.png", "--min-pixels", "31"]) == 0
     assert capsys.readouterr().out == "page.png: digits 7 (0.2%); out.png\n"
     assert cli.main(["segment", "page.png", "-o", "out.png", "--min-pixels", "1"]) == 0
@@ -130,9 +132,9 @@ def test_small_specks_are_neither_listed_nor_drawn(
 
 def test_the_commands_threshold_is_the_librarys() -> None:
     defaults = {option.name: option.default for option in segment_command.params}
-    assert defaults["min_pixels"] == segmenting.LEAST
+    assert defaults["min_pixels"] == inference.LEAST
 
 
 def test_what_the_classes_are_called() -> None:
-    assert segmenting.noun(["ground", "square"]) == "classes"
-    assert segmenting.noun(scenes.CLASSES) == "digits"
+    assert inference.noun(["ground", "square"]) == "classes"
+    assert inference.noun(scenes.CLASSES) == "digits"

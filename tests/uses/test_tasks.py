@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unstride import cli, deployed, runs, tasks
+from unstride.app import cli, runs, tasks, weights
+from unstride.app.tasks.base import falling
 from unstride.models import MODELS
-from unstride.tasks.base import falling
 
 SMALL = {
     "compressor": ["--limit", "40", "--batch-size", "16", "--code", "4"],
@@ -39,7 +39,7 @@ def test_interrupted_resumed_and_judged(
     model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Ctrl-C in the second epoch, then the rest: the same numbers as at once; and `evaluate` says them again."""
-    from unstride import progress
+    from unstride.app.training import progress
 
     class Interrupting(progress.TrainingProgress):
         def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
@@ -164,12 +164,12 @@ def test_photographs_that_are_too_small(tmp_path: Path, capsys: pytest.CaptureFi
 
 
 def test_weights_keep_what_they_are(tmp_path: Path) -> None:
-    made = deployed.Deployed(
+    made = weights.Deployed(
         {"model": "x", "classes": ["ä"]}, {"a/kernel": np.ones((2, 3), np.float32), "a/bias": np.zeros(3, np.float32)}
     )
-    deployed.save(tmp_path / "w.npz", made)
-    again = deployed.load(tmp_path / "w.npz")
+    weights.save(tmp_path / "w.npz", made)
+    again = weights.load(tmp_path / "w.npz")
     assert again.about == made.about
     np.testing.assert_array_equal(again.layer("a")[0], made.weights["a/kernel"])
     with pytest.raises(runs.RunError, match=r"w.npz: weights of x; expected those of upscaler"):
-        deployed.find("upscaler", "", str(tmp_path / "w.npz"))
+        weights.find("upscaler", "", str(tmp_path / "w.npz"))

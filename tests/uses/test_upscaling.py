@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unstride import cli, deployed, imagefiles, tiffs, upscaling
-from unstride.deployed import Deployed
+from unstride.app import cli, weights
+from unstride.app.images import files, tiffs
+from unstride.app.tasks.upscaler import inference
+from unstride.app.tasks.upscaler.inference import Upscaler
+from unstride.app.weights import Deployed
 from unstride.models import upscaler
 from unstride.models._upscaler import MARGIN
-from unstride.upscaling import Upscaler
 
 
 def network(scale: int, seed: int = 0) -> tuple[keras.Model, Upscaler]:
@@ -24,7 +26,7 @@ def network(scale: int, seed: int = 0) -> tuple[keras.Model, Upscaler]:
     rng = np.random.default_rng(seed)
     model = upscaler(scale)
     model.set_weights([rng.normal(0, 0.15, values.shape).astype(np.float32) for values in model.get_weights()])
-    return model, Upscaler(Deployed({"model": "upscaler", "scale": scale}, deployed.extracted(model)))
+    return model, Upscaler(Deployed({"model": "upscaler", "scale": scale}, weights.extracted(model)))
 
 
 def cubic(scale: int) -> Upscaler:
@@ -83,7 +85,7 @@ def test_tiles_of_a_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     _, twin = network(2)
     picture = Image.fromarray(np.random.default_rng(2).integers(0, 256, (33, 40, 3), np.uint8))
     whole = np.asarray(twin.picture(picture)).astype(int)
-    monkeypatch.setattr(upscaling, "TILE", 9)
+    monkeypatch.setattr(inference, "TILE", 9)
     told: list[int] = []
     assert np.abs(np.asarray(twin.picture(picture, told.append)).astype(int) - whole).max() <= 1  # rounding
     assert sum(told) == 33 * 40
@@ -142,12 +144,12 @@ def test_palettes_and_bits_become_colours() -> None:
 
 def test_what_ships_beats_interpolation() -> None:
     """On a photograph that it has not seen; by a good part of a decibel, so that a wrong file or layout shows."""
+    from unstride.app.tasks.upscaler.task import quality
     from unstride.data import photographs
-    from unstride.tasks.upscaler import quality
 
     for scale, gain in ((2, 1.0), (3, 0.7), (4, 0.4)):
         large, small = photographs.small(photographs.read("skimage", "astronaut.png").convert("L"), scale)
-        twin = Upscaler(deployed.find("upscaler", f"upscaler_x{scale}", None))
+        twin = Upscaler(weights.find("upscaler", f"upscaler_x{scale}", None))
         psnr, ssim = quality(np.asarray(large), np.asarray(twin.picture(small)), scale)
         plain = np.asarray(small.resize(large.size, Image.Resampling.BICUBIC))
         psnr_plain, ssim_plain = quality(np.asarray(large), plain, scale)
@@ -156,7 +158,7 @@ def test_what_ships_beats_interpolation() -> None:
 
 
 def test_quality_by_hand() -> None:
-    from unstride.tasks.upscaler import quality
+    from unstride.app.tasks.upscaler.task import quality
 
     image = np.full((20, 20), 100, np.uint8)
     other = image.copy()
@@ -256,7 +258,7 @@ def test_what_to_name_instead_holds_the_picture(
         assert cli.main(["upscale", "one.tif", "-o", f"two{other}"]) == 0
 
 
-RUN = "from unstride.cli import main; raise SystemExit(main())"
+RUN = "from unstride.__main__ import main; raise SystemExit(main())"
 
 
 def integers(kind: type) -> np.ndarray:
@@ -278,7 +280,7 @@ def test_numbers_keep_their_type_and_range(kind: type, offset: bool) -> None:
         values = (np.iinfo(kind).max - 200 + integers(np.int8).astype(int) // 2).astype(kind)
     tiffs.write(Path("in.tif"), values)
     assert cli.main(["upscale", "in.tif", "-o", "out.tif"]) == 0
-    found = imagefiles.pixels("out.tif").values[..., 0]
+    found = files.pixels("out.tif").values[..., 0]
     assert found.dtype == kind
     assert found.shape == (26, 34)
     # As its samples' bicubic enlargement, within what the network adds.
@@ -298,7 +300,7 @@ def test_numbers_that_are_none_stay_where_they_are() -> None:
     tiffs.write(Path("plain.tif"), plain)
     for name in ("in", "plain"):
         assert cli.main(["upscale", f"{name}.tif", "-o", f"{name}-2.tif"]) == 0
-    found, whole = (imagefiles.pixels(f"{name}-2.tif").values[..., 0] for name in ("in", "plain"))
+    found, whole = (files.pixels(f"{name}-2.tif").values[..., 0] for name in ("in", "plain"))
     np.testing.assert_array_equal(np.isfinite(found), np.kron(np.isfinite(values), np.ones((2, 2), bool)))
     np.testing.assert_array_equal(found[10:16, 18:20], np.inf)
     np.testing.assert_array_equal(found[24:, 32:], -np.inf)
@@ -306,7 +308,7 @@ def test_numbers_that_are_none_stay_where_they_are() -> None:
     np.testing.assert_allclose(found[far], whole[far], atol=0.1 * np.ptp(plain))
     tiffs.write(Path("none.tif"), np.full((4, 4), np.nan, np.float32))
     assert cli.main(["upscale", "none.tif", "-o", "none-2.tif"]) == 0
-    assert np.isnan(imagefiles.pixels("none-2.tif").values).all()
+    assert np.isnan(files.pixels("none-2.tif").values).all()
 
 
 def test_no_data_stays_no_data() -> None:
@@ -316,7 +318,7 @@ def test_no_data_stays_no_data() -> None:
         values[2:5, 3:6] = empty
         tiffs.write(Path("in.tif"), values, empty)
         assert cli.main(["upscale", "in.tif", "-o", "out.tif"]) == 0
-        found = imagefiles.pixels("out.tif")
+        found = files.pixels("out.tif")
         assert found.empty == empty
         np.testing.assert_array_equal(found.values[..., 0] == empty, np.kron(values == empty, np.ones((2, 2), bool)))
         rest = found.values[found.values != empty].astype(float)

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unstride import deployed
-from unstride.autoencoding import Autoencoder, reach
-from unstride.compressing import Compressor, decoded, random_weights
-from unstride.deployed import Deployed, extracted
+from unstride.app import weights as deployed
+from unstride.app.tasks.autoencoder.inference import Autoencoder, reach
+from unstride.app.tasks.compressor.inference import Compressor, decoded, random_weights
+from unstride.app.weights import Deployed, extracted
 from unstride.models import autoencoder, compressor
 from unstride.models._autoencoder import LAST, READING, Layer, described, parsed, table
 from unstride.models._compressor import UPSAMPLE

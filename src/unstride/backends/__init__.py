@@ -31,6 +31,11 @@ import numpy as np
 OLDEST = {"torch": ("PyTorch", (2, 6)), "jax": ("JAX", (0, 4, 34)), "tensorflow": ("TensorFlow", (2, 14))}
 
 
+_FILES = {
+    "torch": "torch.dispatch", "jax": "jax.dispatch", "tensorflow": "tensorflow.dispatch", "keras": "keras.symbolic",
+}  # fmt: skip
+
+
 def find(*arrays: Any) -> ModuleType:
     """The backend of the first array that belongs to an imported framework, or NumPy's."""
     for framework in OLDEST:
@@ -43,7 +48,7 @@ def find(*arrays: Any) -> ModuleType:
 
 def _is_usable(framework: str, arrays: Sequence[Any]) -> bool:
     """Whether it is new enough; if it is not, that concerns its own arrays alone, and those are an ImportError."""
-    if f"{__name__}.{framework}" in sys.modules:  # found to be so before
+    if f"{__name__}.{_FILES[framework]}" in sys.modules:  # found to be so before
         return True
     version = getattr(sys.modules[framework], "__version__", None)
     if not isinstance(version, str):  # not wholly imported, or another module of that name
@@ -76,7 +81,7 @@ def numbers_of(version: str) -> tuple[int, ...]:
 
 
 def _module(name: str) -> ModuleType:
-    qualified = f"{__name__}.{name}"
+    qualified = f"{__name__}.{_FILES.get(name, name)}"
     return sys.modules.get(qualified) or importlib.import_module(qualified)
 
 

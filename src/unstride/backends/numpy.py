@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from .. import _native
 from ..geometry import Geometry
-from ..limits import check_range
 from . import common_type
+from .limits import check_range
 
 Array = NDArray[Any]
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ..wording import counted
+from .._messages.wording import counted
 
 Bytes = npt.NDArray[np.uint8]
 Split = tuple[Bytes, Bytes]

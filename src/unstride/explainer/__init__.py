@@ -76,7 +76,7 @@ def explain(
     >>> [(term.input, term.tap, term.product) for term in trace.contributors((3, 3))]
     [((1, 1), (1, 1), 9.0)]
     """
-    from ..misnamed import refuse
+    from .._messages.argument_names import refuse
     from .trace import trace
 
     if misnamed:

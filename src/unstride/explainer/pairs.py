@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .._masked import refuse_masked
+from .._messages.masked import refuse_masked
 from ..geometry import Geometry, GeometryError
 
 Array = NDArray[np.float64]

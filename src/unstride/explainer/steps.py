@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import reference
-from ..wording import counted
+from .._messages.wording import counted
 from .figures import cell_name, equation, prose
 from .numbers import Term
 from .pairs import Array, Cell, cells_of, flat, tuples

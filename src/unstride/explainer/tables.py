@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..wording import wrapped
+from .._messages.wording import wrapped
 from .figures import figure
 from .pairs import Array, Cell
 

@@ -7,9 +7,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..checks import only_geometry
+from .._dispatch.validation import only_geometry
+from .._messages.wording import counted
 from ..geometry import Geometry, GeometryError, Padding, convolution
-from ..wording import counted
 from .numbers import MAPS, Numbers, Term
 from .pairs import grid
 

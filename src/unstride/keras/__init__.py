@@ -14,14 +14,14 @@ The kernel of a transposed convolution is ``(*kernel_size, filters / groups, inp
 `accelerate` does the same for the layers of a model that there is already.
 
 Importing this module imports Keras. If no backend was chosen for it, by KERAS_BACKEND, keras.json or an earlier import
-of Keras, it gets one that is installed: JAX, PyTorch or TensorFlow. ``unstride.keras_backend.choice()`` says which, and
-why; so does an INFO record of the logger "unstride".
+of Keras, it gets one that is installed: JAX, PyTorch or TensorFlow. ``unstride.backends.keras.keras_backend.choice()``
+says which, and why; so does an INFO record of the logger "unstride".
 """
 
 from __future__ import annotations
 
-from .. import keras_backend
-from .._keras import keras  # with a backend that is installed
+from ..backends.keras import keras_backend
+from ..backends.keras.imported import keras  # with a backend that is installed
 
 OLDEST_KERAS = (3, 15)  # earlier ones shift odd "same" kernels by a pixel on PyTorch
 BACKENDS = ("jax", "torch", "tensorflow", "numpy")
@@ -33,7 +33,7 @@ if keras.backend.backend() not in BACKENDS:
         f"unstride.keras runs on the Keras backends {', '.join(BACKENDS)}; Keras's is {keras_backend.choice()}"
     )
 
-from ..backends import keras as _symbols  # noqa: E402, F401 - so that models saved with its nodes load
+from ..backends.keras import symbolic as _symbols  # noqa: E402, F401 - so that models saved with its nodes load
 from ._accelerate import Convolution, Report, accelerate, restore  # noqa: E402 - after the checks
 from ._layers import Conv1D, Conv1DTranspose, Conv2D, Conv2DTranspose, Conv3D, Conv3DTranspose  # noqa: E402
 

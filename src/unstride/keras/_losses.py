@@ -35,14 +35,14 @@ def _binary_crossentropy(
     y_true: Any, y_pred: Any, from_logits: bool = False, label_smoothing: float = 0.0, axis: Any = -1
 ) -> Any:
     """As `keras.losses.binary_crossentropy`, on JAX."""
-    from ..backends import jax_losses
+    from ..backends.jax import losses
 
     ops, epsilon = keras.ops, keras.config.epsilon()
     predicted = ops.convert_to_tensor(y_pred)
     target = ops.cast(y_true, predicted.dtype)
     known = predicted.dtype == "float32" and target.shape == predicted.shape
-    if from_logits or not known or not jax_losses.LEAST_EPSILON <= epsilon <= 0.5:
+    if from_logits or not known or not losses.LEAST_EPSILON <= epsilon <= 0.5:
         return keras.losses.binary_crossentropy(y_true, y_pred, from_logits, label_smoothing, axis)
     if label_smoothing:
         target = target * (1.0 - label_smoothing) + 0.5 * label_smoothing
-    return ops.mean(jax_losses.binary_crossentropy(target, predicted, epsilon), axis=axis)
+    return ops.mean(losses.binary_crossentropy(target, predicted, epsilon), axis=axis)

@@ -223,7 +223,7 @@ def compute_loss_and_updates(
     """In place of the JAX trainer's own method of that name."""
     import jax
 
-    from ..backends.jax_memory import give_back_after_compiling
+    from ..backends.jax.memory import give_back_after_compiling
 
     whole = types.MethodType(type(self).compute_loss_and_updates, self)
     count = _images((x, y, sample_weight))

@@ -113,12 +113,13 @@ class Run:
 def _applied(stack: Stack, x: Tensor, weights: list[Tensor]) -> Tensor | None:
     name = keras.backend.backend()
     if name == "jax":
-        from ..backends import jax, jax_stack
+        from ..backends.jax import dispatch as jax
+        from ..backends.jax import stack as jax_stack
 
         jax.primitives()
         return jax_stack.applied(stack, x, weights)
     if name == "torch":
-        from ..backends import torch_stack
+        from ..backends.torch import stack as torch_stack
 
         return torch_stack.applied(stack, x, weights) if torch_stack.takes(x, *weights) else None
     return stack.forward(x, weights)[0]
@@ -128,7 +129,7 @@ def _is_followed(x: Tensor) -> bool:
     """Whether stacks may be computed of it: PyTorch's compilers see no size as a symbol, and take none of ours."""
     if keras.backend.backend() != "torch":
         return True
-    from ..backends import torch_stack
+    from ..backends.torch import stack as torch_stack
 
     return torch_stack.takes(x)
 

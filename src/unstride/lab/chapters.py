@@ -76,7 +76,7 @@ CHAPTERS = _numbered(
         "autoencoder",
         "The autoencoder",
         "Build it, train it, look inside it, draw a digit for it.",
-        ("unstride.pictures",),
+        ("unstride.app.report.charts",),
     ),
     (
         "compress",

@@ -21,8 +21,8 @@ from typing import Any
 
 import psutil
 
-from .. import runs, tasks
-from ..runs import Row, Run, RunError
+from ..app import runs, tasks
+from ..app.runs import Row, Run, RunError
 
 FOLDER = Path("runs")
 """Where the runs are, as on the command line: below the folder that the lab was started in."""
@@ -67,7 +67,7 @@ if unwanted():
 threading.Thread(target=watch, daemon=True).start()
 if hasattr(os, "nice"):
     os.nice(5)
-from unstride.cli import main
+from unstride.app.cli import main
 sys.exit(main())
 """
 

@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from .. import codes, deployed
-from ..compressing import activity, random_weights, stretched
+from .. import codes
+from .._messages.wording import counted
+from ..app import weights as weight_files
+from ..app.runs import Options, RunError, duration, why
+from ..app.tasks.compressor.inference import activity, random_weights, stretched
+from ..app.tasks.datasets import grey
+from ..app.weights import Deployed
 from ..data import mnist_test
-from ..dataset import grey
-from ..deployed import Deployed
-from ..runs import Options, RunError, duration, why
-from ..wording import counted
 from . import page
 from .jobs import Job, Progress, listing
 
@@ -65,14 +66,14 @@ def panel(job: Job, progress: Progress) -> Any:
 
 def curves(progress: Progress, name: str) -> Any:
     """The losses of every epoch; `name` is what the loss is."""
-    from .. import pictures
+    from ..app.report import charts
 
     rows = progress.rows
     if not rows:
         return page.html('<p class="lab-soft">The curves begin with the end of the first epoch.</p>')
-    theme = pictures.Theme(paper="#fffffe", ink="#010203", faint="#010204", first="#010205", second="#010206")
+    theme = charts.Theme(paper="#fffffe", ink="#010203", faint="#010204", first="#010205", second="#010206")
     file = io.StringIO()
-    pictures.losses(rows, None, theme, name).savefig(file, format="svg", transparent=True, metadata={"Date": None})
+    charts.losses(rows, None, theme, name).savefig(file, format="svg", transparent=True, metadata={"Date": None})
     drawn = file.getvalue()
     drawn = drawn[drawn.index("<svg") :]
     for place, colour in (
@@ -103,12 +104,12 @@ def weights(model: str, job: Job | None) -> Deployed:
         If the run has no whole epoch behind it, or its weights are damaged or another model's.
     """
     if job is None:
-        return deployed.find(model, model, None)
-    newest = max((job.path / name for name in (deployed.FILE, deployed.LAST)), key=_age)
+        return weight_files.find(model, model, None)
+    newest = max((job.path / name for name in (weight_files.FILE, weight_files.LAST)), key=_age)
     if not _age(newest):
         raise RunError(f"{job.name} has no whole epoch behind it, so there is nothing to see of it yet")
     try:
-        found = deployed.load(newest)
+        found = weight_files.load(newest)
     except OSError as error:
         raise RunError(f"{newest}: it cannot be read ({why(error)})") from error
     if found.about.get("model") != model:

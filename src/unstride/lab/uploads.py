@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from PIL import Image
 
-from ..imagefiles import ImageError, Upload
-from ..imagefiles import opened as read
-from ..pixels import PixelError, Pixels
+from ..app.images.files import ImageError, Upload
+from ..app.images.files import opened as read
+from ..app.images.pixels import PixelError, Pixels
 
 MOST = 60_000_000
 """Pixels of a picture that is opened at all: about what the largest cameras make."""
@@ -15,7 +15,7 @@ MOST = 60_000_000
 def opened(name: str, content: bytes, side: int | None = None) -> tuple[Image.Image, str]:
     """The picture in a file's bytes, in mode RGB, and what was done to it, "" if nothing.
 
-    It is what `unstride.imagefiles.rgb` reads, made smaller where it has more than `side` pixels along its longer side.
+    It is what `unstride.app.images.files.rgb` reads, made smaller where its longer side has more than `side` pixels.
 
     Raises
     ------

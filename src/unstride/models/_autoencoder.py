@@ -102,7 +102,7 @@ def parsed(text: str) -> tuple[Layer, ...]:
 
 def described(model: keras.Model) -> str:
     """The layers of an autoencoder, as `parsed` reads them."""
-    from .._keras import keras
+    from ..backends.keras.imported import keras
 
     made = []
     for layer in model.layers[:-1]:
@@ -166,7 +166,7 @@ def autoencoder(layers: str | Sequence[Layer] | None = None) -> keras.Sequential
     if rows[-1].side != SIDE:
         raise ValueError(f"layers end with {rows[-1].side}x{rows[-1].side}; expected {SIDE}x{SIDE}, the images' size")
     # Here and not above, so that listing the models costs no import of Keras.
-    from .._keras import keras
+    from ..backends.keras.imported import keras
     from ..keras import Conv2D, Conv2DTranspose
 
     kinds = {"conv": Conv2D, "up": Conv2DTranspose}

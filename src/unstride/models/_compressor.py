@@ -41,7 +41,7 @@ def compressor(code: int = 32, upsample: str = "transposed", kernel: int = 4) ->
         raise ValueError(f"upsample is {upsample!r}; expected one of: {', '.join(UPSAMPLE)}")
     if not isinstance(kernel, int) or kernel < 2:
         raise ValueError(f"kernel is {kernel!r}; expected a side of at least 2")
-    from .._keras import keras
+    from ..backends.keras.imported import keras
     from ..keras import Conv2D
 
     relu: dict[str, Any] = {"activation": "relu", "kernel_initializer": "he_normal"}
@@ -65,7 +65,7 @@ def compressor(code: int = 32, upsample: str = "transposed", kernel: int = 4) ->
 
 def decoder(code: int, upsample: str, kernel: int) -> keras.Sequential:
     """The second half of `compressor`, alone: (n, code) to (n, 28, 28, 1)."""
-    from .._keras import keras
+    from ..backends.keras.imported import keras
 
     relu: dict[str, Any] = {"activation": "relu", "kernel_initializer": "he_normal"}
     return keras.Sequential(
@@ -83,7 +83,7 @@ def decoder(code: int, upsample: str, kernel: int) -> keras.Sequential:
 
 def _double(side: int, filters: int, upsample: str, kernel: int, number: int, settings: dict[str, Any]) -> list[Any]:
     """Layers from a grid of that side to one twice as wide and high."""
-    from .._keras import keras
+    from ..backends.keras.imported import keras
     from ..keras import Conv2D, Conv2DTranspose
     from ._layers import depth_to_space
 

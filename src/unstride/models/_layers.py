@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._keras import keras
+from ..backends.keras.imported import keras
 
 
 def depth_to_space(side: int, channels: int, name: str) -> list[Any]:

@@ -25,7 +25,7 @@ def segmenter(classes: int = 11) -> keras.Model:
     if not isinstance(classes, int) or classes < 2:
         raise ValueError(f"classes is {classes!r}; expected how many there are, at least 2")
     # Here and not above, so that listing the models costs no import of Keras.
-    from .._keras import keras
+    from ..backends.keras.imported import keras
     from ..keras import Conv2D, Conv2DTranspose
     from ._layers import crop_like
 

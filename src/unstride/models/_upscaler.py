@@ -37,7 +37,7 @@ def upscaler(scale: int = 2) -> keras.Model:
     if scale not in SCALES:
         raise ValueError(f"scale is {scale!r}; expected 2, 3 or 4")
     # Here and not above, so that listing the models costs no import of Keras.
-    from .._keras import keras
+    from ..backends.keras.imported import keras
     from ..keras import Conv2D, Conv2DTranspose
 
     relu: dict[str, Any] = {"activation": "relu", "kernel_initializer": "he_normal"}

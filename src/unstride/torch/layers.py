@@ -21,8 +21,8 @@ from typing import Any
 
 import torch
 
-from ..backends import torch as backend
-from ..backends import torch_ops
+from ..backends.torch import dispatch as backend
+from ..backends.torch import operators
 from ..geometry import Crop, Geometry, GeometryError, is_open, per_axis, same_zeros, split
 
 Tensor = torch.Tensor
@@ -171,7 +171,7 @@ class _Conv(_Layer):
         if not self._fits(input, weight, bias, size):
             return self._refused(input, weight, bias)
         last = backend.lies_last(input, weight)
-        return torch_ops.conv(input, weight, bias, size, self.stride, self.dilation, begins, self.groups, last)
+        return operators.conv(input, weight, bias, size, self.stride, self.dilation, begins, self.groups, last)
 
     def _fits(self, x: Tensor, weight: Tensor, bias: Tensor | None, size: Sequence[int]) -> bool:
         return (
@@ -264,7 +264,7 @@ class _ConvTranspose(_Layer):
         if not self._fits(input, weight, bias, size):
             return self._elsewhere(input, output_size)
         last = backend.lies_last(input, weight)
-        return torch_ops.conv_transpose(
+        return operators.conv_transpose(
             input, weight, bias, size, self.stride, self.dilation, begins, self.groups, last
         )
 

@@ -16,8 +16,8 @@ import torch.nn.functional as F  # noqa: N812 - as everywhere
 from torch import nn
 from torch.nn.modules import conv as modules_of_torch
 
-from ..backends import torch as backend
-from ..backends import torch_ops
+from ..backends.torch import dispatch as backend
+from ..backends.torch import operators
 from ..geometry import split
 from . import layers
 from .attached import Attached
@@ -50,7 +50,7 @@ def _is_observed() -> bool:
         return False
     if torch._C._len_torch_dispatch_stack() or torch._C._len_torch_function_stack():
         return True
-    return torch_ops.is_functionalized()
+    return operators.is_functionalized()
 
 
 def is_patched() -> bool:
@@ -190,7 +190,7 @@ def _convolved(
         return None
     own = (stride, "same" if padding == "same" else tuple(begins), dilation, False, (0,) * rank, groups)
     last = backend.lies_last(x, weight, own)
-    return torch_ops.conv(x, weight, bias, size, stride, dilation, begins, groups, last)
+    return operators.conv(x, weight, bias, size, stride, dilation, begins, groups, last)
 
 
 class TransposedForward(Method):
@@ -290,7 +290,7 @@ def _transposed(
     ):
         return None
     last = backend.lies_last(x, weight, (stride, padding, dilation, True, tuple(extra), groups))
-    return torch_ops.conv_transpose(x, weight, bias, size, stride, dilation, padding, groups, last)
+    return operators.conv_transpose(x, weight, bias, size, stride, dilation, padding, groups, last)
 
 
 def _methods(kind: type[Method], modules: dict[type, int], function: str) -> dict[type, type[Method]]:

@@ -15,8 +15,8 @@ import torch
 from torch import nn
 from torch.nn.modules import module as modules_of_torch
 
-from ..backends import torch_stack
-from ..backends.torch import has_channels_last_strides
+from ..backends.torch import stack as torch_stack
+from ..backends.torch.dispatch import has_channels_last_strides
 from ..geometry import Geometry, GeometryError, convolution
 from ..stack import FEWEST_IMAGES, MOST_CHANNELS, Stack, Stage, has_inverse, worthwhile
 from . import layers, methods

@@ -16,14 +16,14 @@ def _():
     import numpy as np
 
     from unstride import models
-    from unstride.autoencoding import Autoencoder, code_row
-    from unstride.evaluation import cross_entropy, squared_error
+    from unstride._messages.wording import counted
+    from unstride.app.tasks.autoencoder.inference import Autoencoder, code_row
+    from unstride.app.tasks.autoencoder.metrics import cross_entropy, squared_error
+    from unstride.app.tasks.autoencoder.task import TASK
     from unstride.lab import jobs, page, training
     from unstride.lab.controls import Controls
     from unstride.lab.widgets import Numbers, Pad, Pixels, Pulse
     from unstride.models._autoencoder import READING, SIDE, Layer, parsed, table
-    from unstride.tasks.autoencoder import TASK
-    from unstride.wording import counted
 
     page.header("autoencoder")
     return (

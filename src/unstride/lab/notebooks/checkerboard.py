@@ -16,12 +16,12 @@ def _():
     import numpy as np
 
     from unstride import codes, explain
-    from unstride.compressing import Compressor
+    from unstride._messages.wording import counted
+    from unstride.app.tasks.compressor.inference import Compressor
     from unstride.lab import jobs, page, training
     from unstride.lab.controls import Controls
     from unstride.lab.widgets import Numbers, Pixels, Pulse
     from unstride.models._compressor import UPSAMPLE
-    from unstride.wording import counted
 
     page.header("checkerboard")
     return (

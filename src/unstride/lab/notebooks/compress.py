@@ -16,11 +16,11 @@ def _():
     import numpy as np
 
     from unstride import codes
-    from unstride.compressing import Compressor
-    from unstride.evaluation import squared_error
+    from unstride._messages.wording import counted
+    from unstride.app.tasks.autoencoder.metrics import squared_error
+    from unstride.app.tasks.compressor.inference import Compressor
     from unstride.lab import page, training
     from unstride.lab.widgets import Map, Numbers, Pad
-    from unstride.wording import counted
 
     page.header("compress")
     return Compressor, Map, Numbers, Pad, codes, counted, mo, np, page, squared_error, training
@@ -236,7 +236,7 @@ def _(Map, mo):
 
 @app.cell(hide_code=True)
 def _(map_picture, mapped_labels, page, points, training):
-    from unstride.code_pictures import POINTS
+    from unstride.app.tasks.compressor.charts import POINTS
 
     _columns = 25
     _light, _dark = (colours.split() for colours in POINTS.values())

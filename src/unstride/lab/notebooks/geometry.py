@@ -16,10 +16,10 @@ def _():
     import numpy as np
 
     import unstride as us
+    from unstride._messages.wording import counted
     from unstride.explainer import quiz
     from unstride.explainer.presets import PRESETS
     from unstride.lab import drawings, page
-    from unstride.wording import counted
 
     page.header("geometry")
     return PRESETS, counted, drawings, mo, np, page, quiz, us

@@ -20,13 +20,14 @@ def _():
     import numpy as np
     from PIL import Image
 
-    from unstride import deployed, segmenting
+    from unstride.app import weights
+    from unstride.app.tasks.segmenter import inference
     from unstride.data import pages, scenes
     from unstride.lab import page, uploads
     from unstride.lab.widgets import Compare, Numbers
 
     page.header("segment")
-    return Compare, Image, Numbers, cache, deployed, escape, mo, np, page, pages, scenes, secrets, segmenting, uploads
+    return Compare, Image, Numbers, cache, weights, escape, mo, np, page, pages, scenes, secrets, inference, uploads
 
 
 @app.cell(hide_code=True)
@@ -75,8 +76,8 @@ def _(mo, upload):
 
 
 @app.cell(hide_code=True)
-def _(cache, deployed, scenes):
-    network = deployed.find("segmenter", "segmenter", None)
+def _(cache, weights, scenes):
+    network = weights.find("segmenter", "segmenter", None)
     names = network.about["classes"]
     source = cache(scenes.source)
     return names, network, source
@@ -106,14 +107,14 @@ def _(np, number, pages, scenes, source, upload, uploads, use):
 
 
 @app.cell(hide_code=True)
-def _(image, network, problem, segmenting):
-    found = None if problem else segmenting.classes(network, image)
-    listed = [] if problem else segmenting.present(found)
+def _(image, network, problem, inference):
+    found = None if problem else inference.classes(network, image)
+    listed = [] if problem else inference.present(found)
     return found, listed
 
 
 @app.cell(hide_code=True)
-def _(Compare, Image, found, image, listed, mo, np, page, problem, segmenting, title):
+def _(Compare, Image, found, image, listed, mo, np, page, problem, inference, title):
     def _compared():
         zoom = max(1, 480 // max(image.shape[:2]))
         size = (image.shape[1] * zoom, image.shape[0] * zoom)
@@ -124,7 +125,7 @@ def _(Compare, Image, found, image, listed, mo, np, page, problem, segmenting, t
         return mo.ui.anywidget(
             Compare(
                 before=large(image),
-                after=large(segmenting.tinted(image, segmenting.only(found, listed))),
+                after=large(inference.tinted(image, inference.only(found, listed))),
                 before_name="The picture",
                 after_name="Its classes",
                 width=size[0],
@@ -138,9 +139,9 @@ def _(Compare, Image, found, image, listed, mo, np, page, problem, segmenting, t
 
 
 @app.cell(hide_code=True)
-def _(escape, found, listed, names, np, page, problem, segmenting, truth):
+def _(escape, found, listed, names, np, page, problem, inference, truth):
     def _name(at):
-        red, green, blue = segmenting.coloured(np.array([[at]], np.uint8))[0, 0]
+        red, green, blue = inference.coloured(np.array([[at]], np.uint8))[0, 0]
         swatch = f'<span class="lab-swatch" style="background:rgb({red} {green} {blue})"></span>'
         return f"{swatch} {escape(names[at])}"
 
@@ -150,7 +151,7 @@ def _(escape, found, listed, names, np, page, problem, segmenting, truth):
     def _figures():
         known = truth is not None
         shares = np.bincount(found.ravel(), minlength=len(names)) / found.size
-        ious = segmenting.ious(segmenting.confusion(truth, found, len(names))) if known else None
+        ious = inference.ious(inference.confusion(truth, found, len(names))) if known else None
         # Specks are no digits: what is found on no connected region of some size is in the table only if it is there.
         seen = sorted({0, *listed, *(map(int, np.unique(truth)) if known else ())})
         columns = ("Class", "Found on", *(("Truly on", "IoU") if known else ()))
@@ -197,12 +198,12 @@ def _(mo):
 
 
 @app.cell(hide_code=True)
-def _(found, image, mo, np, page, segmenting, truth):
+def _(found, image, mo, np, page, inference, truth):
     mo.stop(truth is None)
     _wrong = np.where((truth != found)[..., None], [220, 40, 40], image * 0.35).astype(np.uint8)
     page.row(
-        page.picture(segmenting.coloured(truth), "The true classes.", "Truth", scale=2.4),
-        page.picture(segmenting.coloured(found), "The classes found.", "Found", scale=2.4, name="found"),
+        page.picture(inference.coloured(truth), "The true classes.", "Truth", scale=2.4),
+        page.picture(inference.coloured(found), "The classes found.", "Found", scale=2.4, name="found"),
         page.picture(_wrong, "The wrong pixels in red.", "Wrong pixels", scale=2.4, name="wrong"),
         least="9rem",
     )

@@ -19,8 +19,8 @@ def _():
     import marimo as mo
 
     import unstride as us
+    from unstride._messages.wording import counted
     from unstride.lab import benchmark, drawings, page
-    from unstride.wording import counted
 
     page.header("speed")
     return benchmark, counted, drawings, escape, mo, page, replace, statistics, us

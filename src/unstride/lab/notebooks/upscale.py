@@ -18,13 +18,13 @@ def _():
     import numpy as np
     from PIL import Image
 
-    from unstride import deployed, pieces
+    from unstride.app import mosaic, weights
+    from unstride.app.tasks.upscaler.inference import Upscaler
+    from unstride.app.tasks.upscaler.task import quality
     from unstride.data import photographs
     from unstride.lab import page, uploads
     from unstride.lab.widgets import Compare
     from unstride.models._upscaler import SCALES, bicubic, taps
-    from unstride.tasks.upscaler import quality
-    from unstride.upscaling import Upscaler
 
     page.header("upscale")
     return (
@@ -33,13 +33,13 @@ def _():
         SCALES,
         Upscaler,
         bicubic,
-        deployed,
+        weights,
         io,
         mo,
         np,
         page,
         photographs,
-        pieces,
+        mosaic,
         quality,
         taps,
         uploads,
@@ -108,8 +108,8 @@ def _(chosen, names, photographs, scale, upload, uploads, way):
 
 
 @app.cell(hide_code=True)
-def _(Upscaler, deployed, scale):
-    network = Upscaler(deployed.find("upscaler", f"upscaler_x{scale.value}", None))
+def _(Upscaler, weights, scale):
+    network = Upscaler(weights.find("upscaler", f"upscaler_x{scale.value}", None))
     return (network,)
 
 
@@ -241,23 +241,23 @@ def _(mo):
 
 
 @app.cell(hide_code=True)
-def _(cubic, known, mo, np, original, ours, page, pieces, problem):
+def _(cubic, known, mo, np, original, ours, page, mosaic, problem):
     mo.stop(bool(problem))
     # Where it gains most, or, without an original, where it differs most from bicubic.
     _grey = [np.asarray(image.convert("L")) for image in (original if known else ours, cubic, ours)]
-    _top, _left = pieces.most_gained(*_grey)
+    _top, _left = mosaic.most_gained(*_grey)
     _height, _width = _grey[0].shape
     across = page.slider(
         0,
-        max(1, _width - pieces.PIECE),
-        value=min(_left, max(1, _width - pieces.PIECE)),
+        max(1, _width - mosaic.PIECE),
+        value=min(_left, max(1, _width - mosaic.PIECE)),
         label="From the left",
         show_value=True,
     )
     down = page.slider(
         0,
-        max(1, _height - pieces.PIECE),
-        value=min(_top, max(1, _height - pieces.PIECE)),
+        max(1, _height - mosaic.PIECE),
+        value=min(_top, max(1, _height - mosaic.PIECE)),
         label="From the top",
         show_value=True,
     )
@@ -266,8 +266,8 @@ def _(cubic, known, mo, np, original, ours, page, pieces, problem):
 
 
 @app.cell(hide_code=True)
-def _(Image, across, cubic, down, known, np, original, ours, page, pieces, small):
-    _here = np.s_[down.value : down.value + pieces.PIECE, across.value : across.value + pieces.PIECE]
+def _(Image, across, cubic, down, known, np, original, ours, page, mosaic, small):
+    _here = np.s_[down.value : down.value + mosaic.PIECE, across.value : across.value + mosaic.PIECE]
     _small = small.resize(cubic.size, Image.Resampling.NEAREST)
     _shown = [("The small image's pixels", _small), ("Bicubic", cubic), ("The network", ours)]
     if known:
@@ -293,8 +293,8 @@ def _(mo):
 
 
 @app.cell(hide_code=True)
-def _(bicubic, deployed, np, page, scale, taps):
-    _kernel = deployed.find("upscaler", f"upscaler_x{scale.value}", None).layer("enlarge")[0][:, :, 0, -1]
+def _(bicubic, weights, np, page, scale, taps):
+    _kernel = weights.find("upscaler", f"upscaler_x{scale.value}", None).layer("enlarge")[0][:, :, 0, -1]
     _cubic = bicubic(scale.value)
     _low, _high = min(_kernel.min(), _cubic.min()), max(_kernel.max(), _cubic.max())
     _side = taps(scale.value)

@@ -1,0 +1,1 @@
+"""The application around the library: its command line, its trainings and their reports."""

@@ -1,0 +1,207 @@
+"""`unstride encode`, `decode` and `walk`: codes of pictures, pictures of codes, and those between two."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..._messages.wording import counted, escaped
+from ...data import DataError
+from .. import runs
+from ..runs import OptionError, Run
+from .outputs import check_apart, check_ending, expanded, read_of
+from .printing import exit_code
+from .shared import (
+    backend_option,
+    chosen_backend,
+    complain,
+    console,
+    debug_option,
+    load_model,
+    picture_format,
+    remark,
+    say,
+    say_result,
+)
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+SIDE, ZOOM = 28, 8
+
+
+@click.command()
+@click.argument("run", metavar="RUN")
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
+@click.option("-o", "--output", default="codes.json", show_default=True, help="A .json file.")
+@backend_option
+@debug_option
+def encode(run: str, images: tuple[str, ...], output: str, backend: str | None) -> int:
+    """Write the code of each IMAGE, or of the images of a folder, by RUN's compressor, as JSON.
+
+    Any size and format: an image is cropped to its ink, which is inverted if it is dark on light, and centred in
+    28x28 as MNIST's are (all of it is shrunk where RUN learned from data of your own). What cannot be read is named,
+    the rest is done, and the exit code is then 1.
+    """
+    opened = _compressor(run)
+    backend = chosen_backend(opened, backend)
+    check_ending(output, (".json",), "codes as JSON", "-o")
+    paths = expanded(images)
+    check_apart([output], read_of(opened, *images, *map(str, paths)))
+    import numpy as np
+
+    from ..images import digits as pictures
+    from ..images import files
+
+    crop = opened.options.data is None
+    found, problems = files.gather(paths, lambda path: pictures.read(path, remark, crop=crop))
+    for problem in problems:
+        complain(DataError(problem))
+    if found:
+        from ... import codes
+
+        encoder = load_model(opened, backend).get_layer("encoder")
+        made = codes.encoded(encoder, np.stack([image for _, image in found]))
+        written = {
+            "run": str(opened.path),
+            "codes": {
+                str(path): [round(float(value), 5) for value in code]
+                for (path, _), code in zip(found, made, strict=True)
+            },
+        }
+        runs.write_json(Path(output), written)
+        count, numbers = counted(len(found), "image"), counted(made.shape[1], "number")
+        say(console(), f"{count} as {numbers} each: {escaped(output)}", keep=[escaped(output)])
+    return exit_code(len(problems), len(paths))
+
+
+@click.command()
+@click.argument("run", metavar="RUN")
+@click.argument("codes_file", metavar="CODES.json")
+@click.option("-o", "--output", default="decoded.png", show_default=True, help="The picture, the images side by side.")
+@backend_option
+@debug_option
+def decode(run: str, codes_file: str, output: str, backend: str | None) -> None:
+    """Draw the images that RUN's compressor makes of codes, as `encode` writes them or a list of lists of numbers."""
+    opened = _compressor(run)
+    backend = chosen_backend(opened, backend)
+    format = picture_format(output)
+    check_apart([output], read_of(opened, codes_file))
+    if not codes_file:
+        raise OptionError("CODES.json is empty; expected a file's name")
+    assert opened.options.code is not None
+    values = _codes(Path(codes_file), opened.options.code)
+    from ... import codes
+
+    images = codes.decoded(load_model(opened, backend).get_layer("decoder"), values)
+    picture = _strip(images)
+    runs.write(Path(output), lambda beside: picture.save(beside, format=format))
+    say_result(console(), "Picture", f"{escaped(output)}, {counted(len(images), 'image')}", [escaped(output)])
+
+
+@click.command()
+@click.argument("run", metavar="RUN")
+@click.argument("first", metavar="FIRST")
+@click.argument("last", metavar="LAST")
+@click.option("--steps", type=int, default=10, show_default=True, help="How many images, both ends among them.")
+@click.option(
+    "-o", "--output", default="walk.png", show_default=True, help="A picture; an animation if it ends with .gif."
+)
+@backend_option
+@debug_option
+def walk(run: str, first: str, last: str, steps: int, output: str, backend: str | None) -> None:
+    """Draw what lies between two images: the codes on the line from FIRST's to LAST's, decoded by RUN's compressor.
+
+    FIRST and LAST are image files, or numbers of MNIST's test images, as 0 and 3.
+    """
+    opened = _compressor(run)
+    backend = chosen_backend(opened, backend)
+    if not 2 <= steps <= 1000:
+        raise OptionError(f"--steps is {steps}; expected from 2 to 1000")
+    format = picture_format(output)
+    check_apart([output], read_of(opened, first, last))
+    import numpy as np
+
+    ends = np.stack([_end(name, opened) for name in (first, last)])
+    from ... import codes
+
+    model = load_model(opened, backend)
+    encoded = codes.encoded(model.get_layer("encoder"), ends)
+    images = codes.decoded(model.get_layer("decoder"), codes.between(encoded[0], encoded[1], steps))
+    if format == "GIF":
+        frames = [_strip(images[at : at + 1]) for at in range(len(images))]
+        frames += frames[-2:0:-1]  # and back
+        _animate(frames, Path(output))
+    else:
+        picture = _strip(images)
+        runs.write(Path(output), lambda beside: picture.save(beside, format=format))
+    say_result(console(), "Picture", f"{escaped(output)}, {counted(steps, 'step')}", [escaped(output)])
+
+
+def _compressor(path: str) -> Run:
+    run = runs.load(path)
+    if run.options.model != "compressor":
+        raise OptionError(f"{path} is a run of {run.options.model}; expected one of compressor")
+    return run
+
+
+def _codes(path: Path, length: int) -> Any:
+    import numpy as np
+
+    try:
+        content = json.loads(path.read_text())
+    except ValueError as error:
+        raise DataError(f"{path}: not JSON ({error})") from error
+    if isinstance(content, dict):
+        content = list(content.get("codes", {}).values())
+    try:
+        values = np.array(content, np.float32)
+    except (ValueError, TypeError):
+        values = np.empty(0, np.float32)
+    if values.ndim != 2 or values.shape[1] != length or not np.isfinite(values).all():
+        raise DataError(
+            f"{path}: expected codes of {counted(length, 'number')} each, as `unstride encode` writes them, or [[…], …]"
+        )
+    return values
+
+
+def _end(name: str, run: Run) -> Any:
+    from ..images import digits
+    from ..tasks import datasets
+
+    if not name.isdecimal() or Path(name).exists():
+        return digits.read(name, remark, crop=run.options.data is None)
+    test = datasets.read(run.options).gallery
+    if int(name) >= len(test):
+        raise OptionError(f"there is no test image {name}; expected a number up to {len(test) - 1}, or an image file")
+    return test[int(name)]
+
+
+def _strip(images: Any) -> Image.Image:
+    """Side by side, enlarged, in rows of up to ten."""
+    import numpy as np
+    from PIL import Image
+
+    columns = min(10, len(images))
+    rows = -(-len(images) // columns)
+    page = np.zeros((rows * SIDE, columns * SIDE), np.uint8)
+    for number, image in enumerate(np.rint(images * 255).astype(np.uint8)):
+        top, left = number // columns * SIDE, number % columns * SIDE
+        page[top : top + SIDE, left : left + SIDE] = image
+    picture = Image.fromarray(page)
+    return picture.resize((picture.width * ZOOM, picture.height * ZOOM), Image.Resampling.BICUBIC)
+
+
+def _animate(frames: list[Image.Image], path: Path) -> None:
+    runs.write(
+        path,
+        lambda beside: frames[0].save(
+            beside, format="GIF", save_all=True, append_images=frames[1:], duration=80, loop=0
+        ),
+    )
+
+
+COMMANDS = (encode, decode, walk)

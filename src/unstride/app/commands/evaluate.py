@@ -1,0 +1,127 @@
+"""`unstride evaluate` and `unstride reconstruct`: how good a run's model is, in numbers and in pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.text import Text
+
+from ..._messages.wording import escaped
+from ...data import DataError
+from .. import runs, tasks
+from ..runs import OptionError
+from ..tasks import datasets
+from .outputs import check_apart, expanded, read_of
+from .printing import exit_code, json_option, print_json
+from .shared import (
+    backend_option,
+    chosen_backend,
+    complain,
+    console,
+    debug_option,
+    load_model,
+    picture_format,
+    remark,
+    say_figures,
+    say_result,
+    table,
+)
+
+MOST = 400
+"""Images in one picture of reconstructions."""
+
+
+@click.command()
+@click.argument("run", metavar="RUN")
+@backend_option
+@json_option
+@debug_option
+def evaluate(run: str, backend: str | None, as_json_: bool) -> None:
+    """Print the figures of RUN's model on its test images."""
+    opened = runs.load(run)
+    backend = chosen_backend(opened, backend)
+    task = tasks.get(opened.options.model)
+    data = task.read(opened.options)
+    figures = task.judge(load_model(opened, backend), data)
+    if as_json_:
+        print_json(figures.json)
+        return
+    screen = console()
+    say_figures(screen, figures)
+    screen.print(table(figures.columns, figures.rows))
+
+
+@click.command()
+@click.argument("run", metavar="RUN")
+@click.argument("images", nargs=-1, metavar="[IMAGE]...")
+@click.option(
+    "-o",
+    "--output",
+    default="reconstructions.png",
+    show_default=True,
+    help="The picture; its ending is its format.",
+)
+@backend_option
+@json_option
+@debug_option
+def reconstruct(run: str, images: tuple[str, ...], output: str, backend: str | None, as_json_: bool) -> int:
+    """Draw each IMAGE, or the images of a folder, above what RUN's model makes of it.
+
+    Any size and format: an image is cropped to its ink, which is inverted if it is dark on light, and centred in
+    28x28 as MNIST's are (all of it is shrunk where RUN learned from data of your own). Without IMAGE: one test digit
+    of each class. RUN is one of an autoencoder or a compressor. What cannot be read is named, the rest is done, and the
+    exit code is then 1.
+    """
+    opened = runs.load(run)
+    if opened.options.model not in ("autoencoder", "compressor"):
+        raise OptionError(f"{run} is a run of {opened.options.model}; expected one of autoencoder or compressor")
+    backend = chosen_backend(opened, backend)
+    format = picture_format(output)
+    paths = expanded(images)
+    if len(paths) > MOST:
+        raise OptionError(
+            f"{len(paths):,} images are too many for one picture; expected at most {MOST}: give some of them"
+        )
+    check_apart([output], read_of(opened, *images, *map(str, paths)))
+    import numpy as np
+
+    from ..images import digits as pictures
+    from ..images import files
+
+    problems: list[str] = []
+    if images:
+        crop = opened.options.data is None
+        found, problems = files.gather(paths, lambda path: pictures.read(path, remark, crop=crop))
+        for problem in problems:
+            complain(DataError(problem))
+        if not found:
+            return exit_code(len(problems), len(paths))
+        names, arrays = [path.name for path, _ in found], np.stack([image for _, image in found])
+    else:
+        data = datasets.read(opened.options)
+        places = [int(data.examples(label, 1)[0]) for label in data.classes]
+        names, arrays = [f"class {label}" for label in data.classes], data.gallery[places]
+    model = load_model(opened, backend)
+    from ..report import charts as drawing
+    from ..tasks.autoencoder import report
+    from ..training import training
+
+    predictions = training.predict(model, arrays)
+    picture = drawing.image(report.reconstruction(arrays, predictions, names))
+    runs.write(Path(output), lambda beside: picture.save(beside, format=format))
+    if as_json_:
+        rows = report.figures(arrays, predictions)
+        each = [{"image": name, **row} for name, row in zip(names, rows, strict=True)]
+        print_json({"picture": output, "images": each})
+        return exit_code(len(problems), len(paths))
+    screen = console()
+    shown = table(("image", "loss", "error"), ())
+    for name, row in zip(names, report.figures(arrays, predictions), strict=True):
+        shown.add_row(Text(escaped(name)), f"{row['loss']:.4f}", f"{row['error']:.5f}")
+    screen.print(shown)
+    say_result(screen, "Picture", escaped(output), [escaped(output)])
+    return exit_code(len(problems), len(paths))
+
+
+COMMANDS = (evaluate, reconstruct)

@@ -1,0 +1,132 @@
+"""`unstride info`: what is installed here, and what a call or a command will use of it. Imports no framework."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from ... import __version__, _native
+from ..._messages.wording import escaped
+from ...backends import OLDEST, numbers_of
+from ...backends.keras.keras_backend import choice
+from ...threads import get_num_threads
+from ..training import environment
+from .printing import json_option, print_json, print_text
+from .shared import debug_option
+
+FRAMEWORKS = {  # module: its name, what installs it, the distributions that have it
+    "keras": ("Keras", 'pip install "unstride[keras]"', ("keras", "keras-nightly")),
+    "jax": ("JAX", 'pip install "unstride[keras]"', ("jax",)),
+    "torch": ("PyTorch", 'pip install "unstride[torch]"', ("torch",)),
+    "tensorflow": (
+        "TensorFlow",
+        "pip install tensorflow",
+        ("tensorflow", "tensorflow-cpu", "tensorflow-macos", "tensorflow-intel", "tf-nightly", "tf-nightly-cpu"),
+    ),
+    "onnxruntime": ("ONNX Runtime", "pip install onnxruntime", ("onnxruntime", "onnxruntime-gpu")),
+}
+OLDEST_KERAS = (3, 15)
+
+
+@click.command()
+@json_option
+@debug_option
+def info(as_json_: bool) -> None:
+    """Show versions, the native core, threads, the frameworks that are installed, and Keras's backend."""
+    found = collected()
+    if as_json_:
+        print_json(found)
+        return
+    rows = [
+        ("unstride", found["unstride"]),
+        ("Native core", f"{found['native']['instruction_set']}, of {', '.join(found['native']['available'])}"),
+        ("Processor", found["processor"]),
+        ("Threads", f"{found['threads']['number']}, {found['threads']['reason']}"),
+        ("Python", f"{found['python']}, {found['system']}"),
+        ("NumPy", found["numpy"]),
+    ]
+    for module, (name, *_) in FRAMEWORKS.items():
+        rows.append((name, _said(found["frameworks"][module])))
+    backend = found["keras_backend"]
+    rows.append(("Backend", f"{backend['name']}: {backend['reason']}" if backend["name"] else backend["reason"]))
+    folder = escaped(found["runs"]["folder"])
+    rows.append(("Runs", f"{folder}, {found['runs']['number']} there"))
+    print_text("\n".join(f"{name:14}{told}" for name, told in rows), 14, [folder])
+
+
+def collected() -> dict[str, Any]:
+    """All of it, for JSON."""
+    runs = Path("runs")
+    name, reason = keras_backend()
+    return {
+        "unstride": __version__,
+        "native": {"instruction_set": _native.instruction_set(), "available": list(_native.instruction_sets())},
+        "processor": environment._processor(),
+        "threads": {"number": get_num_threads(), "reason": _threads_reason()},
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "numpy": np.__version__,
+        "frameworks": {module: framework(module) for module in FRAMEWORKS},
+        "keras_backend": {"name": name, "reason": reason},
+        "runs": {"folder": str(runs.absolute()), "number": len(list(runs.glob("*/config.json")))},
+    }
+
+
+def framework(module: str) -> dict[str, Any]:
+    """Whether it is installed, in which version, whether that is new enough, and what to do if not."""
+    _, install, distributions = FRAMEWORKS[module]
+    if not _is_found(module):
+        return {"version": None, "usable": False, "install": install}
+    version = next(filter(None, map(_version, distributions)), None)
+    oldest = OLDEST_KERAS if module == "keras" else OLDEST.get(module, ("", ()))[1]
+    usable = version is None or numbers_of(version) >= oldest
+    return {"version": version, "usable": usable, "needs": ".".join(map(str, oldest)) or None}
+
+
+def keras_backend() -> tuple[str | None, str]:
+    """The backend that Keras has, or will have, and why it is this one; None, and what to do, where there is none."""
+    if not _is_found("keras"):
+        return None, "none, as Keras is not installed"
+    try:
+        made = choice()
+    except ImportError as error:
+        return None, f"none: {error}"
+    return made.backend, made.reason
+
+
+def _said(found: dict[str, Any]) -> str:
+    if "install" in found:
+        return f"not installed; {found['install']}"
+    version = found["version"] or "of an unknown version"
+    return version if found["usable"] else f"{version}, too old: unstride needs {found['needs']} or later"
+
+
+def _threads_reason() -> str:
+    if os.environ.get("UNSTRIDE_NUM_THREADS"):
+        return _native.thread_setting_problem() or "as UNSTRIDE_NUM_THREADS says"
+    return "one for each processor that this process may use"
+
+
+def _is_found(module: str) -> bool:
+    """Whether it could be imported; nothing is."""
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ValueError:  # imported already, by hand
+        return True
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+COMMANDS = (info,)

@@ -1,0 +1,208 @@
+"""`unstride runs`: list the runs, and show how two or more of them differ."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from ..._messages.wording import escaped
+from .. import runs as folders
+from ..runs import OptionError, Options, Run, RunError, flag
+from .printing import json_option, print_json
+from .shared import console, debug_option, say, table
+
+FIGURES = ("loss", "error", "probe_accuracy", "psnr", "ssim", "gain", "mean_iou", "pixels_right")
+"""In the order in which they are shown; others follow."""
+GAP = 2
+"""Blanks between columns."""
+STATE = 10
+"""Characters of a state that always stay in a line."""
+
+
+@click.command("runs")
+@click.argument("names", metavar="[RUN]...", nargs=-1)
+@json_option
+@debug_option
+def runs(names: tuple[str, ...], as_json_: bool) -> None:
+    """List the runs in runs/, or in a folder; or show what two or more RUNs differ in.
+
+    \b
+    unstride runs
+    unstride runs elsewhere/
+    unstride runs RUN RUN
+
+    A run that is damaged is listed with the reason.
+    """
+    if len(names) > 1 or (names and _is_run(Path(names[0]))):
+        found = [described(folders.load(name).path) for name in names]
+        if as_json_:
+            print_json(found)
+        else:
+            _compare(found)
+        return
+    folder = Path(names[0]) if names else Path("runs")
+    if names and not folder.is_dir():
+        raise OptionError(f"{folder}: no such folder; expected one with runs, or runs to compare")
+    found = sorted(map(described, sorted(folders.found(folder))), key=lambda one: one["date"] or "")
+    if as_json_:
+        print_json(found)
+    elif not found:
+        place = escaped(str(folder.absolute()))
+        say(console(), f"No runs in {place}; `unstride train` makes one.", keep=[place])
+    else:
+        _list(found)
+
+
+def described(path: Path) -> dict[str, Any]:
+    """What a run folder says of itself; `problem` is what is wrong with it."""
+    found: dict[str, Any] = {
+        "run": str(path), "date": None, "state": "damaged", "epochs": None, "options": None, "figures": {},
+        "problem": None,
+    }  # fmt: skip
+    try:
+        run = folders.read_config(path)
+        found["options"] = asdict(run.options)
+        found["date"] = _date(path / "config.json")
+        found["epochs"] = len(run.rows())
+        found["figures"] = _figures(run)
+        found["state"] = _state(run, found["epochs"])
+    except RunError as error:
+        found["problem"] = str(error).removeprefix(f"{path}: ")
+    except OSError as error:
+        found["problem"] = f"a file in it cannot be read ({folders.why(error)})"
+    if found["problem"] is not None:
+        found["state"] = "damaged"
+    return found
+
+
+def _date(file: Path) -> str | None:
+    try:
+        return time.strftime("%Y-%m-%d %H:%M", time.localtime(file.stat().st_mtime))
+    except (ValueError, OverflowError):  # a time that no calendar has
+        return None
+
+
+def _figures(run: Run) -> dict[str, float]:
+    """The single numbers of evaluation.json; {} where there is none yet."""
+    file = run.path / "evaluation.json"
+    if not file.exists():
+        return {}
+    try:
+        content = folders.read_json(file)
+        numbers = {name: value for name, value in content.items() if type(value) in (int, float)}
+        for value in numbers.values():
+            float(value)  # whole numbers can be too large
+        return {name: value for name, value in numbers.items() if name not in ("images", "scale", "code")}
+    except (OSError, ValueError, OverflowError) as error:
+        raise RunError(f"{run.path}: its evaluation.json {folders.trouble(error)}") from error
+
+
+def _state(run: Run, epochs: int) -> str:
+    try:
+        with folders.locked(run.path):
+            pass
+    except RunError:
+        return "in training"
+    if epochs < run.options.epochs:
+        return "stopped" if epochs else "stopped in its first epoch"
+    return "trained" if run.model.exists() else "stopped after its last epoch"
+
+
+COLUMNS = ("run", "model", "date", "epochs", "figures", "state")
+IMPORTANCE = ("figures", "epochs", "date", "model")
+"""Of the columns that a narrow terminal may leave out."""
+
+
+def _list(found: list[dict[str, Any]]) -> None:
+    screen = console()
+    if not screen.is_terminal:
+        for one in found:  # a line each, whatever its length, for grep and cut
+            print("\t".join([escaped(one["run"]), *_cells(one)[1:]]))  # the console would make blanks of tabs
+        return
+    rows = [_cells(one) for one in found]
+    room = _fitting(rows, screen.width)
+    made = Table(box=None, pad_edge=False, header_style="")
+    for name, width in room.items():
+        made.add_column(name, justify="right" if name == "epochs" else "left", width=width, overflow="fold")
+    for row in rows:
+        made.add_row(*(Text(row[COLUMNS.index(name)]) for name in room))
+    screen.print(made)
+    if missing := [name for name in COLUMNS if name not in room]:
+        say(screen, f"Not shown in {screen.width} columns: {', '.join(missing)}.")
+
+
+def _cells(one: dict[str, Any]) -> list[str]:
+    """What the columns say of a run."""
+    options = one["options"] or {}
+    epochs = f"{one['epochs']}/{options['epochs']}" if one["epochs"] is not None and options else "–"
+    state = one["state"] if one["problem"] is None else f"damaged: {one['problem']}"
+    figures = escaped(_short(one["figures"]))
+    return [_name(one), escaped(options.get("model", "–")), one["date"] or "–", epochs, figures, escaped(state)]
+
+
+def _fitting(rows: Sequence[Sequence[str]], width: int) -> dict[str, int]:
+    """The columns for which there is room, and how wide they are: runs, whose names are whole, states, which
+    may be broken at their blanks, and others by importance."""
+    widths = [max(len(name), *map(len, cells)) for name, cells in zip(COLUMNS, zip(*rows, strict=True), strict=True)]
+    needed = dict(zip(COLUMNS, widths, strict=True))
+    needed["state"] = min(needed["state"], STATE)
+    left = width - needed["run"] - GAP - needed["state"]
+    shown = {"run", "state"}
+    if left < 0:
+        needed["run"] += left
+    for name in IMPORTANCE:
+        if needed[name] + GAP <= left:
+            shown.add(name)
+            left -= needed[name] + GAP
+    needed["state"] = min(widths[COLUMNS.index("state")], needed["state"] + max(left, 0))
+    return {name: needed[name] for name in COLUMNS if name in shown}
+
+
+def _compare(found: list[dict[str, Any]]) -> None:
+    """Options that differ, then figures; of a single run all of them that are given."""
+    screen = console()
+    names = list(Options.__dataclass_fields__)
+    values = {name: [one["options"][name] for one in found] for name in names}
+    differing = [name for name in names if len(found) == 1 or len(set(map(str, values[name]))) > 1]
+    rows = [(flag(name), *map(_value, values[name])) for name in differing if set(values[name]) != {None}]
+    rows.append(("epochs done", *(str(one["epochs"]) for one in found)))
+    rows.append(("state", *(one["state"] for one in found)))
+    figures = list(dict.fromkeys(name for one in found for name in _ordered(one["figures"])))
+    rows += [(escaped(name), *(_number(one["figures"].get(name)) for one in found)) for name in figures]
+    screen.print(table(("", *map(_name, found)), rows))
+    if len(found) > 1 and not differing:
+        say(screen, "All options are equal.")
+
+
+def _is_run(path: Path) -> bool:
+    return path.is_file() or (path / "config.json").exists()
+
+
+def _name(one: dict[str, Any]) -> str:
+    return escaped(Path(one["run"]).name)
+
+
+def _ordered(figures: dict[str, float]) -> list[str]:
+    return sorted(figures, key=lambda name: FIGURES.index(name) if name in FIGURES else len(FIGURES))
+
+
+def _short(figures: dict[str, float]) -> str:
+    return ", ".join(f"{name} {_number(figures[name])}" for name in _ordered(figures)[:2]) or "–"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4g}"
+
+
+def _value(value: object) -> str:
+    return "–" if value is None else escaped(str(value))
+
+
+COMMANDS = (runs,)

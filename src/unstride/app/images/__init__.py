@@ -1,0 +1,1 @@
+"""Pictures: read from files, made into numbers and back."""

@@ -1,0 +1,328 @@
+"""Image files of the user's own, read in one place for all commands and the lab; and folders of them.
+
+Of a file with several pages, frames or pictures the first is read, and a remark says so. What the numbers mean is in
+`unstride.app.images.pixels`.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+import warnings
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+from ..._messages.wording import counted
+from ...data import DataError
+from .pixels import Kind, PixelError, Pixels
+
+Bytes = npt.NDArray[np.uint8]
+Made = TypeVar("Made")
+Remark = Callable[[str], object]
+"""Is told what the user should know of a file that is read nevertheless: a line that begins with its name."""
+
+FORMATS = (
+    "PNG", "JPEG", "MPO", "JPEG2000", "GIF", "TIFF", "WEBP", "AVIF", "BMP", "DIB", "PPM", "TGA", "PCX", "DCX", "ICO",
+    "CUR", "ICNS", "QOI", "SGI", "SUN", "MSP", "XBM", "XPM", "DDS", "PSD", "IM",
+)  # fmt: skip
+"""Formats of pictures. Others that Pillow knows start a program (EPS), or hold something else (PDF, HDF5, MPEG)."""
+PARTS = {"TIFF": "pages", "DCX": "pages", "MPO": "pictures"}
+"""What a format calls what it has several of; the others have frames."""
+
+LIMIT = "UNSTRIDE_MAX_PIXELS"
+MOST = 200_000_000
+"""Pixels of a picture that is opened, unless the environment says otherwise."""
+
+_opening = threading.Lock()
+
+
+class ImageError(DataError):
+    """A file that is no image, a damaged or too large one. The message names it."""
+
+
+class Upload(NamedTuple):
+    """A file that came over the network."""
+
+    name: str
+    content: bytes
+
+
+Source = str | os.PathLike[str] | Upload
+
+
+def pixels(source: Source, remark: Remark | None = None) -> Pixels:
+    """The picture in a file, its numbers as they are.
+
+    Parameters
+    ----------
+    source : path or Upload
+    remark : callable, optional
+        Is told, in a line, that there are more pictures in the file, or that not all of their bits are read.
+
+    Raises
+    ------
+    ImageError
+        The file is no picture, or a damaged, empty or too large one. The message says which, and what to do.
+    """
+    image, kind = opened(source, remark)
+    try:
+        return Pixels.of(image, kind)
+    except PixelError as error:
+        raise ImageError(f"{name_of(source)}: {error}; convert it to RGB first") from error
+
+
+def rgb(source: Source, remark: Remark | None = None) -> Bytes:
+    """The picture in a file as it looks, (height, width, 3); arguments and errors are those of `pixels`."""
+    return _looked_at(source, remark).rgb()
+
+
+def grey(source: Source, remark: Remark | None = None) -> Bytes:
+    """The luminance of `rgb`, (height, width)."""
+    return _looked_at(source, remark).grey()
+
+
+def photograph(source: Source, remark: Remark | None = None) -> Image.Image:
+    """As `rgb`; of a grey picture its greys, in mode L."""
+    found = _looked_at(source, remark)
+    return Image.fromarray(found.grey() if found.mode == "L" else found.rgb())
+
+
+def _looked_at(source: Source, remark: Remark | None) -> Pixels:
+    found = pixels(source, remark)
+    if remark is not None and (said := found.remark()):
+        remark(f"{name_of(source)}: {said}")
+    return found
+
+
+def opened(
+    source: Source,
+    remark: Remark | None = None,
+    *,
+    check: Callable[[tuple[int, int]], None] | None = None,
+    side: int | None = None,
+) -> tuple[Image.Image, Kind]:
+    """The picture, read whole and turned as its EXIF orientation says, in Pillow's mode; and what that does not say.
+
+    Parameters
+    ----------
+    source, remark
+        As those of `pixels`.
+    check : callable, optional
+        Is given (width, height) before anything is decoded, and may refuse. Default: what the environment variable
+        UNSTRIDE_MAX_PIXELS allows, 200 million pixels.
+    side : int, optional
+        Of a JPEG, decode no more than a longer side of so many pixels needs.
+    """
+    name = name_of(source)
+    with _file(source) as file:
+        try:
+            image = _open(file)
+            (check or (lambda size: _check_size(name, size)))(image.size)
+            if side is not None:
+                image.draft("RGB", (side, side))
+            parts = _parts(image)
+            kind, lost = _kind(image, file)
+            format = image.format or ""
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # at odd metadata
+                image.load()
+                turned = ImageOps.exif_transpose(image)
+        except UnidentifiedImageError:
+            raise ImageError(f"{name}: {_what_else(file)}") from None
+        except ImageError:
+            raise
+        except MemoryError:
+            raise ImageError(f"{name}: too large for this machine's memory; make it smaller first") from None
+        # Pillow's decoders raise many kinds at damaged files.
+        except (OSError, ValueError, SyntaxError, EOFError, KeyError, TypeError, OverflowError) as error:
+            raise ImageError(f"{name}: a damaged image ({error})") from error
+    if remark is not None:
+        if parts > 1:
+            remark(f"{name}: the first of its {parts} {PARTS.get(format, 'frames')}")
+        if lost:
+            remark(f"{name}: {lost}")
+    return turned, kind
+
+
+def name_of(source: Source) -> str:
+    return source.name if isinstance(source, Upload) else os.fspath(source)
+
+
+def _file(source: Source) -> BinaryIO:
+    """An open file, not a name: of a name Pillow maps some TIFFs into memory, and misses that they are turned."""
+    if isinstance(source, Upload):
+        name: str | Path = source.name
+        file: BinaryIO = io.BytesIO(source.content)
+    else:
+        if not os.fspath(source):
+            raise ImageError("an image's name is empty; expected a file")
+        name = path = Path(source)
+        if not path.is_file():
+            raise ImageError(f"{path}: {'not a file' if path.exists() else 'no such file'}")
+        try:
+            file = path.open("rb")
+        except OSError as error:
+            raise ImageError(f"{path}: cannot be read: {error.strerror}") from error
+    if not _head(file):
+        file.close()
+        raise ImageError(f"{name}: the file is empty; expected a picture, such as a PNG or a JPEG")
+    return file
+
+
+def _open(file: BinaryIO) -> Image.Image:
+    """Opened, not decoded, whatever its size."""
+    Image.init()
+    known = [format for format in FORMATS if format in Image.OPEN]
+    with _opening, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        most, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # the limit here is our own
+        try:
+            return Image.open(file, formats=known)
+        finally:
+            Image.MAX_IMAGE_PIXELS = most
+
+
+def _check_size(name: str, size: tuple[int, int]) -> None:
+    text = os.environ.get(LIMIT, "").strip().replace("_", "")
+    if text and not (text.isdecimal() and int(text)):
+        raise ImageError(f"{name}: not opened, because {LIMIT} is {text!r}; expected a number of pixels, as {MOST}")
+    most = int(text or MOST)
+    width, height = size
+    count = width * height
+    if count > most:
+        raise ImageError(
+            f"{name}: {width}×{height} pixels, {count / 1e6:,.0f} million; expected at most {most / 1e6:,.0f} million, "
+            f"so that no file fills the memory. Make it smaller, or cut it into parts; or, if you trust it and have "
+            f"{8 * count / 1e9:,.1f} GB of memory to spare, set {LIMIT}={count}"
+        )
+
+
+def _parts(image: Image.Image) -> int:
+    """How many pictures the file has; 1 where that cannot be found out."""
+    if image.format == "PSD":  # its layers, of which what is read is the sum
+        return 1
+    with suppress(Exception), warnings.catch_warnings():  # a damaged second picture is none of ours
+        warnings.simplefilter("ignore")
+        return int(getattr(image, "n_frames", 1))
+    return 1
+
+
+def _kind(image: Image.Image, file: BinaryIO) -> tuple[Kind, str]:
+    """What Pillow's mode does not say of the samples, and what to say of those that are not read whole."""
+    lost = "16 bits a colour, of which Pillow reads the upper 8"
+    deep = image.mode[0] in "IF"
+    if image.format == "TIFF":
+        tags = image.tag_v2  # type: ignore[attr-defined]
+        bits = max(tags.get(258, (1,)))
+        empty = None
+        if image.mode == "L" or deep:
+            with suppress(ValueError, TypeError):
+                empty = float(tags[42113].strip("\0 ")) if 42113 in tags else None  # GDAL's "no data"
+        kind = Kind(bits, 2 in tags.get(339, (1,)), tags.get(262) == 0 and deep, empty)
+        return kind, lost if bits > 8 and not deep else ""
+    if image.format == "PNG":
+        head = _head(file)
+        bits = head[24] if len(head) > 24 else 8
+        empty = image.info.get("transparency") if image.mode.startswith("I") else None
+        return Kind(bits, empty=empty if isinstance(empty, int) else None), lost if bits > 8 and not deep else ""
+    if image.format == "PPM" and image.mode == "I":
+        return Kind(16), ""
+    return Kind(), ""
+
+
+def _head(file: BinaryIO) -> bytes:
+    """The first bytes; the file stays where it is."""
+    place = file.tell()
+    file.seek(0)
+    head = file.read(64)
+    file.seek(place)
+    return head
+
+
+def _what_else(file: BinaryIO) -> str:
+    """Why a file is no picture that can be read, by its first bytes."""
+    head = _head(file)
+    if head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"):
+        return "an HEIC photograph, which Pillow cannot read; export it as JPEG (telephones can take JPEGs, too)"
+    if head.startswith((b"%PDF", b"%!PS", b"\xc5\xd0\xd3\xc6")) or b"<svg" in head:
+        return "a drawing or document (PDF, EPS, SVG), not a picture of pixels; export it as PNG"
+    if head.startswith((b"II*\0", b"MM\0*")):
+        with suppress(Exception):
+            return _tiff(file, head)
+        return "a damaged TIFF, or one that Pillow cannot read"
+    return "not an image that Pillow can read; expected one such as a PNG or a JPEG"
+
+
+def _tiff(file: BinaryIO, head: bytes) -> str:
+    """What a TIFF holds that Pillow has no mode for."""
+    tags = ImageFileDirectory_v2(head[:8])
+    file.seek(tags.next)
+    tags.load(file)
+    kinds = {1: "unsigned numbers", 2: "signed numbers", 3: "floats"}
+    bits, kind = tags.get(258, (1,)), tags.get(339, (1,))
+    order = "big-endian" if head.startswith(b"MM") else "little-endian"
+    return (
+        f"a TIFF of {max(bits)}-bit {order} {kinds.get(kind[0], 'numbers')}, {len(bits)} a pixel, which Pillow cannot "
+        "read; save it with 8 or 16 bits, or as 32-bit floats with one number a pixel"
+    )
+
+
+def listing(folder: str | os.PathLike[str], what: str) -> list[Path]:
+    """The image files of a folder by name, hidden ones aside; `what` says what they are to be."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DataError(f"{folder}: {'not a folder' if folder.exists() else 'no such folder'}; expected one of {what}")
+    endings = {ending for ending, format in Image.registered_extensions().items() if format in FORMATS}
+    endings |= {".heic", ".heif"}  # refused in words, not passed over
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in endings and path.name[0] != ".")
+
+
+def gather(paths: list[Path], read: Callable[[Path], Made]) -> tuple[list[tuple[Path, Made]], list[str]]:
+    """What `read` makes of each, and what it said of those that it refused."""
+    made, problems = [], []
+    for path in paths:
+        try:
+            made.append((path, read(path)))
+        except DataError as error:
+            problems.append(str(error))
+    return made, problems
+
+
+def folded(remarks: Sequence[str], most: int = 3) -> list[str]:
+    """Remarks on many files, the same ones in one line each where there are more than `most`.
+
+    >>> folded(["a.tif: has 2 pages", "b.tif: has 2 pages", "c.tif: is dark"], most=1)
+    ['a.tif and 1 more: has 2 pages', 'c.tif: is dark']
+    """
+    parts = [remark.partition(": ") for remark in remarks]
+    counts = Counter(said for _, _, said in parts)
+    lines = []
+    for name, _, said in parts:
+        if 0 < counts[said] <= most:
+            lines.append(f"{name}: {said}")
+        elif count := counts.pop(said, 0):
+            lines.append(f"{name} and {count - 1} more: {said}")
+    return lines
+
+
+def enough(folder: str | os.PathLike[str], found: int, problems: list[str]) -> None:
+    """Refuse a folder without an image each for training, validation and test."""
+    if found < 3:
+        say = counted(found, "usable image")
+        why = f" ({'; '.join(problems)})" if problems else ""
+        raise DataError(f"{folder}: {say}; expected at least 3, one each for training, validation and test{why}")
+
+
+def divided(count: int, share: float) -> tuple[slice, slice, slice]:
+    """Training, then validation, then test, which have `share` of `count` each, and at least one."""
+    held = max(1, min(round(count * share), (count - 1) // 2))
+    return slice(0, count - 2 * held), slice(count - 2 * held, count - held), slice(count - held, count)

@@ -1,0 +1,392 @@
+"""A run folder: what a training was asked to do, how far it came, and what it made. Needs no Keras.
+
+| file | what |
+|---|---|
+| config.json | the options, the data and the machine; written at the start and when a run is resumed |
+| metrics.csv | a row for each epoch, from 0, by `keras.callbacks.CSVLogger` |
+| last.keras, best.keras | the model and its optimizer after the last and after the best epoch |
+| last.npz | the weights after the last epoch, to be looked at without Keras |
+| model.keras, weights.npz | the trained model, which opens in Keras without unstride, and its weights alone |
+| train_in_keras.py | an autoencoder's training as a program of Keras's own |
+| evaluation.json | its figures on the test images |
+| progress.json | while it is trained: the epoch, from 0, the batch and how many there are |
+| report.html, pictures/ | what there is to see |
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from ..._files import sweep, write, write_bytes, write_json, write_text
+from ..._messages.wording import counted
+from .reading import content, read_json, trouble, why
+
+__all__ = [
+    "PROGRESS", "Interrupted", "OptionError", "Options", "Row", "Run", "RunError", "create", "duration", "flag",
+    "found", "is_run", "load", "locked", "newest", "read_config", "read_json", "sweep", "trouble", "why", "write",
+    "write_bytes", "write_json", "write_text",
+]  # fmt: skip
+
+Row = dict[str, float]
+
+PROGRESS = "progress.json"
+
+LARGEST = 2**53
+"""Of whole numbers among the options: larger ones lose digits where they meet others."""
+
+KINDS: dict[str, tuple[tuple[type, ...], str]] = {
+    "int": ((int,), "a whole number"),
+    "float": ((int, float), "a number"),
+    "str": ((str,), "text"),
+    "bool": ((bool,), "true or false"),
+}
+"""What the options' types are called in messages."""
+
+
+class RunError(ValueError):
+    """A folder that is no run, or options that do not fit it."""
+
+
+class OptionError(ValueError):
+    """An option with a value that it cannot have. The message names it as the command line does."""
+
+
+class Interrupted(Exception):  # noqa: N818 - it is none
+    """Ctrl-C in a training, whose folder is that of its last whole epoch: the `epochs`-th."""
+
+    def __init__(self, epochs: int) -> None:
+        super().__init__(f"stopped after epoch {epochs}")
+        self.epochs = epochs
+
+
+@dataclass(frozen=True)
+class Options:
+    """What decides a training's numbers. The defaults are the reading's."""
+
+    model: str = "autoencoder"
+    epochs: int = 25
+    batch_size: int = 1000
+    validation_split: float = 0.2
+    learning_rate: float = 0.001
+    limit: int | None = None
+    seed: int = 0
+    data: str | None = None
+    backend: str = "jax"
+    precision: str = "float32"
+    # Each of some models only; None for the others.
+    scale: int | None = None
+    code: int | None = None
+    upsample: str | None = None
+    kernel: int | None = None
+    noise: float | None = None
+    layers: str | None = None
+    quick: bool = False
+    """Whether the defaults were those of a quick training."""
+    start: str | None = None
+    transpose: bool | None = None
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            self._check_type(field.name, str(field.type))
+        for name, least in (("epochs", 1), ("batch_size", 1), ("limit", 1), ("code", 1), ("kernel", 2)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise OptionError(f"{flag(name)} is {value}; expected at least {least}")
+        if self.precision not in ("float32", "bfloat16"):
+            raise OptionError(f"--precision is {self.precision}; expected float32 or bfloat16")
+        if self.scale not in (None, 2, 3, 4):
+            raise OptionError(f"--scale is {self.scale}; expected 2, 3 or 4")
+        if self.upsample not in (None, "transposed", "resize", "subpixel"):
+            raise OptionError(f"--upsample is {self.upsample}; expected transposed, resize or subpixel")
+        if self.noise is not None and not 0 <= self.noise < math.inf:
+            raise OptionError(f"--noise is {self.noise}; expected a deviation of at least 0, pixels being 0 to 1")
+        if not 0 < self.validation_split < 1:
+            raise OptionError(
+                f"--validation-split is {self.validation_split}; expected a share between 0 and 1, as 0.2"
+            )
+        if not 0 < self.learning_rate < math.inf:
+            raise OptionError(f"--learning-rate is {self.learning_rate}; expected a positive number")
+        if not 0 <= self.seed < 2**32:
+            raise OptionError(f"--seed is {self.seed}; expected a number from 0 to {2**32 - 1}")
+        for name, value in vars(self).items():
+            if isinstance(value, int) and value > LARGEST:
+                raise OptionError(f"{flag(name)} is {value}; expected at most {LARGEST}")
+
+    def _check_type(self, name: str, annotation: str) -> None:
+        value = getattr(self, name)
+        kind, _, optional = annotation.partition(" | ")
+        if value is None and optional:
+            return
+        types, words = KINDS[kind]
+        if not isinstance(value, types) or (isinstance(value, bool) and kind != "bool"):
+            raise OptionError(f"{flag(name)} is {value!r:.60}; expected {words}")
+
+    def split(self, images: int) -> tuple[int, int]:
+        """How many of `images` are for training and how many, the last, for validation, as Keras counts."""
+        training = math.floor(images * (1 - self.validation_split))
+        if not 0 < training < images:
+            raise OptionError(
+                f"{'the data has' if self.limit is None else '--limit leaves'} {counted(images, 'image')}, of which "
+                f"--validation-split {self.validation_split} takes {images - training} for validation and "
+                f"leaves {training} for training; expected at least 1 of each"
+            )
+        if self.batch_size > training:
+            raise OptionError(
+                f"--batch-size is {self.batch_size}; expected at most {training}, the images for training "
+                f"({images} less {images - training} for validation)"
+            )
+        return training, images - training
+
+    def steps(self, training: int) -> int:
+        """Batches in an epoch of so many images, the last one perhaps smaller."""
+        return math.ceil(training / self.batch_size)
+
+
+def flag(name: str) -> str:
+    """The command line's way to write an option."""
+    return "MODEL" if name == "model" else "--" + name.replace("_", "-")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder and what its config.json says."""
+
+    path: Path
+    options: Options
+    dataset: dict[str, Any]
+    environment: dict[str, Any]
+
+    @property
+    def last(self) -> Path:
+        return self.path / "last.keras"
+
+    @property
+    def best(self) -> Path:
+        return self.path / "best.keras"
+
+    @property
+    def program(self) -> Path:
+        return self.path / "train_in_keras.py"
+
+    @property
+    def model(self) -> Path:
+        return self.path / "model.keras"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.csv"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.html"
+
+    def save(self) -> None:
+        config = {"options": asdict(self.options), "dataset": self.dataset, "environment": self.environment}
+        write_json(self.path / "config.json", config)
+
+    def rows(self) -> list[Row]:
+        """The rows of metrics.csv, in order; [] before the first epoch's end.
+
+        Raises
+        ------
+        RunError
+            It is damaged, or cannot be read.
+        """
+        try:
+            header, *lines = self._lines() or [b""]
+            names = next(csv.reader([header.decode()]), [])
+            if missing := {"epoch", "loss", "val_loss"} - set(names) if lines else ():
+                raise ValueError(f"it has no column {min(missing)}")
+            return [_row(names, line, epoch) for epoch, line in enumerate(lines)]
+        except (OSError, ValueError, csv.Error) as error:
+            raise RunError(f"{self.path}: its metrics.csv {trouble(error)}") from error
+
+    def rewind(self, epoch: int) -> list[Row]:
+        """Drop the epochs from `epoch` on from metrics.csv: a kill may come between it and the checkpoint.
+
+        Returns the rows that are left.
+        """
+        # The lines as they are, so that a resumed run's file is that of an uninterrupted one.
+        self.rows()  # so that what is damaged is named, and left as it is
+        header, *lines = self._lines() or [b""]
+        kept = lines[:epoch]
+        if kept:
+            write_bytes(self.metrics, b"".join([header, *kept]))
+        else:
+            self.metrics.unlink(missing_ok=True)
+        return self.rows()
+
+    def _lines(self) -> list[bytes]:
+        try:
+            lines = content(self.metrics).splitlines(keepends=True)
+        except FileNotFoundError:
+            return []
+        return [line for line in lines if line.endswith(b"\n")]  # any other was torn by a kill
+
+
+def _row(names: list[str], line: bytes, epoch: int) -> Row:
+    """The numbers of a line of metrics.csv, which is to be that of `epoch`."""
+    values = next(csv.reader([line.decode()]), [])
+    if len(values) != len(names):
+        raise ValueError(f"row {epoch + 1} has {counted(len(values), 'value')} for {counted(len(names), 'column')}")
+    row = {name: float(value) for name, value in zip(names, values, strict=True)}
+    if row["epoch"] != epoch:
+        raise ValueError(f"row {epoch + 1} is of epoch {values[names.index('epoch')]:.20}; expected {epoch}")
+    if not 0 <= row.get("seconds", 0) < math.inf:
+        raise ValueError(f"row {epoch + 1} took {row['seconds']} seconds")
+    return row
+
+
+def create(path: str | os.PathLike[str] | None, name: str) -> Path:
+    """A new, empty run folder: `path`, or runs/NAME-DATE-TIME in the current folder."""
+    if path is None:
+        return _create_stamped(Path("runs"), f"{name}-{time.strftime('%Y%m%d-%H%M%S')}")
+    if not os.fspath(path):  # which would be the current folder
+        raise RunError("--run is empty; expected a folder's name")
+    folder = Path(path)
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        raise RunError(
+            f"--run {folder} is not empty; nothing in it was changed. "
+            "Continue it with --resume, or name a folder that is new"
+        )
+    return folder
+
+
+def _create_stamped(parent: Path, name: str) -> Path:
+    for attempt in itertools.count(1):
+        folder = parent / (name if attempt == 1 else f"{name}-{attempt}")
+        with suppress(FileExistsError):  # another run, begun in the same second
+            folder.mkdir(parents=True)
+            break
+    return folder
+
+
+def load(path: str | os.PathLike[str]) -> Run:
+    """The run in the folder `path`.
+
+    Raises
+    ------
+    RunError
+        It is none, or its config.json or metrics.csv is damaged. The message names the folder and says why.
+    """
+    run = read_config(path)
+    run.rows()
+    return run
+
+
+def read_config(path: str | os.PathLike[str]) -> Run:
+    """The run in the folder `path`, by its config.json alone. Raises what `load` raises."""
+    if not os.fspath(path):
+        raise RunError("the name of a run is empty; expected a folder, as `unstride train` makes them")
+    folder = Path(path)
+    try:
+        return _read_config(folder)
+    except OSError as error:
+        raise RunError(f"{folder}: a folder that cannot be read ({why(error)})") from error
+
+
+def _read_config(folder: Path) -> Run:
+    if folder.is_file():
+        inside = (folder.parent / "config.json").is_file()
+        if inside:
+            raise RunError(f"{folder}: a file of the run {folder.parent}; give the run's folder, {folder.parent}")
+        raise RunError(f"{folder}: a file; expected the folder of a run")
+    if not folder.is_dir():
+        raise RunError(f"{folder}: no such folder; expected a run, as `unstride train` makes them")
+    try:
+        config = read_json(folder / "config.json")
+        for name in ("options", "dataset", "environment"):
+            if not isinstance(config[name], dict):
+                raise TypeError(f"{name} is {config[name]!r:.60}; expected an object")
+        known = {field.name for field in fields(Options)}
+        options = Options(**{name: value for name, value in config["options"].items() if name in known})
+        return Run(folder, options, config["dataset"], config["environment"])
+    except FileNotFoundError:
+        raise RunError(f"{folder}: not a run: it has no config.json, which `unstride train` writes first") from None
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise RunError(f"{folder}: not a run: its config.json {trouble(error)}") from error
+
+
+def is_run(path: Path) -> bool:
+    """Whether a folder looks like a run's, damaged or not; one that cannot be looked into may be one."""
+    try:
+        return path.is_dir() and not {"config.json", "metrics.csv"}.isdisjoint(part.name for part in path.iterdir())
+    except OSError:
+        return True
+
+
+def found(folder: str | os.PathLike[str] = "runs") -> list[Path]:
+    """The run folders in `folder`, damaged ones too, the one that was started or resumed last at the end.
+
+    Hidden folders are not looked at: the lab keeps its own files in one.
+    """
+    try:
+        paths = [path for path in sorted(Path(folder).iterdir()) if not path.name.startswith(".") and is_run(path)]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return sorted(paths, key=_started)
+
+
+def _started(path: Path) -> int:
+    try:
+        return (path / "config.json").stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def newest(folder: str | os.PathLike[str] = "runs", skipped: Callable[[RunError], object] = lambda _: None) -> Run:
+    """The run in `folder` that was started or resumed last, of those that are not damaged.
+
+    `skipped` is told of each damaged one that is newer. If all are damaged, the newest's error is raised.
+    """
+    problems = []
+    for path in reversed(found(folder)):
+        try:
+            run = load(path)
+        except RunError as error:
+            problems.append(error)
+            continue
+        for problem in problems:
+            skipped(problem)
+        return run
+    if problems:
+        raise problems[0]
+    raise RunError(f"no run to resume in {folder}{os.sep} here; name one with --run")
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Refuse a run that another process is training. The lock goes when its process does, however it ends."""
+    try:
+        import fcntl
+    except ImportError:  # Windows has other locks; there, a run is the user's to guard.
+        yield
+        return
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise RunError(f"{path}: another process is training this run") from None
+    finally:
+        os.close(folder)
+
+
+def duration(seconds: float) -> str:
+    """45 s, 4 min 12 s, 2 h 05 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02} min"

@@ -1,0 +1,56 @@
+"""Files of a run are read here: small ones, which may be damaged in any way. Needs the standard library only."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ..._messages.wording import escaped
+
+MOST_BYTES = 2**24
+"""Of a run's text files; longer ones are none of ours."""
+
+
+def content(path: Path) -> bytes:
+    """The bytes of a file, which may be anything that has its name."""
+    if path.exists() and not path.is_file():  # opening a pipe would wait for somebody to write into it
+        raise ValueError("not a regular file")
+    with path.open("rb") as file:
+        text = file.read(MOST_BYTES + 1)
+    if len(text) > MOST_BYTES:
+        raise ValueError(f"more than {MOST_BYTES:,} bytes")
+    return text
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a file of JSON.
+
+    Raises
+    ------
+    ValueError
+        It holds anything else.
+    OSError
+        It cannot be read.
+    """
+    try:
+        value = json.loads(content(path))
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if not isinstance(value, dict):
+        raise ValueError(f"{type(value).__name__} instead of an object")  # noqa: TRY004 - a file's content
+    return value
+
+
+def why(error: BaseException) -> str:
+    """What an error says, in a short line, for a message that names the file."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    if isinstance(error, KeyError):
+        text = f"it has no {text}"
+    line = escaped(" ".join(text.split())) or type(error).__name__
+    return line if len(line) <= 120 else f"{line[:119]}…"
+
+
+def trouble(error: BaseException) -> str:
+    """What an error in reading a file says, after the file's name."""
+    return f"{'cannot be read' if isinstance(error, OSError) else 'is damaged'} ({why(error)})"

@@ -1,0 +1,97 @@
+"""The reading's autoencoder on MNIST."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ...runs import OptionError, Options, Run
+from .. import datasets
+from ..base import Figures, Task
+from ..datasets import Dataset, grey
+from .metrics import Evaluation, evaluate
+
+if TYPE_CHECKING:
+    import keras
+
+
+class Autoencoder(Task):
+    name = "autoencoder"
+    data_help = "four IDX files, as MNIST's or EMNIST's (default: MNIST, which is built in)"
+    defaults = {"layers": None, "transpose": False}  # noqa: RUF012
+    quick = {"epochs": 2, "batch_size": 64, "learning_rate": 0.003}  # noqa: RUF012
+    use = """\
+images = np.zeros((1, 28, 28, 1), "float32")  # yours: white on black, from 0 to 1
+print(model.predict(images).shape)"""
+
+    def read(self, options: Options) -> Dataset:
+        return datasets.read(options)
+
+    def build(self, options: Options, data: Dataset) -> keras.Model:  # noqa: ARG002
+        from ....models import autoencoder
+
+        try:
+            return autoencoder(options.layers)
+        except ValueError as error:
+            raise OptionError(f"--layers is '{options.layers}': {error}") from error
+
+    def about(self, model: keras.Model, data: Dataset) -> dict[str, Any]:  # noqa: ARG002
+        from ....models._autoencoder import described
+
+        return {"model": self.name, "layers": described(model)}
+
+    def loss(self) -> Any:
+        from ....backends.keras.imported import keras
+
+        return keras.losses.BinaryCrossentropy()
+
+    def batches(self, options: Options, data: Dataset) -> Any:
+        from ...training.training import Batches
+
+        return Batches(data.training, options.batch_size, options.seed)
+
+    def check(self, options: Options, data: Dataset) -> tuple[Any, Any]:  # noqa: ARG002
+        images = grey(data.validation)[..., None]
+        return images, images
+
+    def judge(self, model: keras.Model, data: Dataset) -> Figures:
+        return digit_figures(model, data, cross_entropy=True)
+
+    def program(self, run: Run) -> str:
+        from ..keras_program import program
+
+        return program(run.options)
+
+    def report(self, run: Run, model: keras.Model, data: Dataset, figures: Figures) -> None:
+        from . import report
+
+        report.write_report(run, model, data, *figures.found)
+
+
+def digit_figures(model: keras.Model, data: Dataset, *, cross_entropy: bool) -> Figures:
+    """Of a model that reconstructs the digits; with its cross-entropy, or with the squared error alone."""
+    from ...training import training
+
+    predictions = training.predict(model, data.test)
+    found = evaluate(grey(data.test), predictions, data.test_labels, data.classes)
+    loss = f"{found.loss:.4f}  binary cross-entropy; its floor for these images is {found.floor:.4f}"
+    return Figures(
+        lines=(*((("Test loss", loss),) if cross_entropy else ()), ("Test error", _error(found))),
+        columns=("class", "images", "loss", "floor", "error"),
+        rows=tuple(
+            (str(row.label), str(row.images), _number(row.loss, 4), _number(row.floor, 4), _number(row.error, 5))
+            for row in found.classes
+        ),
+        json=found.to_json(),
+        found=(found, predictions),
+    )
+
+
+def _error(found: Evaluation) -> str:
+    return f"{found.error:.5f}  mean squared error per pixel"
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+TASK = Autoencoder()

@@ -1,0 +1,1 @@
+"""The compressor on MNIST: how it is trained, used, judged and reported."""

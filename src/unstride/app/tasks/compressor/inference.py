@@ -1,0 +1,160 @@
+"""The compressor without Keras: digits to codes and back on NumPy arrays, and the checkerboard of its decoders."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from ....models._compressor import SMALL, WIDTHS
+from ....ops import conv, conv_transpose
+from ...weights import Deployed, Values
+from ..datasets import Grey
+
+DRAWS, CODES = 32, 32
+"""Sets of random weights, and random codes for each, that `activity` is the mean of."""
+
+
+class Compressor:
+    """A trained compressor; `code` says how many numbers an image becomes."""
+
+    def __init__(self, deployed: Deployed) -> None:
+        self.deployed = deployed
+        self.code = int(deployed.about["code"])
+        self.upsample = str(deployed.about["upsample"])
+
+    def encoded(self, images: Grey) -> Values:
+        """The codes (n, code) of images (n, 28, 28) from 0 to 1."""
+        layer = self.deployed.layer
+        x: Values = np.ascontiguousarray(images, np.float32)[..., None]
+        for name in ("encoder/conv_1", "encoder/conv_2"):
+            x = conv(x, *layer(name), stride=2, padding=1, activation="relu")
+        x = _dense(x.reshape(len(x), -1), *layer("encoder/dense"), relu=True)
+        return _dense(x, *layer("encoder/code"))
+
+    def decoded(self, codes: Values) -> Grey:
+        """The images (n, 28, 28), from 0 to 1, of codes."""
+        head = "decoder/"
+        own = {name[len(head) :]: values for name, values in self.deployed.weights.items() if name.startswith(head)}
+        return decoded(own, self.upsample, codes)
+
+
+def decoded(weights: Mapping[str, Values], upsample: str, codes: Values) -> Grey:
+    """What a decoder with these weights makes of codes (n, code): images (n, 28, 28) from 0 to 1."""
+
+    def layer(name: str) -> tuple[Values, Values]:
+        return weights[f"{name}/kernel"], weights[f"{name}/bias"]
+
+    x = _dense(codes, *layer("dense"), relu=True)
+    x = _dense(x, *layer("grid"), relu=True).reshape(-1, SMALL, SMALL, WIDTHS[0])
+    for number in (1, 2):
+        kernel, bias = layer(f"{upsample}_{number}")
+        if upsample == "transposed":
+            x = conv_transpose(x, kernel, bias, stride=2, padding="same")
+        elif upsample == "resize":
+            x = conv(x.repeat(2, axis=1).repeat(2, axis=2), kernel, bias, padding="same")
+        else:
+            x = interleaved(conv(x, kernel, bias, padding="same"))
+        x = np.maximum(x, 0) if number == 1 else sigmoid(x)
+    return np.asarray(x[..., 0])
+
+
+def random_weights(code: int, upsample: str, kernel: int, seed: int) -> dict[str, Values]:
+    """A decoder's weights before it has learned anything, drawn as `models.compressor` draws them."""
+    rng = np.random.default_rng(seed)
+    weights: dict[str, Values] = {}
+
+    def add(name: str, shape: tuple[int, ...], last: bool = False) -> None:
+        *taps, into, out = shape
+        # Of a transposed convolution Keras counts the channels it makes as those that come in, as its kernel has them.
+        area = math.prod(taps)
+        if last:  # Glorot's, with a sigmoid
+            bound = math.sqrt(6 / (area * (into + out)))
+            values = rng.uniform(-bound, bound, shape)
+        else:  # He's, cut off at two deviations, with a ReLU
+            values = _cut_normal(rng, shape) * math.sqrt(2 / (area * into)) / 0.87962566103423978
+        weights[f"{name}/kernel"] = values.astype(np.float32)
+
+    add("dense", (code, 256))
+    add("grid", (256, SMALL * SMALL * WIDTHS[0]))
+    before = WIDTHS[0]
+    for number, filters in ((1, WIDTHS[1]), (2, 1)):
+        made = 4 * filters if upsample == "subpixel" else filters
+        channels = (made, before) if upsample == "transposed" else (before, made)
+        add(f"{upsample}_{number}", (kernel, kernel, *channels), last=number == 2)
+        weights[f"{upsample}_{number}/bias"] = np.zeros(made, np.float32)
+        before = filters
+    weights["dense/bias"] = np.zeros(256, np.float32)
+    weights["grid/bias"] = np.zeros(SMALL * SMALL * WIDTHS[0], np.float32)
+    return weights
+
+
+def activity(weights: Mapping[str, Values], upsample: str, seed: int, draws: int = DRAWS, codes: int = CODES) -> Grey:
+    """The mean square of each pixel's distance from grey, over random codes and sets of random weights.
+
+    Without the mean of many, what a single set of random kernels happens to be would hide how many of their taps reach
+    a pixel.
+
+    Parameters
+    ----------
+    weights : arrays by name
+        Those of an untrained decoder; each set is as random as they are: the same numbers in another order.
+    upsample : {"transposed", "resize", "subpixel"}
+        The decoder's.
+    seed : int
+    draws, codes : int
+        How many sets of weights, and codes for each.
+
+    Returns
+    -------
+    array (28, 28)
+    """
+    rng = np.random.default_rng(seed)
+    size = weights["dense/kernel"].shape[0]
+    total = np.zeros((4 * SMALL, 4 * SMALL))
+    for _ in range(draws):
+        drawn = {name: _reordered(values, rng) for name, values in weights.items()}
+        asked = rng.standard_normal((codes, size)).astype(np.float32)
+        total += np.square(decoded(drawn, upsample, asked) - 0.5).mean(0)
+    return np.asarray(total / draws, np.float32)
+
+
+def _reordered(values: Values, rng: np.random.Generator) -> Values:
+    """The same numbers in another order; many, being independent, only begin elsewhere, which is quick."""
+    flat = values.ravel()
+    many = flat.size > 100_000
+    flat = np.roll(flat, int(rng.integers(flat.size))) if many else rng.permutation(flat)
+    return flat.reshape(values.shape)
+
+
+def stretched(image: Grey) -> Grey:
+    """From its least value to its largest."""
+    low, high = float(image.min()), float(image.max())
+    return np.asarray((image - low) / ((high - low) or 1.0), np.float32)
+
+
+def _dense(x: Values, kernel: Values, bias: Values, relu: bool = False) -> Values:
+    made = x @ kernel + bias
+    return np.asarray(np.maximum(made, 0) if relu else made)
+
+
+def interleaved(x: Values) -> Values:
+    """As the layer DepthToSpace(2) does it."""
+    n, height, width, channels = x.shape
+    x = x.reshape(n, height, width, 2, 2, channels // 4).transpose(0, 1, 3, 2, 4, 5)
+    return x.reshape(n, 2 * height, 2 * width, channels // 4)
+
+
+def _cut_normal(rng: np.random.Generator, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
+    """Normal numbers, those beyond two deviations drawn again."""
+    values = rng.standard_normal(shape)
+    while (beyond := np.abs(values) > 2).any():
+        values[beyond] = rng.standard_normal(int(beyond.sum()))
+    return values
+
+
+def sigmoid(x: Values) -> Values:
+    """1 / (1 + exp(-x)), without an overflow."""
+    return np.asarray(0.5 * (1 + np.tanh(0.5 * x)), np.float32)

@@ -1,0 +1,129 @@
+"""A compressor's decoder taught without Keras, which would compile a program for each decoder before its first step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from ....geometry import Geometry, convolution
+from ....models._compressor import SMALL, WIDTHS
+from ....ops import conv, conv_transpose, kernel_gradient
+from ...weights import Values
+from ..datasets import Grey
+from .inference import interleaved, sigmoid
+
+RATE, DECAYS, EPSILON = 0.002, (0.9, 0.999), 1e-7
+"""Adam's, as Keras has them but for the rate."""
+
+
+def taught(
+    weights: Mapping[str, Values], upsample: str, codes: Values, targets: Grey, *, steps: int, batch: int, seed: int
+) -> dict[str, Values]:
+    """A decoder's weights after `steps` steps of Adam on the cross-entropy of its images.
+
+    Parameters
+    ----------
+    weights : arrays by name
+        What it begins with, as `compressing.random_weights` makes them.
+    upsample : {"transposed", "resize", "subpixel"}
+        How it enlarges.
+    codes, targets : arrays (n, code) and (n, 28, 28)
+        What it is given, and what it should make of that, from 0 to 1.
+    steps, batch : int
+        How many steps, and the images of each. The images are taken in an order that `seed` decides, and again in
+        another one once all were taken.
+    """
+    now = {name: np.array(values, np.float32) for name, values in weights.items()}
+    first = {name: np.zeros_like(values) for name, values in now.items()}
+    second = {name: np.zeros_like(values) for name, values in now.items()}
+    beta, gamma = DECAYS
+    for step, chosen in zip(range(1, steps + 1), _batches(len(codes), batch, seed), strict=False):
+        rate = RATE * math.sqrt(1 - gamma**step) / (1 - beta**step)  # NumPy's would make all of it float64
+        for name, slope in gradients(now, upsample, codes[chosen], targets[chosen]).items():
+            first[name] += (1 - beta) * (slope - first[name])
+            second[name] += (1 - gamma) * (np.square(slope) - second[name])
+            now[name] -= rate * first[name] / (np.sqrt(second[name]) + EPSILON)
+    return now
+
+
+def _batches(count: int, batch: int, seed: int) -> Iterator[np.ndarray]:
+    rng = np.random.default_rng(seed)
+    while True:
+        order = rng.permutation(count)
+        yield from (order[start : start + batch] for start in range(0, count, batch))
+
+
+def gradients(weights: Mapping[str, Values], upsample: str, codes: Values, targets: Grey) -> dict[str, Values]:
+    """The gradient of the mean binary cross-entropy with respect to each of a decoder's weights.
+
+    Back through a transposed convolution goes the convolution with the same kernel, and the other way round.
+    """
+    made: dict[str, Values] = {}
+
+    def dense(name: str, x: Values, slope: Values) -> Values:
+        made[f"{name}/kernel"], made[f"{name}/bias"] = x.T @ slope, slope.sum(0)
+        return np.asarray(slope @ weights[f"{name}/kernel"].T)
+
+    hidden = np.maximum(codes @ weights["dense/kernel"] + weights["dense/bias"], 0)
+    flat = np.maximum(hidden @ weights["grid/kernel"] + weights["grid/bias"], 0)
+    grid = flat.reshape(-1, SMALL, SMALL, WIDTHS[0])
+    middle = np.maximum(_doubled(weights, upsample, 1, grid), 0)
+    image = sigmoid(_doubled(weights, upsample, 2, middle))
+
+    slope = np.asarray((image - targets[..., None]) / image.size, np.float32)
+    slope = _back(weights, upsample, 2, middle, slope, made) * (middle > 0)
+    slope = _back(weights, upsample, 1, grid, slope, made).reshape(flat.shape) * (flat > 0)
+    slope = dense("grid", hidden, slope) * (hidden > 0)
+    dense("dense", codes, slope)
+    return made
+
+
+def _geometry(upsample: str, kernel: int, side: int) -> Geometry:
+    if upsample == "transposed":
+        return Geometry((kernel, kernel), 2, "same")
+    return convolution((side, side), (kernel, kernel), 1, "same")
+
+
+def _doubled(weights: Mapping[str, Values], upsample: str, number: int, x: Values) -> Values:
+    """A layer that makes the grid twice as wide and high, before its activation."""
+    kernel, bias = weights[f"{upsample}_{number}/kernel"], weights[f"{upsample}_{number}/bias"]
+    if upsample == "transposed":
+        return np.asarray(conv_transpose(x, kernel, bias, _geometry(upsample, len(kernel), x.shape[1])))
+    if upsample == "resize":
+        x = x.repeat(2, axis=1).repeat(2, axis=2)
+        return np.asarray(conv(x, kernel, bias, _geometry(upsample, len(kernel), x.shape[1])))
+    return interleaved(np.asarray(conv(x, kernel, bias, _geometry(upsample, len(kernel), x.shape[1]))))
+
+
+def _back(
+    weights: Mapping[str, Values], upsample: str, number: int, x: Values, slope: Values, made: dict[str, Values]
+) -> Values:
+    """The gradients of that layer's weights, into `made`, and the gradient with respect to `x`."""
+    name = f"{upsample}_{number}"
+    kernel = weights[f"{name}/kernel"]
+    if upsample == "transposed":
+        geometry = _geometry(upsample, len(kernel), x.shape[1])
+        made[f"{name}/kernel"] = np.asarray(kernel_gradient(slope, x, geometry))
+        made[f"{name}/bias"] = slope.sum((0, 1, 2))
+        return np.asarray(conv(slope, kernel, geometry=geometry))
+    if upsample == "resize":
+        x = x.repeat(2, axis=1).repeat(2, axis=2)
+    else:
+        slope = _apart(slope)
+    geometry = _geometry(upsample, len(kernel), x.shape[1])
+    made[f"{name}/kernel"] = np.asarray(kernel_gradient(x, slope, geometry))
+    made[f"{name}/bias"] = slope.sum((0, 1, 2))
+    back = np.asarray(conv_transpose(slope, kernel, geometry=geometry))
+    if upsample == "subpixel":
+        return back
+    n, height, width, channels = back.shape
+    return np.asarray(back.reshape(n, height // 2, 2, width // 2, 2, channels).sum((2, 4)))
+
+
+def _apart(x: Values) -> Values:
+    """What `interleaved` was made from."""
+    n, height, width, channels = x.shape
+    x = x.reshape(n, height // 2, 2, width // 2, 2, channels).transpose(0, 1, 3, 2, 4, 5)
+    return np.ascontiguousarray(x.reshape(n, height // 2, width // 2, 4 * channels))

@@ -1,0 +1,182 @@
+"""The compressor's report: its digits, a map of its codes, a walk between them, and the checkerboard of decoders."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from .... import codes
+from ....backends.keras.imported import keras
+from ... import weights as deployed
+from ...report.charts import Theme
+from ...report.page import Picture, draw, layers, losses, render
+from ...runs import Run
+from ..autoencoder import report
+from ..base import Figures
+from ..datasets import Dataset, Grey, grey
+from . import charts
+from .inference import Compressor, activity, decoded, random_weights, stretched
+from .lessons import taught
+from .task import TASK
+
+COMPARED = (("transposed", 4), ("transposed", 3), ("resize", 3), ("subpixel", 3))
+"""Decoders side by side: transposed convolutions whose kernel is a multiple of the stride 2 and one that is not."""
+STEPS_OF_A_LESSON, BATCH = (32, 300), 64
+"""The fewest and the most steps of a lesson, and the images of each: no fewer than show what a decoder tends to, and
+otherwise a tenth as many images as the run itself saw, so that a training of seconds has its report in seconds."""
+MEASURED = 1000
+MAPPED = 3000
+STEPS = 10
+
+
+@dataclass(frozen=True)
+class Checker:
+    """How strong a decoder's checkerboard is, in percent of the contrast, as `codes.checkerboard` measures it.
+
+    Attributes
+    ----------
+    untrained : float
+        In `activity`, how strongly each pixel answers to random codes, the mean of many sets of random weights.
+    trained, error : float
+        In its images after the lesson, and their mean squared error.
+    activity, digit, images : arrays
+        The first two (28, 28); the last those that were measured.
+    """
+
+    name: str
+    kernel: int
+    untrained: float
+    trained: float
+    error: float
+    activity: Grey
+    digit: Grey
+    images: Grey
+
+
+def write_report(run: Run, model: keras.Model, dataset: Dataset, figures: Figures) -> None:
+    evaluation, predictions, test_codes, accuracy = figures.found
+    encoder, decoder = model.get_layer("encoder"), model.get_layer("decoder")
+    network = Compressor(deployed.Deployed(TASK.about(model, dataset), deployed.extracted(model)))
+    measured = dataset.test[:MEASURED]
+    steps = lesson_steps(run.options.epochs * len(dataset.training))
+    compared = compare(network, dataset, run.options.seed, steps)
+    digit = grey(dataset.gallery[:1])[..., None]
+    render(
+        run,
+        "compressor.html",
+        model,
+        losses=losses(run, "mean squared error"),
+        layers=[
+            *layers(run, encoder, digit, "encoder"),
+            *layers(run, decoder, encoder.predict(digit, verbose=0), "decoder"),
+        ],
+        digit=int(dataset.gallery_labels[0]),
+        accuracy=accuracy,
+        code=test_codes.shape[1],
+        map=_map(run, test_codes, dataset, accuracy),
+        walk=_walk(run, network, dataset),
+        compared=compared,
+        steps=steps,
+        original=codes.checkerboard(grey(measured)),
+        own=codes.checkerboard(predictions[:MEASURED]),
+        checkerboards=_checkerboards(run, compared, grey(dataset.gallery[:1])[0], grey(measured)),
+        **report.pages(run, model, dataset, evaluation, predictions),
+    )
+
+
+def lesson_steps(seen: int) -> int:
+    """How many steps the decoders learn, after a training that saw that many images.
+
+    >>> lesson_steps(1600), lesson_steps(100_000), lesson_steps(15 * 54_000)
+    (32, 157, 300)
+    """
+    least, most = STEPS_OF_A_LESSON
+    return min(max(-(-seen // (10 * BATCH)), least), most)
+
+
+def compare(network: Compressor, dataset: Dataset, seed: int, steps: int) -> list[Checker]:
+    """Each of `COMPARED`, before and after it has learned the same codes for the same number of steps."""
+    lesson = grey(dataset.training[: steps * BATCH])
+    learned = network.encoded(lesson)
+    asked = network.encoded(grey(np.concatenate([dataset.gallery[:1], dataset.test[:MEASURED]])))
+    targets = grey(dataset.test[:MEASURED])
+    made = []
+    for name, kernel in COMPARED:
+        weights = random_weights(network.code, name, kernel, seed)
+        active = activity(weights, name, seed)
+        # By the cross-entropy, whose gradient does not vanish where a sigmoid is sure and wrong: by squared errors
+        # some never left black.
+        weights = taught(weights, name, learned, lesson, steps=steps, batch=BATCH, seed=seed)
+        digit, *images = decoded(weights, name, asked)
+        drawn = np.stack(images)
+        made.append(
+            Checker(
+                name,
+                kernel,
+                codes.checkerboard(active[None]),
+                codes.checkerboard(drawn),
+                float(np.mean((drawn - targets) ** 2)),
+                active,
+                digit,
+                drawn,
+            )
+        )
+    return made
+
+
+def _checkerboards(run: Run, compared: list[Checker], digit: Grey, targets: Grey) -> Picture:
+    alt = (
+        "For each of the decoders "
+        + ", ".join(f"{at.name} {at.kernel}x{at.kernel}" for at in compared)
+        + ": how strongly each pixel answers to random codes before anything is learned, "
+        + ", ".join(f"{at.untrained:.1f}%" for at in compared)
+        + " of the contrast being a checkerboard; a digit after the lesson; and the spectrum of many."
+    )
+    return draw(run, "checkerboards", alt, lambda theme: checkerboards(compared, digit, targets, theme))
+
+
+def checkerboards(compared: list[Checker], digit: Grey, targets: Grey, theme: Theme) -> Figure:
+    """The decoders side by side, untrained and trained; above each its kernel and its checkerboard when untrained."""
+    rows: list[tuple[str, list[Grey]]] = [
+        ("untrained: how strongly each pixel answers", [stretched(at.activity) for at in compared]),
+        ("after the lesson", [at.digit for at in compared]),
+        ("the digit", [digit] * len(compared)),
+        ("spectrum after the lesson", [spectrum(at.images) for at in compared]),
+        ("spectrum of the originals", [spectrum(targets)] * len(compared)),
+    ]
+    columns = [f"{at.name}\n{at.kernel}×{at.kernel}: {at.untrained:.0f}%" for at in compared]
+    return charts.table(columns, rows, theme)
+
+
+def spectrum(images: Any) -> Grey:
+    """The mean power of every frequency, 0 in the middle, on a logarithmic scale over five decades."""
+    power = (np.abs(np.fft.fft2(images.astype(np.float64))) ** 2).mean(0)
+    power[0, 0] = 0
+    power = np.fft.fftshift(power) / (power.max() or 1.0)
+    return np.asarray((np.log10(power + 1e-5) + 5) / 5, np.float32)
+
+
+def _map(run: Run, test_codes: Any, dataset: Dataset, accuracy: float) -> Picture:
+    shown, labels = test_codes[:MAPPED], dataset.test_labels[:MAPPED]
+    places = codes.plane(shown, labels)
+    alt = (
+        f"The codes of {len(shown)} test images as points in a plane, coloured by class, each class's number in the "
+        f"middle of its points. A linear classifier tells {accuracy:.1%} of all codes' classes."
+    )
+    return draw(run, "codes", alt, lambda theme: charts.scatter(places, labels, theme))
+
+
+def _walk(run: Run, network: Compressor, dataset: Dataset) -> Picture:
+    places = [int(dataset.examples(label, 1)[0]) for label in dataset.classes]
+    if len(places) == 1:
+        places = [0, len(dataset.gallery) - 1]
+    ends = network.encoded(grey(dataset.gallery[places]))
+    rows = []
+    for number in range(0, len(places) - 1, 2):
+        steps = network.decoded(codes.between(ends[number], ends[number + 1], STEPS))
+        rows.append(("", list(steps)))
+    alt = f"Rows of {STEPS} digits, each turning from one class's into the next's: decoded from the codes in between."
+    return draw(run, "walk", alt, lambda theme: charts.table([], rows, theme))

@@ -1,0 +1,121 @@
+"""The compressor on MNIST: digits as a few numbers, and back."""
+
+from __future__ import annotations
+
+from itertools import repeat
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ...._messages.wording import counted
+from ....models._compressor import UPSAMPLE
+from ...runs import Options, Run
+from .. import datasets
+from ..autoencoder.task import digit_figures
+from ..base import Figures, Task, falling
+from ..datasets import Dataset, grey
+
+if TYPE_CHECKING:
+    import keras
+
+
+class Compressor(Task):
+    name = "compressor"
+    data_help = "four IDX files, as MNIST's or EMNIST's (default: MNIST, which is built in)"
+    defaults = {  # noqa: RUF012
+        "epochs": 15,
+        "batch_size": 128,
+        "validation_split": 0.1,
+        "learning_rate": 0.002,
+        "code": 32,
+        "upsample": "transposed",
+        "kernel": 4,
+        "noise": 0.0,
+        "transpose": False,
+    }
+    quick = {"epochs": 1, "limit": 20_000}  # noqa: RUF012
+    use = """\
+images = np.zeros((1, 28, 28, 1), "float32")  # yours: white on black, from 0 to 1
+codes = model.get_layer("encoder").predict(images)
+print(codes.shape, model.get_layer("decoder").predict(codes).shape)"""
+
+    def read(self, options: Options) -> Dataset:
+        return datasets.read(options)
+
+    def build(self, options: Options, data: Dataset) -> keras.Model:  # noqa: ARG002
+        from ....models import compressor
+
+        assert options.code is not None
+        assert options.upsample is not None
+        assert options.kernel is not None
+        return compressor(options.code, options.upsample, options.kernel)
+
+    def about(self, model: keras.Model, data: Dataset) -> dict[str, Any]:  # noqa: ARG002
+        decoder = model.get_layer("decoder")
+        upsample = next(name for name in UPSAMPLE if any(layer.name == f"{name}_1" for layer in decoder.layers))
+        return {"model": self.name, "code": int(decoder.input_shape[1]), "upsample": upsample}
+
+    def loss(self) -> Any:
+        from ....backends.keras.imported import keras
+
+        return keras.losses.MeanSquaredError()
+
+    def rate(self, options: Options, epoch: int) -> float:
+        return falling(options, epoch)
+
+    def batches(self, options: Options, data: Dataset) -> Any:
+        from ...training.training import Batches
+
+        deviation = options.noise or 0.0
+
+        class Noisy(Batches):
+            def batch(self, chosen: npt.NDArray[np.intp]) -> tuple[Any, Any]:
+                clean, _ = super().batch(chosen)
+                # Each image's own, whichever batch or process it is in.
+                rngs = [np.random.default_rng((self.seed, self.epoch, int(number))) for number in chosen]
+                return np.stack([noisy(*at) for at in zip(clean, repeat(deviation), rngs, strict=False)]), clean
+
+        kind = Noisy if deviation else Batches
+        return kind(data.training, options.batch_size, options.seed)
+
+    def check(self, options: Options, data: Dataset) -> tuple[Any, Any]:
+        images = grey(data.validation)[..., None]
+        return noisy(images, options.noise or 0.0, np.random.default_rng(options.seed)), images
+
+    def judge(self, model: keras.Model, data: Dataset) -> Figures:
+        """Of clean images, whatever it learned from; and the accuracy of a linear classifier on their codes."""
+        from .... import codes
+        from .inference import Compressor as Network
+
+        figures = digit_figures(model, data, cross_entropy=False)
+        network = Network(self.weights(model, data))  # which compiles nothing
+        train, test = (network.encoded(grey(images)) for images in (data.training[: codes.PROBED], data.test))
+        accuracy = codes.probe(train, data.training_labels[: codes.PROBED], test, data.test_labels)
+        size = network.code
+        return Figures(
+            lines=(
+                ("Code", f"{counted(size, 'number')} for {28 * 28} pixels, {28 * 28 / size:.1f} to 1"),
+                *figures.lines,
+                ("Probe", f"{accuracy:.1%}  of the classes told from the codes by a linear classifier"),
+            ),
+            columns=("class", "images", "error"),
+            rows=tuple((row[0], row[1], row[-1]) for row in figures.rows),
+            json=figures.json | {"code": size, "probe_accuracy": accuracy},
+            found=(*figures.found, test, accuracy),
+        )
+
+    def report(self, run: Run, model: keras.Model, data: Dataset, figures: Figures) -> None:
+        from . import report
+
+        report.write_report(run, model, data, figures)
+
+
+def noisy(images: Any, deviation: float, rng: np.random.Generator) -> Any:
+    """With normal noise on every pixel, cut off at black and white."""
+    if not deviation:
+        return images
+    return (images + rng.normal(0, deviation, images.shape).astype(np.float32)).clip(0, 1)
+
+
+TASK = Compressor()

@@ -1,0 +1,1 @@
+"""The segmenter: how it is trained, used, judged and reported."""

@@ -1,0 +1,191 @@
+"""Segmentation without Keras: the U-Net on NumPy arrays, class maps as palette images, overlays, and their figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
+
+from ....ops import conv, conv_transpose
+from ...weights import Deployed
+
+Bytes = npt.NDArray[np.uint8]
+Values = npt.NDArray[np.float32]
+
+VOID = 255
+"""The class of pixels that do not count, in masks; PASCAL VOC's."""
+LEAST = 30
+"""Pixels of a class that are connected, at least, for the class to be listed: fewer than any digit has."""
+
+
+def palette(count: int = 256) -> Bytes:
+    """PASCAL VOC's colours, (count, 3): the bits of a class's number, by turns, from the highest of red, green, blue.
+
+    >>> palette(4).tolist()
+    [[0, 0, 0], [128, 0, 0], [0, 128, 0], [128, 128, 0]]
+    """
+    numbers = np.arange(count)
+    colours = np.zeros((count, 3), np.uint8)
+    for bit in range(8):
+        for channel in range(3):
+            colours[:, channel] |= ((numbers >> (3 * bit + channel) & 1) << (7 - bit)).astype(np.uint8)
+    return colours
+
+
+def logits(deployed: Deployed, image: Values) -> Values:
+    """(height, width, 3) from 0 to 1 to (height, width, classes), of any size; as the Keras model computes them."""
+    x, skips = image[None], []
+    levels = int(deployed.about["levels"])
+    for level in range(levels):
+        x = _twice(deployed, x, f"down_{level}")
+        if level < levels - 1:
+            skips.append(x)
+            x = _halved(x)
+    for level in reversed(range(levels - 1)):
+        skip = skips.pop()
+        x = conv_transpose(x, *deployed.layer(f"double_{level}"), stride=2)
+        x = np.concatenate([x[:, : skip.shape[1], : skip.shape[2]], skip], axis=-1)
+        x = _twice(deployed, x, f"up_{level}")
+    y: Values = conv(x, *deployed.layer("logits"))[0]
+    return y
+
+
+def _twice(deployed: Deployed, x: Values, name: str) -> Values:
+    for number in (1, 2):
+        x = conv(x, *deployed.layer(f"{name}_{number}"), padding=1, activation="relu")
+    return x
+
+
+def _halved(x: Values) -> Values:
+    """The largest of each 2x2; an odd row or column is its own."""
+    _, height, width, _ = x.shape
+    if height % 2 or width % 2:  # never negative after a ReLU, so that zeros add nothing
+        x = np.pad(x, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)))
+    return np.maximum(
+        np.maximum(x[:, ::2, ::2], x[:, 1::2, ::2]),
+        np.maximum(x[:, ::2, 1::2], x[:, 1::2, 1::2]),
+    )
+
+
+def classes(deployed: Deployed, image: Bytes) -> Bytes:
+    """The class of every pixel of an image of uint8, (height, width, 3)."""
+    return np.asarray(logits(deployed, np.divide(image, 255, dtype=np.float32)).argmax(-1), np.uint8)
+
+
+def confusion(mask: Bytes, found: Bytes, count: int) -> npt.NDArray[np.int64]:
+    """How many pixels of each class (row) were found to be which (column); those of class VOID aside."""
+    counted = mask != VOID
+    pairs = mask[counted].astype(np.int64) * count + found[counted]
+    return np.bincount(pairs, minlength=count**2).reshape(count, count)
+
+
+def ious(confusion: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Of each class the pixels both meant and found, over those meant or found; NaN for one that is neither."""
+    both = np.diag(confusion)
+    either = confusion.sum(0) + confusion.sum(1) - both
+    return np.asarray(np.divide(both, either, out=np.full(len(both), np.nan), where=either > 0))
+
+
+def as_palette(found: Bytes) -> Image.Image:
+    """A class map in mode P, with VOC's colours."""
+    image = Image.fromarray(found)  # in mode L, whose bytes are those of mode P
+    image = image.convert("L")
+    image.putpalette(palette().tobytes())
+    return image
+
+
+def present(found: Bytes, least: int = LEAST, background: int = 0) -> list[int]:
+    """The classes, the background aside, that have a connected region of at least `least` pixels.
+
+    >>> found = np.zeros((8, 8), np.uint8)
+    >>> found[1:5, 1:5], found[7, 7] = 2, 3
+    >>> present(found, least=10), present(found, least=1)
+    ([2], [2, 3])
+    """
+    return [at for at, size in sizes(found, background).items() if size >= least]
+
+
+def sizes(found: Bytes, background: int = 0) -> dict[int, int]:
+    """Of each class, the background aside, how many pixels its largest connected region has.
+
+    >>> sizes(np.array([[1, 1, 0], [2, 0, 1]], np.uint8))
+    {1: 3, 2: 1}
+    """
+    from scipy import ndimage  # type: ignore[import-untyped]
+
+    classes = [int(at) for at in np.unique(found) if at not in (background, VOID)]
+    eight = np.ones((3, 3), bool)  # diagonal neighbours connect, too
+    return {at: int(np.bincount(ndimage.label(found == at, eight)[0].ravel())[1:].max()) for at in classes}
+
+
+def only(found: Bytes, classes: Sequence[int], background: int = 0) -> Bytes:
+    """The class map with these classes; pixels of all others are background."""
+    return np.where(np.isin(found, classes), found, np.uint8(background)).astype(np.uint8)
+
+
+def noun(names: Sequence[str]) -> str:
+    """What a network's classes are called: "digits" if they are the ten digits, as with the one that ships."""
+    return "digits" if tuple(names[1:]) == tuple("0123456789") else "classes"
+
+
+def overlay(
+    image: Bytes, found: Bytes, names: Sequence[str], background: int | None = 0, none: str | None = None
+) -> Image.Image:
+    """The classes' colours over the greyed image, and a legend of those that it has to its right.
+
+    `none` is the legend where it has none. Default: "no digits found", or "no classes found".
+    """
+    picture = Image.fromarray(tinted(image, found, background))
+    scale = max(1, round(320 / max(picture.size)))
+    picture = picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
+    shown = [int(at) for at in np.unique(found) if at != background]
+    named = [names[at] if at < len(names) else f"class {at}" for at in shown]
+    words = [noun(names), *named] if shown else [none or f"no {noun(names)} found"]
+    size = max(14, min(picture.height // 16, 40))
+    font = ImageFont.load_default(size)
+    line, margin = round(size * 1.6), size
+    width = max(round(font.getlength(word)) for word in words) + 3 * margin
+    page = Image.new("RGB", (picture.width + width, max(picture.height, line * len(words) + margin)), "white")
+    page.paste(picture, (0, 0))
+    draw = ImageDraw.Draw(page)
+    left = picture.width + margin // 2
+    draw.text((left, margin // 2), words[0], fill="black", font=font)
+    for number, (at, word) in enumerate(zip(shown, named, strict=True), start=1):
+        top = margin // 2 + number * line
+        box = (left, top + line // 6, left + size, top + line // 6 + size)
+        draw.rectangle(box, fill=tuple(int(c) for c in BRIGHT[at % len(BRIGHT)]))
+        draw.text((left + round(size * 1.5), top), word, fill="black", font=font)
+    return page
+
+
+def tinted(image: Bytes, found: Bytes, background: int | None = 0) -> Bytes:
+    """The classes' colours over the greyed image."""
+    grey = image.mean(-1, keepdims=True)
+    coloured = 0.35 * grey + 0.65 * BRIGHT[found % len(BRIGHT)]
+    shown = np.where((found == background)[..., None], 0.75 * grey + 0.25 * image, coloured)
+    return np.asarray(shown.round(), np.uint8)
+
+
+def coloured(classes: Bytes) -> Bytes:
+    """A class map in the overlay's colours, its background dark, pixels of no class white."""
+    colours = BRIGHT[classes % len(BRIGHT)]
+    colours = np.where((classes == 0)[..., None], 40, colours)
+    return np.where((classes == VOID)[..., None], 255, colours).astype(np.uint8)
+
+
+def _bright() -> Bytes:
+    """Colours that are told apart on a greyed photograph: VOC's are too dark for it. Class 0 has grey."""
+    import colorsys
+
+    made = [(160, 160, 160)]
+    for number in range(40):
+        hue = number * 0.618034 % 1
+        value, saturation = ((1.0, 0.85), (0.8, 1.0), (1.0, 0.5))[number % 3]
+        red, green, blue = colorsys.hsv_to_rgb(hue, saturation, value)
+        made.append((round(255 * red), round(255 * green), round(255 * blue)))
+    return np.array(made, np.uint8)
+
+
+BRIGHT = _bright()

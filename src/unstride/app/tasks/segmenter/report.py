@@ -1,0 +1,107 @@
+"""The segmenter's report: scenes beside their class maps, each class's figures, and what is taken for what."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.figure import Figure
+from PIL import Image, ImageDraw, ImageFont
+
+from ....backends.keras.imported import keras
+from ...report.charts import DPI, Theme, drawable
+from ...report.page import Picture, draw, keep, layers, losses, render
+from ...runs import Run
+from ..base import Figures
+from . import inference
+from .task import Scenes
+
+Bytes = npt.NDArray[np.uint8]
+
+SHOWN = 6
+
+
+def write_report(run: Run, model: keras.Model, data: Scenes, figures: Figures) -> None:
+    found, total = figures.found
+    shown = _shown(data)
+    render(
+        run,
+        "segmenter.html",
+        model,
+        noun="scenes",
+        losses=losses(run, "cross-entropy"),
+        layers=layers(run, model, None),
+        figures=figures,
+        scenes=keep(
+            run,
+            "scenes",
+            "Test images beside their true classes, the classes found, and where these differ.",
+            rows([data.test[at] for at in shown], [found[at] for at in shown]),
+        ),
+        confusion=_confusion(run, total, data.names),
+    )
+
+
+def _shown(data: Scenes) -> list[int]:
+    """The first test images, as many of each kind as of the others."""
+    kinds = data.kinds or {"": len(data.test)}
+    firsts = np.cumsum([0, *kinds.values()])
+    each = -(-SHOWN // len(kinds))
+    places = zip(firsts, kinds.values(), strict=False)
+    return [int(first) + at for first, count in places for at in range(min(each, count))]
+
+
+def rows(pairs: list[tuple[Bytes, Bytes]], found: list[Bytes], height: int = 192) -> Image.Image:
+    """Image, true classes, classes found, and the pixels that are wrong, in red, in a row each."""
+    columns = ("image", "true classes", "classes found", "wrong pixels")
+    gap, head = 6, 24
+    font = ImageFont.load_default(15)
+    lines = []
+    for (image, mask), classes in zip(pairs, found, strict=True):
+        wrong = np.where(((mask != classes) & (mask != inference.VOID))[..., None], [220, 40, 40], image * 0.35)
+        tiles = (image, inference.coloured(mask), inference.coloured(classes), wrong.astype(np.uint8))
+        width = max(1, round(height * image.shape[1] / image.shape[0]))
+        lines.append([Image.fromarray(tile).resize((width, height), Image.Resampling.NEAREST) for tile in tiles])
+    widths = [max(line[at].width for line in lines) for at in range(4)]
+    page = Image.new("RGB", (sum(widths) + 3 * gap, head + len(lines) * (height + gap) - gap), "white")
+    pen = ImageDraw.Draw(page)
+    for at, name in enumerate(columns):
+        left = sum(widths[:at]) + at * gap
+        pen.text((left + widths[at] / 2, head / 2), name, fill="black", font=font, anchor="mm")
+        for number, line in enumerate(lines):
+            page.paste(line[at], (left, head + number * (height + gap)))
+    return page
+
+
+def _confusion(run: Run, total: npt.NDArray[np.int64], names: tuple[str, ...]) -> Picture:
+    alt = (
+        "For each true class (row) which share of its pixels was found to be of which class (column); "
+        f"on the diagonal from {min(_diagonal(total)):.0%} to {max(_diagonal(total)):.0%}."
+    )
+    return draw(run, "confusion", alt, lambda theme: confusion_figure(total, names, theme))
+
+
+def _diagonal(total: npt.NDArray[np.int64]) -> list[float]:
+    sums = total.sum(1)
+    return [float(total[at, at] / sums[at]) for at in range(len(total)) if sums[at]] or [0.0]
+
+
+def confusion_figure(total: npt.NDArray[np.int64], names: tuple[str, ...], theme: Theme) -> Figure:
+    """Shares of each row, dark for none."""
+    shares = total / np.maximum(total.sum(1, keepdims=True), 1)
+    figure = Figure(figsize=(8, 7), dpi=DPI, facecolor=theme.paper, layout="constrained")
+    axes = figure.add_subplot(facecolor=theme.paper)
+    axes.imshow(shares, cmap="cividis", vmin=0, vmax=1)
+    labels = [*map(drawable, names), *("",) * (len(total) - len(names))]
+    axes.set_xticks(range(len(total)), labels, rotation=45, ha="right")
+    axes.set_yticks(range(len(total)), labels)
+    if len(total) <= 15:
+        for y, x in np.ndindex(*total.shape):
+            if shares[y, x] >= 0.005:
+                colour = "black" if shares[y, x] > 0.5 else "white"
+                axes.text(x, y, f"{100 * shares[y, x]:.0f}", ha="center", va="center", color=colour, fontsize=13)
+    axes.set_xlabel("found", color=theme.ink, fontsize=16)
+    axes.set_ylabel("true", color=theme.ink, fontsize=16)
+    axes.tick_params(colors=theme.ink, labelsize=14)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    return figure

@@ -1,0 +1,272 @@
+"""The segmenter on scenes of digits, over photographs and on plain pages, or on a folder of images and masks."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ....data import pages, scenes
+from ... import weights as deployed
+from ...images import files
+from ...runs import Options, Run
+from ..base import Figures, Task, check_batch, falling
+from ..datasets import Described
+from . import inference, masks
+
+if TYPE_CHECKING:
+    import keras
+
+Bytes = npt.NDArray[np.uint8]
+Pair = tuple[Bytes, Bytes]
+
+EPOCH, VALIDATION, TEST = 3200, 160, 500
+"""Scenes."""
+TEST_PAGES, TEST_EMPTY = 240, 100
+"""Plain pages that are tested too, and pictures of either kind without a digit."""
+PHOTOGRAPHS, PAGES, EMPTY = "over photographs", "on plain pages", "without a digit"
+SIDE = scenes.SIDE
+CALIBRATION, CALIBRATED = 2**32, 128
+"""In place of an epoch, the key of the examples that show what normalizations see at the start; how many."""
+KINDS = 9
+"""Ends the key by which the kind of a scene is chosen, so that it is independent of what is in it."""
+
+
+@dataclass(frozen=True)
+class Scenes(Described):
+    """What a run sees: `training` is the numbers of an epoch's examples; the others are image and mask."""
+
+    name: str
+    training: range
+    validation: list[Pair]
+    test: list[Pair]
+    names: tuple[str, ...]
+    source: scenes.Source | list[Pair]
+    problems: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    kinds: dict[str, int] = field(default_factory=dict)
+    """How many of the test there are of each kind, in their order; empty if there is one kind only."""
+
+    @cached_property
+    def sha256(self) -> str:
+        digest = hashlib.sha256(repr((self.training, self.names, *self.kinds)).encode())
+        parts: list[Any] = list(self.validation)
+        if isinstance(self.source, scenes.Source):
+            parts.append((self.source.digits, *self.source.photographs))
+        else:
+            parts += self.source
+        for arrays in parts:
+            for array in arrays:
+                digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
+
+    def details(self) -> dict[str, Any]:
+        return {"classes": list(self.names)}
+
+    def example(self, key: tuple[int, ...], number: int) -> Pair:
+        """One to learn from, (96, 96, 3) and (96, 96): a new scene, or a piece of an image."""
+        if isinstance(self.source, scenes.Source):
+            return mixed(self.source, (*key, number))
+        rng = np.random.default_rng((*key, number))
+        return piece(self.source[number % len(self.source)], rng)
+
+
+def mixed(source: scenes.Source, key: tuple[int, ...]) -> Pair:
+    """A scene over a photograph or a plain page, a few of both without a digit."""
+    kind = np.random.default_rng((*key, KINDS)).random()
+    if kind < 0.6:
+        return scenes.scene(source, key)
+    if kind < 0.66:
+        return scenes.scene(source, key, digits=(0, 0))
+    return pages.page(source, key, sheet=pages.Sheet(empty=kind > 0.97))
+
+
+def tested_on(source: scenes.Source, textures: int, plain: int, empty: int) -> dict[str, list[Pair]]:
+    """What the network is judged by: digits over photographs, digits on plain pages, and both without a digit."""
+    blank = pages.Sheet(empty=True)
+    return {
+        PHOTOGRAPHS: [scenes.scene(source, (2, number)) for number in range(textures)],
+        PAGES: pages.test_pages(source, plain),
+        EMPTY: [
+            pages.page(source, (5, number), pages.TEST_SHAPE, blank)
+            if number % 2
+            else scenes.scene(source, (4, number), digits=(0, 0))
+            for number in range(empty)
+        ],
+    }
+
+
+def piece(pair: Pair, rng: np.random.Generator) -> Pair:
+    """A random square of an image and its mask, mirrored or not, lighter or darker; beyond their edges is no class."""
+    image, mask = pair
+    height, width = mask.shape
+    top, left = (int(rng.integers(max(1, size - SIDE + 1))) for size in (height, width))
+    square = np.zeros((SIDE, SIDE, 3), np.float32)
+    classes = np.full((SIDE, SIDE), inference.VOID, np.uint8)
+    cut = np.s_[top : top + SIDE, left : left + SIDE]
+    rows, columns = mask[cut].shape
+    square[:rows, :columns] = image[cut] * rng.uniform(0.8, 1.2) + rng.uniform(-20, 20)
+    classes[:rows, :columns] = mask[cut]
+    if rng.integers(2):
+        square, classes = square[:, ::-1], classes[:, ::-1]
+    return square.clip(0, 255).astype(np.uint8), np.ascontiguousarray(classes)
+
+
+class Segmenter(Task):
+    name = "segmenter"
+    noun = "scenes"
+    data_help = "images/ and masks/ in it, as VOC's (default: digits over photographs and on plain pages)"
+    defaults = {"epochs": 20, "batch_size": 16, "learning_rate": 0.002, "start": None}  # noqa: RUF012
+    quick = {"epochs": 2, "limit": 320}  # noqa: RUF012
+    use = """\
+images = np.zeros((1, 96, 128, 3), "float32")  # yours: colours, from 0 to 1
+print(model.predict(images).argmax(-1).shape)  # the number of each pixel's class"""
+
+    def read(self, options: Options) -> Scenes:
+        if options.data is not None:
+            return self._folder(options, options.data)
+        count, held, tested = (min(n, options.limit or n) for n in (EPOCH, VALIDATION, TEST))
+        check_batch(options, count, self.noun)
+        validating = scenes.source("validation")
+        test = tested_on(scenes.source("test"), *(min(n, tested) for n in (TEST, TEST_PAGES, TEST_EMPTY)))
+        return Scenes(
+            "MNIST's digits over photographs and on plain pages",
+            range(count),
+            [mixed(validating, (1, number)) for number in range(held)],
+            [pair for pairs in test.values() for pair in pairs],
+            scenes.CLASSES,
+            scenes.source("training"),
+            kinds={kind: len(pairs) for kind, pairs in test.items()},
+        )
+
+    def _folder(self, options: Options, folder: str) -> Scenes:
+        found = masks.read(folder)
+        files.enough(folder, len(found.pairs), found.problems)
+        training, validation, test = (
+            found.pairs[part] for part in files.divided(len(found.pairs), options.validation_split)
+        )
+        rng = np.random.default_rng(0)
+        count = options.limit or max(options.batch_size, len(training) * 8)
+        check_batch(options, count, "pieces of images")
+        return Scenes(
+            folder,
+            range(count),
+            [piece(pair, rng) for pair in validation for _ in range(4)],
+            test,
+            found.names,
+            training,
+            found.problems,
+            found.remarks,
+        )
+
+    def build(self, options: Options, data: Scenes) -> keras.Model:  # noqa: ARG002
+        from ....models import segmenter
+
+        return segmenter(max(2, len(data.names)))
+
+    def begin(self, options: Options, data: Scenes, model: keras.Model) -> None:
+        if options.start is None:
+            return
+        from . import warm_start
+
+        chosen = None if options.start == deployed.SHIPS else options.start
+        weights = deployed.find(self.name, self.name, chosen)
+        key = (0, options.seed, CALIBRATION)
+        images, _ = arrays([data.example(key, number) for number in range(CALIBRATED)])
+        warm_start.assign(model, weights.weights, images, last="logits")
+
+    def loss(self) -> Any:
+        from ....backends.keras.imported import keras
+
+        return keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=inference.VOID)
+
+    def rate(self, options: Options, epoch: int) -> float:
+        return falling(options, epoch)
+
+    def batches(self, options: Options, data: Scenes) -> Any:
+        from ...training.training import Shuffled
+
+        class Examples(Shuffled):
+            def batch(self, chosen: npt.NDArray[np.intp]) -> tuple[Any, Any]:
+                key = (0, self.seed, self.epoch)
+                return arrays([data.example(key, int(number)) for number in chosen])
+
+        return Examples(len(data.training), options.batch_size, options.seed)
+
+    def check(self, options: Options, data: Scenes) -> tuple[Any, Any]:  # noqa: ARG002
+        return arrays(data.validation)
+
+    def judge(self, model: keras.Model, data: Scenes) -> Figures:
+        weights = self.weights(model, data)
+        found = [inference.classes(weights, image) for image, _ in data.test]
+        count = max(2, len(data.names))
+        each = [inference.confusion(mask, at, count) for (_, mask), at in zip(data.test, found, strict=True)]
+        total = np.sum(each, axis=0)
+        values = inference.ious(total)
+        mean = float(np.nanmean(values))
+        lines, json = _by_kind(data.kinds, each)
+        right = float(np.diag(total).sum() / max(1, total.sum()))
+        rows = [(name, value) for name, value in zip(data.names, values, strict=False)]
+        return Figures(
+            lines=(
+                ("Mean IoU", f"{mean:.4f}  intersection over union, the mean of the classes, {len(found)} images"),
+                *lines,
+                ("Pixels", f"{right:.4f}  of them right"),
+            ),
+            columns=("class", "IoU", "pixels"),
+            rows=tuple(
+                (name, "–" if np.isnan(value) else f"{value:.4f}", f"{int(pixels):,}")
+                for (name, value), pixels in zip(rows, total.sum(1), strict=False)
+            ),
+            json={
+                "images": len(found),
+                "mean_iou": mean,
+                "pixels_right": right,
+                "iou": {name: None if np.isnan(value) else float(value) for name, value in rows},
+                **json,
+            },
+            found=(found, total),
+        )
+
+    def about(self, model: keras.Model, data: Scenes) -> dict[str, Any]:
+        levels = sum(layer.name.startswith("halve_") for layer in model.layers) + 1
+        return {"model": self.name, "classes": list(data.names), "levels": levels}
+
+    def report(self, run: Run, model: keras.Model, data: Scenes, figures: Figures) -> None:
+        from . import report
+
+        report.write_report(run, model, data, figures)
+
+
+def _by_kind(
+    kinds: dict[str, int], each: list[npt.NDArray[np.int64]]
+) -> tuple[list[tuple[str, str]], dict[str, float]]:
+    """The mean IoU of each kind of scene, and what is found where no digit is: as lines, and for evaluation.json."""
+    lines, json = [], {}
+    first = 0
+    for kind, count in kinds.items():
+        total = np.sum(each[first : first + count], axis=0)
+        first += count
+        name = kind.replace(" ", "_")
+        if kind == EMPTY:
+            wrong = 1 - float(total[0, 0] / total.sum())
+            lines.append(("Wrong", f"{wrong:.4f}  of the pixels {kind} are taken for one, {count} images"))
+            json[f"wrong_{name}"] = wrong
+        else:
+            mean = float(np.nanmean(inference.ious(total)))
+            lines.append(("", f"{mean:.4f}  {kind}, {count} images"))
+            json[f"mean_iou_{name}"] = mean
+    return lines, json
+
+
+def arrays(pairs: list[Pair]) -> tuple[Any, Any]:
+    """Images from 0 to 1, and masks."""
+    images, classes = (np.stack(part) for part in zip(*pairs, strict=True))
+    return images / np.float32(255), classes
+
+
+TASK = Segmenter()

@@ -1,0 +1,1 @@
+"""The upscaler: how it is trained, used, judged and reported."""

@@ -1,0 +1,201 @@
+"""Upscaling without Keras: the trained network on NumPy arrays, tile by tile, for any picture that Pillow reads.
+
+The network learned luminance. Colours and transparency are enlarged by bicubic interpolation, and what the network
+adds to the luminance's interpolation is added to each colour: the same as enlarging Y with the network and Cb and Cr
+without it, because both ways from RGB to YCbCr are linear.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from ....models._upscaler import DEPTH, MARGIN, bicubic, crop
+from ....ops import conv, conv_transpose
+from ...images.pixels import Pixels
+from ...weights import Deployed
+
+Values = npt.NDArray[np.float32]
+
+TILE = 256
+"""The side of a tile of the small image: its features stay in the processor's cache."""
+
+LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
+"""The shares of red, green and blue, BT.601's, as Pillow and JPEG have them."""
+GREY = np.ones(1, np.float32)
+
+
+class Upscaler:
+    """A trained network; `scale` says how many times as wide and high its pictures become."""
+
+    def __init__(self, deployed: Deployed) -> None:
+        self.deployed = deployed
+        self.scale = int(deployed.about["scale"])
+        self.padding = crop(self.scale)
+        self.cubic = bicubic(self.scale)[..., None, None]
+        kernel, self.bias = deployed.layer("enlarge")
+        # Less the interpolation, so that the last layer gives what there is to add.
+        self.kernel = kernel.copy()
+        self.kernel[..., -1:] -= self.cubic
+
+    def luminance(self, image: Values, tile: int | None = TILE) -> Values:
+        """A grey image (height, width) from 0 to 1, `scale` times as large; of one piece where `tile` is None."""
+        height, width = image.shape
+        made = np.empty((height * self.scale, width * self.scale), np.float32)
+        for (top, left, bottom, right), block in tiles(image[..., None], tile):
+            here = np.s_[top * self.scale : bottom * self.scale, left * self.scale : right * self.scale]
+            made[here] = self.enlarged(np.asarray(block, np.float32), GREY)[..., 0]
+        return made
+
+    def enlarged(self, block: Values, weights: Values) -> Values:
+        """A block with `MARGIN` pixels around it, (height, width, channels), without them, `scale` times as large.
+
+        `weights` are the luminance's shares of the first channels; further ones are interpolated alone.
+        """
+        colours = len(weights)
+        light = block[..., 0] if colours == 1 else block[..., :colours] @ weights
+        edge = MARGIN - 2
+        inner = block[edge:-edge, edge:-edge]
+        planes = np.ascontiguousarray(inner.transpose(2, 0, 1))[..., None]
+        made = conv_transpose(planes, self.cubic, stride=self.scale, padding=self.padding)[..., 0]
+        made[:colours] += self._added(light)
+        return np.asarray(made.transpose(1, 2, 0))
+
+    def _added(self, light: Values) -> Values:
+        """What the network adds to the interpolation."""
+        layer = self.deployed.layer
+        x = np.ascontiguousarray(light)[None, ..., None]
+        image = x[:, 2 + DEPTH : -(2 + DEPTH), 2 + DEPTH : -(2 + DEPTH)]
+        for name in ("features", "shrink", *(f"map_{number + 1}" for number in range(DEPTH)), "expand"):
+            x = conv(x, *layer(name), activation="relu")
+        both = np.concatenate([x, image], axis=-1)
+        added: Values = conv_transpose(both, self.kernel, self.bias, stride=self.scale, padding=self.padding)
+        return added[0, ..., 0]
+
+    def picture(self, image: Image.Image | Pixels, advance: Callable[[int], None] | None = None) -> Image.Image:
+        """A picture `scale` times as large, in its own mode, or one that holds its colours: palettes become RGB.
+
+        Transparency stays, and the 16 bits of a grey picture. `advance`, if given, is told how many more pixels of
+        the small image are done. Beside the two pictures it takes a few tiles of memory, and for an Image, which holds
+        four bytes for every three, the Pixels that it is made to.
+
+        Raises
+        ------
+        ValueError
+            Numbers that Pillow has no mode for; `numbers` enlarges them.
+        """
+        pixels = Pixels.of(image) if isinstance(image, Image.Image) else image
+        kind = pixels.values.dtype
+        if not holds(kind):
+            raise ValueError(f"numbers of {kind}, for which Pillow has no mode; use Upscaler.numbers")
+        mode = {"uint16": "I;16", "float32": "F"}.get(kind.name, pixels.mode)
+        height, width, _ = pixels.values.shape
+        made = Image.new(mode, (width * self.scale, height * self.scale))
+        for top, left, values in self._tiles(pixels, advance):
+            rows, columns, _ = values.shape
+            made.paste(Image.frombytes(mode, (columns, rows), values.tobytes()), (left, top))
+        return made
+
+    def numbers(self, pixels: Pixels, advance: Callable[[int], None] | None = None) -> npt.NDArray[np.generic]:
+        """As `picture`, (height, width, channels): numbers of the picture's own type, whatever that is.
+
+        Those that are no numbers, NaN, infinities and the file's "no data" value, stay where they are, each as a
+        square of `scale` pixels a side; the network sees their nearest neighbours instead.
+        """
+        height, width, channels = pixels.values.shape
+        made = np.empty((height * self.scale, width * self.scale, channels), pixels.values.dtype)
+        for top, left, values in self._tiles(pixels, advance):
+            made[top : top + values.shape[0], left : left + values.shape[1]] = values
+        return made
+
+    def _tiles(
+        self, pixels: Pixels, advance: Callable[[int], None] | None
+    ) -> Iterator[tuple[int, int, npt.NDArray[np.generic]]]:
+        """The enlarged tiles: where each begins, and its numbers."""
+        kind: Any = pixels.values.dtype
+        low, high, _ = pixels.ends()
+        span = (high - low) or 1.0
+        usable = None if kind == np.uint8 else pixels.usable()
+        source = pixels.values if usable is None else _filled(pixels.values[..., 0], usable)[..., None]
+        least, most = (-np.inf, np.inf) if kind.kind == "f" else (np.iinfo(kind).min, np.iinfo(kind).max)
+        if kind == np.uint16:
+            most = pixels.white
+        # Numbers of 32 bits are exact in float64 only.
+        exact: Any = np.float32 if kind.itemsize < 4 else np.float64
+        for (top, left, bottom, right), block in tiles(source, TILE):
+            shares: Any = (block.astype(exact) - exact(low)) / exact(span)
+            large: Any = self._channels(pixels.mode, shares.astype(np.float32)).astype(exact, copy=False)
+            large *= exact(span)
+            large += exact(low)
+            if kind.kind != "f":
+                np.rint(large, out=large)
+            np.clip(large, least, most, out=large)
+            values = large.astype(kind)
+            if pixels.empty is not None and kind.kind != "f":  # what is computed is never "no data" by accident
+                values[values == pixels.empty] += kind.type(1 if pixels.empty < most else -1)
+            if usable is not None:
+                here = np.s_[top:bottom, left:right]
+                wrong = np.kron(~usable[here], np.ones((self.scale, self.scale), bool))
+                kept = np.kron(pixels.values[here][..., 0], np.ones((self.scale, self.scale), kind))
+                values[wrong, 0] = kept[wrong]
+            yield top * self.scale, left * self.scale, values
+            if advance is not None:
+                advance((bottom - top) * (right - left))
+
+    def _channels(self, mode: str, block: Values) -> Values:
+        if mode == "CMYK":  # four inks, each a luminance of its own
+            inks = [self.enlarged(block[..., at : at + 1], GREY) for at in range(4)]
+            return np.concatenate(inks, axis=-1)
+        return self.enlarged(block, LUMINANCE if mode in ("RGB", "RGBA") else GREY)
+
+
+def holds(kind: np.dtype[Any]) -> bool:
+    """Whether Pillow has a mode for numbers of this type."""
+    return kind in (np.uint8, np.uint16, np.float32)
+
+
+def _filled(values: npt.NDArray[np.generic], usable: npt.NDArray[np.bool_]) -> npt.NDArray[np.generic]:
+    """With the next usable number to the left, or else to the right, in place of each that is not; of rows without
+    any, the row above or else below."""
+    if not usable.any():
+        return np.zeros_like(values)
+    made = _carried(values, usable)
+    rows = usable.any(1)
+    return _carried(made.T, np.broadcast_to(rows, made.T.shape)).T
+
+
+def _carried(values: npt.NDArray[np.generic], usable: npt.NDArray[np.bool_]) -> npt.NDArray[np.generic]:
+    """Along each row, from the left; what comes before the first usable one has that."""
+    at = np.where(usable, np.arange(usable.shape[1]), -1)
+    at = np.maximum.accumulate(at, axis=1)
+    at = np.where(at < 0, usable.argmax(1)[:, None], at)
+    return np.asarray(np.take_along_axis(values, at, 1))
+
+
+def tiles(
+    image: npt.NDArray[np.generic], side: int | None
+) -> Iterator[tuple[tuple[int, int, int, int], npt.NDArray[np.generic]]]:
+    """Boxes (top, left, bottom, right) that cover the image, each with its pixels and `MARGIN` more on every side.
+
+    Beyond the image's edge its last pixels repeat.
+    """
+    height, width = image.shape[:2]
+    rows, columns = side or height, side or width
+    for top in range(0, height, rows):
+        for left in range(0, width, columns):
+            bottom, right = min(top + rows, height), min(left + columns, width)
+            y0, x0 = max(0, top - MARGIN), max(0, left - MARGIN)
+            y1, x1 = min(height, bottom + MARGIN), min(width, right + MARGIN)
+            beyond = (
+                (MARGIN - (top - y0), MARGIN - (y1 - bottom)),
+                (MARGIN - (left - x0), MARGIN - (x1 - right)),
+                (0, 0),
+            )
+            block = image[y0:y1, x0:x1]
+            if any(map(any, beyond)):
+                block = np.pad(block, beyond, mode="edge")
+            yield (top, left, bottom, right), block

@@ -1,0 +1,45 @@
+"""The upscaler's report: its figures beside bicubic interpolation, and pieces of the photographs to look at."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from ....backends.keras.imported import keras
+from ...mosaic import PIECE, beside, most_gained, pixels
+from ...report.page import Picture, keep, layers, losses, render
+from ...runs import Run
+from ..base import Figures
+from .task import Photographs
+
+Bytes = npt.NDArray[np.uint8]
+
+SHOWN = 8
+
+
+def write_report(run: Run, model: keras.Model, data: Photographs, figures: Figures) -> None:
+    render(
+        run,
+        "upscaler.html",
+        model,
+        noun="pieces",
+        losses=losses(run, "mean squared error"),
+        layers=layers(run, model, None),
+        figures=figures,
+        scale=data.scale,
+        pieces=[
+            (found[0], _piece(run, number, data.scale, *found))
+            for number, found in enumerate(figures.found[:SHOWN], start=1)
+        ],
+    )
+
+
+def _piece(run: Run, number: int, scale: int, name: str, large: Bytes, cubic: Bytes, ours: Bytes) -> Picture:
+    """The piece where the network gains most, four times."""
+    top, left = most_gained(large, cubic, ours)
+    here = np.s_[top : top + PIECE, left : left + PIECE]
+    small = large[here]
+    columns = [("pixels", pixels(small, scale)), ("bicubic", cubic[here]), ("network", ours[here]), ("original", small)]
+    picture = beside(columns)
+    alt = f"A piece of {name}, four times: the small image's pixels, bicubic interpolation, the network, the original."
+    return keep(run, f"piece-{number}", alt, picture)

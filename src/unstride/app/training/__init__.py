@@ -1,0 +1,1 @@
+"""Training in a run folder: repeatable, interruptible, resumable, on one machine or several."""

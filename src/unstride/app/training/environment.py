@@ -1,0 +1,186 @@
+"""The Keras backend that a command runs on, chosen before Keras is imported, and what else is installed."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import logging
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ..._native import instruction_set
+from ...backends.keras import keras_backend
+from ...backends.keras.keras_backend import INSTALL
+
+APP = ("keras", "matplotlib", "PIL", "jinja2")
+"""What the commands import beside click and rich."""
+
+
+class EnvironmentProblem(RuntimeError):  # noqa: N818 - EnvironmentError is OSError's old name
+    """Something that is not installed, or an unknown backend. The message says what to install."""
+
+
+def default_backend() -> str:
+    """The backend of `keras_backend.choice`. Where none is installed, the first one, which `require` then refuses."""
+    try:
+        made = keras_backend.choice()
+    except keras_backend.NoBackend:
+        return next(iter(INSTALL))
+    except ImportError as error:
+        raise EnvironmentProblem(str(error)) from error
+    if made.backend not in INSTALL:
+        raise EnvironmentProblem(f"unknown backend '{made.backend}' ({made.reason}); there are {', '.join(INSTALL)}")
+    return made.backend
+
+
+def require(backend: str) -> None:
+    """Raise unless `backend` and what the commands need are installed. Imports none of it."""
+    if backend not in INSTALL:
+        raise EnvironmentProblem(f"unknown backend '{backend}'; there are {', '.join(INSTALL)}")
+    for module in APP:
+        if importlib.util.find_spec(module) is None:
+            raise EnvironmentProblem(f'{module} is not installed; pip install "unstride[app]"')
+    if not keras_backend.is_installed(backend):
+        raise EnvironmentProblem(f"the backend {backend} is not installed; {INSTALL[backend]}")
+
+
+@contextmanager
+def compiling_quickly(backend: str) -> Iterator[None]:
+    """Within it, XLA spends little on the programs that it compiles: for those that run once, for a moment.
+
+    (The first weights of the reading's model, seven programs: 6.1 -> 1.4 seconds.) Their results may differ in the
+    last bit from those of optimised programs. Whether such have been compiled before in this process makes no
+    difference: within, JAX looks for programs under a key of their own.
+    """
+    if backend != "jax":
+        yield
+        return
+    jax = importlib.import_module("jax")
+    name = "jax_disable_most_optimizations"  # is not in that key
+    before = jax.config.values[name]
+    jax.config.update(name, True)
+    try:
+        with jax.default_matmul_precision("float32"):  # is in it, and changes nothing here
+            yield
+    finally:
+        jax.config.update(name, before)
+
+
+def start(backend: str) -> None:
+    """Import Keras on `backend`, quiet, and so that equal seeds give equal numbers.
+
+    In a process that has imported Keras already, only its own backend can be had.
+    """
+    require(backend)
+    if "keras" in sys.modules:
+        _check(backend)
+    os.environ["KERAS_BACKEND"] = backend
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    for name in ("jax", "tensorflow"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    # On a GPU the fastest algorithms add in any order, unless asked not to before the GPU is first used.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    flags = os.environ.get("XLA_FLAGS", "")
+    if backend == "jax" and "deterministic" not in flags and _has_cuda():
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
+    try:
+        if importlib.util.find_spec("tensorflow") is not None:
+            # Keras imports it on every backend, to seed it; and it greets before it reads its log level.
+            with _quiet():
+                importlib.import_module("tensorflow")
+        importlib.import_module("...backends.keras.imported", __package__)
+    except ImportError as error:
+        raise EnvironmentProblem(f"Keras cannot be imported on the backend {backend}: {error}") from error
+    _check(backend)
+    if backend == "tensorflow":
+        importlib.import_module("tensorflow").config.experimental.enable_op_determinism()
+    elif backend == "torch":
+        importlib.import_module("torch").use_deterministic_algorithms(True, warn_only=True)
+
+
+def _check(backend: str) -> None:
+    from ...backends.keras.imported import keras
+
+    found = keras.config.backend()
+    if found != backend:
+        raise EnvironmentProblem(f"Keras runs on {found} in this process already; {backend} needs a new one")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Withhold what native code writes to the standard error; show it after all if an exception follows."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            file.seek(0)
+            os.write(kept, file.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+def describe(backend: str) -> dict[str, Any]:
+    """What a run's numbers may depend on beside its options: versions and the machine."""
+    return {
+        "versions": {"python": platform.python_version()}
+        | {name: _version(name) for name in ("unstride", "keras", backend, "numpy")},
+        "instruction_set": instruction_set(),
+        "processor": _processor(),
+        "cores": _cores(),
+        "device": _device(backend),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def _has_cuda() -> bool:
+    """Whether JAX can use a GPU. (JAX aborts the process at a flag that it does not know.)"""
+    return any(importlib.util.find_spec(f"jax_cuda{version}_plugin") for version in (12, 13))
+
+
+def _version(name: str) -> str:
+    # A distribution may be named unlike its module (tensorflow-cpu), so the module is asked where it can be.
+    if name == "unstride":
+        return importlib.metadata.version(name)
+    return str(importlib.import_module(name).__version__)
+
+
+def _cores() -> int:
+    """Those that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _processor() -> str:
+    """Its name as it calls itself, where the system tells."""
+    try:
+        with open("/proc/cpuinfo") as file:  # noqa: PTH123 - a device of the kernel's, not a file
+            for line in file:
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _device(backend: str) -> str:
+    """What the backend computes on: "CPU", or the name of its first accelerator."""
+    module = importlib.import_module(backend)
+    if backend == "jax":
+        device = module.devices()[0]
+        return "CPU" if device.platform == "cpu" else str(device.device_kind)
+    if backend == "torch":
+        return str(module.cuda.get_device_name(0)) if module.cuda.is_available() else "CPU"
+    gpus = module.config.list_physical_devices("GPU")
+    return str(module.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")) if gpus else "CPU"

@@ -1,0 +1,177 @@
+"""A model's weights alone, to be used without Keras: a .npz file of float32 arrays and what to know of them.
+
+`unstride train` leaves one in the run's folder, weights.npz; those in the package are such files.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from . import runs, weight_shapes
+from .runs import RunError
+
+Values = npt.NDArray[np.float32]
+
+FILE, LAST = "weights.npz", "last.npz"
+"""Of the trained model; and of the model after the last epoch, while it is still being trained."""
+MOST_BYTES = 1 << 28
+"""Of a file's arrays, unpacked: far more than any of our models has."""
+SHIPS = "shipped"
+"""The name by which options choose the weights in the package, where others are a run's folder or a file."""
+SHIPPED = Path(__file__).parents[1] / "models" / "weights"
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """`weights` by layer and name, as "map_1/kernel"; `about`: the model's name and arguments, and its figures."""
+
+    about: dict[str, Any]
+    weights: dict[str, Values]
+
+    def layer(self, name: str) -> tuple[Values, Values]:
+        return self.weights[f"{name}/kernel"], self.weights[f"{name}/bias"]
+
+
+def extracted(model: Any) -> dict[str, Values]:
+    """The kernels and biases of a Keras model's layers, a batch normalization after a convolution being part of it.
+
+    Those of a model in the model have its name before theirs, as "decoder/grid/kernel".
+
+    Raises
+    ------
+    ValueError
+        A batch normalization cannot be part of the layer before it: that has an activation, or goes elsewhere too.
+    """
+    from ..backends.keras.imported import keras
+
+    transposed = (keras.layers.Conv1DTranspose, keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose)
+    weights: dict[str, Values] = {}
+    for layer in model.layers:
+        if hasattr(layer, "layers"):
+            weights |= {f"{layer.name}/{name}": values for name, values in extracted(layer).items()}
+            continue
+        if not hasattr(layer, "kernel"):
+            continue
+        kernel = np.asarray(keras.ops.convert_to_numpy(layer.kernel), np.float32)
+        made = -2 if isinstance(layer, transposed) else -1  # the axis of the channels that it makes
+        bias = np.zeros(kernel.shape[made], np.float32)
+        if layer.bias is not None:
+            bias = np.asarray(keras.ops.convert_to_numpy(layer.bias), np.float32)
+        after = [node.operation for node in layer._outbound_nodes]
+        normal = next((one for one in after if isinstance(one, keras.layers.BatchNormalization)), None)
+        if normal is not None:
+            if len(after) > 1 or layer.activation is not keras.activations.linear:
+                raise ValueError(
+                    f"the batch normalization {normal.name!r} follows {layer.name!r}, which has an activation or "
+                    "goes elsewhere too, and so cannot be part of it"
+                )
+            factor, shift = _normalization(normal)
+            kernel = (kernel * (factor[:, None] if made == -2 else factor)).astype(np.float32)
+            bias = (bias * factor + shift).astype(np.float32)
+        weights[f"{layer.name}/kernel"], weights[f"{layer.name}/bias"] = kernel, bias
+    return weights
+
+
+def _normalization(layer: Any) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """What a batch normalization multiplies each channel by, and adds to it, when it is not trained."""
+    from ..backends.keras.imported import keras
+
+    def numbers(variable: Any, missing: float) -> Any:
+        return missing if variable is None else np.asarray(keras.ops.convert_to_numpy(variable), np.float64)
+
+    factor = numbers(layer.gamma, 1) / np.sqrt(numbers(layer.moving_variance, 1) + layer.epsilon)
+    return factor, numbers(layer.beta, 0) - numbers(layer.moving_mean, 0) * factor
+
+
+def save(path: Path, deployed: Deployed, kind: type[np.floating[Any]] = np.float32) -> None:
+    """Write them; as float16 they take half the room, and are float32 again when they are loaded."""
+    about = np.frombuffer(json.dumps(deployed.about, sort_keys=True).encode(), np.uint8)
+
+    def fill(beside: Path) -> None:
+        values: dict[str, Any] = {name: value.astype(kind) for name, value in deployed.weights.items()}
+        with beside.open("wb") as file:
+            np.savez_compressed(file, about=about, **values)
+
+    runs.write(path, fill)
+
+
+def load(path: Path) -> Deployed:
+    """The weights in a file.
+
+    Raises
+    ------
+    RunError
+        Naming the file, and what is wrong with it: it is missing, damaged or larger than any of ours, or its arrays are
+        not those of the model that it says it is, or not finite.
+    """
+    if not path.exists():
+        raise RunError(f"{path}: no such file; expected weights that `unstride train` wrote")
+    if not path.is_file():  # opening a pipe would wait for somebody to write into it
+        raise RunError(f"{path}: no regular file; expected weights that `unstride train` wrote")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            _check_room(sum(part.file_size for part in archive.infolist()))
+        with np.load(path) as file:
+            about = json.loads(file["about"].tobytes())
+            if not isinstance(about, dict):
+                raise TypeError(f"it is about {about!r:.40}; expected a model")
+            weights = {name: _float32(name, file[name]) for name in file.files if name != "about"}
+        if weight_shapes.is_known(about.get("model")):
+            _check_shapes(weights, weight_shapes.expected(about))
+        return Deployed(about, weights)
+    except Exception as error:  # at a damaged file NumPy raises zipfile's, zlib's and its own
+        raise RunError(f"{path}: not weights that can be loaded ({error})") from error
+
+
+def _check_room(size: int) -> None:
+    if size > MOST_BYTES:
+        raise ValueError(f"it unpacks to {size:,} bytes; expected no more than {MOST_BYTES:,}")
+
+
+def _float32(name: str, values: npt.NDArray[Any]) -> Values:
+    if values.dtype.kind != "f":
+        raise ValueError(f"{name} is of type {values.dtype}; expected floating-point numbers")
+    with np.errstate(over="ignore"):
+        made = values.astype(np.float32)
+    if not np.isfinite(made).all():
+        raise ValueError(f"{name} has numbers that are not finite in float32")
+    return made
+
+
+def _check_shapes(weights: dict[str, Values], expected: dict[str, weight_shapes.Shape]) -> None:
+    if missing := sorted(expected.keys() - weights.keys()):
+        raise ValueError(f"it has no {missing[0]}")
+    if others := sorted(weights.keys() - expected.keys()):
+        raise ValueError(f"it has {others[0]}, which its model has not")
+    for name, shape in expected.items():
+        found = weights[name].shape
+        if len(found) != len(shape) or any(n != m for n, m in zip(found, shape, strict=True) if m is not None):
+            wanted = "(" + ", ".join("any" if m is None else str(m) for m in shape) + ")"
+            raise ValueError(f"{name} has shape {found}; expected {wanted}")
+
+
+def find(model: str, shipped: str, chosen: str | None) -> Deployed:
+    """The weights to use: those of the run or file `chosen`, or else those that ship with the package."""
+    if chosen is None:
+        return load(SHIPPED / f"{shipped}.npz")
+    if not chosen:
+        raise RunError("--model is empty; expected a run, or its weights.npz")
+    path = Path(chosen)
+    if path.is_dir():
+        run = runs.load(path)
+        if run.options.model != model:
+            raise RunError(f"{path}: a run of {run.options.model}; expected one of {model}")
+        path = path / FILE
+        if not path.is_file():
+            raise RunError(f"{path.parent}: not trained to its end; continue it with: unstride train --resume --run")
+    found = load(path)
+    if found.about.get("model") != model:
+        raise RunError(f"{path}: weights of {found.about.get('model')}; expected those of {model}")
+    return found

@@ -1,0 +1,1 @@
+"""Keras: which backend it computes with, its import, and its symbolic tensors."""

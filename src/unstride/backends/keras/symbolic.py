@@ -1,0 +1,107 @@
+"""The three maps for symbolic Keras tensors: a node of a functional model, computed whenever the model is.
+
+Unlike the other modules here this one computes nothing: its nodes call `unstride.ops` again, with arrays.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ... import ops
+from ..._dispatch.validation import (
+    channel_axis,
+    check_activation,
+    check_array,
+    check_bias,
+    check_channels,
+    kernel_size_of,
+    only_geometry,
+    only_native,
+    spatial,
+)
+from ..._messages.masked import refuse_masked
+from ...geometry import Geometry, GeometryError, convolution, is_sequence, per_axis
+from .imported import keras
+
+UNKNOWN = 2**20  # stands for a size that a symbolic shape leaves open: large enough for any kernel
+
+
+def record(name: str, arrays: dict[str, Any], geometry: Geometry | None, channels: Any, out: Any, **fields: Any) -> Any:
+    """The symbolic result of the map of that name, which becomes a node of the graph of `arrays`."""
+    if channels not in ("last", "first"):
+        raise GeometryError(f"channels is {channels!r}; expected 'last' or 'first' beside a symbolic Keras tensor")
+    only_native(out)
+    check_activation(fields.get("activation"))
+    if geometry is not None:
+        given = (fields[key] for key in ("stride", "padding", "dilation", "groups"))
+        stride, padding, dilation, groups = given
+        only_geometry(geometry, None, stride, padding, fields.get("output_padding"), dilation, groups)
+        fields |= {"stride": geometry.stride, "padding": geometry.crops}
+        fields |= {"dilation": geometry.dilation, "groups": geometry.groups}
+        if name == "kernel_gradient":
+            fields["kernel_size"] = geometry.kernel_size
+    for key, array in arrays.items():
+        refuse_masked(key, array)
+        if array is not None and not isinstance(array, keras.KerasTensor | keras.Variable):
+            arrays[key] = keras.ops.convert_to_tensor(array)
+    return Map(name, fields | {"channels": channels})(*(array for array in arrays.values() if array is not None))
+
+
+class Map(keras.Operation):  # type: ignore[misc]
+    """One of the three maps, with all its arguments but the arrays; `map` is its name in `unstride.ops`."""
+
+    def __init__(self, map: str, fields: dict[str, Any], name: str | None = None) -> None:
+        super().__init__(name=name or f"{map}_{keras.backend.get_uid(map)}")
+        self.map = map
+        self.fields = {key: _listed(value) for key, value in fields.items()}  # as a saved model gives them back
+
+    def call(self, *arrays: Any) -> Any:
+        return getattr(ops, self.map)(*arrays, **self.fields)
+
+    def compute_output_spec(self, *arrays: Any) -> Any:
+        names = ("big", "small") if self.map == "kernel_gradient" else ("x", "kernel", "bias")
+        channels = self.fields["channels"]
+        for name, array in zip(names, arrays, strict=False):
+            check_array(name, array, channels, keras)
+        shape = self._kernel_shape(*arrays) if self.map == "kernel_gradient" else self._grid_shape(*arrays)
+        return keras.KerasTensor(shape, dtype=keras.backend.result_type(*(array.dtype for array in arrays)))
+
+    def get_config(self) -> dict[str, Any]:
+        return {"map": self.map, "fields": self.fields, "name": self.name}
+
+    def _grid_shape(self, x: Any, kernel: Any, bias: Any = None) -> tuple[int | None, ...]:
+        fields, channels, transposed = self.fields, self.fields["channels"], self.map == "conv_transpose"
+        size, taps = spatial(x, channels), kernel_size_of(kernel, channels)
+        known = [UNKNOWN if n is None else n for n in size]
+        given = fields["stride"], fields["padding"]
+        if transposed:
+            geometry = Geometry(taps, *given, fields["output_padding"], fields["dilation"], fields["groups"])
+        else:
+            geometry = convolution(known, taps, *given, fields["dilation"], fields["groups"])
+        check_channels(x, kernel, geometry, channels, small=transposed)
+        check_bias(bias, kernel, geometry, channels, small=not transposed)
+        found = geometry.output_size(known) if transposed else geometry.conv_size(known)
+        length = [None if n is None else made for n, made in zip(size, found, strict=True)]
+        if channels == "last":
+            return x.shape[0], *length, kernel.shape[-2] * geometry.groups if transposed else kernel.shape[-1]
+        return x.shape[0], kernel.shape[1] * geometry.groups if transposed else kernel.shape[0], *length
+
+    def _kernel_shape(self, big: Any, small: Any) -> tuple[int, ...]:
+        channels, rank = self.fields["channels"], len(big.shape) - 2
+        if self.fields["kernel_size"] is None:
+            raise GeometryError("kernel_size is missing; give it, or a geometry: the arrays' shapes do not tell it")
+        taps = per_axis("kernel_size", self.fields["kernel_size"], rank, 1)
+        axis, groups = channel_axis(channels), self.fields["groups"]
+        ends = big.shape[axis] // groups, small.shape[axis]
+        return (*taps, *ends) if channels == "last" else (*ends[::-1], *taps)
+
+
+# By these names it is saved. Without unstride Keras finds a class of its own by them, and refuses it in an error that
+# begins with the last one (see `unstride.keras._saved`); files of before have the first.
+Map.__module__, Map.__name__ = "keras", "Operation"
+for _name in ("Map", "Map (Keras lacks it; to load this model, add the line: import unstride.keras)"):
+    keras.saving.register_keras_serializable("unstride", _name)(Map)
+
+
+def _listed(value: Any) -> Any:
+    return [_listed(entry) for entry in value] if is_sequence(value) else value

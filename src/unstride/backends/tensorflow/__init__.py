@@ -1,0 +1,1 @@
+"""TensorFlow: the three maps, eagerly and in graphs."""

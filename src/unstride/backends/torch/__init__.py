@@ -1,0 +1,1 @@
+"""PyTorch: the three maps and stacks as operators with derivatives."""

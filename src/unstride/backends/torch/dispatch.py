@@ -1,0 +1,339 @@
+"""The three maps for PyTorch tensors: on the CPU by the native kernels, elsewhere, and where a model is exported, by
+PyTorch's own convolutions, with a crop or an extension where these cannot express the geometry."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import reduce
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - as everywhere
+
+from ...conventions import torch_call
+from ...geometry import Crop, Geometry, is_open
+from .. import common_type
+from . import operators
+from .layout import FIRST, KERNEL_TO_FIRST, LAST, TO_FIRST, TO_LAST
+
+Tensor = torch.Tensor
+_FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+
+
+def owns(array: Any) -> bool:
+    return isinstance(array, Tensor)
+
+
+def convert(*arrays: Any) -> tuple[Any, ...]:
+    device = next(array.device for array in arrays if isinstance(array, Tensor))
+    for array in arrays:
+        if isinstance(array, Tensor) and array.device != device:
+            raise TypeError(
+                f"the arrays are on the devices {device} and {array.device}; move them to one of these first"
+            )
+    tensors = [None if array is None else torch.as_tensor(array, device=device) for array in arrays]
+    common = common_type(
+        arrays, tensors, lambda types: reduce(torch.promote_types, types), lambda t: not t.is_floating_point
+    )
+    return tuple(None if tensor is None else tensor.to(common) for tensor in tensors)
+
+
+def as_float(array: Tensor) -> Tensor:
+    return array.to(torch.float64)
+
+
+def sizes(array: Tensor, channels: str) -> tuple[Any, ...]:
+    return tuple(array.shape[1:-1] if channels == "last" else array.shape[2:])
+
+
+def padded(array: Tensor, zeros: Sequence[tuple[Any, Any]], channels: str) -> Tensor:
+    amounts = [amount for pair in reversed(zeros) for amount in pair]
+    return F.pad(array, [0, 0, *amounts] if channels == "last" else amounts)
+
+
+def relu(array: Tensor) -> Tensor:
+    return torch.relu(array)
+
+
+def views(channels: str | None, *arrays: Any) -> list[Any] | None:
+    """NumPy's views of these tensors, where NumPy's way gives all that is asked for: dense tensors of one type on the
+    CPU, and no derivative. None otherwise."""
+    if torch.compiler.is_compiling() or operators.is_watched():
+        return None
+    tensors = [array for array in arrays if array is not None]
+    dtype = getattr(tensors[0], "dtype", None)
+    if dtype is not torch.float32 and dtype is not torch.float64:
+        return None
+    for tensor in tensors:
+        if not operators.is_plain(tensor) or tensor.dtype is not dtype:
+            return None
+        if channels == "first" and not tensor.is_contiguous():  # perhaps in another memory format
+            return None
+    if operators.needs_derivative(*tensors):
+        return None
+    return [None if a is None else (a.detach() if a.requires_grad else a).numpy() for a in arrays]
+
+
+def are_alike(first: Any, *others: Any) -> bool:
+    """Whether these are tensors of one type on one device, of no subclass. Never while a compiler follows."""
+    if torch.compiler.is_compiling():
+        return False
+    for tensor in (first, *others):
+        if tensor is not None:
+            if type(tensor) is not Tensor and type(tensor) is not torch.nn.Parameter:
+                return False
+            if tensor.dtype is not first.dtype or tensor.device != first.device:
+                return False
+    return True
+
+
+def kept(parameter: Tensor) -> Tensor:
+    """What a derivative may need of a parameter that is written into before it is computed.
+
+    PyTorch's own convolutions refuse that ("modified by an inplace operation"); Keras's copy the kernel first wherever
+    they want it in another layout, and then have the derivative at the kernel that they were computed with.
+    """
+    if not torch.is_grad_enabled() or not isinstance(parameter, torch.nn.Parameter) or exporting():
+        return parameter
+    return parameter.clone()
+
+
+def from_view(array: Any) -> Tensor:
+    return torch.from_numpy(array)
+
+
+def exporting() -> bool:
+    """Whether a graph is made for somewhere else, where there are PyTorch's operators alone."""
+    if torch.compiler.is_compiling():
+        return bool(_is_exporting())
+    return bool(torch._C._is_tracing())
+
+
+def autocasting() -> bool:
+    return torch.is_autocast_enabled("cpu")
+
+
+# PyTorch 2.6 does not tell an export from a compilation.
+_is_exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
+
+
+def is_native(*tensors: Tensor | None) -> bool:
+    """Whether the native kernels take them: dense tensors of one floating-point type on the CPU, no
+    export, and none of the functionalization that PyTorch lacks for functions with a derivative of their own."""
+    dtype = None
+    for tensor in tensors:
+        if tensor is not None:
+            if tensor.device.type != "cpu" or tensor.layout is not torch.strided or tensor.dtype not in _FLOATS:
+                return False
+            if dtype is not None and tensor.dtype is not dtype:
+                return False
+            dtype = tensor.dtype
+    return not exporting() and not operators.is_functionalized()
+
+
+def lies_last(x: Tensor, kernel: Tensor, fields: tuple[Any, ...] | None = None) -> bool:
+    """Whether PyTorch's own convolution of them would give its result in the memory format channels_last: there a
+    tensor counts as channels_last by its strides alone, an axis of one cell among them.
+
+    `fields` are stride, padding, dilation, whether it is transposed, output padding and groups: in three dimensions
+    PyTorch's choice depends on them too.
+    """
+    if x.dim() == 3:
+        return False
+    if torch.compiler.is_compiling():  # Dynamo cannot follow what is asked of a stride that may be any
+        return _is_channels_last(x) or _is_channels_last(kernel)
+    if not is_like_channels_last(x) and not is_like_channels_last(kernel):
+        return False
+    return knows_channels_last(x, kernel, fields)
+
+
+def knows_channels_last(x: Tensor, kernel: Tensor, fields: tuple[Any, ...] | None) -> bool:
+    """Whether PyTorch's convolution of such tensors has channels_last results at all."""
+    if x.dim() == 4 or fields is None:
+        return True
+    return x.dtype is torch.float32 and _is_onednns(x, kernel, fields)
+
+
+def _is_channels_last(tensor: Tensor) -> bool:
+    form = torch.channels_last if tensor.dim() == 4 else torch.channels_last_3d
+    return tensor.is_contiguous(memory_format=form) and not tensor.is_contiguous()
+
+
+def is_like_channels_last(tensor: Tensor) -> bool:
+    """Whether PyTorch suggests channels_last for what is made of the tensor."""
+    shape = tensor.shape
+    if shape[1] > 1 and (shape[2] > 1 or shape[-1] > 1) and tensor.is_contiguous():
+        return False  # most tensors
+    return has_channels_last_strides(shape, tensor.stride())
+
+
+def has_channels_last_strides(shape: Sequence[int], strides: Sequence[int]) -> bool:
+    """PyTorch's rule: steps that do not fall from the channels on over the last to the first axis of space and to the
+    batch; in doubt, of a single channel and a single cell, they are no channels_last's."""
+    if strides[1] == 0:
+        return False
+    least = 0
+    for axis in (1, *range(len(shape) - 1, 1, -1), 0):
+        if shape[axis] == 0 or strides[axis] < least or (axis == 0 and least == strides[1]):
+            return False
+        least = strides[axis] * max(shape[axis], 1)
+    return True
+
+
+_onednns: dict[Any, bool] = {}
+
+
+def _is_onednns(x: Tensor, kernel: Tensor, fields: tuple[Any, ...]) -> bool:
+    """Whether PyTorch would leave this convolution to oneDNN. Only that knows channels_last in three dimensions."""
+    key = (x.shape, kernel.shape, fields, torch.get_num_threads(), torch._C._get_mkldnn_enabled())
+    found = _onednns.get(key)
+    if found is None:
+        stride, padding, dilation, transposed, extra, groups = fields
+        chosen = torch._C._select_conv_backend(
+            x.detach(), kernel.detach(), None, stride, padding, dilation, transposed, extra, groups
+        )
+        form = torch._C._conv_determine_backend_memory_format(x, kernel, chosen)
+        if len(_onednns) >= 1024:
+            _onednns.clear()
+        found = _onednns[key] = form is torch.channels_last_3d
+    return found
+
+
+def conv_transpose(x: Tensor, kernel: Tensor, bias: Tensor | None, geometry: Geometry, channels: str) -> Tensor:
+    if is_native(x, kernel, bias):
+        size = sizes(x, channels)
+        if is_open(size):
+            full = [(n - 1) * s + K for n, s, K in zip(size, geometry.stride, geometry.spans, strict=True)]
+            length = tuple(F - b - e for F, (b, e) in zip(full, geometry.crops, strict=True))
+        else:
+            length = geometry.output_size(size)
+        return _natively(operators.conv_transpose, x, kernel, bias, length, geometry, channels)
+    return _own_conv_transpose(x, kernel, bias, geometry, channels)
+
+
+def conv(x: Tensor, kernel: Tensor, bias: Tensor | None, geometry: Geometry, channels: str) -> Tensor:
+    if is_native(x, kernel, bias):
+        size = sizes(x, channels)
+        if is_open(size):
+            axes = zip(size, geometry.crops, geometry.spans, geometry.stride, strict=True)
+            length = tuple((n + b + e - K) // s + 1 for n, (b, e), K, s in axes)
+        else:
+            length = geometry.conv_size(size)
+        return _natively(operators.conv, x, kernel, bias, length, geometry, channels)
+    return _own_conv(x, kernel, bias, geometry, channels)
+
+
+def kernel_gradient(big: Tensor, small: Tensor, geometry: Geometry, channels: str) -> Tensor:
+    if not is_native(big, small):
+        return _own_kernel_gradient(big, small, geometry, channels)
+    begins = tuple(b for b, _ in geometry.crops)
+    fields = geometry.kernel_size, geometry.stride, geometry.dilation, begins, geometry.groups
+    if channels == "first":
+        return operators.kernel_gradient(big, small, *fields, lies_last(big, small), FIRST)
+    made = operators.kernel_gradient(big.movedim(-1, 1), small.movedim(-1, 1), *fields, True, LAST)
+    return made.movedim((0, 1), (-1, -2))
+
+
+def _natively(
+    own: Any,
+    x: Tensor,
+    kernel: Tensor,
+    bias: Tensor | None,
+    size: tuple[int, ...],
+    geometry: Geometry,
+    channels: str,
+) -> Tensor:
+    begins = tuple(b for b, _ in geometry.crops)
+    fields = size, geometry.stride, geometry.dilation, begins, geometry.groups
+    if channels == "first":
+        y: Tensor = own(x, kernel, bias, *fields, lies_last(x, kernel))
+        return y
+    y = own(x.movedim(-1, 1), kernel.movedim((-1, -2), (0, 1)), bias, *fields, True)
+    return y.movedim(1, -1)
+
+
+# PyTorch's own convolutions.
+
+
+def _own_conv_transpose(x: Tensor, kernel: Tensor, bias: Tensor | None, geometry: Geometry, channels: str) -> Tensor:
+    arguments, crops = torch_call(geometry)
+    del arguments["kernel_size"]  # the functions read it off the kernel
+    transposed = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[geometry.rank - 1]
+    exact = all(crop == (0, 0) for crop in crops)
+    weights, offset = _kernel(kernel, channels), _working(bias)
+    y = transposed(_first(x, channels), weights, offset if exact else None, **arguments)
+    if not exact:
+        y = _crop(y, crops)
+        if offset is not None:  # after the crop: cells that an extension adds have the bias too
+            y = y + offset.to(y.dtype).reshape(-1, *(1,) * geometry.rank)
+    return _back(y, x, channels)
+
+
+def _own_conv(x: Tensor, kernel: Tensor, bias: Tensor | None, geometry: Geometry, channels: str) -> Tensor:
+    padding = tuple(max(min(crop), 0) for crop in geometry.crops)
+    rest = [(p - b, p - e) for p, (b, e) in zip(padding, geometry.crops, strict=True)]
+    convolved = (F.conv1d, F.conv2d, F.conv3d)[geometry.rank - 1]
+    y = convolved(
+        _crop(_first(x, channels), rest),
+        _kernel(kernel, channels),
+        _working(bias),
+        geometry.stride,
+        padding,
+        geometry.dilation,
+        geometry.groups,
+    )
+    return _back(y, x, channels)
+
+
+def _own_kernel_gradient(big: Tensor, small: Tensor, geometry: Geometry, channels: str) -> Tensor:
+    axis = -1 if channels == "last" else 1
+    per_group, c_small = big.shape[axis] // geometry.groups, small.shape[axis]
+    k = geometry.kernel_size
+    if exporting():
+        grid = _crop(_first(big, channels), [(-b, -e) for b, e in geometry.crops])
+        slope = _first(small, channels)
+        gradients: Any = torch.nn.grad  # type: ignore[attr-defined]
+        weights = (gradients.conv1d_weight, gradients.conv2d_weight, gradients.conv3d_weight)
+        fields = geometry.stride, 0, geometry.dilation, geometry.groups
+        made: Tensor = weights[geometry.rank - 1](grid, (c_small, per_group, *k), slope, *fields).to(big.dtype)
+        return made if channels == "first" else made.movedim((0, 1), (-1, -2))
+    shape = (*k, per_group, c_small) if channels == "last" else (c_small, per_group, *k)
+    # The map from kernel to convolution is linear, so that its derivative, anywhere, is what is asked for.
+    linear = torch.func.vjp(lambda kernel: _own_conv(big, kernel, None, geometry, channels), big.new_zeros(shape))
+    gradient: Tensor = linear[1](small.to(linear[0].dtype))[0]
+    return gradient
+
+
+def _crop(grid: Tensor, crops: Sequence[Crop]) -> Tensor:
+    """Without `begin` and `end` cells along the spatial axes; a negative number adds zeros instead."""
+    if all(crop == (0, 0) for crop in crops):
+        return grid
+    # The extension first: a crop may go beyond the cells that there are.
+    amounts = [amount for crop in reversed(crops) for amount in crop]
+    if min(amounts) < 0:
+        grid = F.pad(grid, [max(-amount, 0) for amount in amounts])
+    return F.pad(grid, [-max(amount, 0) for amount in amounts]) if max(amounts) > 0 else grid
+
+
+def _first(array: Tensor, channels: str) -> Tensor:
+    working: Tensor = _working(array)
+    return working if channels == "first" else working.permute(TO_FIRST[working.dim() - 2])
+
+
+def _kernel(kernel: Tensor, channels: str) -> Tensor:
+    working: Tensor = _working(kernel)
+    # contiguous, because PyTorch's float64 gradient of a strided kernel fails ("grad_weight must be contiguous")
+    return working if channels == "first" else working.permute(KERNEL_TO_FIRST[working.dim() - 2]).contiguous()
+
+
+def _working(array: Any) -> Any:
+    """In the type to compute in: CPU half and bfloat16 lose too much in sums; accelerators sum in float32."""
+    if array is None or array.dtype.itemsize >= 4 or array.device.type != "cpu":
+        return array
+    return array.to(torch.float32)
+
+
+def _back(y: Tensor, like: Tensor, channels: str) -> Tensor:
+    if y.device.type == "meta" or not torch.is_autocast_enabled(y.device.type):  # which chooses the type
+        y = y.to(like.dtype)
+    return y if channels == "first" else y.permute(TO_LAST[y.dim() - 2])

@@ -1,0 +1,381 @@
+"""The three maps over the memory of PyTorch's CPU tensors, by the native kernels without a copy.
+
+Tensors are ``(N, C, *space)`` and kernels ``(C_small, C_big / groups, *k)``, as everywhere in PyTorch; where their
+numbers lie in memory is another matter. With `last` the result's channels are adjacent (PyTorch's ``channels_last``),
+and grids that lie so are read where they are; without it the same holds for contiguous grids. A kernel may lie in any
+of three ways.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import torch
+
+from ... import _native
+from ..numpy import Call, computed
+from .layout import (
+    FIRST,
+    LAST,
+    LOGICAL,
+    TO_FIRST,
+    TO_LAST,
+    TURNED,
+    aligned,
+    as_grid,
+    as_kernel,
+    grid_memory,
+    kernel_shape,
+    steps,
+)
+
+Tensor = torch.Tensor
+Ints = Sequence[int]
+
+_LARGE = 1 << 16  # bytes, from which on a result takes memory that an earlier one left: new pages cost much to clear
+
+
+def forward(
+    transposed: bool,
+    x: Tensor,
+    kernel: Tensor,
+    bias: Tensor | None,
+    size: Ints,
+    stride: Ints,
+    dilation: Ints,
+    begin: Ints,
+    groups: int,
+    last: bool,
+) -> Tensor:
+    """conv_transpose or conv, for checked tensors of one floating-point type, with a result of that spatial size."""
+    dtype = x.dtype
+    if dtype is not torch.float32 and dtype is not torch.float64:
+        x, kernel, bias = x.float(), kernel.float(), None if bias is None else bias.float()
+        return forward(transposed, x, kernel, bias, size, stride, dilation, begin, groups, last).to(dtype)
+    x, (kernel, lies) = as_grid(x, last), as_kernel(kernel)
+    if bias is not None and not bias.is_contiguous():
+        bias = bias.contiguous()
+    addresses = x.data_ptr(), kernel.data_ptr(), 0 if bias is None else bias.data_ptr()
+    if (addresses[0] | addresses[1] | addresses[2]) % dtype.itemsize:
+        bias = None if bias is None else aligned(bias)
+        return forward(transposed, aligned(x), aligned(kernel), bias, size, stride, dilation, begin, groups, last)
+    fields = (tuple(size), tuple(stride), tuple(dilation), tuple(begin), groups, last)
+    key = (transposed, dtype, x.shape, x.stride(), kernel.shape, lies, bias is None, fields)
+    call = _calls.get(key)
+    if call is None:
+        call = _remember(_calls, key, _map_call(transposed, x, kernel, bias, *fields, lies))
+    result = _new(call, dtype)
+    if call.prepared is None:
+        _without_plan(transposed, x, kernel, bias, result, *fields[1:-1])
+    else:
+        call.prepared(*addresses, result.data_ptr())
+    return result
+
+
+def gradient(
+    big: Tensor,
+    small: Tensor,
+    size: Ints,
+    stride: Ints,
+    dilation: Ints,
+    begin: Ints,
+    groups: int,
+    last: bool,
+    kernel_lies: int,
+) -> Tensor:
+    """kernel_gradient, for a kernel of that size, which lies in memory as `kernel_lies` says."""
+    dtype = big.dtype
+    if dtype is not torch.float32 and dtype is not torch.float64:
+        return gradient(big.float(), small.float(), size, stride, dilation, begin, groups, last, kernel_lies).to(dtype)
+    big, small = as_grid(aligned(big), last), as_grid(aligned(small), last)
+    fields = (tuple(size), tuple(stride), tuple(dilation), tuple(begin), groups, last, kernel_lies)
+    key = (None, dtype, big.shape, big.stride(), small.shape, small.stride(), fields)
+    call = _calls.get(key)
+    if call is None:
+        call = _remember(_calls, key, _gradient_call(big, small, *fields))
+    result = _new(call, dtype)
+    if call.prepared is None:
+        result.zero_()
+    else:
+        call.prepared(big.data_ptr(), small.data_ptr(), 0, result.data_ptr())
+    return result
+
+
+def gradients(
+    transposed: bool,
+    x: Tensor,
+    kernel: Tensor,
+    slope: Tensor,
+    stride: Ints,
+    dilation: Ints,
+    begin: Ints,
+    groups: int,
+    last: bool,
+) -> tuple[Tensor, Tensor] | None:
+    """Both gradients of conv_transpose or conv, by x and by the kernel, which lies as the kernel does: in one call, so
+    that what both read is rearranged once. None where the kernels have nothing to compute, or no plan."""
+    dtype = x.dtype
+    if dtype is not torch.float32 and dtype is not torch.float64:
+        made = gradients(transposed, x.float(), kernel.float(), slope.float(), stride, dilation, begin, groups, last)
+        return made and (made[0].to(dtype), made[1].to(dtype))
+    x, slope, (kernel, lies) = as_grid(aligned(x), last), as_grid(aligned(slope), last), as_kernel(aligned(kernel))
+    fields = (tuple(stride), tuple(dilation), tuple(begin), groups, last)
+    key = ("both", transposed, dtype, x.shape, x.stride(), slope.shape, slope.stride(), kernel.shape, lies, fields)
+    calls = _pairs.get(key)
+    if calls is None:
+        calls = _remember(_pairs, key, _gradients_calls(transposed, x, kernel, slope, *fields, lies))
+    by_x, by_kernel = calls
+    if by_x.prepared is None:
+        return None
+    results = _new(by_x, dtype), _new(by_kernel, dtype)
+    by_x.prepared.gradients(
+        x.data_ptr(), kernel.data_ptr(), slope.data_ptr(), results[0].data_ptr(), results[1].data_ptr()
+    )
+    return results
+
+
+class _Call(NamedTuple):
+    """What is the same for all tensors of some shapes and strides."""
+
+    memory: tuple[int, ...]  # the shape of the result's memory
+    order: tuple[int, ...]  # of its axes in the result
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    bytes: int
+    prepared: _native.Prepared | None  # None where the kernels have nothing to compute, or no plan
+
+
+def _call(
+    memory: tuple[int, ...], order: tuple[int, ...], dtype: torch.dtype, prepared: _native.Prepared | None
+) -> _Call:
+    own = steps(memory)
+    shape, strides = tuple(memory[axis] for axis in order), tuple(own[axis] for axis in order)
+    return _Call(memory, order, shape, strides, math.prod(memory) * dtype.itemsize, prepared)
+
+
+_calls: dict[Any, _Call] = {}
+_pairs: dict[Any, tuple[_Call, _Call]] = {}
+_MOST_CALLS = 1024
+
+
+Kept = TypeVar("Kept")
+
+
+def _remember(calls: dict[Any, Kept], key: Any, call: Kept) -> Kept:
+    if len(calls) >= _MOST_CALLS:
+        calls.clear()
+    calls[key] = call
+    return call
+
+
+def _map_call(
+    transposed: bool,
+    x: Tensor,
+    kernel: Tensor,
+    bias: Tensor | None,
+    size: tuple[int, ...],
+    stride: tuple[int, ...],
+    dilation: tuple[int, ...],
+    begin: tuple[int, ...],
+    groups: int,
+    last: bool,
+    lies: int,
+) -> _Call:
+    channels = kernel.shape[1] * groups if transposed else kernel.shape[0]
+    shape, order = grid_memory(x.shape[0], channels, size, last)
+    if x.numel() == 0 or _unplanned(transposed, stride):
+        return _call(shape, order, x.dtype, None)
+    fields = (stride, dilation, begin, groups, last, lies)
+    return _call(
+        shape, order, x.dtype, _prepare_map(transposed, x, kernel, shape, steps(shape), bias is not None, *fields)
+    )
+
+
+def _gradients_calls(
+    transposed: bool,
+    x: Tensor,
+    kernel: Tensor,
+    slope: Tensor,
+    stride: tuple[int, ...],
+    dilation: tuple[int, ...],
+    begin: tuple[int, ...],
+    groups: int,
+    last: bool,
+    lies: int,
+) -> tuple[_Call, _Call]:
+    by_x = grid_memory(x.shape[0], x.shape[1], tuple(x.shape[2:]), last)
+    by_kernel = kernel_shape(lies, kernel.shape[2:], kernel.shape[1], kernel.shape[0])
+    prepared = None
+    if x.numel() and slope.numel() and kernel.numel() and not _unplanned(not transposed, stride):
+        slopes = slope.permute(TO_LAST[len(stride)]) if last else slope
+        fields = (stride, dilation, begin, groups, last, lies)
+        prepared = _prepare_map(transposed, x, kernel, slopes.shape, slopes.stride(), False, *fields)
+    return (
+        _call(*by_x, x.dtype, prepared),
+        _call(by_kernel, LOGICAL[lies][len(stride)], x.dtype, prepared),
+    )
+
+
+def _unplanned(transposed: bool, stride: Ints) -> bool:
+    return transposed and max(stride) > _native.most_phases
+
+
+def _prepare_map(
+    transposed: bool,
+    x: Tensor,
+    kernel: Tensor,
+    out: Ints,
+    out_strides: Ints,
+    bias: bool,
+    stride: Ints,
+    dilation: Ints,
+    begin: Ints,
+    groups: int,
+    last: bool,
+    lies: int,
+) -> _native.Prepared:
+    grid = x.permute(TO_LAST[len(stride)]) if last else x
+    weights = kernel.shape if lies == FIRST else kernel_shape(LAST, kernel.shape[2:], kernel.shape[1], kernel.shape[0])
+    return _native.prepare(
+        "conv_transpose" if transposed else "conv",
+        grid.shape,
+        grid.stride(),
+        weights,
+        steps(weights),
+        out,
+        out_strides,
+        bias,
+        stride,
+        dilation,
+        begin,
+        groups,
+        not last,
+        lies == FIRST,
+        lies == TURNED,
+        x.dtype.itemsize,
+    )
+
+
+def _gradient_call(
+    big: Tensor,
+    small: Tensor,
+    size: tuple[int, ...],
+    stride: tuple[int, ...],
+    dilation: tuple[int, ...],
+    begin: tuple[int, ...],
+    groups: int,
+    last: bool,
+    kernel_lies: int,
+) -> _Call:
+    shape = kernel_shape(kernel_lies, size, big.shape[1] // groups, small.shape[1])
+    order = LOGICAL[kernel_lies][len(stride)]
+    if big.numel() == 0 or small.numel() == 0:
+        return _call(shape, order, big.dtype, None)
+    bigs, smalls = (grid.permute(TO_LAST[len(stride)]) if last else grid for grid in (big, small))
+    described = shape if kernel_lies == FIRST else kernel_shape(LAST, size, big.shape[1] // groups, small.shape[1])
+    prepared = _native.prepare(
+        "kernel_gradient",
+        bigs.shape,
+        bigs.stride(),
+        smalls.shape,
+        smalls.stride(),
+        described,
+        steps(described),
+        False,
+        stride,
+        dilation,
+        begin,
+        groups,
+        not last,
+        kernel_lies == FIRST,
+        kernel_lies == TURNED,
+        big.dtype.itemsize,
+    )
+    return _call(shape, order, big.dtype, prepared)
+
+
+def _without_plan(
+    transposed: bool,
+    x: Tensor,
+    kernel: Tensor,
+    bias: Tensor | None,
+    result: Tensor,
+    stride: tuple[int, ...],
+    dilation: tuple[int, ...],
+    begin: tuple[int, ...],
+    groups: int,
+) -> None:
+    """A result of no input, and of strides beyond what the kernels plan for, as NumPy's backend computes them."""
+    grid, weights = x.detach().numpy(), kernel.detach().numpy()
+    call = Call(transposed, tuple(result.shape), False, False, (stride, dilation, begin, groups), False)
+    computed(call, grid, weights, None if bias is None else bias.detach().numpy(), result.numpy())
+
+
+def forward_meta(
+    transposed: bool,
+    x: Tensor,
+    kernel: Tensor,
+    bias: Tensor | None,
+    size: Ints,
+    stride: Ints,
+    dilation: Ints,
+    begin: Ints,
+    groups: int,
+    last: bool,
+) -> Tensor:
+    """A tensor of the shape, type and strides of what `forward` gives."""
+    del bias, dilation, begin
+    channels = kernel.shape[1] * groups if transposed else kernel.shape[0]
+    if last:
+        return x.new_empty((x.shape[0], *size, channels)).permute(TO_FIRST[len(stride)])
+    return x.new_empty((x.shape[0], channels, *size))
+
+
+def gradient_meta(
+    big: Tensor,
+    small: Tensor,
+    size: Ints,
+    stride: Ints,
+    dilation: Ints,
+    begin: Ints,
+    groups: int,
+    last: bool,
+    kernel_lies: int,
+) -> Tensor:
+    """A tensor of the shape, type and strides of what `gradient` gives."""
+    del dilation, begin, last
+    shape = kernel_shape(kernel_lies, size, big.shape[1] // groups, small.shape[1])
+    return big.new_empty(shape).permute(LOGICAL[kernel_lies][len(stride)])
+
+
+def _new(call: _Call, dtype: torch.dtype) -> Tensor:
+    """A tensor for a result; no view of another one, as forward mode would then ask how a derivative lies."""
+    if call.bytes < _LARGE:
+        return torch.empty_strided(call.shape, call.strides, dtype=dtype, device="cpu")
+    try:
+        if call.bytes >= 1 << 62:
+            raise MemoryError
+        return torch.from_numpy(_native.empty(call.memory, dtype.itemsize).transpose(call.order))
+    except MemoryError:
+        raise MemoryError(f"no memory for a result of shape {call.shape}, type {dtype}: {call.bytes:,} bytes") from None
+
+
+def _borrow_threads() -> None:
+    """PyTorch's threads watch for work for a while after each operation. Ours would share the processors with them: so
+    that calls on tensors run on PyTorch's, where these are OpenMP's."""
+    if sys.platform != "linux":
+        return
+    try:
+        library = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"))
+        found = [ctypes.cast(library[name], ctypes.c_void_p).value for name in ("GOMP_parallel", "omp_get_max_threads")]
+    except (OSError, AttributeError):  # another build of PyTorch, with other threads
+        return
+    _native.set_team(*(address or 0 for address in found))
+
+
+_borrow_threads()

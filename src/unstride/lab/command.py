@@ -1,0 +1,73 @@
+"""`unstride lab`: the subject as pages to play with, in a browser."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any
+
+import click
+
+from ..app.commands.shared import console, debug_option, say
+from ..app.runs import OptionError
+
+NEEDED = ("marimo", "uvicorn", "starlette", "zmq", "anywidget", "jinja2", "PIL")
+
+
+@click.command()
+@click.argument("chapter", required=False)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Whom to serve: 0.0.0.0 is everybody.")
+@click.option("--port", type=click.IntRange(1, 65535), help="Default: 2741, or any that is free.")
+@click.option("--no-browser", is_flag=True, help="Only print the address.")
+@click.option("--no-token", is_flag=True, help="Let in everybody who can reach the address.")
+@click.option("--token", metavar="TOKEN", help="Let in who gives this. Default: a new one each time.")
+@click.option("--edit", is_flag=True, help="Open the code, a copy of it in --folder, in marimo's editor.")
+@click.option(
+    "--folder", default="unstride-lab", show_default=True, help="Where --edit puts what is not there already."
+)
+@debug_option
+def lab(chapter: str | None, edit: bool, folder: str, **options: Any) -> int:
+    """Open the lab, or a CHAPTER of it (its number or name), in a browser.
+
+    It is served to this machine only unless --host says otherwise, and needs no network.
+    """
+    for module in NEEDED:
+        if importlib.util.find_spec(module) is None:
+            raise OptionError(f'{module} is not installed, which the lab needs; pip install "unstride[app]"')
+    if options["no_token"] and options["token"] is not None:
+        raise OptionError("--token and --no-token are both given; give one")
+    if options["token"] is not None and not options["token"].strip():
+        raise OptionError("--token is empty; expected some letters, or --no-token")
+    if edit and options["no_token"]:
+        raise OptionError(
+            "--edit and --no-token are both given: any web page that you visit could then run code on this machine; "
+            "leave --no-token out"
+        )
+    from . import page, server
+
+    try:
+        found = server.find(chapter)
+        place = server.bind(options["host"], options["port"])
+    except server.LabError as error:
+        raise OptionError(str(error)) from error
+    token = None if options["no_token"] else options["token"] or server.new_token()
+    port = place.getsockname()[1]
+    screen = console()
+    page.for_others(not server.is_local(options["host"]))
+    if page.has_others():
+        say(screen, "Everybody who can reach this machine, and has the token, can use it." if token else
+            "Everybody who can reach this machine can use it: there is no token.")  # fmt: skip
+        say(screen, "There they can run any Python as you." if edit else
+            "They share its runs: each sees, stops and continues those of the others, too.")  # fmt: skip
+    if edit:
+        from . import editing
+
+        assert token is not None
+        place.close()
+        return editing.edit(found, folder, options["host"], port, token, browser=not options["no_browser"])
+    say(screen, f"The lab: {server.address(options['host'], port, token, found)}")
+    say(screen, "Ctrl-C ends it.")
+    server.serve(place, options["host"], token, found, browser=not options["no_browser"])
+    return 0
+
+
+COMMANDS = (lab,)
