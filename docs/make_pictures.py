@@ -77,7 +77,7 @@ def checkerboards() -> Image.Image:
     from unstride.app.report import charts
     from unstride.app.tasks.compressor import report
     from unstride.app.tasks.compressor.inference import Compressor
-    from unstride.app.tasks.datasets import grey
+    from unstride.data import grey
 
     task = tasks.get("compressor")
     data = task.read(task.options({}))

@@ -281,7 +281,7 @@ def test_mistakes_with_a_run(run: Run, capsys: pytest.CaptureFixture[str], tmp_p
 
 
 def test_epochs_are_not_lowered(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run = Run(tmp_path / "r", runs.Options(epochs=5), {}, {})
+    run = Run(tmp_path / "r", runs.options.Options(epochs=5), {}, {})
     run.path.mkdir()
     run.save()
     message = error(capsys, "train", "--resume", "--run", "r", "--epochs", "4")

@@ -271,7 +271,7 @@ def test_a_file_of_a_run_is_told_from_the_run(run: Run, tmp_path: Path, capsys: 
 
 
 def other_run(tmp_path: Path, name: str, **options: Any) -> Run:
-    made = Run(tmp_path / "runs" / name, runs.Options(**options), {}, {})
+    made = Run(tmp_path / "runs" / name, runs.options.Options(**options), {}, {})
     made.path.mkdir(parents=True)
     made.save()
     return made

@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 from unstride.app import cli, runs
-from unstride.app.runs import Options, Run, RunError
+from unstride.app.errors import RunError
+from unstride.app.runs import Run
+from unstride.app.runs.options import Options
 
 GOOD = ["autoencoder-1", "autoencoder-3"]
 BAD = "autoencoder-2"

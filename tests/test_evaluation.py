@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unstride.app.tasks.autoencoder.metrics import cross_entropy, entropy, evaluate, squared_error
-from unstride.app.tasks.datasets import grey
-from unstride.data import mnist
+from unstride.data import grey, mnist
 
 
 def some(seed: int, count: int = 4) -> tuple[np.ndarray, np.ndarray]:

@@ -292,7 +292,7 @@ xla_client.register_custom_call_target = refused
 x, kernel = np.ones((1, 4, 2), "f"), np.ones((3, 2, 2), "f")
 y = us.conv_transpose(jax.numpy.asarray(x), jax.numpy.asarray(kernel), stride=2)
 np.testing.assert_array_equal(y, us.conv_transpose(x, kernel, stride=2))
-from unstride.backends import jax_native
+from unstride.backends.jax import native as jax_native
 assert not jax_native.REGISTERED
 """
     )

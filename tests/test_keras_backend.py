@@ -168,7 +168,7 @@ logging.basicConfig(format="%(name)s %(levelname)s %(message)s")
 logging.getLogger("unstride").setLevel("INFO")
 from unstride.keras import Conv2DTranspose
 import keras
-from unstride import keras_backend
+from unstride.backends.keras import keras_backend
 print(Conv2DTranspose(4, 4, strides=2, padding="same")(keras.ops.ones((1, 2, 2, 1))).shape)
 print(keras.config.backend())
 print(keras_backend.choice())

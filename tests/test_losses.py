@@ -176,7 +176,7 @@ import os
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
 import jax, numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
-from unstride.backends import jax_losses
+from unstride.backends.jax import losses as jax_losses
 mesh = jax.sharding.Mesh(np.array(jax.devices()), ("images",))
 rng = np.random.default_rng(0)
 t, p = rng.random((2, 4, 6), dtype=np.float32)

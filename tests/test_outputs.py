@@ -14,8 +14,10 @@ from PIL import Image
 from unstride.app import cli
 from unstride.app.commands.outputs import named
 from unstride.app.commands.printing import printable
+from unstride.app.errors import OptionError
 from unstride.app.report import charts
-from unstride.app.runs import OptionError, Options, Run
+from unstride.app.runs import Run
+from unstride.app.runs.options import Options
 from unstride.app.tasks.autoencoder import report
 
 

@@ -19,7 +19,8 @@ from PIL import Image
 from unstride.app import cli, runs, tasks, weights
 from unstride.app.images import digits, files
 from unstride.app.images.files import ImageError, Upload
-from unstride.app.runs import Options, Run
+from unstride.app.runs import Run
+from unstride.app.runs.options import Options
 from unstride.app.tasks.segmenter import inference, masks
 from unstride.app.tasks.upscaler import inference as upscaling
 from unstride.lab import uploads

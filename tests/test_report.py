@@ -21,10 +21,12 @@ from unstride.app import cli, runs
 from unstride.app.report import charts
 from unstride.app.report import page as report
 from unstride.app.runs import Run
+from unstride.app.tasks import batches
 from unstride.app.tasks.autoencoder import report as reconstructions
 from unstride.app.tasks.autoencoder.metrics import squared_error
-from unstride.app.tasks.datasets import Dataset, grey, read
+from unstride.app.tasks.datasets import Dataset, read
 from unstride.app.training import training
+from unstride.data import grey
 
 PICTURES = {
     "losses.png",
@@ -102,7 +104,7 @@ def dataset(run: Run) -> Dataset:
 
 @pytest.fixture(scope="module")
 def predictions(run: Run, dataset: Dataset) -> np.ndarray:
-    return training.predict(training.load(run.model), dataset.test)
+    return batches.predict(training.load(run.model), dataset.test)
 
 
 def picture(run: Run, name: str) -> np.ndarray:
@@ -292,7 +294,7 @@ def test_reconstructions_stand_below_their_originals(run: Run, dataset: Dataset)
     for label in dataset.classes:
         places = dataset.examples(label, reconstructions.EXAMPLES)
         originals = grey(dataset.gallery[places])
-        for original, prediction in zip(originals, training.predict(model, dataset.gallery[places]), strict=True):
+        for original, prediction in zip(originals, batches.predict(model, dataset.gallery[places]), strict=True):
             ((top, left),) = find(small, as_drawn(original))
             below = small[top + 31 : top + 59, left : left + 28, 0]
             assert np.abs(below.astype(int) - as_drawn(prediction)).max() <= 1

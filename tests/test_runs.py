@@ -12,8 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from unstride import _files
 from unstride.app import runs
-from unstride.app.runs import OptionError, Options, Run, RunError, duration
+from unstride.app.errors import OptionError, RunError
+from unstride.app.runs import Run, duration
+from unstride.app.runs.options import Options
 
 
 @pytest.mark.parametrize(
@@ -144,7 +147,7 @@ def test_rewind_a_torn_header(tmp_path: Path) -> None:
 
 def test_write_is_all_or_nothing(tmp_path: Path) -> None:
     file = tmp_path / "f.txt"
-    runs.write_text(file, "old")
+    _files.write_text(file, "old")
 
     def fail(beside: Path) -> None:
         beside.write_text("half")
@@ -152,7 +155,7 @@ def test_write_is_all_or_nothing(tmp_path: Path) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with pytest.raises(OSError, match="No space left") as caught:
-        runs.write(file, fail)
+        _files.write(file, fail)
     assert caught.value.filename == str(file)
     assert caught.value.errno == errno.ENOSPC
 
@@ -161,9 +164,9 @@ def test_write_is_all_or_nothing(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        runs.write(file, interrupt)
+        _files.write(file, interrupt)
     assert file.read_text() == "old"
-    runs.write_text(file, "new")
+    _files.write_text(file, "new")
     assert [path.name for path in tmp_path.iterdir()] == ["f.txt"]
     assert file.read_text() == "new"
 
@@ -172,28 +175,28 @@ def test_write_as_others_do(tmp_path: Path) -> None:
     """With the user's own permissions, through links, and never in the place of a device."""
     before = os.umask(0o022)
     try:
-        runs.write_text(tmp_path / "f", "x")
+        _files.write_text(tmp_path / "f", "x")
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "f").stat().st_mode) == 0o644
     (tmp_path / "link").symlink_to(tmp_path / "f")
-    runs.write_text(tmp_path / "link", "y")
+    _files.write_text(tmp_path / "link", "y")
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "f").read_text() == "y"
     with pytest.raises(OSError, match="not a regular file"):
-        runs.write_text(tmp_path, "z")
+        _files.write_text(tmp_path, "z")
 
 
 def test_sweep(tmp_path: Path) -> None:
     """What a killed `write` leaves is found, and nothing else."""
     code = (
-        "import os, signal, sys; from pathlib import Path; from unstride import runs\n"
-        "runs.write(Path(sys.argv[1]), lambda b: (b.write_text('x'), os.kill(os.getpid(), signal.SIGKILL)))"
+        "import os, signal, sys; from pathlib import Path; from unstride import _files\n"
+        "_files.write(Path(sys.argv[1]), lambda b: (b.write_text('x'), os.kill(os.getpid(), signal.SIGKILL)))"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "last.keras")], check=False)
     (tmp_path / "mine.tmp").touch()
     assert len(list(tmp_path.iterdir())) == 2
-    runs.sweep(tmp_path)
+    _files.sweep(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.tmp"]
 
 

@@ -17,7 +17,8 @@ from unstride._messages.wording import escaped, wrapped
 from unstride.app import cli
 from unstride.app.commands import printing, shared
 from unstride.app.commands import runs as listing
-from unstride.app.runs import Options, Run
+from unstride.app.runs import Run
+from unstride.app.runs.options import Options
 
 WIDTH = 60
 ODD = "two\nlines \x1b[31mred.png"

@@ -17,10 +17,13 @@ import numpy as np
 import pytest
 
 from unstride.app import cli, runs
-from unstride.app.runs import Options, Run
-from unstride.app.tasks.datasets import Dataset, grey, read
+from unstride.app.runs import Run
+from unstride.app.runs.options import Options
+from unstride.app.tasks import batches
+from unstride.app.tasks.batches import Batches
+from unstride.app.tasks.datasets import Dataset, read
 from unstride.app.training import environment, training
-from unstride.app.training.training import Batches
+from unstride.data import grey
 from unstride.models import autoencoder
 
 # 48 images for training in batches of 20, 20 and 8; 12 for validation.
@@ -94,7 +97,8 @@ def test_validation_is_the_last_fifth(dataset: Dataset) -> None:
 
 BY_HAND = """
 import sys
-from unstride import cli, environment
+from unstride import __main__ as cli
+from unstride.app.training import environment
 backend, *folders = sys.argv[1:]
 settings = ["--epochs", "2", "--seed", "5", "--learning-rate", "0.002", "--limit", "60", "--batch-size", "20"]
 settings.append("--no-accelerate")  # by stacks the roundings differ, which Adam makes more of than 1e-6
@@ -104,9 +108,10 @@ for folder in folders:
 # As the reading has it, in the order that the seed and the epoch say, one batch after another.
 import keras
 import numpy as np
-from unstride.dataset import grey, read
+from unstride.data import grey
+from unstride.app.tasks.datasets import read
 from unstride.models import autoencoder
-from unstride.app.runs import Options
+from unstride.app.runs.options import Options
 data = read(Options(limit=60, batch_size=20))
 keras.utils.set_random_seed(5)
 with environment.compiling_quickly(backend):  # or first weights differ in the last bit, of which Adam makes more, too
@@ -173,7 +178,7 @@ def test_what_a_run_folder_holds(whole: Run, dataset: Dataset) -> None:
     evaluation = json.loads((whole.path / "evaluation.json").read_text())
     images = grey(dataset.test)[..., None]
     assert evaluation["loss"] == pytest.approx(model.evaluate(images, images, verbose=0), rel=1e-5)
-    difference = training.predict(model, dataset.test) - grey(dataset.test)
+    difference = batches.predict(model, dataset.test) - grey(dataset.test)
     assert evaluation["error"] == pytest.approx(float(np.mean(difference**2)), rel=1e-5)
     assert evaluation["images"] == 60
 
@@ -231,9 +236,11 @@ def test_nothing_left_to_do(whole: Run, capsys: pytest.CaptureFixture[str]) -> N
 
 KILLED = """
 import os, signal, sys
-from unstride import cli, environment
+from unstride import __main__ as cli
+from unstride.app.training import environment
 environment.start("jax")
-from unstride import runs, training
+from unstride.app import runs
+from unstride.app.training import training
 
 def kill(*_):
     os.kill(os.getpid(), signal.SIGKILL)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from unstride.app import weights as deployed
-from unstride.app.runs import RunError
+from unstride.app.errors import RunError
 from unstride.app.weight_shapes import expected
 from unstride.app.weights import SHIPPED
 from unstride.models import autoencoder, compressor, segmenter, upscaler

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from .app.tasks.datasets import Bytes, Grey, grey
+from .data import Bytes, Grey, grey
 
 if TYPE_CHECKING:
     import keras

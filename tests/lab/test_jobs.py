@@ -17,8 +17,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from unstride.app import runs, weights
-from unstride.app.runs import Options, Run
+from unstride.app import weights
+from unstride.app.runs import Run
+from unstride.app.runs.options import Options
 from unstride.lab import jobs
 from unstride.lab.controls import Controls
 from unstride.lab.jobs import Job, JobError, Progress
@@ -206,11 +207,11 @@ def test_a_lab_that_was_killed_leaves_no_lock_and_no_half_record(folder, monkeyp
     code = f"""
 import os, signal
 from pathlib import Path
-from unstride import runs
+from unstride import _files
 from unstride.lab import jobs
 def kill(path, content):
-    runs.write(path, lambda place: (place.write_text("half"), os.kill(os.getpid(), signal.SIGKILL)))
-runs.write_json = kill
+    _files.write(path, lambda place: (place.write_text("half"), os.kill(os.getpid(), signal.SIGKILL)))
+jobs.write_json = kill
 jobs.start("autoencoder", [], Path({str(folder)!r}))
 """
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGKILL
@@ -229,14 +230,14 @@ def test_a_full_disk_lets_no_training_start_unseen(folder, monkeypatch):
     monkeypatch.setattr(jobs, "_CHILD", IDLE)
     a_run(folder / "autoencoder-1")
     job = Job("autoencoder-1", folder)
-    write = runs.write_json
+    write = jobs.write_json
     before = set(psutil.Process().children())
     for begin in (lambda: jobs.start("autoencoder", SMALL, folder), job.resume):
         # There is room for the first record, which is almost empty.
-        monkeypatch.setattr(runs, "write_json", lambda path, known: full() if known else write(path, known))
+        monkeypatch.setattr(jobs, "write_json", lambda path, known: full() if known else write(path, known))
         with pytest.raises(OSError, match="No space left"):
             begin()
-        monkeypatch.setattr(runs, "write_json", write)
+        monkeypatch.setattr(jobs, "write_json", write)
     until(job, lambda _: set(psutil.Process().children()) <= before, 30)
     assert job.process() is None
 
@@ -246,7 +247,7 @@ def test_a_training_can_be_stopped_when_the_disk_is_full(folder, monkeypatch):
     a_run(folder / "autoencoder-1")
     job = Job("autoencoder-1", folder)
     job.resume()
-    monkeypatch.setattr(runs, "write_json", full)
+    monkeypatch.setattr(jobs, "write_json", full)
     job.stop()
     assert until(job, lambda at: not at.active, 30).state == "stopped"
 

@@ -13,7 +13,7 @@ from playwright.sync_api import expect
 from unstride.app import weights
 from unstride.app.images.digits import ImageError
 from unstride.app.tasks.upscaler.inference import Upscaler
-from unstride.app.tasks.upscaler.task import quality
+from unstride.app.tasks.upscaler.metrics import quality
 from unstride.data import photographs
 from unstride.lab import uploads
 

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from unstride.app import cli, runs
-from unstride.app.runs import OptionError, Options
+from unstride.app.errors import OptionError
+from unstride.app.runs.options import Options
+from unstride.app.tasks.processes import Group
 from unstride.app.training import distributed
-from unstride.app.training.distributed import Group
 
 CODE = "import sys; from unstride.__main__ import main; sys.exit(main())"
 ARGUMENTS = ["train", "--limit", "60", "--batch-size", "24", "--distributed"]
@@ -60,7 +61,7 @@ def test_two_processes_are_as_one(tmp_path: Path) -> None:
 
 
 def test_parts_make_the_whole_batch() -> None:
-    from unstride.app.training.training import Batches
+    from unstride.app.tasks.batches import Batches
 
     images = np.random.default_rng(0).integers(0, 256, (20, 28, 28), np.uint8)
     whole = Batches(images, 10, seed=1)

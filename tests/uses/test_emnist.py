@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from unstride.app import cli, runs
-from unstride.app.runs import Options
+from unstride.app.runs.options import Options
 from unstride.app.tasks import datasets
 from unstride.app.tasks.compressor import report
 

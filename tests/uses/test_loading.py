@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from unstride.app import cli, runs, tasks
-from unstride.app.runs import Options
-from unstride.app.tasks.keras_program import loading, program
+from unstride.app.runs.options import Options
+from unstride.app.tasks.autoencoder.keras_program import program
 from unstride.app.training import training
 
 SMALL = {
@@ -152,7 +152,7 @@ def test_the_program_builds_the_runs_model(layers: str | None) -> None:
 
 
 def test_lines_quote_what_a_path_may_hold() -> None:
-    lines = loading(tasks.get("autoencoder"), Options(), Path('it\'s "mine"') / "model.keras")
+    lines = tasks.get("autoencoder").loading(Options(), Path('it\'s "mine"') / "model.keras")
     (line,) = [line for line in lines.splitlines() if "load_model" in line]
     assert eval(line.partition("(")[2][:-1]) == str(Path('it\'s "mine"') / "model.keras")
 
@@ -194,4 +194,4 @@ def test_quick_is_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert words.count("--quick ") >= 1 + len(tasks.NAMES)
     for name in tasks.NAMES:
         for option, value in tasks.get(name).quick.items():
-            assert f"{runs.flag(option)} {value}" in words
+            assert f"{runs.options.flag(option)} {value}" in words

@@ -11,7 +11,7 @@ from PIL import Image
 
 from unstride.app import cli
 from unstride.app import weights as deployed
-from unstride.app.runs import RunError
+from unstride.app.errors import RunError
 from unstride.app.tasks.segmenter import inference, masks, warm_start
 from unstride.app.tasks.segmenter.inference import VOID, confusion, ious, palette
 from unstride.app.weights import Deployed

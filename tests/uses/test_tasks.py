@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unstride.app import cli, runs, tasks, weights
+from unstride.app import cli, errors, runs, tasks, weights
 from unstride.app.tasks.base import falling
 from unstride.models import MODELS
 
@@ -79,7 +79,7 @@ def test_names() -> None:
 
 
 def test_the_rate_falls() -> None:
-    options = runs.Options(epochs=10, learning_rate=0.5)
+    options = runs.options.Options(epochs=10, learning_rate=0.5)
     rates = [falling(options, epoch) for epoch in range(10)]
     assert rates[0] == 0.5
     assert rates == sorted(rates, reverse=True)
@@ -117,7 +117,9 @@ def test_help_says_every_models_defaults(capsys: pytest.CaptureFixture[str]) -> 
         task = tasks.get(name)
         assert task.data_help in words
         for option, value in task.defaults.items():
-            assert (runs.flag(option) if value in (None, False) else f"{runs.flag(option)} {value}") in words
+            assert (
+                runs.options.flag(option) if value in (None, False) else f"{runs.options.flag(option)} {value}"
+            ) in words
 
 
 @pytest.mark.parametrize("model", ["autoencoder", *SMALL])
@@ -171,5 +173,5 @@ def test_weights_keep_what_they_are(tmp_path: Path) -> None:
     again = weights.load(tmp_path / "w.npz")
     assert again.about == made.about
     np.testing.assert_array_equal(again.layer("a")[0], made.weights["a/kernel"])
-    with pytest.raises(runs.RunError, match=r"w.npz: weights of x; expected those of upscaler"):
+    with pytest.raises(errors.RunError, match=r"w.npz: weights of x; expected those of upscaler"):
         weights.find("upscaler", "", str(tmp_path / "w.npz"))

@@ -144,7 +144,7 @@ def test_palettes_and_bits_become_colours() -> None:
 
 def test_what_ships_beats_interpolation() -> None:
     """On a photograph that it has not seen; by a good part of a decibel, so that a wrong file or layout shows."""
-    from unstride.app.tasks.upscaler.task import quality
+    from unstride.app.tasks.upscaler.metrics import quality
     from unstride.data import photographs
 
     for scale, gain in ((2, 1.0), (3, 0.7), (4, 0.4)):
@@ -158,7 +158,7 @@ def test_what_ships_beats_interpolation() -> None:
 
 
 def test_quality_by_hand() -> None:
-    from unstride.app.tasks.upscaler.task import quality
+    from unstride.app.tasks.upscaler.metrics import quality
 
     image = np.full((20, 20), 100, np.uint8)
     other = image.copy()

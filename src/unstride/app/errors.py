@@ -8,8 +8,27 @@ from .._files import FileNameError
 from .._messages.wording import escaped
 from ..data import DataError
 from ..geometry import GeometryError, NotExpressible
-from .runs import Interrupted, OptionError, RunError
-from .training.environment import EnvironmentProblem
+
+
+class RunError(ValueError):
+    """A folder that is no run, or options that do not fit it."""
+
+
+class OptionError(ValueError):
+    """An option with a value that it cannot have. The message names it as the command line does."""
+
+
+class Interrupted(Exception):  # noqa: N818 - it is none
+    """Ctrl-C in a training, whose folder is that of its last whole epoch: the `epochs`-th."""
+
+    def __init__(self, epochs: int) -> None:
+        super().__init__(f"stopped after epoch {epochs}")
+        self.epochs = epochs
+
+
+class EnvironmentProblem(RuntimeError):  # noqa: N818 - EnvironmentError is OSError's old name
+    """Something that is not installed, or an unknown backend. The message says what to install."""
+
 
 NAMING_FILES = (DataError, FileNameError, OptionError, OSError, RunError)
 """A line break in one of their messages is in a file's name."""

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .._files import write
 from . import runs, weight_shapes
-from .runs import RunError
+from .errors import RunError
 
 Values = npt.NDArray[np.float32]
 
@@ -99,7 +100,7 @@ def save(path: Path, deployed: Deployed, kind: type[np.floating[Any]] = np.float
         with beside.open("wb") as file:
             np.savez_compressed(file, about=about, **values)
 
-    runs.write(path, fill)
+    write(path, fill)
 
 
 def load(path: Path) -> Deployed:

@@ -21,6 +21,7 @@ import numpy.typing as npt
 from .._messages.wording import counted
 
 Bytes = npt.NDArray[np.uint8]
+Grey = npt.NDArray[np.float32]
 Split = tuple[Bytes, Bytes]
 
 FILES = (
@@ -204,3 +205,8 @@ def _parse(file: Path, content: bytes, dimensions: int) -> Bytes:
         )
     # A copy, because an array over `content` could not be written to.
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape).copy()
+
+
+def grey(images: Bytes) -> Grey:
+    """0 to 255 as 0 to 1."""
+    return np.divide(images, 255, dtype=np.float32)

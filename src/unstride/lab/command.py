@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ..app.commands.shared import console, debug_option, say
-from ..app.runs import OptionError
+from ..app.errors import OptionError
 
 NEEDED = ("marimo", "uvicorn", "starlette", "zmq", "anywidget", "jinja2", "PIL")
 

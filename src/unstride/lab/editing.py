@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from ..app.runs import OptionError
+from ..app.errors import OptionError
 from .chapters import CHAPTERS, NOTEBOOKS, Chapter
 from .opening import open_browser
 from .server import address

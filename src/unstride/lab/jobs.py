@@ -21,8 +21,11 @@ from typing import Any
 
 import psutil
 
+from .._files import sweep, write_json
 from ..app import runs, tasks
-from ..app.runs import Row, Run, RunError
+from ..app.errors import RunError
+from ..app.runs import Row, Run
+from ..app.runs.reading import read_json
 
 FOLDER = Path("runs")
 """Where the runs are, as on the command line: below the folder that the lab was started in."""
@@ -231,18 +234,18 @@ class Job:
             raise
 
     def _remember(self, known: dict[str, Any]) -> None:
-        runs.write_json(self.record, known)
+        write_json(self.record, known)
 
     def _known(self) -> dict[str, Any]:
         try:
-            return runs.read_json(self.record)
+            return read_json(self.record)
         except (OSError, ValueError):
             return {}
 
     def _share(self, run: Run, done: int) -> float:
         """How much of the present epoch is done, as the training itself says."""
         try:
-            said = runs.read_json(run.path / runs.PROGRESS)
+            said = read_json(run.path / runs.PROGRESS)
             share = float(said["batch"] / said["batches"]) if said["epoch"] == done else 0.0
         except (OSError, ValueError, KeyError, TypeError, ArithmeticError):
             return 0.0
@@ -303,7 +306,7 @@ def _alone(folder: Path) -> Iterator[None]:
             pass
         else:
             fcntl.flock(file, fcntl.LOCK_EX)
-        runs.sweep(place)  # records are written here only, so what is left is of a lab that was killed
+        sweep(place)  # records are written here only, so what is left is of a lab that was killed
         yield
 
 

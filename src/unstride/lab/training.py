@@ -14,11 +14,13 @@ import numpy as np
 from .. import codes
 from .._messages.wording import counted
 from ..app import weights as weight_files
-from ..app.runs import Options, RunError, duration, why
+from ..app.errors import RunError
+from ..app.runs import duration
+from ..app.runs.options import Options
+from ..app.runs.reading import why
 from ..app.tasks.compressor.inference import activity, random_weights, stretched
-from ..app.tasks.datasets import grey
 from ..app.weights import Deployed
-from ..data import mnist_test
+from ..data import grey, mnist_test
 from . import page
 from .jobs import Job, Progress, listing
 

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..._files import write, write_json
 from ..._messages.wording import counted, escaped
 from ...data import DataError
 from .. import runs
-from ..runs import OptionError, Run
+from ..errors import OptionError
+from ..runs import Run
 from .outputs import check_apart, check_ending, expanded, read_of
 from .printing import exit_code
 from .shared import (
@@ -72,7 +74,7 @@ def encode(run: str, images: tuple[str, ...], output: str, backend: str | None) 
                 for (path, _), code in zip(found, made, strict=True)
             },
         }
-        runs.write_json(Path(output), written)
+        write_json(Path(output), written)
         count, numbers = counted(len(found), "image"), counted(made.shape[1], "number")
         say(console(), f"{count} as {numbers} each: {escaped(output)}", keep=[escaped(output)])
     return exit_code(len(problems), len(paths))
@@ -98,7 +100,7 @@ def decode(run: str, codes_file: str, output: str, backend: str | None) -> None:
 
     images = codes.decoded(load_model(opened, backend).get_layer("decoder"), values)
     picture = _strip(images)
-    runs.write(Path(output), lambda beside: picture.save(beside, format=format))
+    write(Path(output), lambda beside: picture.save(beside, format=format))
     say_result(console(), "Picture", f"{escaped(output)}, {counted(len(images), 'image')}", [escaped(output)])
 
 
@@ -137,7 +139,7 @@ def walk(run: str, first: str, last: str, steps: int, output: str, backend: str 
         _animate(frames, Path(output))
     else:
         picture = _strip(images)
-        runs.write(Path(output), lambda beside: picture.save(beside, format=format))
+        write(Path(output), lambda beside: picture.save(beside, format=format))
     say_result(console(), "Picture", f"{escaped(output)}, {counted(steps, 'step')}", [escaped(output)])
 
 
@@ -196,7 +198,7 @@ def _strip(images: Any) -> Image.Image:
 
 
 def _animate(frames: list[Image.Image], path: Path) -> None:
-    runs.write(
+    write(
         path,
         lambda beside: frames[0].save(
             beside, format="GIF", save_all=True, append_images=frames[1:], duration=80, loop=0

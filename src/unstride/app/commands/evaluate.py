@@ -7,10 +7,11 @@ from pathlib import Path
 import click
 from rich.text import Text
 
+from ..._files import write
 from ..._messages.wording import escaped
 from ...data import DataError
 from .. import runs, tasks
-from ..runs import OptionError
+from ..errors import OptionError
 from ..tasks import datasets
 from .outputs import check_apart, expanded, read_of
 from .printing import exit_code, json_option, print_json
@@ -105,11 +106,11 @@ def reconstruct(run: str, images: tuple[str, ...], output: str, backend: str | N
     model = load_model(opened, backend)
     from ..report import charts as drawing
     from ..tasks.autoencoder import report
-    from ..training import training
+    from ..tasks.batches import predict
 
-    predictions = training.predict(model, arrays)
+    predictions = predict(model, arrays)
     picture = drawing.image(report.reconstruction(arrays, predictions, names))
-    runs.write(Path(output), lambda beside: picture.save(beside, format=format))
+    write(Path(output), lambda beside: picture.save(beside, format=format))
     if as_json_:
         rows = report.figures(arrays, predictions)
         each = [{"image": name, **row} for name, row in zip(names, rows, strict=True)]

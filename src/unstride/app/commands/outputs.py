@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..._files import FileNameError, check_apart, check_ending, write
-from ..runs import OptionError, Run
+from ..errors import OptionError
+from ..runs import Run
 
 if TYPE_CHECKING:
     from ..images.pixels import Pixels

@@ -14,7 +14,10 @@ from rich.text import Text
 
 from ..._messages.wording import escaped
 from .. import runs as folders
-from ..runs import OptionError, Options, Run, RunError, flag
+from ..errors import OptionError, RunError
+from ..runs import Run
+from ..runs.options import Options, flag
+from ..runs.reading import read_json, trouble, why
 from .printing import json_option, print_json
 from .shared import console, debug_option, say, table
 
@@ -76,7 +79,7 @@ def described(path: Path) -> dict[str, Any]:
     except RunError as error:
         found["problem"] = str(error).removeprefix(f"{path}: ")
     except OSError as error:
-        found["problem"] = f"a file in it cannot be read ({folders.why(error)})"
+        found["problem"] = f"a file in it cannot be read ({why(error)})"
     if found["problem"] is not None:
         found["state"] = "damaged"
     return found
@@ -95,13 +98,13 @@ def _figures(run: Run) -> dict[str, float]:
     if not file.exists():
         return {}
     try:
-        content = folders.read_json(file)
+        content = read_json(file)
         numbers = {name: value for name, value in content.items() if type(value) in (int, float)}
         for value in numbers.values():
             float(value)  # whole numbers can be too large
         return {name: value for name, value in numbers.items() if name not in ("images", "scale", "code")}
     except (OSError, ValueError, OverflowError) as error:
-        raise RunError(f"{run.path}: its evaluation.json {folders.trouble(error)}") from error
+        raise RunError(f"{run.path}: its evaluation.json {trouble(error)}") from error
 
 
 def _state(run: Run, epochs: int) -> str:

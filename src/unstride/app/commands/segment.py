@@ -8,10 +8,10 @@ from typing import Any
 import click
 from rich.progress import track
 
+from ..._files import write
 from ..._messages.wording import escaped
 from ...data import DataError
-from .. import runs
-from ..runs import OptionError
+from ..errors import OptionError
 from .outputs import expanded, named, with_stem
 from .printing import exit_code, quiet_option
 from .shared import complain, console, debug_option, remark, say
@@ -72,8 +72,8 @@ def segment(images: tuple[str, ...], output: str, model: str | None, min_pixels:
             shown = inference.overlay(
                 values, inference.only(found, listed), names, none=none and none.partition(":")[0]
             )
-            runs.write(target, lambda place, picture=classes: picture.save(place, format="PNG"))  # type: ignore[misc]
-            runs.write(beside, lambda place, picture=shown: picture.save(place, format="PNG"))  # type: ignore[misc]
+            write(target, lambda place, picture=classes: picture.save(place, format="PNG"))  # type: ignore[misc]
+            write(beside, lambda place, picture=shown: picture.save(place, format="PNG"))  # type: ignore[misc]
         except (DataError, OSError) as error:
             failed += 1
             complain(error)

@@ -13,12 +13,15 @@ from typing import Any
 
 import click
 
+from ..._files import sweep, write, write_json, write_text
 from ..._messages.wording import counted, escaped, shell_word, wrapped
 from ...data import DataError
 from .. import runs, tasks, weights
-from ..runs import OptionError, Options, Run, duration, flag
+from ..errors import OptionError
+from ..runs import Run, duration
+from ..runs.options import Options, flag
 from ..tasks.base import Task, default_text, own_options
-from ..tasks.keras_program import loading
+from ..tasks.processes import ALONE, Group
 from ..training import distributed, environment
 from .printing import quiet_option
 from .shared import (
@@ -148,7 +151,7 @@ def train(
         task = tasks.get(values["model"])
         _only_its_own(task, given)
         options = task.options({**given, "backend": given.get("backend") or environment.default_backend()})
-    part = distributed.ALONE
+    part = ALONE
     if spread:
         part = distributed.group(coordinator, processes, process)
         distributed.prepare(options)
@@ -180,7 +183,7 @@ def train(
             stack.enter_context(runs.locked(run.path))
         if resume:
             if own is None:
-                runs.sweep(run.path)
+                sweep(run.path)
             model, done = training.resume(run, data)
             if own is not None:
                 run = distributed.apart(run, own)
@@ -247,7 +250,7 @@ def _train(
     model: Any,
     data: Any,
     done: int,
-    part: distributed.Group | None,
+    part: Group | None,
     accelerate: bool,
     quiet: bool,
 ) -> None:
@@ -282,7 +285,7 @@ def _train(
                 done,
                 [shown],
                 lambda: shown.say("Stopping after this batch; Ctrl-C again: at once."),
-                part or distributed.ALONE,
+                part or ALONE,
                 accelerate,
             )
     else:
@@ -292,16 +295,16 @@ def _train(
             keep=[folder],
         )
         if not run.model.exists():  # stopped between its last checkpoint and this
-            runs.write(run.model, model.save)
+            write(run.model, model.save)
     if part is not None:
         distributed.stop(part)
         model = training.load(run.model)  # on this process's own device
     weights.save(run.path / weights.FILE, task.weights(model, data))
     figures = task.judge(model, data)
-    runs.write_json(run.path / "evaluation.json", figures.json)
+    write_json(run.path / "evaluation.json", figures.json)
     program = task.program(run)
     if program is not None:
-        runs.write_text(run.program, program)
+        write_text(run.program, program)
     task.report(run, model, data, figures)
     say_figures(screen, figures)
     say_result(screen, "Time", duration(time.perf_counter() - begin))
@@ -311,7 +314,7 @@ def _train(
         command = f"python {shell_word(str(run.program))}"
         say_result(screen, "In Keras", f"{command}  the same training, as a program", [command])
     say_result(screen, "Model", f"{saved}, which opens in Keras without unstride:", [saved])
-    say_whole(screen, "\n" + loading(task, run.options, run.model))
+    say_whole(screen, "\n" + task.loading(run.options, run.model))
 
 
 COMMANDS = (train,)

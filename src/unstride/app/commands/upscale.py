@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ..._messages.wording import escaped
 from ...data import DataError
-from ..runs import OptionError
+from ..errors import OptionError
 from .outputs import expanded, named, save_enlarged
 from .printing import exit_code, quiet_option
 from .shared import complain, console, debug_option, remark, say

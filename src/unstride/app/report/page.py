@@ -18,11 +18,11 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 from PIL import Image
 
+from ..._files import write_bytes, write_text
 from ..._messages.wording import counted
 from ...backends.keras.imported import keras
-from .. import tasks
-from ..runs import Run, duration, flag, write_bytes, write_text
-from ..tasks.keras_program import loading
+from ..runs import Run, duration
+from ..runs.options import flag
 from . import charts
 
 Values = npt.NDArray[np.float32]
@@ -66,9 +66,11 @@ ROWS, COLUMNS = 32, 64
 
 
 def render(run: Run, template: str, model: keras.Model, **values: Any) -> None:
-    """Write report.html from a template, which also knows what every model's page shows."""
+    """Write report.html from a template, which also knows what every model's page shows.
+
+    `values` hold what the template needs besides, and `tasks.base.Task.page_values`.
+    """
     rows = run.rows()
-    task = tasks.get(run.options.model)
     values = {
         "run": run,
         "epochs": len(rows),
@@ -77,8 +79,6 @@ def render(run: Run, template: str, model: keras.Model, **values: Any) -> None:
         "options": {
             flag(name): value for name, value in vars(run.options).items() if value is not None and value is not False
         },
-        "loading": loading(task, run.options, run.model.resolve()),
-        "program": task.program(run),
         "noun": "images",
         "kernels": kernels(run, model),
         "commands": commands(run),

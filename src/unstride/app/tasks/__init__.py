@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 
-from ..runs import OptionError
+from ..errors import OptionError
 from .base import Figures, Task
 
 __all__ = ["NAMES", "Figures", "Task", "get"]

@@ -6,10 +6,13 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sized
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from .. import weights
-from ..runs import OptionError, Options, Run, flag
+from ..errors import OptionError
+from ..runs import Run
+from ..runs.options import Options, flag
 
 if TYPE_CHECKING:
     import keras
@@ -91,7 +94,7 @@ class Task(ABC):
 
     @abstractmethod
     def batches(self, options: Options, data: Any) -> Any:
-        """The training's batches, a `training.Shuffled`."""
+        """The training's batches, a `batches.Shuffled`."""
 
     @abstractmethod
     def check(self, options: Options, data: Any) -> tuple[Any, Any]:
@@ -112,6 +115,21 @@ class Task(ABC):
     def about(self, model: keras.Model, data: Any) -> dict[str, Any]:  # noqa: ARG002 - for most the name says all
         """What one has to know of its weights, to use them without Keras."""
         return {"model": self.name}
+
+    def loading(self, options: Options, model: Path) -> str:
+        """Lines of Python that open a trained model and use it. They need Keras and its backend, and no unstride."""
+        return f"""\
+import os
+os.environ.setdefault("KERAS_BACKEND", "{options.backend}")
+import keras, numpy as np
+
+model = keras.models.load_model({str(model)!r})
+{self.use}
+"""
+
+    def page_values(self, run: Run) -> dict[str, Any]:
+        """What every report says of how the model is used and trained elsewhere."""
+        return {"loading": self.loading(run.options, run.model.resolve()), "program": self.program(run)}
 
     def program(self, run: Run) -> str | None:  # noqa: ARG002 - most have none
         """The whole training as a program of Keras's own, if there is one."""

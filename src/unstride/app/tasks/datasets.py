@@ -13,10 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ... import data
-from ..runs import OptionError, Options
-
-Bytes = npt.NDArray[np.uint8]
-Grey = npt.NDArray[np.float32]
+from ...data import Bytes
+from ..errors import OptionError
+from ..runs.options import Options
 
 
 class Described:
@@ -112,8 +111,3 @@ def read(options: Options) -> Dataset:
         gallery_labels=labels,
         notes=notes,
     )
-
-
-def grey(images: Bytes) -> Grey:
-    """0 to 255 as 0 to 1."""
-    return np.divide(images, 255, dtype=np.float32)

@@ -11,34 +11,20 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..runs import OptionError, Options, Run
-from .environment import EnvironmentProblem
+from ..errors import EnvironmentProblem, OptionError
+from ..runs import Run
+from ..runs.options import Options
+from ..tasks.processes import Group
 
 VARIABLES = {
     "coordinator": "UNSTRIDE_COORDINATOR",
     "processes": "UNSTRIDE_PROCESSES",
     "process": "UNSTRIDE_PROCESS",
 }
-
-
-@dataclass(frozen=True)
-class Group:
-    """The processes of one training: where the first listens ("host:port"), how many there are, which this is."""
-
-    coordinator: str | None
-    processes: int
-    process: int
-
-    @property
-    def first(self) -> bool:
-        return self.process == 0
-
-
-ALONE = Group(None, 1, 0)
 
 
 def group(coordinator: str | None, processes: int | None, process: int | None) -> Group:

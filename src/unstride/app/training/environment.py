@@ -17,13 +17,10 @@ from typing import Any
 from ..._native import instruction_set
 from ...backends.keras import keras_backend
 from ...backends.keras.keras_backend import INSTALL
+from ..errors import EnvironmentProblem
 
 APP = ("keras", "matplotlib", "PIL", "jinja2")
 """What the commands import beside click and rich."""
-
-
-class EnvironmentProblem(RuntimeError):  # noqa: N818 - EnvironmentError is OSError's old name
-    """Something that is not installed, or an unknown backend. The message says what to install."""
 
 
 def default_backend() -> str:

@@ -20,7 +20,7 @@ def _():
 
     from unstride.app import mosaic, weights
     from unstride.app.tasks.upscaler.inference import Upscaler
-    from unstride.app.tasks.upscaler.task import quality
+    from unstride.app.tasks.upscaler.metrics import quality
     from unstride.data import photographs
     from unstride.lab import page, uploads
     from unstride.lab.widgets import Compare

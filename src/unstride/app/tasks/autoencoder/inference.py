@@ -8,11 +8,11 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from ....data import Grey
 from ....geometry import GeometryError
 from ....models._autoencoder import SIDE, Row, parsed, table
 from ....ops import conv, conv_transpose
 from ...weights import Deployed
-from ..datasets import Grey
 
 Values = npt.NDArray[np.float32]
 

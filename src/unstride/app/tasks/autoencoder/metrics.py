@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..datasets import Bytes, Grey
+from ....data import Bytes, Grey
 
 Values = npt.NDArray[np.float64]
 

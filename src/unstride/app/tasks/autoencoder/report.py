@@ -10,12 +10,13 @@ from matplotlib.figure import Figure
 
 from ...._messages.wording import counted
 from ....backends.keras.imported import keras
+from ....data import Bytes, Grey, grey
 from ....models._autoencoder import described, parsed, table
 from ...report import charts
 from ...report.page import Picture, draw, layers, losses, render
 from ...runs import Run
-from ...training.training import predict
-from ..datasets import Bytes, Dataset, Grey, grey
+from ..batches import predict
+from ..datasets import Dataset
 from .inference import code_row
 from .metrics import Evaluation, cross_entropy, squared_error
 
@@ -23,12 +24,15 @@ EXAMPLES = 8
 RANKED = 10
 
 
-def write_report(run: Run, model: keras.Model, dataset: Dataset, evaluation: Evaluation, predictions: Grey) -> None:
+def write_report(
+    run: Run, model: keras.Model, dataset: Dataset, evaluation: Evaluation, predictions: Grey, **values: Any
+) -> None:
     """Write the autoencoder's report.html and pictures/*.png. `predictions` are those of `dataset.test`."""
     render(
         run,
         "report.html",
         model,
+        **values,
         losses=losses(run, "binary cross-entropy", evaluation.floor),
         layers=layers(run, model, grey(dataset.gallery[:1])[..., None]),
         digit=int(dataset.gallery_labels[0]),

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ...runs import OptionError, Options, Run
+from ....data import grey
+from ...errors import OptionError
+from ...runs import Run
+from ...runs.options import Options
 from .. import datasets
 from ..base import Figures, Task
-from ..datasets import Dataset, grey
+from ..datasets import Dataset
 from .metrics import Evaluation, evaluate
 
 if TYPE_CHECKING:
@@ -45,7 +48,7 @@ print(model.predict(images).shape)"""
         return keras.losses.BinaryCrossentropy()
 
     def batches(self, options: Options, data: Dataset) -> Any:
-        from ...training.training import Batches
+        from ..batches import Batches
 
         return Batches(data.training, options.batch_size, options.seed)
 
@@ -57,21 +60,21 @@ print(model.predict(images).shape)"""
         return digit_figures(model, data, cross_entropy=True)
 
     def program(self, run: Run) -> str:
-        from ..keras_program import program
+        from .keras_program import program
 
         return program(run.options)
 
     def report(self, run: Run, model: keras.Model, data: Dataset, figures: Figures) -> None:
         from . import report
 
-        report.write_report(run, model, data, *figures.found)
+        report.write_report(run, model, data, *figures.found, **self.page_values(run))
 
 
 def digit_figures(model: keras.Model, data: Dataset, *, cross_entropy: bool) -> Figures:
     """Of a model that reconstructs the digits; with its cross-entropy, or with the squared error alone."""
-    from ...training import training
+    from ..batches import predict
 
-    predictions = training.predict(model, data.test)
+    predictions = predict(model, data.test)
     found = evaluate(grey(data.test), predictions, data.test_labels, data.classes)
     loss = f"{found.loss:.4f}  binary cross-entropy; its floor for these images is {found.floor:.4f}"
     return Figures(

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
+from ....data import Grey
 from ....models._compressor import SMALL, WIDTHS
 from ....ops import conv, conv_transpose
 from ...weights import Deployed, Values
-from ..datasets import Grey
 
 DRAWS, CODES = 32, 32
 """Sets of random weights, and random codes for each, that `activity` is the mean of."""

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from ....data import Grey
 from ....geometry import Geometry, convolution
 from ....models._compressor import SMALL, WIDTHS
 from ....ops import conv, conv_transpose, kernel_gradient
 from ...weights import Values
-from ..datasets import Grey
 from .inference import interleaved, sigmoid
 
 RATE, DECAYS, EPSILON = 0.002, (0.9, 0.999), 1e-7

@@ -10,17 +10,17 @@ from matplotlib.figure import Figure
 
 from .... import codes
 from ....backends.keras.imported import keras
-from ... import weights as deployed
+from ....data import Grey, grey
 from ...report.charts import Theme
 from ...report.page import Picture, draw, layers, losses, render
 from ...runs import Run
+from ...weights import Deployed
 from ..autoencoder import report
 from ..base import Figures
-from ..datasets import Dataset, Grey, grey
+from ..datasets import Dataset
 from . import charts
 from .inference import Compressor, activity, decoded, random_weights, stretched
 from .lessons import taught
-from .task import TASK
 
 COMPARED = (("transposed", 4), ("transposed", 3), ("resize", 3), ("subpixel", 3))
 """Decoders side by side: transposed convolutions whose kernel is a multiple of the stride 2 and one that is not."""
@@ -56,10 +56,12 @@ class Checker:
     images: Grey
 
 
-def write_report(run: Run, model: keras.Model, dataset: Dataset, figures: Figures) -> None:
+def write_report(
+    run: Run, model: keras.Model, dataset: Dataset, figures: Figures, weights: Deployed, **values: Any
+) -> None:
     evaluation, predictions, test_codes, accuracy = figures.found
     encoder, decoder = model.get_layer("encoder"), model.get_layer("decoder")
-    network = Compressor(deployed.Deployed(TASK.about(model, dataset), deployed.extracted(model)))
+    network = Compressor(weights)
     measured = dataset.test[:MEASURED]
     steps = lesson_steps(run.options.epochs * len(dataset.training))
     compared = compare(network, dataset, run.options.seed, steps)
@@ -84,6 +86,7 @@ def write_report(run: Run, model: keras.Model, dataset: Dataset, figures: Figure
         own=codes.checkerboard(predictions[:MEASURED]),
         checkerboards=_checkerboards(run, compared, grey(dataset.gallery[:1])[0], grey(measured)),
         **report.pages(run, model, dataset, evaluation, predictions),
+        **values,
     )
 
 

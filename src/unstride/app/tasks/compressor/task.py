@@ -9,12 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ...._messages.wording import counted
+from ....data import grey
 from ....models._compressor import UPSAMPLE
-from ...runs import Options, Run
+from ...runs import Run
+from ...runs.options import Options
 from .. import datasets
 from ..autoencoder.task import digit_figures
 from ..base import Figures, Task, falling
-from ..datasets import Dataset, grey
+from ..datasets import Dataset
 
 if TYPE_CHECKING:
     import keras
@@ -65,7 +67,7 @@ print(codes.shape, model.get_layer("decoder").predict(codes).shape)"""
         return falling(options, epoch)
 
     def batches(self, options: Options, data: Dataset) -> Any:
-        from ...training.training import Batches
+        from ..batches import Batches
 
         deviation = options.noise or 0.0
 
@@ -108,7 +110,7 @@ print(codes.shape, model.get_layer("decoder").predict(codes).shape)"""
     def report(self, run: Run, model: keras.Model, data: Dataset, figures: Figures) -> None:
         from . import report
 
-        report.write_report(run, model, data, figures)
+        report.write_report(run, model, data, figures, self.weights(model, data), **self.page_values(run))
 
 
 def noisy(images: Any, deviation: float, rng: np.random.Generator) -> Any:

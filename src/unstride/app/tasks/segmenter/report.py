@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
@@ -13,14 +15,14 @@ from ...report.page import Picture, draw, keep, layers, losses, render
 from ...runs import Run
 from ..base import Figures
 from . import inference
-from .task import Scenes
+from .data import Scenes
 
 Bytes = npt.NDArray[np.uint8]
 
 SHOWN = 6
 
 
-def write_report(run: Run, model: keras.Model, data: Scenes, figures: Figures) -> None:
+def write_report(run: Run, model: keras.Model, data: Scenes, figures: Figures, **values: Any) -> None:
     found, total = figures.found
     shown = _shown(data)
     render(
@@ -31,6 +33,7 @@ def write_report(run: Run, model: keras.Model, data: Scenes, figures: Figures) -
         losses=losses(run, "cross-entropy"),
         layers=layers(run, model, None),
         figures=figures,
+        **values,
         scenes=keep(
             run,
             "scenes",

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ....backends.keras.imported import keras
-from ...runs import RunError
+from ...errors import RunError
 
 Values = npt.NDArray[np.float32]
 

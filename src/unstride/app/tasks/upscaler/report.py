@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -10,14 +12,14 @@ from ...mosaic import PIECE, beside, most_gained, pixels
 from ...report.page import Picture, keep, layers, losses, render
 from ...runs import Run
 from ..base import Figures
-from .task import Photographs
+from .data import Photographs
 
 Bytes = npt.NDArray[np.uint8]
 
 SHOWN = 8
 
 
-def write_report(run: Run, model: keras.Model, data: Photographs, figures: Figures) -> None:
+def write_report(run: Run, model: keras.Model, data: Photographs, figures: Figures, **values: Any) -> None:
     render(
         run,
         "upscaler.html",
@@ -26,6 +28,7 @@ def write_report(run: Run, model: keras.Model, data: Photographs, figures: Figur
         losses=losses(run, "mean squared error"),
         layers=layers(run, model, None),
         figures=figures,
+        **values,
         scale=data.scale,
         pieces=[
             (found[0], _piece(run, number, data.scale, *found))

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,10 +10,12 @@ from PIL import Image
 
 from ....data import DataError, photographs
 from ...images import files
-from ...runs import Options, Run
+from ...runs import Run
+from ...runs.options import Options
 from ..base import Figures, Task, check_batch, falling
-from ..datasets import Described
+from .data import PATCH, Photographs, arrays, least, luminance, planes_of
 from .inference import Upscaler
+from .metrics import quality
 
 if TYPE_CHECKING:
     import keras
@@ -26,62 +25,6 @@ Values = npt.NDArray[np.float32]
 Pair = tuple[Bytes, Bytes]
 
 EPOCH = 1600
-PATCH = 48
-"""The side of what a piece of a small image teaches; `MARGIN` pixels more on every side are seen."""
-SIZES = (1.0, 0.75, 0.5)
-"""Each photograph is learned from at these sizes: made smaller it is sharper, and has less of its file's noise."""
-
-
-@dataclass(frozen=True)
-class Photographs(Described):
-    """What a run sees.
-
-    Attributes
-    ----------
-    training : range
-        The numbers of an epoch's pieces, each cut from a random one of `planes`.
-    planes : list of pairs
-        Large and small images of one channel.
-    validation, test : lists of (name, large, small)
-    """
-
-    name: str
-    training: range
-    planes: list[Pair]
-    validation: list[tuple[str, Bytes, Bytes]]
-    test: list[tuple[str, Bytes, Bytes]]
-    scale: int
-    problems: list[str] = field(default_factory=list)
-    remarks: list[str] = field(default_factory=list)
-
-    @cached_property
-    def sha256(self) -> str:
-        digest = hashlib.sha256(repr((self.training, self.scale)).encode())
-        for large, small in [*self.planes, *(pair[1:] for pair in self.validation)]:
-            digest.update(np.ascontiguousarray(large).tobytes())
-            digest.update(np.ascontiguousarray(small).tobytes())
-        return digest.hexdigest()
-
-    @cached_property
-    def shares(self) -> npt.NDArray[np.float64]:
-        """How often each plane is cut from: by its size."""
-        sizes = np.array([large.size for large, _ in self.planes], np.float64)
-        return np.asarray(sizes / sizes.sum())
-
-    def piece(self, key: tuple[int, ...], number: int) -> Pair:
-        """One to learn from, large and small, mirrored and turned at random."""
-        from ....models._upscaler import MARGIN
-
-        rng = np.random.default_rng((*key, number))
-        large, small = self.planes[rng.choice(len(self.planes), p=self.shares)]
-        side = PATCH + 2 * MARGIN
-        top, left = (int(rng.integers(size - side + 1)) for size in small.shape)
-        seen = small[top : top + side, left : left + side]
-        first, last = MARGIN * self.scale, (side - MARGIN) * self.scale
-        taught = large[top * self.scale :, left * self.scale :][first:last, first:last]
-        turns = int(rng.integers(4))
-        seen, taught = np.rot90(seen, turns), np.rot90(taught, turns)
-        return (taught.T, seen.T) if rng.integers(2) else (taught, seen)
 
 
 class UpscalerTask(Task):
@@ -117,17 +60,17 @@ print(model.predict(np.pad(images, margin, "edge")).shape)"""
         training, validation, test = parts
         count = options.limit or EPOCH
         check_batch(options, count, self.noun)
-        planes = [pair for _, image in training for pair in _planes(image, options.scale)]
+        planes = [pair for _, image in training for pair in planes_of(image, options.scale)]
         if not planes:
             raise DataError(
-                f"{name}: no photograph is large enough; expected one of at least {_least(options.scale)} pixels a side"
+                f"{name}: no photograph is large enough; expected one of at least {least(options.scale)} pixels a side"
             )
         return Photographs(
             name,
             range(count),
             planes,
-            [(at, *_luminance(image, options.scale)) for at, image in validation],
-            [(at, *_luminance(image, options.scale)) for at, image in test],
+            [(at, *luminance(image, options.scale)) for at, image in validation],
+            [(at, *luminance(image, options.scale)) for at, image in test],
             options.scale,
             problems,
             remarks,
@@ -148,7 +91,7 @@ print(model.predict(np.pad(images, margin, "edge")).shape)"""
         return falling(options, epoch)
 
     def batches(self, options: Options, data: Photographs) -> Any:
-        from ...training.training import Shuffled
+        from ..batches import Shuffled
 
         class Pieces(Shuffled):
             def batch(self, chosen: npt.NDArray[np.intp]) -> tuple[Values, Values]:
@@ -221,55 +164,7 @@ print(model.predict(np.pad(images, margin, "edge")).shape)"""
     def report(self, run: Run, model: keras.Model, data: Photographs, figures: Figures) -> None:
         from . import report
 
-        report.write_report(run, model, data, figures)
-
-
-def quality(large: Bytes, image: Bytes, scale: int) -> tuple[float, float]:
-    """PSNR in dB and SSIM of two luminances, without `scale` pixels at every border."""
-    from skimage.metrics import structural_similarity
-
-    inner = np.s_[scale:-scale, scale:-scale]
-    a, b = large[inner].astype(np.float64), image[inner].astype(np.float64)
-    error = max(float(np.mean((a - b) ** 2)), 1e-10)
-    rule: Any = structural_similarity
-    similar = rule(a, b, data_range=255, gaussian_weights=True, sigma=1.5, use_sample_covariance=False)
-    return float(10 * np.log10(255**2 / error)), float(similar)
-
-
-def _least(scale: int) -> int:
-    from ....models._upscaler import MARGIN
-
-    return (PATCH + 2 * MARGIN) * scale
-
-
-def _planes(image: Image.Image, scale: int) -> list[Pair]:
-    """The luminance and the colours, each at several sizes, beside what they are made small to."""
-    made = []
-    for size in SIZES:
-        smaller = image
-        if size < 1:
-            wanted = (round(image.width * size), round(image.height * size))
-            smaller = image.resize(wanted, Image.Resampling.BICUBIC)
-        if min(smaller.size) < _least(scale):
-            continue
-        channels = [smaller] if smaller.mode == "L" else [smaller.convert("L"), *smaller.split()]
-        made += [_pair(channel, scale) for channel in channels]
-    return made
-
-
-def _luminance(image: Image.Image, scale: int) -> Pair:
-    return _pair(image.convert("L"), scale)
-
-
-def _pair(channel: Image.Image, scale: int) -> Pair:
-    large, small = photographs.small(channel, scale)
-    return np.asarray(large), np.asarray(small)
-
-
-def arrays(pairs: list[Pair]) -> tuple[Values, Values]:
-    """Small and large, from 0 to 1, with a channel."""
-    large, small = (np.divide(np.stack(part), 255, dtype=np.float32) for part in zip(*pairs, strict=True))
-    return small[..., None], large[..., None]
+        report.write_report(run, model, data, figures, **self.page_values(run))
 
 
 TASK = UpscalerTask()

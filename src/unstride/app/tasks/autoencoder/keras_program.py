@@ -1,30 +1,12 @@
-"""What a user's own code needs of a run: the lines that load its model, and its training as a program of Keras's own.
-
-Needs no Keras.
-"""
+"""A run's training as a program of Keras's own. Needs no Keras."""
 
 from __future__ import annotations
 
 import itertools
 import math
-from pathlib import Path
 
-from ...models._autoencoder import READING, Layer, Row, parsed, table
-from ..runs import Options
-from .base import Task
-
-
-def loading(task: Task, options: Options, model: Path) -> str:
-    """Lines of Python that open a trained model and use it. They need Keras and its backend, and no unstride."""
-    return f"""\
-import os
-os.environ.setdefault("KERAS_BACKEND", "{options.backend}")
-import keras, numpy as np
-
-model = keras.models.load_model({str(model)!r})
-{task.use}
-"""
-
+from ....models._autoencoder import READING, Layer, Row, parsed, table
+from ...runs.options import Options
 
 PROGRAM = '''"""An autoencoder of MNIST's digits, built, trained and tried with Keras: the run's settings, {layers}.
 
