@@ -18,7 +18,8 @@ from PIL import Image
 from rich.console import Console
 
 import unstride
-from unstride.app import cli, runs, tasks
+from unstride import __main__ as cli
+from unstride.app import runs, tasks
 from unstride.app.runs import Run
 from unstride.data import mnist
 

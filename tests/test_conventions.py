@@ -333,5 +333,5 @@ def test_named_recipes():
     ],
 )
 def test_errors(call, message):
-    with pytest.raises(us.GeometryError, match=message):
+    with pytest.raises(us.ArgumentError, match=message):
         call()

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from unstride.app import cli, runs
+from unstride import __main__ as cli
+from unstride.app import runs
 from unstride.app.errors import RunError
 from unstride.app.runs import Run
 from unstride.app.runs.options import Options

@@ -252,7 +252,7 @@ def test_out_is_checked():
         assert said in str(caught.value)
     with pytest.raises(us.GeometryError, match="out overlaps an argument"):
         us.conv_transpose(x_inside, kernel, out=shared[1].reshape(1, 5, 3))
-    with pytest.raises(us.GeometryError, match="activation is 'tanh'; expected None or 'relu'"):
+    with pytest.raises(us.ArgumentError, match="activation is 'tanh'; expected None or 'relu'"):
         us.conv_transpose(x, kernel, activation="tanh")
 
 

@@ -185,7 +185,7 @@ def test_the_environment_sets_threads_and_instruction_set():
 
 def test_numbers_of_threads_are_checked():
     for wrong in (0, -1, 1.5, True, "2"):
-        with pytest.raises(us.GeometryError, match="the number of threads is"):
+        with pytest.raises(us.ArgumentError, match="the number of threads is"):
             us.set_num_threads(wrong)
     with pytest.raises(ValueError, match="from 1 to 1024"):
         us.set_num_threads(1025)

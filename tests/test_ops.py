@@ -281,7 +281,7 @@ ONES = np.ones
         (lambda: us.conv_transpose(ONES((1, 0, 2)), ONES((3, 1, 2))), us.GeometryError, "input size of axis 0 is 0"),
         (lambda: us.conv_transpose(ONES(1), ONES(3), padding=2, channels=None), us.GeometryError, "more than the 3 cells"),
         (lambda: us.conv(ONES(2), ONES(3), channels=None), us.GeometryError, "kernel spans 3 cells"),
-        (lambda: us.conv(ONES(2), ONES(3), channels="NHWC"), us.GeometryError, "channels is 'NHWC'; expected 'last', 'first' or None"),
+        (lambda: us.conv(ONES(2), ONES(3), channels="NHWC"), us.ArgumentError, "channels is 'NHWC'; expected 'last', 'first' or None"),
         (lambda: us.kernel_gradient(ONES(5), ONES(3), channels=None), us.GeometryError, "kernel_size is missing"),
         (lambda: us.kernel_gradient(ONES(5), ONES(3), (3,), channels=None), TypeError, r"geometry is \(3,\); expected a Geometry"),
         (lambda: us.conv_transpose(ONES(5), ONES(3), us.Geometry(3), channels=None), TypeError, "bias is a Geometry"),

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unstride.app import cli
+from unstride import __main__ as cli
 from unstride.app.commands.outputs import named
 from unstride.app.commands.printing import printable
 from unstride.app.errors import OptionError

@@ -16,7 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from unstride.app import cli, runs, tasks, weights
+from unstride import __main__ as cli
+from unstride.app import runs, tasks, weights
 from unstride.app.images import digits, files
 from unstride.app.images.files import ImageError, Upload
 from unstride.app.runs import Run

@@ -17,7 +17,8 @@ from explain.browser import chromium
 from matplotlib import colormaps
 from PIL import Image
 
-from unstride.app import cli, runs
+from unstride import __main__ as cli
+from unstride.app import runs
 from unstride.app.report import charts
 from unstride.app.report import page as report
 from unstride.app.runs import Run

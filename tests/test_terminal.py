@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
+from unstride import __main__ as cli
 from unstride._messages.wording import escaped, wrapped
-from unstride.app import cli
 from unstride.app.commands import printing, shared
 from unstride.app.commands import runs as listing
 from unstride.app.runs import Run

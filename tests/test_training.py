@@ -16,7 +16,8 @@ import keras
 import numpy as np
 import pytest
 
-from unstride.app import cli, runs
+from unstride import __main__ as cli
+from unstride.app import runs
 from unstride.app.runs import Run
 from unstride.app.runs.options import Options
 from unstride.app.tasks import batches

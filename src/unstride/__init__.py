@@ -12,7 +12,7 @@ Find the arguments::
     Geometry(kernel_size, stride, padding)                 sizes: .output_size(n), .conv_size(n)
     solve((7, 7), (28, 28))                                which geometries make 28x28 of 7x7
     conventions.keras(...).to("torch")                     from keras, torch, tensorflow, jax or onnx to any other
-    GeometryError, NotExpressible                          arguments that fit nothing; what a framework cannot do
+    GeometryError, ArgumentError, NotExpressible           arguments that fit nothing; what a framework cannot do
 
 See it::
 
@@ -46,7 +46,7 @@ from . import conventions
 from ._submodules import HEAVY as _HEAVY
 from ._submodules import LIGHT as _LIGHT
 from .explainer import explain
-from .geometry import Geometry, GeometryError, NotExpressible
+from .geometry import ArgumentError, Geometry, GeometryError, NotExpressible
 from .ops import conv, conv_transpose, kernel_gradient
 from .planning import Plan, plan
 from .solver import solve
@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from . import torch as torch
 
 __all__ = [
+    "ArgumentError",
     "Geometry",
     "GeometryError",
     "NotExpressible",

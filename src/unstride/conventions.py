@@ -21,10 +21,11 @@ Notation as in `unstride.geometry`: K taps spanned, F cells of the full grid, (b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from .geometry import Crop, Geometry, GeometryError, NotExpressible, Padding, as_int, is_sequence, per_axis, split
+from ._messages.errors import Crop, GeometryError, NotExpressible
+from .geometry import WRITERS, Geometry, Padding, as_int, is_sequence, per_axis, split
 
 Ints = int | Sequence[int]
 
@@ -196,20 +197,6 @@ def onnx(
     return geometry.with_crops([(b, t - b - op) for b, t, op in zip(begins, totals, extra, strict=True)])
 
 
-def express(geometry: Geometry, framework: str, size: Ints | None = None) -> dict[str, Any]:
-    """What `Geometry.to` returns: `framework`'s arguments for `geometry`, or NotExpressible."""
-    writers: dict[str, Callable[[Geometry, Ints | None], dict[str, Any]]] = {
-        "torch": _to_torch,
-        "keras": _to_keras,
-        "tensorflow": _to_tensorflow,
-        "jax": _to_jax,
-        "onnx": _to_onnx,
-    }
-    if framework not in writers:
-        raise GeometryError(f"framework is {framework!r}; expected one of {', '.join(map(repr, writers))}")
-    return writers[framework](geometry, size)
-
-
 def torch_call(geometry: Geometry) -> tuple[dict[str, Any], tuple[Crop, ...]]:
     """PyTorch's arguments for the call that does most of `geometry`, and the crops that are left after it."""
     one_call = all(
@@ -362,3 +349,6 @@ def _spatial(name: str, value: Ints, rank: int, channels_first: bool, around: in
             raise GeometryError(f"{name} is {value!r}; expected {around} for batch and channels")
         value = value[2:] if channels_first else value[1:-1]
     return per_axis(name, value, rank, 0)
+
+
+WRITERS.update(torch=_to_torch, keras=_to_keras, tensorflow=_to_tensorflow, jax=_to_jax, onnx=_to_onnx)

@@ -17,50 +17,17 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import InitVar, dataclass, field
 from typing import Any, Never, TypeGuard
 
 from ._messages.argument_names import refuse
+from ._messages.errors import ArgumentError as ArgumentError
+from ._messages.errors import Crop as Crop
+from ._messages.errors import GeometryError as GeometryError
+from ._messages.errors import NotExpressible as NotExpressible
 
-Crop = tuple[int, int]
 Padding = str | int | Sequence[int] | Sequence[Sequence[int]]
-
-
-class GeometryError(ValueError):
-    """Arguments, or arguments and sizes together, that describe no convolution."""
-
-
-class NotExpressible(ValueError):  # noqa: N818 - the public name: it reads as what it says
-    """A geometry that a framework cannot compute in one call. The message ends with the nearest recipe.
-
-    Attributes
-    ----------
-    framework : str
-    reason : str
-        What the framework lacks.
-    recipe : str
-        How to compute it there all the same.
-    arguments : dict or None
-        The framework's arguments for the call that the recipe starts from, if it starts from one.
-    crops : tuple of (begin, end) or None
-        What is left to crop (positive) or to extend with zeros (negative) after that call.
-    """
-
-    def __init__(
-        self,
-        framework: str,
-        reason: str,
-        recipe: str,
-        arguments: dict[str, Any] | None = None,
-        crops: tuple[Crop, ...] | None = None,
-    ) -> None:
-        super().__init__(f"{framework} cannot express this geometry in one call: {reason}. Instead: {recipe}.")
-        self.framework = framework
-        self.reason = reason
-        self.recipe = recipe
-        self.arguments = arguments
-        self.crops = crops
 
 
 @dataclass(frozen=True)
@@ -76,17 +43,17 @@ class Phase:
     shifts: range
 
 
-def as_int(name: str, value: object, minimum: int | None = None) -> int:
-    """`value` as an int of at least `minimum`, or a GeometryError that names it."""
+def as_int(name: str, value: object, minimum: int | None = None, error: type[ArgumentError] = GeometryError) -> int:
+    """`value` as an int of at least `minimum`, or an error that names it."""
     try:
         # Not asked of what is an int: PyTorch's compiler would take a size that may be any for this one number.
         number = value if type(value) is int else None if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type]
     except TypeError:
         number = None
     if number is None:
-        raise GeometryError(f"{name} is {value!r}; expected an integer")
+        raise error(f"{name} is {value!r}; expected an integer")
     if minimum is not None and number < minimum:
-        raise GeometryError(f"{name} is {number}; expected an integer of at least {minimum}")
+        raise error(f"{name} is {number}; expected an integer of at least {minimum}")
     return number
 
 
@@ -395,9 +362,13 @@ class Geometry:
         >>> Geometry((4,), stride=2, padding=1).to("torch")
         {'kernel_size': (4,), 'stride': (2,), 'padding': (1,), 'output_padding': (0,), 'groups': 1, 'dilation': (1,)}
         """
-        from . import conventions
+        if framework not in WRITERS:
+            raise ArgumentError(f"framework is {framework!r}; expected one of {', '.join(map(repr, WRITERS))}")
+        return WRITERS[framework](self, size)
 
-        return conventions.express(self, framework, size)
+
+WRITERS: dict[str, Callable[[Geometry, Any], dict[str, Any]]] = {}
+"""What `Geometry.to` calls for each framework. `unstride.conventions`, which knows them, fills it."""
 
 
 def same_zeros(size: int, kernel_size: int, stride: int, dilation: int) -> Crop:

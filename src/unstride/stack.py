@@ -20,9 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _native, ops
+from ._messages.errors import ArgumentError, GeometryError
 from ._messages.masked import refuse_masked
 from .backends.numpy import dense
-from .geometry import Geometry, GeometryError, as_int, is_sequence, per_axis
+from .geometry import Geometry, as_int, is_sequence, per_axis
 
 Array = NDArray[np.float32]
 Shape = tuple[int, ...]
@@ -77,7 +78,7 @@ class Stage:
             )
         if self.activation not in ACTIVATIONS:
             known = ", ".join(repr(name) for name in ACTIVATIONS)
-            raise GeometryError(f"activation is {self.activation!r}; expected one of {known}")
+            raise ArgumentError(f"activation is {self.activation!r}; expected one of {known}")
         if self.activation not in SLOPES:
             if self.slope is not None:
                 raise GeometryError(f"slope is {self.slope}; expected None, as {self.activation!r} has no slope")

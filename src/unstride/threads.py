@@ -11,7 +11,8 @@ import os
 import warnings
 
 from . import _native
-from .geometry import GeometryError, as_int
+from ._messages.errors import ArgumentError
+from .geometry import as_int
 
 
 def set_num_threads(n: int) -> None:
@@ -21,7 +22,7 @@ def set_num_threads(n: int) -> None:
 
     Raises
     ------
-    GeometryError
+    ArgumentError
         If `n` is no integer from 1 to 1024.
 
     >>> before = get_num_threads()
@@ -30,9 +31,9 @@ def set_num_threads(n: int) -> None:
     1
     >>> set_num_threads(before)
     """
-    number = as_int("the number of threads", n, 1)
+    number = as_int("the number of threads", n, 1, ArgumentError)
     if number > _native.most_threads:
-        raise GeometryError(f"the number of threads is {number}; expected one from 1 to {_native.most_threads}")
+        raise ArgumentError(f"the number of threads is {number}; expected one from 1 to {_native.most_threads}")
     _native.set_num_threads(number)
 
 

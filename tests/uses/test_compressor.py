@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from unstride import __main__ as cli
 from unstride import codes
-from unstride.app import cli, runs
+from unstride.app import runs
 from unstride.app.tasks.compressor import lessons, report
 from unstride.app.tasks.compressor.inference import Compressor, activity, decoded, random_weights
 from unstride.app.tasks.compressor.report import spectrum

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from unstride.app import cli, runs
+from unstride import __main__ as cli
+from unstride.app import runs
 from unstride.app.errors import OptionError
 from unstride.app.runs.options import Options
 from unstride.app.tasks.processes import Group

@@ -11,7 +11,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from unstride.app import cli, runs
+from unstride import __main__ as cli
+from unstride.app import runs
 from unstride.app.runs.options import Options
 from unstride.app.tasks import datasets
 from unstride.app.tasks.compressor import report

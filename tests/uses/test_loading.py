@@ -15,7 +15,8 @@ import keras
 import numpy as np
 import pytest
 
-from unstride.app import cli, runs, tasks
+from unstride import __main__ as cli
+from unstride.app import runs, tasks
 from unstride.app.runs.options import Options
 from unstride.app.tasks.autoencoder.keras_program import program
 from unstride.app.training import training

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unstride.app import cli
+from unstride import __main__ as cli
 from unstride.app import weights as deployed
 from unstride.app.errors import RunError
 from unstride.app.tasks.segmenter import inference, masks, warm_start

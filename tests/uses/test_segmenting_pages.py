@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from unstride import __main__ as cli
 from unstride import data
-from unstride.app import cli, weights
+from unstride.app import weights
 from unstride.app.commands.segment import segment as segment_command
 from unstride.app.tasks.segmenter import inference
 from unstride.data import pages, scenes

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unstride.app import cli, errors, runs, tasks, weights
+from unstride import __main__ as cli
+from unstride.app import errors, runs, tasks, weights
 from unstride.app.tasks.base import falling
 from unstride.models import MODELS
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unstride.app import cli, weights
+from unstride import __main__ as cli
+from unstride.app import weights
 from unstride.app.images import files, tiffs
 from unstride.app.tasks.upscaler import inference
 from unstride.app.tasks.upscaler.inference import Upscaler

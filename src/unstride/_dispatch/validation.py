@@ -8,16 +8,17 @@ from typing import Any
 import numpy as np
 
 from .. import backends
+from .._messages.errors import ArgumentError, GeometryError
 from .._messages.masked import refuse_masked
 from .._messages.wording import counted
-from ..geometry import Geometry, GeometryError
+from ..geometry import Geometry
 from .layout_hints import READ_AS, remedy
 
 
 def arrays_of(channels: str | None, **arrays: Any) -> tuple[ModuleType, list[Any], str]:
     """The backend, the arrays as its own, of one floating-point type and with batch and channels, and their layout."""
     if channels is not None and not (isinstance(channels, str) and channels in ("last", "first")):
-        raise GeometryError(f"channels is {channels!r}; expected 'last', 'first' or None")
+        raise ArgumentError(f"channels is {channels!r}; expected 'last', 'first' or None")
     for name, array in arrays.items():
         if isinstance(array, Geometry):
             raise TypeError(f"{name} is a Geometry; pass it by name, geometry=...")
@@ -193,7 +194,7 @@ def only_native(out: Any) -> None:
 
 def check_activation(activation: Any) -> None:
     if activation is not None and not (isinstance(activation, str) and activation == "relu"):
-        raise GeometryError(f"activation is {activation!r}; expected None or 'relu'")
+        raise ArgumentError(f"activation is {activation!r}; expected None or 'relu'")
 
 
 def _kernel_channels(kernel: Any, layout: str) -> tuple[int, int]:

@@ -19,8 +19,9 @@ from ..._dispatch.validation import (
     only_native,
     spatial,
 )
+from ..._messages.errors import ArgumentError, GeometryError
 from ..._messages.masked import refuse_masked
-from ...geometry import Geometry, GeometryError, convolution, is_sequence, per_axis
+from ...geometry import Geometry, convolution, is_sequence, per_axis
 from .imported import keras
 
 UNKNOWN = 2**20  # stands for a size that a symbolic shape leaves open: large enough for any kernel
@@ -29,7 +30,7 @@ UNKNOWN = 2**20  # stands for a size that a symbolic shape leaves open: large en
 def record(name: str, arrays: dict[str, Any], geometry: Geometry | None, channels: Any, out: Any, **fields: Any) -> Any:
     """The symbolic result of the map of that name, which becomes a node of the graph of `arrays`."""
     if channels not in ("last", "first"):
-        raise GeometryError(f"channels is {channels!r}; expected 'last' or 'first' beside a symbolic Keras tensor")
+        raise ArgumentError(f"channels is {channels!r}; expected 'last' or 'first' beside a symbolic Keras tensor")
     only_native(out)
     check_activation(fields.get("activation"))
     if geometry is not None:
