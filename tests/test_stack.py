@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 import unstride as us
 from unstride import _native
-from unstride.stack import ACTIVATIONS, Stack, Stage, worthwhile
+from unstride._stacks.choice import worthwhile
+from unstride.stack import ACTIVATIONS, Stack, Stage
 
 G = us.Geometry
 

@@ -12,9 +12,10 @@ import pytest
 import stacks
 
 import unstride as us
+from unstride._stacks import jax as jax_stack
+from unstride._stacks.choice import MOST_KEPT
 from unstride.backends.jax import dispatch as backend
-from unstride.backends.jax import stack as jax_stack
-from unstride.stack import MOST_KEPT, Stack, Stage
+from unstride.stack import Stack, Stage
 
 backend.primitives()
 G = us.Geometry

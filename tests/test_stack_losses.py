@@ -10,9 +10,9 @@ import pytest
 import stacks
 
 import unstride.keras as uk
-from unstride.backends.jax import stack_losses as jax_stack_losses
+from unstride._stacks import jax_losses as jax_stack_losses
+from unstride._stacks.jax import one_by_one
 from unstride.backends.jax.native import ffi
-from unstride.backends.jax.stack import one_by_one
 from unstride.keras import _one_call
 
 EPSILON = 1e-7

@@ -11,8 +11,9 @@ from torch import nn
 
 import unstride as us
 import unstride.torch as ut
-from unstride.backends.torch import stack as torch_stack
-from unstride.stack import MOST_KEPT, Stack, Stage
+from unstride._stacks import torch as torch_stack
+from unstride._stacks.choice import MOST_KEPT
+from unstride.stack import Stack, Stage
 
 G = us.Geometry
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")

@@ -14,7 +14,7 @@ from typing import Any
 
 import keras
 
-from ..stack import FEWEST_IMAGES, worthwhile
+from .._stacks.choice import FEWEST_IMAGES, worthwhile
 from . import _microbatches, _one_call, _stacks
 from ._layers import PLAIN, TRANSPOSED, _Layer, computed
 

@@ -17,7 +17,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from ..stack import worthwhile
+from .._stacks.choice import worthwhile
 from ._layers import OWN, PLAIN, TRANSPOSED
 from ._losses import native_losses
 from ._one_call import NotOneCallError, as_one, whole_run

@@ -54,8 +54,8 @@ def as_one(model: Model, run: Run, data: Tree) -> Iterator[None]:
     NotOneCallError
         From the step, or after it: the loss is another one, or the layers were not computed as a stack.
     """
+    from .._stacks import jax_losses as jax_stack_losses
     from ..backends.jax import losses as jax_losses
-    from ..backends.jax import stack_losses as jax_stack_losses
 
     images, targets, sample_weight = map(keras.tree.flatten, data)
     epsilon = keras.config.epsilon()

@@ -17,8 +17,9 @@ from typing import Any
 import keras
 
 from .. import backends
+from .._stacks.choice import worthwhile
 from ..geometry import is_open
-from ..stack import Stack, Stage, has_inverse, worthwhile
+from ..stack import Stack, Stage, has_inverse
 from ._layers import OWN, PLAIN, TRANSPOSED, computed, geometry_of
 
 Layer = Any
@@ -113,13 +114,13 @@ class Run:
 def _applied(stack: Stack, x: Tensor, weights: list[Tensor]) -> Tensor | None:
     name = keras.backend.backend()
     if name == "jax":
+        from .._stacks import jax as jax_stack
         from ..backends.jax import dispatch as jax
-        from ..backends.jax import stack as jax_stack
 
         jax.primitives()
         return jax_stack.applied(stack, x, weights)
     if name == "torch":
-        from ..backends.torch import stack as torch_stack
+        from .._stacks import torch as torch_stack
 
         return torch_stack.applied(stack, x, weights) if torch_stack.takes(x, *weights) else None
     return stack.forward(x, weights)[0]
@@ -129,7 +130,7 @@ def _is_followed(x: Tensor) -> bool:
     """Whether stacks may be computed of it: PyTorch's compilers see no size as a symbol, and take none of ours."""
     if keras.backend.backend() != "torch":
         return True
-    from ..backends.torch import stack as torch_stack
+    from .._stacks import torch as torch_stack
 
     return torch_stack.takes(x)
 

@@ -18,7 +18,7 @@ from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.utils import parametrize
 
-from ..stack import FEWEST_IMAGES
+from .._stacks.choice import FEWEST_IMAGES
 from . import layers, stacks
 from .attached import Attached, attach, detach, is_attached
 from .methods import METHODS

@@ -15,10 +15,11 @@ import torch
 from torch import nn
 from torch.nn.modules import module as modules_of_torch
 
-from ..backends.torch import stack as torch_stack
+from .._stacks import torch as torch_stack
+from .._stacks.choice import FEWEST_IMAGES, MOST_CHANNELS, worthwhile
 from ..backends.torch.dispatch import has_channels_last_strides
 from ..geometry import Geometry, GeometryError, convolution
-from ..stack import FEWEST_IMAGES, MOST_CHANNELS, Stack, Stage, has_inverse, worthwhile
+from ..stack import Stack, Stage, has_inverse
 from . import layers, methods
 from .attached import Attached
 

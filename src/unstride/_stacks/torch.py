@@ -14,12 +14,13 @@ import numpy as np
 import torch
 from torch.autograd import forward_ad
 
-from ... import _native
-from ...stack import Stack, Stage, composed, keeps
-from ..numpy import dense
-from . import dispatch as backend
-from . import operators
-from .layout import grid_laid_out
+from .. import _native
+from ..backends.numpy import dense
+from ..backends.torch import dispatch as backend
+from ..backends.torch import operators
+from ..backends.torch.layout import grid_laid_out
+from ..stack import Stack, Stage
+from .choice import composed, keeps
 
 Tensor = torch.Tensor
 

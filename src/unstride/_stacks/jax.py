@@ -19,8 +19,9 @@ from jax.core import ShapedArray
 from jax.extend.core import Primitive
 from jax.interpreters import batching
 
-from ...stack import Stack, composed, computable, keeps
-from .native import ad, calls_ours, ffi, mlir, run_alone
+from ..backends.jax.native import ad, calls_ours, ffi, mlir, run_alone
+from ..stack import Stack
+from .choice import composed, computable, keeps
 
 Array = Any
 

@@ -17,10 +17,11 @@ from jax.core import ShapedArray
 from jax.custom_derivatives import SymbolicZero
 from jax.extend.core import Primitive
 
-from ...stack import Stack, computable
-from . import losses
-from .native import calls_ours, ffi, mlir, run_alone
-from .stack import applied, one_by_one
+from ..backends.jax import losses
+from ..backends.jax.native import calls_ours, ffi, mlir, run_alone
+from ..stack import Stack
+from .choice import computable
+from .jax import applied, one_by_one
 
 Array = Any
 

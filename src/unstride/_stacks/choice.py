@@ -1,0 +1,70 @@
+"""When a stack is worth it, and what it is if it is not: its stages, one after the other."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .. import _native, ops
+from ..stack import Stack
+
+MOST_KEPT = 64  # images: of so many, what the derivative needs is small enough to be kept instead of computed again
+MOST_CHANNELS = 64  # from here on single layers fill the vectors with channels as well as a stack does with images
+FEWEST_IMAGES = 16
+MOST_BYTES = 1 << 23  # of the two largest grids in a row of one group: more would leave the cache
+
+
+def composed(stack: Stack, x: Any, weights: Sequence[Any], activate: Callable[[str, float, Any], Any]) -> Any:
+    """What a stack is: its stages one after the other by `ops`, for any library's arrays.
+
+    `activate` computes an activation, given its name, its slope and the array, in the library's own way.
+    """
+    rest = iter(weights)
+    for stage in stack.stages:
+        kernel = next(rest)
+        bias = next(rest) if stage.bias else None
+        op = ops.conv_transpose if stage.transposed else ops.conv
+        fused = "relu" if stage.activation == "relu" else None
+        x = op(x, kernel, bias, stage.geometry, channels=stack.layout, activation=fused)
+        if stage.activation is not None and not fused:
+            x = activate(stage.activation, stage.slope or 0.0, x)
+    return x
+
+
+@functools.lru_cache(maxsize=1024)
+def worthwhile(stack: Stack, batch: int) -> bool:
+    """Whether a stack is predicted to be faster than its layers one by one.
+
+    It is if there are images enough to fill the vectors, and channels so few that single layers do not fill them; and
+    if the grids of a group stay in the cache, which is the point of it.
+    """
+    if batch < FEWEST_IMAGES or len(stack.stages) < 2 or not computable(stack):
+        return False
+    counts = [stack.channels, *(stage.channels for stage in stack.stages)]
+    if max(counts) > MOST_CHANNELS:
+        return False
+    cells = [math.prod(size) * count for size, count in zip(stack.sizes, counts, strict=True)]
+    pairs = itertools.pairwise(cells)
+    return max(map(sum, pairs)) * 4 * _native.stack_lanes() <= MOST_BYTES
+
+
+def computable(stack: Stack) -> bool:
+    """Whether the native core counts as far as the numbers of a stack."""
+    for stage in stack.stages:
+        geometry = stage.geometry
+        if stage.transposed and max(geometry.stride) > _native.most_phases:
+            return False
+        if (
+            max(*geometry.kernel_size, *geometry.stride, *geometry.dilation, *(abs(b) for b, _ in geometry.crops))
+            > 1 << 20
+        ):
+            return False
+    return True
+
+
+def keeps(batch: int) -> bool:
+    """Whether what the derivative needs of so many images is kept, and not computed again."""
+    return batch <= MOST_KEPT
