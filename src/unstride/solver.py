@@ -210,5 +210,5 @@ def _of_axis(name: str, value: Any, axis: int, rank: int) -> Any:
         return value if value is None or isinstance(value, str) else as_int(name, value)
     if len(value) != rank:
         raise GeometryError(f"{name} has {len(value)} entries, {list(value)}; expected one for each axis: {rank}")
-    entry = value[axis]
-    return (tuple(entry),) if is_sequence(entry) else entry
+    entry, name = value[axis], f"{name} of axis {axis}"
+    return (tuple(as_int(name, end) for end in entry),) if is_sequence(entry) else as_int(name, entry)

@@ -1,6 +1,7 @@
-"""Calls like ones before: what their checks found, by everything that these looked at, so that none is made twice.
+"""Cache of validated calls, keyed by everything that validation depends on.
 
-For NumPy arrays that is all that the native core needs; for PyTorch tensors with derivatives, the geometry.
+For NumPy arrays an entry is all that the native core needs. PyTorch's tensors have a cache of their own
+(`unstride.backends.torch.repeated`).
 """
 
 from __future__ import annotations
@@ -14,63 +15,40 @@ from .. import _native, backends
 from ..backends import numpy as native
 from ..geometry import Geometry
 
+Arrays = tuple[Any, Any, Any]
+"""x, kernel and bias, or big, small and None."""
+
 _calls: dict[Any, _native.Known] = {}
-_geometries: dict[Any, Geometry] = {}
-_MOST_KNOWN = 1024
+_MOST_CALLS = 1024
 
 
-def recalled(map: str, a: Any, b: Any, bias: Any, fields: tuple[Any, ...]) -> Any:
-    """The result for NumPy arrays of a call like one before; None if there was none."""
-    if type(a) is not np.ndarray:  # asked here, as compilers cannot follow into the native core
-        return None
-    return _native.recall(_calls, map, a, b, bias, fields)
+def repeated(op: str, arrays: Arrays, fields: tuple[Any, ...]) -> Any:
+    """The result of a call like one before; None if there was none."""
+    if type(arrays[0]) is np.ndarray:  # asked here, as compilers cannot follow into the native core
+        return _native.recall(_calls, op, *arrays, fields)
+    cache = backends.cache_of(arrays[0])
+    return None if cache is None else cache.repeated(op, arrays, fields)
 
 
-def remember(
-    map: str,
-    call: native.Call | native.GradientCall,
-    fields: tuple[Any, ...],
-    a: Any,
-    b: Any,
-    bias: Any,
-    channels: str | None,
-) -> None:
-    key = _native.key(map, a, b, bias, fields)
-    if key is None or channels is None or 0 in a.shape or 0 in b.shape:  # bare grids are turned into others first
+def remember(op: str, call: native.Call | native.GradientCall, arrays: Arrays, fields: tuple[Any, ...]) -> None:
+    """Keep a call on NumPy arrays. `fields` are those of `pipeline.Fields`."""
+    first, second, _ = arrays
+    key = _native.key(op, *arrays, fields)
+    # Bare grids are turned into others first.
+    if key is None or fields[-2] is None or 0 in first.shape or 0 in second.shape:
         return
-    known = native.known(map, call, a.itemsize)
-    if known is not None:
-        _keep(_calls, key, known)
-
-
-def tensor_key(map: str, x: Any, kernel: Any, bias: Any, fields: tuple[Any, ...]) -> Any:
-    """What tells a call from another one, for PyTorch tensors of one type; None for others."""
-    if not backends.are_torchs(x, kernel, bias):
-        return None
-    # The types too: a stride of True or 1.0 equals 1, and is none.
-    return map, x.dtype, x.shape, kernel.shape, None if bias is None else bias.shape, fields, _kind(fields)
-
-
-def geometry_of(key: Any) -> Geometry | None:
-    if key is None:  # nor does a compiler then look into what is known
-        return None
-    try:
-        return _geometries.get(key)
-    except TypeError:  # a list among the fields
-        return None
-
-
-def remember_geometry(key: Any, geometry: Geometry, channels: str | None) -> None:
-    if key is not None and channels is not None:
-        _keep(_geometries, key, geometry)
-
-
-def _kind(field: Any) -> Any:
-    return tuple(map(_kind, field)) if type(field) is tuple else type(field)
-
-
-def _keep(known: dict[Any, Any], key: Any, found: Any) -> None:
-    if len(known) >= _MOST_KNOWN:
-        known.clear()
+    known = native.known(op, call, first.itemsize)
+    if known is None:
+        return
+    if len(_calls) >= _MOST_CALLS:
+        _calls.clear()
     with contextlib.suppress(TypeError):  # a list among the fields
-        known[key] = found
+        _calls[key] = known
+
+
+def remember_tensors(
+    op: str, arrays: Arrays, fields: tuple[Any, ...], geometry: Geometry, size: tuple[int, ...] | None
+) -> None:
+    """Keep a call on a framework's tensors, where that is done. `size` is the result's; None for a kernel."""
+    if (cache := backends.cache_of(arrays[0])) is not None:
+        cache.remember(op, arrays, fields, geometry, size)

@@ -98,7 +98,7 @@ def check_array(name: str, array: Any, channels: str | None, backend: ModuleType
     return array[..., None, None] if name == "kernel" else array[None, ..., None]
 
 
-def only_geometry(geometry: Geometry, taps: tuple[int, ...] | None, *fields: Any) -> None:
+def only_geometry(geometry: Any, taps: tuple[int, ...] | None, *fields: Any) -> None:
     if not isinstance(geometry, Geometry):
         raise TypeError(
             f"geometry is {geometry!r}; expected a Geometry (a kernel's size goes by name: kernel_size=...)"

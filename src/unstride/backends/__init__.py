@@ -15,6 +15,9 @@ NumPy alone. Every backend module has the same functions (NumPy's fuses the last
 * ``sizes(array, channels)``: its spatial size, where a graph knows none as what stands for it there; NumPy has none;
 * ``relu(array)``: negative numbers made 0, NaN kept. Where the module's ``FUSES_RELU`` is true, ``conv_transpose`` and
   ``conv`` do it on the way if told ``relu=True``.
+
+Beside its backend a library may have a cache of calls (`cache_of`): ``repeated(op, arrays, fields)`` is the result of a
+call like one before, or None; ``remember(op, arrays, fields, geometry, size)`` is told of each call that was checked.
 """
 
 from __future__ import annotations
@@ -25,14 +28,12 @@ from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-
 # The oldest versions that have what the backends call (TensorFlow 2.14 is the oldest for NumPy 1.26 too).
 OLDEST = {"torch": ("PyTorch", (2, 6)), "jax": ("JAX", (0, 4, 34)), "tensorflow": ("TensorFlow", (2, 14))}
 
 
 _FILES = {
-    "torch": "torch.dispatch", "jax": "jax.dispatch", "tensorflow": "tensorflow.dispatch", "keras": "keras.symbolic",
+    "torch": "torch.dispatch", "jax": "jax.dispatch", "tensorflow": "tensorflow.dispatch",
 }  # fmt: skip
 
 
@@ -85,40 +86,17 @@ def _module(name: str) -> ModuleType:
     return sys.modules.get(qualified) or importlib.import_module(qualified)
 
 
-def torch_views(channels: str | None, first: Any, *others: Any) -> list[Any] | None:
-    """PyTorch tensors as NumPy's views of them, if `first` is one and NumPy's way gives all that is asked for."""
-    backend = _torch_of(first)
-    return backend.views(channels, first, *others) if backend is not None and backend.owns(first) else None
-
-
-def _torch_of(array: Any) -> ModuleType | None:
-    """PyTorch's backend, if the array may be a tensor."""
-    if type(array) is np.ndarray or "torch" not in sys.modules or not hasattr(array, "requires_grad"):
+def cache_of(array: Any) -> ModuleType | None:
+    """What keeps calls on such arrays beside the backend, if the array may be a tensor of PyTorch's."""
+    if (known := _caches.get(type(array))) is not None:
+        return known
+    if "torch" not in sys.modules or not hasattr(array, "requires_grad") or not _is_usable("torch", (array,)):
         return None
-    return _module("torch") if _is_usable("torch", (array,)) else None
+    _caches[type(array)] = cache = _module("torch.repeated")
+    return cache
 
 
-def torch_result(view: Any) -> Any:
-    """What was computed of such views, as a PyTorch tensor."""
-    return _module("torch").from_view(view)
-
-
-def are_torchs(first: Any, *others: Any) -> bool:
-    """Whether all of them (None aside) are PyTorch tensors of one type, on one device, and none is being compiled."""
-    backend = _torch_of(first)
-    return backend is not None and bool(backend.are_alike(first, *others))
-
-
-def torch_conv_transpose(*arguments: Any) -> Any:
-    return _module("torch").conv_transpose(*arguments)
-
-
-def torch_conv(*arguments: Any) -> Any:
-    return _module("torch").conv(*arguments)
-
-
-def torch_relu(array: Any) -> Any:
-    return _module("torch").relu(array)
+_caches: dict[type, ModuleType] = {}
 
 
 def common_type(
@@ -145,12 +123,10 @@ def unwrap(array: Any) -> Any:
     return _module("torch").kept(value) if keras.backend.backend() == "torch" else value
 
 
-def symbols(*arrays: Any) -> ModuleType | None:
-    """What records a map as a node of a functional Keras model, if one of the arrays is a symbolic Keras tensor."""
+def is_symbolic(*arrays: Any) -> bool:
+    """Whether one of the arrays is a symbolic Keras tensor: a call is then a node of a functional model."""
     keras = _keras()
-    if keras is None or not any(isinstance(array, keras.KerasTensor) for array in arrays):
-        return None
-    return _module("keras")
+    return keras is not None and any(isinstance(array, keras.KerasTensor) for array in arrays)
 
 
 def _keras() -> ModuleType | None:

@@ -33,7 +33,7 @@ if keras.backend.backend() not in BACKENDS:
         f"unstride.keras runs on the Keras backends {', '.join(BACKENDS)}; Keras's is {keras_backend.choice()}"
     )
 
-from ..backends.keras import symbolic as _symbols  # noqa: E402, F401 - so that models saved with its nodes load
+from .._dispatch import symbolic as _symbols  # noqa: E402, F401 - so that models saved with its nodes load
 from ._accelerate import Convolution, Report, accelerate, restore  # noqa: E402 - after the checks
 from ._layers import Conv1D, Conv1DTranspose, Conv2D, Conv2DTranspose, Conv3D, Conv3DTranspose  # noqa: E402
 

@@ -1,7 +1,7 @@
 """How a module gets another way to compute and keeps its class.
 
 An `Attached` is an object in the ``__dict__`` of one module, under the name of the method that it stands in for. The
-other ways fall short in scenarios of tests/test_torch_attached.py and test_torch_tools.py:
+other ways fall short in scenarios of tests/torch/test_attached.py and test_tools.py:
 
 * another class (``module.__class__ = ...``): whatever compares types, by which PyTorch fuses, quantises and counts,
   passes the module over, and a file of it does not open without unstride;

@@ -55,38 +55,6 @@ def relu(array: Tensor) -> Tensor:
     return torch.relu(array)
 
 
-def views(channels: str | None, *arrays: Any) -> list[Any] | None:
-    """NumPy's views of these tensors, where NumPy's way gives all that is asked for: dense tensors of one type on the
-    CPU, and no derivative. None otherwise."""
-    if torch.compiler.is_compiling() or operators.is_watched():
-        return None
-    tensors = [array for array in arrays if array is not None]
-    dtype = getattr(tensors[0], "dtype", None)
-    if dtype is not torch.float32 and dtype is not torch.float64:
-        return None
-    for tensor in tensors:
-        if not operators.is_plain(tensor) or tensor.dtype is not dtype:
-            return None
-        if channels == "first" and not tensor.is_contiguous():  # perhaps in another memory format
-            return None
-    if operators.needs_derivative(*tensors):
-        return None
-    return [None if a is None else (a.detach() if a.requires_grad else a).numpy() for a in arrays]
-
-
-def are_alike(first: Any, *others: Any) -> bool:
-    """Whether these are tensors of one type on one device, of no subclass. Never while a compiler follows."""
-    if torch.compiler.is_compiling():
-        return False
-    for tensor in (first, *others):
-        if tensor is not None:
-            if type(tensor) is not Tensor and type(tensor) is not torch.nn.Parameter:
-                return False
-            if tensor.dtype is not first.dtype or tensor.device != first.device:
-                return False
-    return True
-
-
 def kept(parameter: Tensor) -> Tensor:
     """What a derivative may need of a parameter that is written into before it is computed.
 
@@ -96,10 +64,6 @@ def kept(parameter: Tensor) -> Tensor:
     if not torch.is_grad_enabled() or not isinstance(parameter, torch.nn.Parameter) or exporting():
         return parameter
     return parameter.clone()
-
-
-def from_view(array: Any) -> Tensor:
-    return torch.from_numpy(array)
 
 
 def exporting() -> bool:
@@ -199,28 +163,50 @@ def _is_onednns(x: Tensor, kernel: Tensor, fields: tuple[Any, ...]) -> bool:
     return found
 
 
-def conv_transpose(x: Tensor, kernel: Tensor, bias: Tensor | None, geometry: Geometry, channels: str) -> Tensor:
+def conv_transpose(
+    x: Tensor,
+    kernel: Tensor,
+    bias: Tensor | None,
+    geometry: Geometry,
+    channels: str,
+    length: tuple[Any, ...] | None = None,
+) -> Tensor:
+    """`length` is the result's spatial size, if it is known already."""
     if is_native(x, kernel, bias):
-        size = sizes(x, channels)
-        if is_open(size):
-            full = [(n - 1) * s + K for n, s, K in zip(size, geometry.stride, geometry.spans, strict=True)]
-            length = tuple(F - b - e for F, (b, e) in zip(full, geometry.crops, strict=True))
-        else:
-            length = geometry.output_size(size)
+        length = length or _output_size(geometry, sizes(x, channels))
         return _natively(operators.conv_transpose, x, kernel, bias, length, geometry, channels)
     return _own_conv_transpose(x, kernel, bias, geometry, channels)
 
 
-def conv(x: Tensor, kernel: Tensor, bias: Tensor | None, geometry: Geometry, channels: str) -> Tensor:
+def conv(
+    x: Tensor,
+    kernel: Tensor,
+    bias: Tensor | None,
+    geometry: Geometry,
+    channels: str,
+    length: tuple[Any, ...] | None = None,
+) -> Tensor:
+    """`length` is the result's spatial size, if it is known already."""
     if is_native(x, kernel, bias):
-        size = sizes(x, channels)
-        if is_open(size):
-            axes = zip(size, geometry.crops, geometry.spans, geometry.stride, strict=True)
-            length = tuple((n + b + e - K) // s + 1 for n, (b, e), K, s in axes)
-        else:
-            length = geometry.conv_size(size)
+        length = length or _conv_size(geometry, sizes(x, channels))
         return _natively(operators.conv, x, kernel, bias, length, geometry, channels)
     return _own_conv(x, kernel, bias, geometry, channels)
+
+
+def _output_size(geometry: Geometry, size: tuple[Any, ...]) -> tuple[Any, ...]:
+    """`Geometry.output_size`, for sizes too that are no numbers yet."""
+    if not is_open(size):
+        return geometry.output_size(size)
+    full = [(n - 1) * s + K for n, s, K in zip(size, geometry.stride, geometry.spans, strict=True)]
+    return tuple(F - b - e for F, (b, e) in zip(full, geometry.crops, strict=True))
+
+
+def _conv_size(geometry: Geometry, size: tuple[Any, ...]) -> tuple[Any, ...]:
+    """`Geometry.conv_size`, for sizes too that are no numbers yet."""
+    if not is_open(size):
+        return geometry.conv_size(size)
+    axes = zip(size, geometry.crops, geometry.spans, geometry.stride, strict=True)
+    return tuple((n + b + e - K) // s + 1 for n, (b, e), K, s in axes)
 
 
 def kernel_gradient(big: Tensor, small: Tensor, geometry: Geometry, channels: str) -> Tensor:

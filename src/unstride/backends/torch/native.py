@@ -68,12 +68,11 @@ def forward(
     key = (transposed, dtype, x.shape, x.stride(), kernel.shape, lies, bias is None, fields)
     call = _calls.get(key)
     if call is None:
-        call = _remember(_calls, key, _map_call(transposed, x, kernel, bias, *fields, lies))
+        call = _remember(_calls, key, map_call(transposed, x, kernel, bias, *fields, lies))
+    if call.prepared is not None:
+        return call(dtype, *addresses)
     result = _new(call, dtype)
-    if call.prepared is None:
-        _without_plan(transposed, x, kernel, bias, result, *fields[1:-1])
-    else:
-        call.prepared(*addresses, result.data_ptr())
+    _without_plan(transposed, x, kernel, bias, result, *fields[1:-1])
     return result
 
 
@@ -97,13 +96,10 @@ def gradient(
     key = (None, dtype, big.shape, big.stride(), small.shape, small.stride(), fields)
     call = _calls.get(key)
     if call is None:
-        call = _remember(_calls, key, _gradient_call(big, small, *fields))
-    result = _new(call, dtype)
-    if call.prepared is None:
-        result.zero_()
-    else:
-        call.prepared(big.data_ptr(), small.data_ptr(), 0, result.data_ptr())
-    return result
+        call = _remember(_calls, key, gradient_call(big, small, *fields))
+    if call.prepared is not None:
+        return call(dtype, big.data_ptr(), small.data_ptr(), 0)
+    return _new(call, dtype).zero_()
 
 
 def gradients(
@@ -139,7 +135,7 @@ def gradients(
     return results
 
 
-class _Call(NamedTuple):
+class BoundCall(NamedTuple):
     """What is the same for all tensors of some shapes and strides."""
 
     memory: tuple[int, ...]  # the shape of the result's memory
@@ -149,17 +145,24 @@ class _Call(NamedTuple):
     bytes: int
     prepared: _native.Prepared | None  # None where the kernels have nothing to compute, or no plan
 
+    def __call__(self, dtype: torch.dtype, first: int, second: int, bias: int) -> Tensor:
+        """The result for arrays of numbers at these addresses; 0 stands for no bias."""
+        assert self.prepared is not None
+        result = _new(self, dtype)
+        self.prepared(first, second, bias, result.data_ptr())
+        return result
+
 
 def _call(
     memory: tuple[int, ...], order: tuple[int, ...], dtype: torch.dtype, prepared: _native.Prepared | None
-) -> _Call:
+) -> BoundCall:
     own = steps(memory)
     shape, strides = tuple(memory[axis] for axis in order), tuple(own[axis] for axis in order)
-    return _Call(memory, order, shape, strides, math.prod(memory) * dtype.itemsize, prepared)
+    return BoundCall(memory, order, shape, strides, math.prod(memory) * dtype.itemsize, prepared)
 
 
-_calls: dict[Any, _Call] = {}
-_pairs: dict[Any, tuple[_Call, _Call]] = {}
+_calls: dict[Any, BoundCall] = {}
+_pairs: dict[Any, tuple[BoundCall, BoundCall]] = {}
 _MOST_CALLS = 1024
 
 
@@ -173,7 +176,7 @@ def _remember(calls: dict[Any, Kept], key: Any, call: Kept) -> Kept:
     return call
 
 
-def _map_call(
+def map_call(
     transposed: bool,
     x: Tensor,
     kernel: Tensor,
@@ -185,7 +188,7 @@ def _map_call(
     groups: int,
     last: bool,
     lies: int,
-) -> _Call:
+) -> BoundCall:
     channels = kernel.shape[1] * groups if transposed else kernel.shape[0]
     shape, order = grid_memory(x.shape[0], channels, size, last)
     if x.numel() == 0 or _unplanned(transposed, stride):
@@ -207,7 +210,7 @@ def _gradients_calls(
     groups: int,
     last: bool,
     lies: int,
-) -> tuple[_Call, _Call]:
+) -> tuple[BoundCall, BoundCall]:
     by_x = grid_memory(x.shape[0], x.shape[1], tuple(x.shape[2:]), last)
     by_kernel = kernel_shape(lies, kernel.shape[2:], kernel.shape[1], kernel.shape[0])
     prepared = None
@@ -261,7 +264,7 @@ def _prepare_map(
     )
 
 
-def _gradient_call(
+def gradient_call(
     big: Tensor,
     small: Tensor,
     size: tuple[int, ...],
@@ -271,7 +274,7 @@ def _gradient_call(
     groups: int,
     last: bool,
     kernel_lies: int,
-) -> _Call:
+) -> BoundCall:
     shape = kernel_shape(kernel_lies, size, big.shape[1] // groups, small.shape[1])
     order = LOGICAL[kernel_lies][len(stride)]
     if big.numel() == 0 or small.numel() == 0:
@@ -353,7 +356,7 @@ def gradient_meta(
     return big.new_empty(shape).permute(LOGICAL[kernel_lies][len(stride)])
 
 
-def _new(call: _Call, dtype: torch.dtype) -> Tensor:
+def _new(call: BoundCall, dtype: torch.dtype) -> Tensor:
     """A tensor for a result; no view of another one, as forward mode would then ask how a derivative lies."""
     if call.bytes < _LARGE:
         return torch.empty_strided(call.shape, call.strides, dtype=dtype, device="cpu")

@@ -1,7 +1,7 @@
 """The three maps as PyTorch operators on the CPU, ``torch.ops.unstride.*``: what PyTorch differentiates, compiles,
 transforms and traces.
 
-Arguments are tensors, laid out as `torch_layout` says, and then the same fields for all three: the spatial size of the
+Arguments are tensors, laid out as `layout` says, and then the same fields for all three: the spatial size of the
 result, stride, dilation, the crops' begins, groups, and how the result lies in memory. Every derivative of one map is
 made of the other two, so that they are differentiable to any order, backwards and forwards.
 
@@ -78,7 +78,7 @@ def needs_derivative(*tensors: Tensor | None) -> bool:
 
 def conv_transpose(x: Tensor, kernel: Tensor, bias: Tensor | None, *fields: Any) -> Tensor:
     """From the small grid to the big one. `fields`: size, stride, dilation, begin, groups, last."""
-    if _at_once(x, kernel, bias):
+    if at_once(x, kernel, bias):
         if needs_derivative(x, kernel, bias):
             return _apply(_ConvTransposeAtOnce, x, kernel, bias, *fields)
         return native.forward(True, x, kernel, bias, *fields)
@@ -87,7 +87,7 @@ def conv_transpose(x: Tensor, kernel: Tensor, bias: Tensor | None, *fields: Any)
 
 def conv(x: Tensor, kernel: Tensor, bias: Tensor | None, *fields: Any) -> Tensor:
     """From the big grid to the small one. `fields`: size, stride, dilation, begin, groups, last."""
-    if _at_once(x, kernel, bias):
+    if at_once(x, kernel, bias):
         if needs_derivative(x, kernel, bias):
             return _apply(_ConvAtOnce, x, kernel, bias, *fields)
         return native.forward(False, x, kernel, bias, *fields)
@@ -96,14 +96,15 @@ def conv(x: Tensor, kernel: Tensor, bias: Tensor | None, *fields: Any) -> Tensor
 
 def kernel_gradient(big: Tensor, small: Tensor, *fields: Any) -> Tensor:
     """From both grids to the kernel. `fields`: size, stride, dilation, begin, groups, last, kernel_lies."""
-    if _at_once(big, small, None):
+    if at_once(big, small, None):
         if needs_derivative(big, small):
             return _apply(_KernelGradientAtOnce, big, small, *fields)
         return native.gradient(big, small, *fields)
     return _tensor(torch.ops.unstride.kernel_gradient.default(big, small, *fields))
 
 
-def _at_once(x: Tensor, kernel: Tensor, bias: Tensor | None) -> bool:
+def at_once(x: Tensor, kernel: Tensor, bias: Tensor | None) -> bool:
+    """Whether the native core may be called at once, as nothing looks on."""
     if torch.compiler.is_compiling() or is_watched():
         return False
     return is_plain(x) and is_plain(kernel) and (bias is None or is_plain(bias))

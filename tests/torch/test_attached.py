@@ -1,6 +1,6 @@
 """accelerate() keeps each layer's class: copies, files, patches and hooks that plain PyTorch has, plain and accelerated.
 
-`unstride.torch.attached` says which other ways to change a layer fall short here. Tools are in test_torch_tools.py.
+`unstride.torch.attached` says which other ways to change a layer fall short here. Tools are in test_tools.py.
 """
 
 import copy

@@ -1,4 +1,4 @@
-"""Random calls, most of them right, many of them hostile, until the time is up: `python tests/fuzz_calls.py --seconds 60`.
+"""Random calls, most of them right, many of them hostile, until the time is up: `python tests/harnesses/fuzz_calls.py --seconds 60`.
 
 A right call is compared with float64 within the bound of its rounding errors. A hostile one has one argument replaced; it
 computes, or raises one of the library's own exceptions with the argument's name. Whatever else happens is printed with the
@@ -292,6 +292,7 @@ def installed():
     )  # JAX compiles for each shape
 
 
+FORGETTING = 20_000
 KINDS = [right_call] * 10 + [hostile_call] * 9 + [sizes_call] * 2 + [stack_call]
 
 
@@ -315,6 +316,8 @@ def run(seconds, seed, calls=None):
                 found.append((number, error))
                 tried["findings"] += 1
             number += 1
+            if number % FORGETTING == 0 and "jax" in libraries:
+                sys.modules["jax"].clear_caches()  # a program for each shape: gigabytes in an hour
     return number, tried, found
 
 

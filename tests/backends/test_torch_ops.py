@@ -344,7 +344,7 @@ def test_many_threads_at_a_time():
 
 def test_forked_processes():
     """Data loaders' workers and others, in a process without JAX, which has threads of its own and warns of forks."""
-    script = Path(__file__).parent / "torch_forks.py"
+    script = Path(__file__).parents[1] / "helpers" / "torch_forks.py"
     run = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=300)
     assert run.returncode == 0, run.stderr
 

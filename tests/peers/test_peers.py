@@ -1,4 +1,4 @@
-"""The peers' own tests, by the scripts in `peers`, each in a process of its own."""
+"""The peers' own tests, by the scripts beside this file, each in a process of its own."""
 
 import os
 import subprocess
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-PEERS = Path(__file__).with_name("peers")
+PEERS = Path(__file__).parent
 
 
 def run(script, *arguments, **environment):

@@ -231,7 +231,7 @@ def _as_before(saved):
     saved = {key: _as_before(value) for key, value in saved.items()}
     if str(saved.get("registered_name")).startswith("unstride>"):
         name = saved["registered_name"].removeprefix("unstride>").split(" (")[0]
-        module = {"Map": "unstride.backends.keras.symbolic"}.get(name, "unstride.keras")
+        module = {"Map": "unstride._dispatch.symbolic"}.get(name, "unstride.keras")
         saved |= {"registered_name": f"unstride>{name}", "class_name": name, "module": module}
         if name.startswith("Conv"):
             saved["config"].setdefault("groups", 1)

@@ -1,51 +1,60 @@
 """The three maps for symbolic Keras tensors: a node of a functional model, computed whenever the model is.
 
-Unlike the other modules here this one computes nothing: its nodes call `unstride.ops` again, with arrays.
+This module computes nothing: its nodes call the public maps again, with arrays.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from ... import ops
-from ..._dispatch.validation import (
+from .._messages.errors import ArgumentError, GeometryError
+from .._messages.masked import refuse_masked
+from ..backends.keras.imported import keras
+from ..geometry import Geometry, convolution, is_sequence, per_axis
+from . import MAPS
+from .fields import Fields
+from .validation import (
     channel_axis,
     check_activation,
     check_array,
     check_bias,
     check_channels,
     kernel_size_of,
-    only_geometry,
     only_native,
     spatial,
 )
-from ..._messages.errors import ArgumentError, GeometryError
-from ..._messages.masked import refuse_masked
-from ...geometry import Geometry, convolution, is_sequence, per_axis
-from .imported import keras
 
 UNKNOWN = 2**20  # stands for a size that a symbolic shape leaves open: large enough for any kernel
 
+FIELDS = {
+    "conv_transpose": ("stride", "padding", "output_padding", "dilation", "groups", "activation"),
+    "conv": ("stride", "padding", "dilation", "groups", "activation"),
+    "kernel_gradient": ("kernel_size", "stride", "padding", "dilation", "groups"),
+}
+"""What each map takes, beside arrays and channels; in saved models too."""
 
-def record(name: str, arrays: dict[str, Any], geometry: Geometry | None, channels: Any, out: Any, **fields: Any) -> Any:
+
+def record(op: str, arrays: dict[str, Any], given: Fields, out: Any) -> Any:
     """The symbolic result of the map of that name, which becomes a node of the graph of `arrays`."""
-    if channels not in ("last", "first"):
-        raise ArgumentError(f"channels is {channels!r}; expected 'last' or 'first' beside a symbolic Keras tensor")
+    if given.channels not in ("last", "first"):
+        raise ArgumentError(
+            f"channels is {given.channels!r}; expected 'last' or 'first' beside a symbolic Keras tensor"
+        )
     only_native(out)
-    check_activation(fields.get("activation"))
-    if geometry is not None:
-        given = (fields[key] for key in ("stride", "padding", "dilation", "groups"))
-        stride, padding, dilation, groups = given
-        only_geometry(geometry, None, stride, padding, fields.get("output_padding"), dilation, groups)
+    check_activation(given.activation)
+    fields = {name: getattr(given, name) for name in FIELDS[op]} | {"channels": given.channels}
+    if given.geometry is not None:
+        given.only_geometry(None)
+        geometry = given.geometry
         fields |= {"stride": geometry.stride, "padding": geometry.crops}
         fields |= {"dilation": geometry.dilation, "groups": geometry.groups}
-        if name == "kernel_gradient":
+        if op == "kernel_gradient":
             fields["kernel_size"] = geometry.kernel_size
     for key, array in arrays.items():
         refuse_masked(key, array)
         if array is not None and not isinstance(array, keras.KerasTensor | keras.Variable):
             arrays[key] = keras.ops.convert_to_tensor(array)
-    return Map(name, fields | {"channels": channels})(*(array for array in arrays.values() if array is not None))
+    return Map(op, fields)(*(array for array in arrays.values() if array is not None))
 
 
 class Map(keras.Operation):  # type: ignore[misc]
@@ -57,7 +66,7 @@ class Map(keras.Operation):  # type: ignore[misc]
         self.fields = {key: _listed(value) for key, value in fields.items()}  # as a saved model gives them back
 
     def call(self, *arrays: Any) -> Any:
-        return getattr(ops, self.map)(*arrays, **self.fields)
+        return MAPS[self.map](*arrays, **self.fields)
 
     def compute_output_spec(self, *arrays: Any) -> Any:
         names = ("big", "small") if self.map == "kernel_gradient" else ("x", "kernel", "bias")

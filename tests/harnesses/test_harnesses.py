@@ -1,4 +1,4 @@
-"""The harnesses in tests/attack_lab.py and tests/fuzz_calls.py run for some seconds; `.ci/run` runs them for longer."""
+"""The harnesses in attack_lab.py and fuzz_calls.py run for some seconds; `.ci/run` runs them for longer."""
 
 import attack_lab
 import fuzz_calls

@@ -81,11 +81,13 @@ def assert_within(got: object, expected: np.ndarray, magnitude: np.ndarray, term
 
     Higham, Accuracy and Stability of Numerical Algorithms, section 3.1: the error of an inner product of length n is
     at most n * u / (1 - n * u) times the inner product of the absolute values, `magnitude`. The products' inputs were
-    rounded to `dtype` too, which adds two roundings, and the result once more.
+    rounded to `dtype` too, which adds two roundings, and the result once more: by half the smallest number, where it is
+    one of the smallest (subnormal), as float16's soon are.
     """
     got = np.asarray(got)
-    unit = float(np.finfo(dtype or got.dtype).eps) / 2
-    bound = (terms + 4) * unit / (1 - (terms + 4) * unit) * magnitude + 1e-300
+    info = np.finfo(dtype or got.dtype)
+    unit, least = float(info.eps) / 2, max(float(info.smallest_subnormal) / 2, 1e-300)
+    bound = (terms + 4) * unit / (1 - (terms + 4) * unit) * magnitude + least
     assert got.shape == expected.shape
     excess = np.abs(np.asarray(got, np.float64) - expected) - bound
     assert excess.size == 0 or excess.max() <= 0, f"{excess.max():.3g} beyond the bound, {got.dtype}"

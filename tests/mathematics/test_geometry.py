@@ -215,6 +215,13 @@ def test_solve_with_a_padding_that_does_not_fit():
     assert us.solve(7, 14, kernel_size=3, stride=2, padding="same") == [us.Geometry(3, 2, "same")]
 
 
+@pytest.mark.parametrize("entry", [[[1]], [{}], np.zeros((1, 1)), np.ma.masked, object(), 1.5, "same"], ids=range(7))
+@pytest.mark.parametrize("name", ["padding", "output_padding"])
+def test_solve_names_an_entry_that_is_no_number(name, entry):
+    with pytest.raises(us.GeometryError, match=f"^{name} of axis 0"):
+        us.solve((3,), (7,), **{"padding": 0, name: [entry]})
+
+
 def test_solve_on_axes_that_differ_and_on_nothing():
     for geometry in itertools.islice(us.solve((7, 5), (14, 20)), 5):
         assert geometry.output_size((7, 5)) == (14, 20)

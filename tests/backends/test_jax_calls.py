@@ -15,7 +15,7 @@ import pytest
 import unstride as us
 from unstride.backends.jax import native
 
-SOURCES = Path(__file__).parent.parent / "src" / "unstride" / "native"
+SOURCES = Path(__file__).parents[2] / "src" / "unstride" / "native"
 GEOMETRY = us.Geometry((3, 3), 2, 1)
 
 

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from functools import partial
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -147,7 +148,7 @@ def test_no_images():
 def test_on_several_devices():
     """XLA splits the stages among them."""
     code = (
-        "import test_stack_jax as t, jax, numpy as np\n"
+        "import test_jax as t, jax, numpy as np\n"
         "from jax.sharding import Mesh, NamedSharding, PartitionSpec as P\n"
         "mesh = Mesh(np.array(jax.devices()), ('batch',))\n"
         "(x, *w), _ = t.arrays(32)\n"
@@ -157,8 +158,11 @@ def test_on_several_devices():
         "assert 'unstride' not in program.lower(split, *w).as_text()\n"
         "t.all_close(program(split, *w), jax.grad(t.theirs, (0, 1))(x, *map(np.asarray, w)))\n"
     )
-    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
-    here = os.path.dirname(__file__)  # noqa: PTH120 - as the path goes to another process
+    here = Path(__file__).parent
+    environment = os.environ | {
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+        "PYTHONPATH": os.pathsep.join(map(str, (here.parent / "helpers", *sys.path))),
+    }
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, cwd=here, capture_output=True, text=True, check=False
     )

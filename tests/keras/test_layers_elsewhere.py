@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-EVERYWHERE = ["layers", "keras_accelerate", "keras_symbols", "keras_refusals", "keras_assignments"]
-RUNS = {"torch": [*EVERYWHERE, "stack_keras"], "tensorflow": EVERYWHERE}  # TensorFlow has no stacks
+EVERYWHERE = [f"keras/test_{name}.py" for name in ("layers", "accelerate", "symbols", "refusals", "assignments")]
+RUNS = {"torch": [*EVERYWHERE, "stacks/test_keras.py"], "tensorflow": EVERYWHERE}  # TensorFlow has no stacks
 
 
 @pytest.mark.parametrize("backend", RUNS)
 def test_layers(backend):
-    here = Path(__file__).parent
-    tests = [str(here / f"test_{name}.py") for name in RUNS[backend]]
+    here = Path(__file__).parents[1]
+    tests = [str(here / name) for name in RUNS[backend]]
     environment = os.environ | {"KERAS_BACKEND": backend, "PYTEST_ADDOPTS": ""}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=here.parent, check=False)

@@ -1,4 +1,4 @@
-"""Random requests to a lab, few of them welcome, until the time is up: `python tests/attack_lab.py --seconds 60`.
+"""Random requests to a lab, few of them welcome, until the time is up: `python tests/harnesses/attack_lab.py --seconds 60`.
 
 On this machine only. Who has no token gets nothing but the question for it; whatever is sent, the lab answers, says nothing of
 its token and writes no traceback; afterwards it serves as before. What is otherwise is printed, and the exit code is 1.
