@@ -16,6 +16,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Never
 
+from ..misnamed import refuse, renamed
+
 if TYPE_CHECKING:
     from ..geometry import Geometry, Padding
     from .trace import Trace
@@ -31,7 +33,7 @@ def explain(
     bias: float | None = None,
     geometry: Geometry | None = None,
     *,
-    map: str = "conv_transpose",
+    op: str = "conv_transpose",
     stride: Ints = 1,
     padding: Padding = 0,
     output_padding: Ints | None = None,
@@ -51,8 +53,9 @@ def explain(
         Added to every cell of the output.
     geometry : Geometry, optional
         Instead of the fields that follow, as in `unstride.conv_transpose`.
-    map : {"conv_transpose", "conv"}
-        "conv" explains the plain convolution of `x` instead, with `padding` as in `unstride.conv`.
+    op : {"conv_transpose", "conv"}
+        "conv" explains the plain convolution of `x` instead, with `padding` as in `unstride.conv`. Its old name,
+        ``map``, still works, with a DeprecationWarning.
     stride, padding, output_padding, dilation
         The fields of `Geometry`.
     upstream : array, optional
@@ -76,13 +79,13 @@ def explain(
     >>> [(term.input, term.tap, term.product) for term in trace.contributors((3, 3))]
     [((1, 1), (1, 1), 9.0)]
     """
-    from ..misnamed import refuse
-    from .trace import trace
+    from .trace import Trace
 
+    op = renamed(misnamed, "map", "op", op)
     if misnamed:
         refuse(explain, misnamed)
-    return trace(
-        x, kernel, bias, geometry, map=map, stride=stride, padding=padding, output_padding=output_padding,
+    return Trace.of(
+        x, kernel, bias, geometry, op=op, stride=stride, padding=padding, output_padding=output_padding,
         dilation=dilation, upstream=upstream,
     )  # fmt: skip
 
@@ -92,4 +95,8 @@ def __getattr__(name: str) -> Any:
         from .trace import Trace
 
         return Trace
+    if name in ("page", "widget"):
+        from importlib import import_module
+
+        return import_module(".web.page" if name == "page" else ".widget", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,16 +9,20 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import reference
-from ..geometry import Crop, Geometry, GeometryError
+from ..geometry import Crop, Geometry, GeometryError, Padding, convolution, only_geometry
+from ..wording import counted
 from .pairs import Array, Cell, Counts, Pairs, cell, cells_of, flat, frozen, grid, number, pairs, tuples
 
-MAPS = ("conv_transpose", "conv")
+Ints = int | Sequence[int]
+
+OPS = ("conv_transpose", "conv")
+VIEWS = ("scatter", "grid", "matrix", "overlap", "gradient")
 MOST_TERMS = 50_000  # above these, showing every step helps nobody, and the loops of the definitions take seconds
 MOST_ENTRIES = 4_000_000
 
@@ -56,14 +60,60 @@ class Numbers:
 
     Attributes
     ----------
-    map : "conv_transpose" or "conv"
+    op : "conv_transpose" or "conv"
     input, kernel, output : array
         The kernel as given, not flipped.
     bias : float or None
     geometry : Geometry
     upstream : array
         The gradient that arrives at the output, of its shape.
+    written : (padding, output_padding) or None
+        The two arguments as `unstride.explain` was given them; None where it was given a whole `Geometry`.
     """
+
+    written: tuple[Padding, Ints | None] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        x: Any,
+        kernel: Any,
+        bias: float | None = None,
+        geometry: Geometry | None = None,
+        *,
+        op: str = "conv_transpose",
+        stride: Ints = 1,
+        padding: Padding = 0,
+        output_padding: Ints | None = None,
+        dilation: Ints = 1,
+        upstream: Any = None,
+    ) -> Self:
+        """The numbers of a case given as to `unstride.explain`, which documents the arguments."""
+        if op not in OPS:
+            raise GeometryError(f"op is {op!r}; expected 'conv_transpose' or 'conv'")
+        cells, taps = grid("x", x), grid("kernel", kernel)
+        if cells.ndim != taps.ndim:
+            raise GeometryError(
+                f"x has {counted(cells.ndim, 'dimension')}, shape {cells.shape}, and the kernel {taps.ndim}, shape "
+                f"{taps.shape}; expected the same number, without batch and channels"
+            )
+        written = None
+        if geometry is not None:
+            only_geometry(geometry, taps.shape, stride, padding, output_padding, dilation, 1)
+        else:
+            written = padding, output_padding
+            if op == "conv_transpose":
+                geometry = Geometry(taps.shape, stride, padding, output_padding, dilation)
+            elif output_padding is None:
+                geometry = convolution(cells.shape, taps.shape, stride, padding, dilation)
+            else:
+                raise GeometryError(
+                    f"output_padding is {output_padding!r}, but a convolution has none; leave it out, or use "
+                    "op='conv_transpose'"
+                )
+        numbers = cls(cells, taps, bias, geometry, op, upstream)
+        numbers.written = written
+        return numbers
 
     def __init__(
         self,
@@ -71,10 +121,10 @@ class Numbers:
         kernel: Any,
         bias: float | None,
         geometry: Geometry,
-        map: str = "conv_transpose",
+        op: str = "conv_transpose",
         upstream: Any = None,
     ) -> None:
-        self.map = map
+        self.op = op
         self.input, self.kernel = grid("x", x), grid("kernel", kernel)
         self.bias = None if bias is None else number("bias", bias)
         self.geometry = geometry
@@ -109,7 +159,25 @@ class Numbers:
     @property
     def transposed(self) -> bool:
         """Whether this is the transposed convolution."""
-        return self.map == "conv_transpose"
+        return self.op == "conv_transpose"
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """The names of the views."""
+        return VIEWS
+
+    @property
+    def default_view(self) -> str:
+        """What ``print(trace)`` shows: "scatter" of conv_transpose, "grid" of conv."""
+        return "scatter" if self.transposed else "grid"
+
+    def view_named(self, name: str | None) -> str:
+        """`name`, if it is one of `views`; `default_view` for None."""
+        if name is None:
+            return self.default_view
+        if name not in VIEWS:
+            raise GeometryError(f"view is {name!r}; expected one of {', '.join(map(repr, VIEWS))}")
+        return name
 
     @property
     def rank(self) -> int:

@@ -15,10 +15,10 @@ import numpy as np
 from ..geometry import Geometry, GeometryError
 from ..solver import solve
 from .figures import cell_name, equation, prose
+from .shared import say
 from .steps import evenness
 from .tables import flow, paragraph, tables
-from .texts import say
-from .trace import Trace, trace
+from .trace import Trace
 
 LETTERS = "abcdefgh"
 CHOICES = 4
@@ -134,7 +134,7 @@ def _square(n: int) -> str:
 
 def _sized(geometry: Geometry, n: int, brief: bool = False) -> str:
     """How the output's size comes about; only the numbers, if brief."""
-    formula = trace(np.zeros((n, n)), np.zeros(geometry.kernel_size), geometry=geometry).size_formula[0]
+    formula = Trace.of(np.zeros((n, n)), np.zeros(geometry.kernel_size), geometry=geometry).size_formula[0]
     return f"{formula.split(' = ', 2)[2] if brief else formula} along each axis."
 
 
@@ -166,8 +166,8 @@ def _size(rng: Random) -> Question | None:
 
 def _cell(rng: Random) -> Question | None:
     k, s = int(rng.integers(2, 4)), int(rng.integers(1, 3))
-    shown = trace(rng.integers(0, 6, (3, 3)), rng.integers(-2, 5, (k, k)), stride=s)
-    flipped = trace(shown.input, shown.sliding_kernel, stride=s)
+    shown = Trace.of(rng.integers(0, 6, (3, 3)), rng.integers(-2, 5, (k, k)), stride=s)
+    flipped = Trace.of(shown.input, shown.sliding_kernel, stride=s)
     busy = np.argwhere(shown.overlap > 1)
     if not len(busy):
         return None
@@ -230,7 +230,7 @@ def _plain(geometry: Geometry) -> bool:
 def _most(rng: Random) -> Question | None:
     k, s = ((3, 2), (2, 1), (3, 1), (4, 3), (5, 3))[rng.integers(5)]
     n = int(rng.integers(2, 4))
-    shown = trace(rng.integers(0, 10, (n, n)), rng.integers(1, 5, (k, k)), stride=s)
+    shown = Trace.of(rng.integers(0, 10, (n, n)), rng.integers(1, 5, (k, k)), stride=s)
     counts = shown.overlap
     cells = [tuple(int(a) for a in cell) for cell in rng.permutation(np.argwhere(counts >= 0))]
     best = next(cell for cell in cells if counts[cell] == counts.max())
@@ -255,7 +255,7 @@ def _checkerboard(rng: Random) -> Question | None:
     asks_even = bool(rng.integers(2))
     right, wrong = None, []
     for k, s in drawn:
-        shown = trace(np.ones((4, 4)), np.ones((k, k)), stride=s)
+        shown = Trace.of(np.ones((4, 4)), np.ones((k, k)), stride=s)
         words = f"{say('setting', 'kernel', k=_square(k))}, {say('setting', 'stride', s=s)}"
         choice = Choice(words, shown.even == asks_even, evenness(shown))
         if choice.correct:

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from textwrap import indent
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..geometry import Crop, GeometryError, NotExpressible, convolution, per_axis, split
+from .numbers import Numbers
 from .tables import paragraph
-
-if TYPE_CHECKING:
-    from .trace import Trace
 
 FRAMEWORKS = ("keras", "torch", "tensorflow", "jax", "onnx")
 NAMES = {
@@ -81,10 +79,10 @@ def shown(arguments: dict[str, Any]) -> list[tuple[str, Any]]:
     return [(name, value) for name, value in arguments.items() if not is_default(name, value)]
 
 
-def settings_text(trace: Trace, width: int) -> str:
+def settings_text(trace: Numbers, width: int) -> str:
     """Every framework's call, or why there is none and what to do, for a terminal."""
     parts = []
-    for name, found in trace.settings.items():
+    for name, found in settings(trace).items():
         if found.reason is None:
             lines = [paragraph(found.text, width - 2)]
         else:
@@ -107,12 +105,12 @@ def call_name(framework: str, rank: int, transposed: bool) -> str:
     return f"Conv{'Transpose' * transposed}"
 
 
-def settings(trace: Trace) -> dict[str, Setting]:
+def settings(trace: Numbers) -> dict[str, Setting]:
     """`Trace.settings`."""
     return {framework: setting(trace, framework) for framework in FRAMEWORKS}
 
 
-def setting(trace: Trace, framework: str) -> Setting:
+def setting(trace: Numbers, framework: str) -> Setting:
     """One framework's."""
     call = call_name(framework, trace.rank, trace.transposed)
     if not trace.transposed:
@@ -124,7 +122,7 @@ def setting(trace: Trace, framework: str) -> Setting:
     return Setting(framework, call, arguments)
 
 
-def _convolution(trace: Trace, framework: str, call: str) -> Setting:
+def _convolution(trace: Numbers, framework: str, call: str) -> Setting:
     """A plain convolution's: the windows start at -b, -b + s, ...; zeros at the end that none reaches do not count."""
     geometry = trace.geometry
     size, begins = trace.input.shape, tuple(b for b, _ in geometry.crops)
@@ -181,7 +179,7 @@ def _convolution(trace: Trace, framework: str, call: str) -> Setting:
 _RECIPE = "put the zeros around the input first (cut cells off where negative), then the convolution without padding"
 
 
-def size_formula(trace: Trace) -> tuple[str, ...]:
+def size_formula(trace: Numbers) -> tuple[str, ...]:
     """For each axis: the formula, the numbers put in, the result.
 
     Padding and output padding stand in it as they were written; p is the padding of both ends, b and e are those of the
@@ -208,7 +206,7 @@ def size_formula(trace: Trace) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def written_ends(trace: Trace) -> list[tuple[int, int, int]]:
+def written_ends(trace: Numbers) -> list[tuple[int, int, int]]:
     """For each axis (begin, end, output padding), whose sum begin + end - output padding is cropped, as the user wrote
     them. Of a name, what Keras makes of it; of a whole geometry, numbers if there are some that say it."""
     geometry = trace.geometry

@@ -5,19 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from .. import reference
 from ..wording import counted
 from .figures import cell_name, equation, prose
-from .numbers import Term
+from .numbers import Numbers, Term
 from .pairs import Array, Cell, cells_of, flat, tuples
-from .texts import say
-
-if TYPE_CHECKING:
-    from .trace import Trace
+from .shared import say
 
 BOARDS = {
     "input": "input",
@@ -105,8 +103,18 @@ def _blank(board: Array) -> list[Any]:
     return list(entries.tolist())
 
 
-def steps(trace: Trace, view: str) -> tuple[Step, ...]:
-    """All steps of a view; `Trace.steps` keeps them."""
+_KEPT: WeakKeyDictionary[Numbers, dict[str, tuple[Step, ...]]] = WeakKeyDictionary()
+
+
+def steps(trace: Numbers, view: str) -> tuple[Step, ...]:
+    """All steps of a view; computed once for each trace."""
+    kept = _KEPT.setdefault(trace, {})
+    if view not in kept:
+        kept[view] = _steps(trace, view)
+    return kept[view]
+
+
+def _steps(trace: Numbers, view: str) -> tuple[Step, ...]:
     rule = {"scatter": _scatter, "grid": _grid, "matrix": _matrix, "overlap": _overlap, "gradient": _gradient}[view]
     made: list[Step] = []
     number = 0
@@ -116,7 +124,7 @@ def steps(trace: Trace, view: str) -> tuple[Step, ...]:
     return tuple(made)
 
 
-def before(trace: Trace, view: str) -> Step:
+def before(trace: Numbers, view: str) -> Step:
     """What there is before the first step of a view: step 0, which `Trace.steps` does not count."""
     given = {"input": trace.input, "kernel": trace.kernel}
     words = "Nothing is done yet: these are the input and the kernel."
@@ -129,7 +137,7 @@ def before(trace: Trace, view: str) -> Step:
     return Step(view, "before", -1, None, words, "", given, {})
 
 
-def ready(trace: Trace, view: str) -> Step:
+def ready(trace: Numbers, view: str) -> Step:
     """Step 0 as a drawing of the later steps' boards: the results blank; of the views "scatter" and "grid"."""
     words = "Nothing is done yet."
     if view == "scatter":
@@ -144,7 +152,7 @@ def ready(trace: Trace, view: str) -> Step:
 Parts = tuple[str, Cell | None, str, str, dict[str, Array], dict[str, tuple[Cell, ...]], tuple[Term, ...]]
 
 
-def _scatter(trace: Trace) -> Iterator[Parts]:
+def _scatter(trace: Numbers) -> Iterator[Parts]:
     for index, cell in enumerate(tuples(cells_of(trace.input.shape))):
         terms = trace.touched_by_input(cell)
         value = prose(trace.input[cell])
@@ -183,14 +191,14 @@ def _kept(term: Term) -> Cell:
     return term.output
 
 
-def _kept_cells(trace: Trace) -> tuple[Cell, ...]:
+def _kept_cells(trace: Numbers) -> tuple[Cell, ...]:
     """The cells of the full grid that the crop leaves."""
     cells = cells_of(trace.full_size)
     low, high = (np.array(ends) for ends in zip(*trace.kept, strict=True))
     return tuples(cells[np.all((cells >= low) & (cells < high), axis=1)])
 
 
-def crop_caption(trace: Trace) -> str:
+def crop_caption(trace: Numbers) -> str:
     """What is cut off the full grid, or added to it."""
 
     def ends(b: int, e: int) -> str:
@@ -208,7 +216,7 @@ def crop_caption(trace: Trace) -> str:
     return f"The crop: {'; '.join(parts)}."
 
 
-def _grid(trace: Trace) -> Iterator[Parts]:
+def _grid(trace: Numbers) -> Iterator[Parts]:
     stride = trace.geometry.stride
     if trace.transposed and max(stride) > 1 and trace.spaced.size > trace.input.size:
         counts = list(dict.fromkeys(s - 1 for s in stride))
@@ -262,14 +270,14 @@ def _grid(trace: Trace) -> Iterator[Parts]:
         yield "window", cell, caption, sum_, boards, active, terms
 
 
-def _inner_cells(trace: Trace) -> tuple[Cell, ...]:
+def _inner_cells(trace: Numbers) -> tuple[Cell, ...]:
     """The cells of the extended grid that come from `spaced`."""
     cells = cells_of(trace.extended.shape)
     low = np.array([b for b, _ in trace.extension])
     return tuples(cells[np.all((cells >= low) & (cells < low + np.array(trace.spaced.shape)), axis=1)])
 
 
-def extension_caption(trace: Trace) -> str:
+def extension_caption(trace: Numbers) -> str:
     parts = []
     for axis, pair in enumerate(trace.extension):
         where = f"axis {axis}: " if trace.rank > 1 else ""
@@ -286,7 +294,7 @@ def extension_caption(trace: Trace) -> str:
     return f"The grid is extended by {why}: {'; '.join(parts)}."
 
 
-def _matrix(trace: Trace) -> Iterator[Parts]:
+def _matrix(trace: Numbers) -> Iterator[Parts]:
     matrix = np.where(trace.connected, trace.matrix, np.nan)
     column = trace.input.reshape(-1, 1)
     output = np.full((trace.output.size, 1), np.nan)
@@ -306,7 +314,7 @@ def _matrix(trace: Trace) -> Iterator[Parts]:
         yield "row", cell, caption, sum_, boards, active, terms
 
 
-def _overlap(trace: Trace) -> Iterator[Parts]:
+def _overlap(trace: Numbers) -> Iterator[Parts]:
     counts = np.zeros(trace.output_size)
     for cell in tuples(cells_of(trace.input.shape)):
         terms = tuple(term for term in trace.touched_by_input(cell) if term.output is not None)
@@ -324,7 +332,7 @@ def _overlap(trace: Trace) -> Iterator[Parts]:
     yield "evenness", None, evenness(trace), "", boards, {}, ()
 
 
-def evenness(trace: Trace) -> str:
+def evenness(trace: Numbers) -> str:
     """Where a checkerboard comes from, or why there is none."""
     if not trace.transposed:
         return say("evenness", "convolution", taps=trace.kernel.size)
@@ -342,7 +350,7 @@ def evenness(trace: Trace) -> str:
     return " ".join([*parts, say("evenness", "none" if trace.even else "checkerboard")])
 
 
-def _gradient(trace: Trace) -> Iterator[Parts]:
+def _gradient(trace: Numbers) -> Iterator[Parts]:
     def upstream(terms: Iterable[Term]) -> list[Term]:
         return [term for term in terms if term.output is not None]
 

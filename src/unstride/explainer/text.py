@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..geometry import GeometryError
 from .figures import cell_name, equation, prose
+from .numbers import Numbers
 from .pairs import Array, Cell, cells_of, flat, tuples
-from .settings import written_ends
-from .steps import BOARDS, Step, before, crop_caption, evenness, extension_caption
+from .settings import size_formula, written_ends
+from .steps import BOARDS, Step, before, crop_caption, evenness, extension_caption, steps
 from .tables import NARROWEST, Block, Figures, Style, flow, paint, paragraph, tables
-
-if TYPE_CHECKING:
-    from .trace import Trace
 
 COLORS = ("36", "33", "35", "94")  # cyan, yellow, magenta, blue: told apart by most eyes, on dark and on light
 RAMP = ("48;5;195;38;5;16", "48;5;153;38;5;16", "48;5;111;38;5;16", "48;5;67;38;5;231", "48;5;24;38;5;231")
@@ -24,17 +21,15 @@ MOST_COPIES = 16  # printed without being asked for by step
 MOST_LINES = 40
 
 
-def text(trace: Trace, view: str, step: int | None = None, color: bool = False, width: int | None = None) -> str:
+def text(trace: Numbers, view: str, step: int | None = None, color: bool = False, width: int | None = None) -> str:
     """`Trace.text`."""
     columns = max(shutil.get_terminal_size().columns if width is None else width, NARROWEST)
     page = _Page(trace, columns, color)
     if step is not None:
-        steps = trace.steps(view)
-        if not isinstance(step, int) or not 0 <= step < len(steps):
-            raise GeometryError(
-                f"step is {step!r}; expected 0 to {len(steps) - 1}: view {view!r} has {len(steps)} steps"
-            )
-        return page.step(steps[step], steps[-1].number)
+        all_ = steps(trace, view)
+        if not isinstance(step, int) or not 0 <= step < len(all_):
+            raise GeometryError(f"step is {step!r}; expected 0 to {len(all_) - 1}: view {view!r} has {len(all_)} steps")
+        return page.step(all_[step], all_[-1].number)
     parts = {
         "scatter": page.scatter,
         "grid": page.grid,
@@ -45,9 +40,9 @@ def text(trace: Trace, view: str, step: int | None = None, color: bool = False, 
     return "\n\n".join([page.head(), *parts])
 
 
-def beginning(trace: Trace, view: str, color: bool, width: int) -> str:
+def beginning(trace: Numbers, view: str, color: bool, width: int) -> str:
     """Step 0 of a view, where nothing is done yet."""
-    return _Page(trace, max(width, NARROWEST), color).step(before(trace, view), trace.steps(view)[-1].number)
+    return _Page(trace, max(width, NARROWEST), color).step(before(trace, view), steps(trace, view)[-1].number)
 
 
 def size_name(size: Sequence[int]) -> str:
@@ -75,7 +70,7 @@ def _each(entries: Sequence[str]) -> str:
 
 
 class _Page:
-    def __init__(self, trace: Trace, width: int, color: bool) -> None:
+    def __init__(self, trace: Numbers, width: int, color: bool) -> None:
         self.trace, self.width, self.color = trace, width, color
 
     def head(self) -> str:
@@ -97,7 +92,7 @@ class _Page:
         title = paragraph(f"{name}: {', '.join(words)}; output {size_name(trace.output_size)}", self.width)
         if self.color:
             title = "\n".join(paint(line, "1") for line in title.split("\n"))
-        formulas = trace.size_formula
+        formulas = size_formula(trace)
         if len(set(formulas)) == 1:
             where = " along each axis" if trace.rank > 1 else ""
             formulas = (formulas[0].replace("output", f"Size{where}: output", 1),)
@@ -175,7 +170,7 @@ class _Page:
 
     def grid(self) -> list[str]:
         trace = self.trace
-        setup = {step.kind: step for step in trace.steps("grid") if step.kind != "window"}
+        setup = {step.kind: step for step in steps(trace, "grid") if step.kind != "window"}
         row: list[Block | str | list[Block]] = [self.tables(trace.input, "input")]
         words = []
         if "spaced" in setup:

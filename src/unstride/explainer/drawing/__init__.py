@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..._files import check_ending, write_bytes
 from ...geometry import GeometryError
+from ..numbers import Numbers
 from . import page, vector
 from .palette import THEMES
 from .scene import Scene
@@ -19,7 +20,6 @@ from .views import View
 from .whole import whole
 
 if TYPE_CHECKING:
-    from ..trace import Trace
     from .raster import Artist
 
 PathLike = str | os.PathLike[str]
@@ -36,7 +36,7 @@ MOST_PIXELS = 200_000_000  # of a picture
 
 
 def svg(
-    trace: Trace,
+    trace: Numbers,
     path: PathLike | None = None,
     *,
     view: str = "scatter",
@@ -87,7 +87,7 @@ def svg(
     return text
 
 
-def beginning(trace: Trace, *, view: str = "scatter", theme: str = "auto", width: float | None = None) -> str:
+def beginning(trace: Numbers, *, view: str = "scatter", theme: str = "auto", width: float | None = None) -> str:
     """Step 0 of a view, "scatter" or "grid", as `svg` draws the steps after it: the results are blank."""
     _check_choice("view", view, ("scatter", "grid"))
     _check_choice("theme", theme, ("auto", *THEMES))
@@ -95,7 +95,7 @@ def beginning(trace: Trace, *, view: str = "scatter", theme: str = "auto", width
 
 
 def png(
-    trace: Trace,
+    trace: Numbers,
     path: PathLike | None = None,
     *,
     view: str = "scatter",
@@ -124,7 +124,7 @@ def png(
 
 
 def gif(
-    trace: Trace,
+    trace: Numbers,
     path: PathLike | None = None,
     *,
     view: str = "scatter",
@@ -153,7 +153,7 @@ def gif(
     return content
 
 
-def _scene(trace: Trace, name: str, step: int | None, animate: bool, width: float | None = None) -> Scene:
+def _scene(trace: Numbers, name: str, step: int | None, animate: bool, width: float | None = None) -> Scene:
     _check_choice("view", name, trace.views)
     view = View(trace, name)
     if step is None:

@@ -7,8 +7,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
+from ..numbers import Numbers
 from ..steps import Step
 from . import lettering
 from .layout import Grid, arrange
@@ -16,9 +16,6 @@ from .looks import written
 from .painting import Painter, scaffold
 from .scene import LINES, Box, Label, Scene, Shape
 from .views import View
-
-if TYPE_CHECKING:
-    from ..trace import Trace
 
 MARGIN = 22.0
 HEADING = 17.0
@@ -51,7 +48,7 @@ HEADINGS = {
 class Page:
     """The page around a content of some width and height that says `words` in turn, one text a frame."""
 
-    trace: Trace
+    trace: Numbers
     view: str
     content: tuple[float, float]
     words: Sequence[str]
@@ -157,7 +154,7 @@ def typeset(text: str) -> str:
     return re.sub(r"(?<![\w.])-(?=\d)", "−", text)
 
 
-def title(trace: Trace, view: str) -> str:
+def title(trace: Numbers, view: str) -> str:
     """What a picture is of, in one line.
 
     >>> from unstride.explainer import explain
@@ -167,11 +164,11 @@ def title(trace: Trace, view: str) -> str:
     return f"{heading(trace, view)} ({sizes(trace)})"
 
 
-def heading(trace: Trace, view: str) -> str:
-    return f"{NAMES[trace.map]}: {HEADINGS[trace.map][view]}"
+def heading(trace: Numbers, view: str) -> str:
+    return f"{NAMES[trace.op]}: {HEADINGS[trace.op][view]}"
 
 
-def sizes(trace: Trace) -> str:
+def sizes(trace: Numbers) -> str:
     """The sizes and the geometry, in words."""
     geometry = trace.geometry
     parts = [f"input {_size(trace.input.shape)}", f"kernel {_size(trace.kernel.shape)}"]

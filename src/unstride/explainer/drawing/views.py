@@ -5,22 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ... import reference
+from ..numbers import Numbers
 from ..pairs import Array
-from ..steps import BOARDS, Step, ready
+from ..steps import BOARDS, Step, ready, steps
 from . import looks
 from .layout import Grid, Item, Sign, cell_for, cell_within
 from .looks import Looks, Mask, Ranges
 from .painting import Painter
 from .scene import Shape
-
-if TYPE_CHECKING:
-    from ..trace import Trace
 
 FILLS = {
     "copy": "copy",
@@ -47,10 +44,10 @@ def fill_of(name: str) -> str:
 class View:
     """The steps of one view of a trace, as boards; with `begins` from step 0 on, where nothing is done yet."""
 
-    def __init__(self, trace: Trace, name: str, begins: bool = False) -> None:
+    def __init__(self, trace: Numbers, name: str, begins: bool = False) -> None:
         self.trace = trace
         self.name = name
-        self.steps = (ready(trace, name), *trace.steps(name)) if begins else trace.steps(name)
+        self.steps = (ready(trace, name), *steps(trace, name)) if begins else steps(trace, name)
 
     # What stands beside each other
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from ..figures import cell_name
+from ..settings import size_formula
 from ..steps import Step
 from . import looks
 from .layout import Grid, Item, Sign, arrange
@@ -130,7 +131,7 @@ def _words(view: View) -> str:
     """What is said below the picture."""
     trace = view.trace
     if view.name == "scatter":
-        return typeset("\n".join(dict.fromkeys(trace.size_formula)))  # once, where all axes have the same
+        return typeset("\n".join(dict.fromkeys(size_formula(trace))))  # once, where all axes have the same
     if view.name == "grid":
         return typeset("\n".join(step.caption for step in view.steps if step.kind != "window"))
     if view.name == "matrix":

@@ -29,7 +29,7 @@ def traces(draw, ranks=(1, 2, 3), maps=("conv_transpose", "conv")):
     bias = draw(st.sampled_from([None, -1.25]))
     upstream = rng.standard_normal(y) if draw(st.booleans()) else None
     kernel = rng.standard_normal(geometry.kernel_size)
-    return us.explain(rng.standard_normal(x), kernel, bias, geometry, map=kind, upstream=upstream)
+    return us.explain(rng.standard_normal(x), kernel, bias, geometry, op=kind, upstream=upstream)
 
 
 def bare(rule, x, kernel, geometry, bias=None):
@@ -202,7 +202,7 @@ def test_the_flipped_kernels_active_taps_lie_over_their_input_cells():
 def test_presets_have_the_readings_sizes(name, sizes):
     trace = PRESETS[name].trace()
     assert (trace.input.shape, trace.extended.shape, trace.output.shape) == sizes
-    assert trace.map == ("conv" if name == "example-1" else "conv_transpose")
+    assert trace.op == ("conv" if name == "example-1" else "conv_transpose")
 
 
 def test_worked_examples_are_the_readings_tables():
@@ -229,8 +229,8 @@ def test_unknown_preset_lists_the_known():
 def test_names_mean_what_they_mean_in_each_map():
     x, kernel = np.arange(8.0), [1.0, 2.0, 3.0]
     assert us.explain(x, kernel, stride=2, padding="same").output.shape == (16,)
-    assert us.explain(x, kernel, stride=2, padding="same", map="conv").output.shape == (4,)
-    assert us.explain(x, kernel, stride=2, padding="same", map="conv").crops == ((0, 1),)
+    assert us.explain(x, kernel, stride=2, padding="same", op="conv").output.shape == (4,)
+    assert us.explain(x, kernel, stride=2, padding="same", op="conv").crops == ((0, 1),)
 
 
 def test_steps_that_change_nothing_are_left_out():
@@ -270,7 +270,7 @@ def test_a_convolutions_settings_are_right(trace):
             trace.input,
             trace.kernel,
             trace.bias,
-            map="conv",
+            op="conv",
             stride=trace.geometry.stride,
             padding=crops,
             dilation=trace.geometry.dilation,
@@ -351,8 +351,8 @@ def test_what_numpy_takes_is_taken():
         (([1j], [1]), {}, TypeError, "x is of type complex128"),
         (([1, 2], [1], "b"), {}, us.GeometryError, "bias is 'b'; expected one finite number"),
         (([1, 2], [1], [1, 2]), {}, us.GeometryError, r"bias is \[1, 2\]"),
-        (([1, 2], [1]), {"map": "deconv"}, us.GeometryError, "map is 'deconv'; expected 'conv_transpose' or 'conv'"),
-        (([1, 2], [1]), {"map": "conv", "output_padding": 1}, us.GeometryError, "a convolution has none"),
+        (([1, 2], [1]), {"op": "deconv"}, us.GeometryError, "op is 'deconv'; expected 'conv_transpose' or 'conv'"),
+        (([1, 2], [1]), {"op": "conv", "output_padding": 1}, us.GeometryError, "a convolution has none"),
         (([1, 2], [1]), {"upstream": [1]}, us.GeometryError, r"upstream has shape \(1,\); expected the output's, \(2,\)"),
         (([1, 2], [1]), {"padding": 1}, us.GeometryError, r"the output has size \(0,\): no cell is left"),
         (([1, 2], [1]), {"padding": 2}, us.GeometryError, "the crop of axis 0"),
@@ -387,3 +387,11 @@ def test_the_name_explain_is_the_function():
 
     importlib.import_module("unstride.explainer.quiz")
     assert isinstance(us.explain([1], [1]), Trace)
+
+
+def test_the_old_name_of_op_works_with_a_warning():
+    with pytest.warns(DeprecationWarning, match="the argument map is called op now: write op='conv'") as caught:
+        trace = us.explain([1, 2, 3], [1, 1], map="conv")
+    assert caught[0].filename == __file__
+    assert trace.op == "conv"
+    np.testing.assert_array_equal(trace.output, [3, 5])

@@ -2,7 +2,7 @@
 
 import { shapeOf } from "./compute.mjs";
 import { connect, GeometryError } from "./geometry.mjs";
-import LIMITS from "./limits.json" with { type: "json" };
+import LIMITS from "../shared/limits.json" with { type: "json" };
 
 export const VIEWS = ["scatter", "grid", "matrix", "overlap", "gradient"];
 

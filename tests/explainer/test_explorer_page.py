@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from explain.browser import Watched, traced, until
+from explainer.browser import Watched, traced, until
 from PIL import Image
 from playwright.sync_api import expect
 
-from unstride.explainer import page as pages
 from unstride.explainer.presets import PRESETS
+from unstride.explainer.web import page as pages
 
 VIEWS = ("scatter", "grid", "matrix", "overlap", "gradient")
 

@@ -1,6 +1,6 @@
 // Sentences that the explorer and Python both say.
 
-import texts from "./texts.json" with { type: "json" };
+import texts from "../shared/texts.json" with { type: "json" };
 
 /** The sentence of that name with `values` in it. */
 export function say(group, name, values = {}) {

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from .._files import check_ending, write_text
-from ..geometry import GeometryError, is_sequence, per_axis
+from ..._files import check_ending, write_text
+from ...geometry import GeometryError, is_sequence, per_axis
+from .. import shared
+from ..examples import EXAMPLES
+from ..numbers import Numbers
 from . import bundle
-from .presets import PRESETS
-from .trace import Trace
 
 __all__ = ["html", "presets", "state"]
 
@@ -22,10 +23,9 @@ FIELDS = (
     "map", "x", "kernel", "stride", "padding", "output_padding", "dilation", "bias", "gradient", "view", "step",
 )  # fmt: skip
 HTML_ENDINGS = (".html", ".htm")
-VIEWS = {"checkerboard": "overlap", "even": "overlap"}  # where another view shows more
 
 
-def html(trace_or_state: Trace | Mapping[str, Any] | None = None, path: str | Path | None = None) -> str:
+def html(trace_or_state: Numbers | Mapping[str, Any] | None = None, path: str | Path | None = None) -> str:
     """A page with the explorer, opened on a case; written to `path` too if that is given.
 
     Parameters
@@ -50,7 +50,7 @@ def html(trace_or_state: Trace | Mapping[str, Any] | None = None, path: str | Pa
     Examples
     --------
     >>> page = html({"x": [1, 2, 3], "kernel": [1, 10], "stride": 2})
-    >>> len(page) < 155_000, "://" in page.split("<script")[0]  # small, and it asks nobody for anything
+    >>> len(page) < 200_000, "://" in page.split("<script")[0]  # small, and it asks nobody for anything
     (True, False)
     """
     if path is not None:
@@ -59,14 +59,14 @@ def html(trace_or_state: Trace | Mapping[str, Any] | None = None, path: str | Pa
     # "</" would end the script element that the data stand in.
     data = json.dumps(start, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
     page = bundle.source("page.html")
-    for mark, text in (("STYLE", bundle.style()), ("START", data), ("MODULE", bundle.module())):
+    for mark, text in (("STYLE", bundle.source("style.css")), ("START", data), ("MODULE", bundle.module())):
         page = page.replace(f"/*{mark}*/", text, 1)
     if path is not None:
         write_text(Path(path), page)
     return page
 
 
-def state(trace_or_state: Trace | Mapping[str, Any] | None, view: str | None = None) -> dict[str, Any] | None:
+def state(trace_or_state: Numbers | Mapping[str, Any] | None, view: str | None = None) -> dict[str, Any] | None:
     """What the explorer opens on, as plain lists and numbers; None for its own beginning.
 
     Padding and output padding of a trace stand there as they were written. The step is 0: nothing is done yet.
@@ -86,7 +86,7 @@ def state(trace_or_state: Trace | Mapping[str, Any] | None, view: str | None = N
     """
     if trace_or_state is None:
         return None
-    if isinstance(trace_or_state, Trace):
+    if isinstance(trace_or_state, Numbers):
         return _of_trace(trace_or_state, view)
     found = dict(trace_or_state)
     if unknown := sorted(set(found) - set(FIELDS)):
@@ -97,13 +97,13 @@ def state(trace_or_state: Trace | Mapping[str, Any] | None, view: str | None = N
 
 
 def presets() -> list[dict[str, Any]]:
-    """The examples of `unstride.explainer.presets` as the explorer takes them."""
-    found = []
-    for preset in PRESETS.values():
-        fields = dict(preset.fields)
-        case = {"x": _whole(preset.x), "kernel": _whole(preset.kernel), **fields, "view": _view(preset.name)}
-        found.append({"name": preset.name, "title": preset.title, "note": preset.note, "state": case})
-    return found
+    """The examples as the explorer takes them."""
+    cases = []
+    for example in EXAMPLES.values():
+        fields = {"map" if name == "op" else name: value for name, value in example.fields.items()}
+        case = {"x": _whole(example.x), "kernel": _whole(example.kernel), **fields, "view": example.view}
+        cases.append({"name": example.name, "title": example.title, "note": example.note, "state": case})
+    return cases
 
 
 def _whole(rows: list[Any]) -> list[Any]:
@@ -111,11 +111,7 @@ def _whole(rows: list[Any]) -> list[Any]:
     return [_whole(row) if isinstance(row, list) else int(row) if row == int(row) else row for row in rows]
 
 
-def _view(name: str) -> str:
-    return VIEWS.get(name, "grid" if name.startswith("example") else "scatter")
-
-
-def _of_trace(trace: Trace, view: str | None) -> dict[str, Any]:
+def _of_trace(trace: Numbers, view: str | None) -> dict[str, Any]:
     if trace.rank > 2:
         raise GeometryError(f"the trace has {trace.rank} axes; the explorer shows 1 or 2")
     geometry = trace.geometry
@@ -123,7 +119,7 @@ def _of_trace(trace: Trace, view: str | None) -> dict[str, Any]:
     padding, output_padding = _written(trace)
     _check_limits(trace, padding, output_padding)
     return {
-        "map": trace.map,
+        "map": trace.op,
         "x": _whole(trace.input.tolist()),
         "kernel": _whole(trace.kernel.tolist()),
         "stride": list(geometry.stride),
@@ -132,12 +128,12 @@ def _of_trace(trace: Trace, view: str | None) -> dict[str, Any]:
         "dilation": list(geometry.dilation),
         "bias": trace.bias or 0,
         "gradient": None if ones else trace.upstream.ravel().tolist(),
-        "view": _own_view(trace) if view is None else trace._view(view),
+        "view": _own_view(trace) if view is None else trace.view_named(view),
         "step": 0,
     }
 
 
-def _written(trace: Trace) -> tuple[Any, list[int] | None]:
+def _written(trace: Numbers) -> tuple[Any, list[int] | None]:
     """Padding and output padding as `explain` was given them; of a whole geometry numbers if they say it, or pairs."""
     if trace.written is None:
         crops = trace.geometry.crops
@@ -154,9 +150,9 @@ def _written(trace: Trace) -> tuple[Any, list[int] | None]:
     return [list(map(int, entry)) if is_sequence(entry) else int(entry) for entry in entries], output_padding
 
 
-def _check_limits(trace: Trace, padding: Any, output_padding: list[int] | None) -> None:
+def _check_limits(trace: Numbers, padding: Any, output_padding: list[int] | None) -> None:
     """The explorer's own limits, within which its numbers stay legible: what it would refuse to open is not written."""
-    limits: dict[str, int] = json.loads(bundle.source("limits.json"))
+    limits: dict[str, int] = shared.data("limits.json")
     entries = [] if isinstance(padding, str) else padding
     numbers = [n for entry in entries for n in (entry if isinstance(entry, list) else [entry])]
     geometry = trace.geometry
@@ -177,11 +173,11 @@ def _check_limits(trace: Trace, padding: Any, output_padding: list[int] | None) 
                 )
 
 
-def _own_view(trace: Trace) -> str:
+def _own_view(trace: Numbers) -> str:
     """The view in which the page opens the example that this trace is; of other traces their default."""
-    for preset in PRESETS.values():
-        other = preset.trace()
-        same = (other.map, other.bias, other.geometry) == (trace.map, trace.bias, trace.geometry)
+    for example in EXAMPLES.values():
+        other = example.numbers()
+        same = (other.op, other.bias, other.geometry) == (trace.op, trace.bias, trace.geometry)
         if same and np.array_equal(other.input, trace.input) and np.array_equal(other.kernel, trace.kernel):
-            return _view(preset.name)
+            return example.view
     return trace.default_view

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from textwrap import fill
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ..geometry import Crop
-from .pairs import Array
-from .settings import NAMES, Setting
-
-if TYPE_CHECKING:
-    from .trace import Trace
+from ...geometry import Crop
+from ..numbers import Numbers
+from ..pairs import Array
+from ..settings import NAMES, Setting
 
 WIDTH = 88
 
@@ -21,7 +19,7 @@ WIDTH = 88
 class Case:
     """A trace to be written in one framework."""
 
-    trace: Trace
+    trace: Numbers
     framework: str
     setting: Setting | None
 

@@ -7,18 +7,14 @@ nearest, with zeros added and cells cut off around it, or with the dilation writ
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from ..geometry import GeometryError
-from .program import Case
-from .settings import Setting, setting
+from ...geometry import GeometryError
+from ..numbers import Numbers
+from ..settings import Setting, setting
+from .case import Case
 from .writers import WRITERS
 
-if TYPE_CHECKING:
-    from .trace import Trace
 
-
-def code(trace: Trace, framework: str) -> str:
+def code(trace: Numbers, framework: str) -> str:
     """`Trace.code`."""
     if framework not in WRITERS:
         raise GeometryError(f"framework is {framework!r}; expected one of {', '.join(map(repr, WRITERS))}")
@@ -27,7 +23,7 @@ def code(trace: Trace, framework: str) -> str:
     return "\n".join([*case.head(), *WRITERS[framework](case), "print(y)", ""])
 
 
-def _portable(found: Setting | None, trace: Trace) -> Setting | None:
+def _portable(found: Setting | None, trace: Numbers) -> Setting | None:
     """`found`, or the recipe that runs everywhere, where the call needs a GPU or another backend."""
     if found is None or not trace.transposed or found.arguments is None:
         return found

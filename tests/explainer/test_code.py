@@ -42,7 +42,7 @@ def cases(count, seed, ranks):
         kernel = rng.normal(size=geometry.kernel_size)
         yield us.explain(rng.normal(size=size), kernel, bias, geometry)
         big = geometry.output_size(size)
-        yield us.explain(rng.normal(size=big), kernel, bias, geometry, map="conv")
+        yield us.explain(rng.normal(size=big), kernel, bias, geometry, op="conv")
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from explain.browser import Watched
+from explainer.browser import Watched
 
 from unstride.explainer.presets import PRESETS
 

@@ -35,7 +35,7 @@ def traces(draw):
         "wide": lambda shape: rng.standard_normal(shape) * 10.0 ** rng.integers(-9, 12, shape),
     }[draw(st.sampled_from(["digits", "negative", "fractions", "wide"]))]
     bias = draw(st.sampled_from([None, -0.5]))
-    return us.explain(numbers(size if kind == "conv_transpose" else big), numbers(taps), bias, geometry, map=kind)
+    return us.explain(numbers(size if kind == "conv_transpose" else big), numbers(taps), bias, geometry, op=kind)
 
 
 def blocks(text):
@@ -159,7 +159,7 @@ def test_wide_tables_are_cut_into_columns():
 def test_presets_in_every_view(name):
     trace = PRESETS[name].trace()
     for view in VIEWS:
-        assert trace.text(view, width=60).startswith("Convolution" if trace.map == "conv" else "Transposed")
+        assert trace.text(view, width=60).startswith("Convolution" if trace.op == "conv" else "Transposed")
 
 
 @pytest.mark.parametrize(

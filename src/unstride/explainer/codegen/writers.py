@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..geometry import Crop
-from .program import Case, Raw, call, resized
-from .settings import shown
+from ...geometry import Crop
+from ..settings import shown
+from .case import Case, Raw, call, resized
 
 Writer = Callable[[Case], list[str]]
 
@@ -58,7 +58,7 @@ def unstride_program(case: Case) -> list[str]:
         else:
             named[name] = entries
     bias = [] if trace.bias is None else [repr(trace.bias)]
-    made = call(f"us.{trace.map}", "x", "kernel", *bias, **named, channels=None)
+    made = call(f"us.{trace.op}", "x", "kernel", *bias, **named, channels=None)
     return ["import unstride as us", "", *case.arrays("{}"), "", f"y = {made}"]
 
 

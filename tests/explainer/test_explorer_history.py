@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
-from explain.browser import until
+from explainer.browser import until
 from playwright.sync_api import expect
 
 import unstride as us
 from unstride.cli import main
-from unstride.explainer import page as pages
 from unstride.explainer.presets import PRESETS
+from unstride.explainer.web import page as pages
 
 
 def test_back_undoes_change_by_change_and_forward_does_them_again(opened):

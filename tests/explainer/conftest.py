@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from explain.browser import Watched, chromium, until
+from explainer.browser import Watched, chromium, until
 
-from unstride.explainer import page as pages
+from unstride.explainer.web import page as pages
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,10 @@ import re
 from typing import Any
 
 import pytest
-from explain.browser import Watched, load, traced
+from explainer.browser import Watched, load, traced
 from playwright.sync_api import expect
 
-from unstride.explainer import bundle
+from unstride.explainer.web import bundle
 
 
 def answer_of(page: Any, reader: Any) -> tuple[str, Any]:

@@ -81,8 +81,8 @@ class Watched:
 
 def traced(state: dict[str, Any]) -> Any:
     """The trace of a state of the explorer."""
-    fields = {name: state[name] for name in ("map", "stride", "padding", "output_padding", "dilation")}
-    return explain(state["x"], state["kernel"], state["bias"] or None, **fields)
+    fields = {name: state[name] for name in ("stride", "padding", "output_padding", "dilation")}
+    return explain(state["x"], state["kernel"], state["bias"] or None, op=state["map"], **fields)
 
 
 def until(page: Page, condition: str, seconds: float = 20) -> None:

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from explain.browser import Watched, load
+from explainer.browser import Watched, load
 
 from unstride import GeometryError, explain
-from unstride.explainer import bundle
-from unstride.explainer.page import state
+from unstride.explainer.web import bundle
+from unstride.explainer.web.page import state
 
 VIEWS = ("scatter", "grid", "matrix", "overlap", "gradient")
 
@@ -84,7 +84,7 @@ def geometries(count: int) -> list[Any]:
         )
         fields = {"stride": pick(1, 3), "dilation": pick(1, 2), "padding": [(rng.randint(-2, 2), rng.randint(-2, 2)) for _ in range(rank)]}  # fmt: skip
         try:
-            trace = explain(x, kernel, rng.choice((None, -12.5)), map=rng.choice(("conv_transpose", "conv")), **fields)
+            trace = explain(x, kernel, rng.choice((None, -12.5)), op=rng.choice(("conv_transpose", "conv")), **fields)
         except GeometryError:
             continue
         found.append(trace)

@@ -42,7 +42,7 @@ def test_the_issues_example(capsys):
         (["--padding", "same", "--stride", "3"], {"padding": "same", "stride": 3}),
         (["--stride", "3,2", "--output-padding", "1"], {"stride": (3, 2), "output_padding": 1}),
         (["--dilation", "2", "--bias", "-0.5"], {"dilation": 2, "bias": -0.5}),
-        (["--map", "conv", "--padding", "1"], {"map": "conv", "padding": 1}),
+        (["--map", "conv", "--padding", "1"], {"op": "conv", "padding": 1}),
         (["--view", "matrix"], {"view": "matrix"}),
     ],
 )

@@ -1,0 +1,34 @@
+"""What Python and the explorer's JavaScript both read: files of JSON, so that each fact stands in one place.
+
+``texts.json`` holds the sentences that both say, ``limits.json`` the sizes up to which the explorer's numbers are
+legible.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+
+@cache
+def source(name: str) -> str:
+    """The text of a file of this folder."""
+    return files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+
+@cache
+def data(name: str) -> Any:
+    """What a file of JSON in this folder holds. Everyone gets the same object: do not change it."""
+    return json.loads(source(name))
+
+
+def say(group: str, name: str, **values: Any) -> str:
+    """The sentence of that name with `values` in it.
+
+    >>> say("size", "undilated", K=5, k=3)
+    'this leaves out the dilation: the kernel spans 5 cells, not 3'
+    """
+    text: str = data("texts.json")[group][name]
+    return text.format(**values)
