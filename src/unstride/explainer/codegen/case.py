@@ -1,18 +1,21 @@
-"""What the programs of all frameworks share: the arrays, the excuse, the crops, and how a call is written."""
+"""One trace as a program of one framework: the arrays, the excuse, the crops, and how a call is written."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from textwrap import fill
+from string import Template
+from textwrap import wrap
 from typing import Any
 
 from ...geometry import Crop
 from ..numbers import Numbers
 from ..pairs import Array
 from ..settings import NAMES, Setting
+from ..shared import data
 
 WIDTH = 88
+PROGRAMS: dict[str, Any] = data("programs.json")
 
 
 @dataclass(frozen=True)
@@ -24,42 +27,13 @@ class Case:
     setting: Setting | None
 
     @property
-    def why_not(self) -> str | None:
-        """Why one call of the framework cannot do it."""
-        return None if self.setting is None else self.setting.reason
-
-    @property
     def arguments(self) -> dict[str, Any]:
         return {} if self.setting is None else self.setting.arguments or {}
 
-    def head(self) -> list[str]:
-        trace = self.trace
-        name = "Transposed convolution" if trace.transposed else "Convolution"
-        sizes = ("×".join(map(str, size)) for size in (trace.input.shape, trace.kernel.shape, trace.output_size))
-        return ['"""{} in {}: input {}, kernel {}, output {}."""'.format(name, NAMES[self.framework], *sizes), ""]
-
-    def array(self, name: str, array: Array, make: str) -> list[str]:
-        """``name = make([[...], ...])``, a row a line where one line is too long."""
-        line = f"{name} = {make.format(literal(array))}"
-        if len(line) <= WIDTH or array.ndim == 1:
-            return [line]
-        rows = [f"    {literal(row)}," for row in array]
-        before, after = make.split("{}")
-        return [f"{name} = {before}[", *rows, f"]{after}"]
-
-    def arrays(self, make: str) -> list[str]:
-        return [*self.array("x", self.trace.input, make), *self.array("kernel", self.trace.kernel, make)]
-
-    def excuse(self) -> list[str]:
-        """The comment that says why not, and what is done instead."""
-        if self.why_not is None:
-            return []
-        recipe = self.setting.recipe if self.setting is not None and self.stretch is None else None
-        if self.stretch is not None:
-            what = "to the full grid, then the crop" if self.trace.transposed else "of the extended input"
-            recipe = f"the dilation is written into the kernel as zeros, and the map is computed {what}"
-        said = f"{NAMES[self.framework]} has no single call for this: {self.why_not}. Instead: {recipe}."
-        return ["", *fill(said, WIDTH - 2).replace("\n", "\n# ").join(["# ", ""]).split("\n")]
+    @property
+    def why_not(self) -> str | None:
+        """Why one call of the framework cannot do it."""
+        return None if self.setting is None else self.setting.reason
 
     @property
     def stretch(self) -> tuple[int, ...] | None:
@@ -67,55 +41,134 @@ class Case:
         refuses = self.setting is not None and self.setting.arguments is None
         return self.trace.geometry.dilation if refuses else None
 
-    def stretched(self, zeros: str) -> list[str]:
+    @property
+    def own_bias(self) -> str | None:
+        """The bias as the framework's call takes it; None where it is added afterwards, or there is none."""
+        form = self.form.get("bias")
+        if form is None or self.trace.bias is None or self.why_not is not None:
+            return None
+        return filled(form, bias=repr(self.trace.bias))
+
+    @property
+    def form(self) -> dict[str, Any]:
+        """How this framework's programs read."""
+        form: dict[str, Any] = PROGRAMS["frameworks"][self.framework]
+        return form
+
+    def lines(self, arguments: dict[str, Any]) -> list[str]:
+        """The whole program; `arguments` are those of the call."""
+        trace, form = self.trace, self.form
+        values = {
+            "rank": trace.rank,
+            "op": trace.op,
+            "_transpose": "_transpose" * trace.transposed,
+            "function": "" if self.setting is None else self.setting.call,
+            "stride": trace.geometry.stride,
+            "dilation": trace.geometry.dilation,
+            "full_size": trace.full_size,
+            "any_size": ", ".join(["1", "1", *["None"] * trace.rank]),
+            "own_bias": self.own_bias or "",
+        }
+        if "call" in form:
+            function = filled(form["call"].get("function", "$function"), **values)
+            values["call"] = call(function, filled(form["call"][""], **values), arguments)
+        program = form["program"][trace.op] if isinstance(form["program"], dict) else form["program"]
+        return [
+            self._head(),
+            "",
+            *form["imports"],
+            "",
+            *self._array("x", trace.input),
+            *self._array("kernel", trace.kernel),
+            *(filled(line, **values) for line in form.get("setup", ())),
+            *self._excuse(),
+            "",
+            *self._stretched(),
+            *self._before(),
+            *(filled(line, **values) for line in program),
+            *self._after(),
+            *form.get("end", ()),
+            "print(y)",
+        ]
+
+    def _head(self) -> str:
+        trace = self.trace
+        name = "Transposed convolution" if trace.transposed else "Convolution"
+        input_, kernel, output = (
+            "×".join(map(str, n)) for n in (trace.input.shape, trace.kernel.shape, trace.output_size)
+        )
+        framework = NAMES[self.framework]
+        return filled(PROGRAMS["head"], name=name, framework=framework, input=input_, kernel=kernel, output=output)
+
+    def _array(self, name: str, array: Array) -> list[str]:
+        """``name = make([[...], ...])``, a row a line where one line is too long."""
+        before, after = self.form["array"].split("$")
+        line = f"{name} = {before}{literal(array)}{after}"
+        if len(line) <= WIDTH or array.ndim == 1:
+            return [line]
+        return [f"{name} = {before}[", *(f"    {literal(row)}," for row in array), f"]{after}"]
+
+    def _excuse(self) -> list[str]:
+        """The comment that says why not, and what is done instead."""
+        if self.setting is None or self.why_not is None:
+            return []
+        recipe = self.setting.recipe if self.stretch is None else PROGRAMS["dilated"][self.trace.op]
+        words = filled(PROGRAMS["excuse"], framework=NAMES[self.framework], reason=self.why_not, recipe=recipe)
+        lines = wrap(words, WIDTH - 2, break_on_hyphens=False, break_long_words=False)
+        return ["", *(f"# {line}" for line in lines)]
+
+    def _stretched(self) -> list[str]:
         """The lines that make the kernel with zeros between its taps."""
         if self.stretch is None:
             return []
+        zeros = self.form["zeros"].replace("$", str(self.trace.geometry.spans))
         steps = ", ".join(f"::{d}" for d in self.stretch)
-        return [
-            f"dilated = {zeros.format(self.trace.geometry.spans)}",
-            f"dilated[{steps}] = kernel",
-            "kernel = dilated",
-        ]
+        return [filled(line, zeros=zeros, steps=steps) for line in PROGRAMS["stretch"]]
 
     @property
-    def around(self) -> tuple[Crop, ...]:
+    def _around(self) -> tuple[Crop, ...]:
         """Zeros to put around the input before a convolution, or cells to cut off the full grid after a transposed
         one; none where the call does it."""
-        nothing = ((0, 0),) * self.trace.rank
+        if self.framework == "numpy":
+            return self.trace.crops
         if self.why_not is None or self.setting is None:
-            return nothing
+            return ((0, 0),) * self.trace.rank
         return self.setting.crops if self.setting.crops is not None else self.trace.crops
 
-    def before(self, pad: Callable[[Sequence[Crop]], str]) -> list[str]:
+    def _before(self) -> list[str]:
         """The lines that extend the input of a convolution."""
         if self.trace.transposed:
             return []
-        crops = tuple((-b, -e) for b, e in self.around)
-        return resized("x", self.trace.input.shape, crops, pad)
+        return resized("x", self.trace.input.shape, tuple((-b, -e) for b, e in self._around), self.form.get("pad", ""))
 
-    def after(self, pad: Callable[[Sequence[Crop]], str], bias: bool = True) -> list[str]:
+    def _after(self) -> list[str]:
         """The lines that crop the result of a transposed convolution, and add the bias."""
         trace = self.trace
         lines: list[str] = []
         if trace.transposed:
-            size = tuple(n + b + e for n, (b, e) in zip(trace.output_size, self.around, strict=True))
-            lines = resized("y", size, self.around, pad)
-        if bias and trace.bias is not None:
+            size = tuple(n + b + e for n, (b, e) in zip(trace.output_size, self._around, strict=True))
+            lines = resized("y", size, self._around, self.form.get("pad", ""))
+        if trace.bias is not None and self.own_bias is None:
             lines.append(f"y = y + {trace.bias!r}")
         return lines
 
 
-def resized(name: str, size: Sequence[int], crops: Sequence[Crop], pad: Callable[[Sequence[Crop]], str]) -> list[str]:
+def filled(form: str, **values: Any) -> str:
+    """A template of ``programs.json`` with `values` in it."""
+    return Template(form).substitute(values)
+
+
+def resized(name: str, size: Sequence[int], crops: Sequence[Crop], pad: str) -> list[str]:
     """Lines that crop the grid `name` of that size: zeros where a crop is negative, then the cells cut off.
 
-    >>> resized("y", (5, 5), [(1, 0), (0, -1)], lambda pads: f"np.pad(y, {pads})")
-    ['y = np.pad(y, [(0, 0), (0, 1)])', 'y = y[1:5, 0:6]']
+    >>> resized("y", (5, 5), [(1, 0), (0, -1)], "np.pad($name, $pads)")
+    ['y = np.pad(y, ((0, 0), (0, 1)))', 'y = y[1:5, 0:6]']
     """
     lines = []
-    pads = [(max(-b, 0), max(-e, 0)) for b, e in crops]
+    pads = tuple((max(-b, 0), max(-e, 0)) for b, e in crops)
     if any(pair != (0, 0) for pair in pads):
-        lines.append(f"{name} = {pad(pads)}")
+        backwards = tuple(n for pair in reversed(pads) for n in pair)
+        lines.append(f"{name} = {filled(pad, name=name, pads=pads, reversed=backwards)}")
     if any(max(pair) > 0 for pair in crops):
         extended = [n + p + q for n, (p, q) in zip(size, pads, strict=True)]
         cuts = (f"{max(b, 0)}:{n - max(e, 0)}" for n, (b, e) in zip(extended, crops, strict=True))
@@ -134,17 +187,24 @@ def literal(array: Array) -> str:
     return written(values)
 
 
-def call(name: str, *arguments: str, **named: Any) -> str:
+def call(name: str, first: str, named: dict[str, Any]) -> str:
     """A call as it is written, a line for each argument where one line is too long."""
 
     def written(value: Any) -> str:
-        return value if isinstance(value, Raw) else f'"{value}"' if isinstance(value, str) else repr(value)
+        if isinstance(value, Raw):
+            return value
+        return f'"{value}"' if isinstance(value, str) else repr(_tuple(value))
 
-    parts = [*arguments, *(f"{key}={written(value)}" for key, value in named.items())]
-    line = f"{name}({', '.join(parts)})"
+    parts = [f"{key}={written(value)}" for key, value in named.items()]
+    line = f"{name}({', '.join([first, *parts])})"
     if len(line) <= WIDTH - 4:
         return line
-    return "\n".join([f"{name}(", *(f"    {part}," for part in parts), ")"])
+    return "\n".join([f"{name}(", *(f"    {part}," for part in [first, *parts]), ")"])
+
+
+def _tuple(value: Any) -> Any:
+    """Lists as tuples, which all frameworks take."""
+    return tuple(map(_tuple, value)) if isinstance(value, list | tuple) else value
 
 
 class Raw(str):

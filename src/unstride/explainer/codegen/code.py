@@ -3,14 +3,18 @@
 Each is whole: it runs as it is, leaves the result in ``y``, a bare grid, and prints it. Where one call of the
 framework cannot do it, the program says why in a comment and uses the recipe of `Setting`: the call that comes
 nearest, with zeros added and cells cut off around it, or with the dilation written into the kernel as zeros.
+
+The explorer writes the same programs, letter by letter, from the same ``shared/programs.json``: ``web/programs.mjs``.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ...geometry import GeometryError
 from ..numbers import Numbers
 from ..settings import Setting, setting
-from .case import Case
+from .case import PROGRAMS, Case
 from .writers import WRITERS
 
 
@@ -18,29 +22,23 @@ def code(trace: Numbers, framework: str) -> str:
     """`Trace.code`."""
     if framework not in WRITERS:
         raise GeometryError(f"framework is {framework!r}; expected one of {', '.join(map(repr, WRITERS))}")
-    found = None if framework in ("numpy", "unstride") else setting(trace, framework)
-    case = Case(trace, framework, _portable(found, trace))
-    return "\n".join([*case.head(), *WRITERS[framework](case), "print(y)", ""])
+    nearest = None if framework in ("numpy", "unstride") else _portable(setting(trace, framework), trace)
+    case = Case(trace, framework, nearest)
+    return "\n".join([*case.lines(WRITERS[framework](case)), ""])
 
 
-def _portable(found: Setting | None, trace: Numbers) -> Setting | None:
-    """`found`, or the recipe that runs everywhere, where the call needs a GPU or another backend."""
-    if found is None or not trace.transposed or found.arguments is None:
-        return found
-    arguments = found.arguments
-    if found.framework == "tensorflow" and max(trace.geometry.dilation) > 1:
-        reason = found.reason or "on a CPU its transposed convolutions refuse most dilations"
-        return Setting("tensorflow", found.call, None, reason, None, trace.crops)
-    if found.reason is not None:
-        return found
-    if found.framework == "keras" and arguments["padding"] == "same" and arguments["output_padding"] is not None:
-        extra = arguments["output_padding"]
+def _portable(nearest: Setting, trace: Numbers) -> Setting:
+    """`nearest`, or the recipe that runs everywhere, where the call needs a GPU or another backend."""
+    if not trace.transposed or nearest.arguments is None:
+        return nearest
+    arguments = nearest.arguments
+    if nearest.framework == "tensorflow" and max(trace.geometry.dilation) > 1:
+        return replace(nearest, arguments=None, reason=nearest.reason or PROGRAMS["no cpu"], crops=trace.crops)
+    if nearest.framework == "keras" and nearest.reason is None and arguments["padding"] == "same":
+        extra = arguments["output_padding"] or (1,) * trace.rank
         if any(K % 2 == 0 and op == 0 for K, op in zip(trace.geometry.spans, extra, strict=True)):
             plain = arguments | {"padding": "valid", "output_padding": (0,) * trace.rank}
-            reason = (
-                "with TensorFlow as its backend it refuses padding='same' with output_padding=0 and an even kernel, "
-                "which other backends take"
+            return Setting(
+                "keras", nearest.call, plain, PROGRAMS["even same"], PROGRAMS["even same recipe"], trace.crops
             )
-            recipe = "the layer with padding='valid', output_padding=0; then the crop; then the bias"
-            return Setting("keras", found.call, plain, reason, recipe, trace.crops)
-    return found
+    return nearest

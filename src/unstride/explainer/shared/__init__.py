@@ -1,7 +1,7 @@
 """What Python and the explorer's JavaScript both read: files of JSON, so that each fact stands in one place.
 
-``texts.json`` holds the sentences that both say, ``limits.json`` the sizes up to which the explorer's numbers are
-legible.
+``texts.json`` holds the sentences that both say, ``programs.json`` how a program of each framework reads, and
+``limits.json`` the sizes up to which the explorer's numbers are legible.
 """
 
 from __future__ import annotations
@@ -13,15 +13,9 @@ from typing import Any
 
 
 @cache
-def source(name: str) -> str:
-    """The text of a file of this folder."""
-    return files(__package__).joinpath(name).read_text(encoding="utf-8")
-
-
-@cache
 def data(name: str) -> Any:
     """What a file of JSON in this folder holds. Everyone gets the same object: do not change it."""
-    return json.loads(source(name))
+    return json.loads(files(__package__).joinpath(name).read_text(encoding="utf-8"))
 
 
 def say(group: str, name: str, **values: Any) -> str:

@@ -3,15 +3,15 @@
 import { PALETTES } from "./colors.mjs";
 import { shapeOf, trace } from "./compute.mjs";
 import { Controls } from "./controls.mjs";
-import { callName, FRAMEWORKS, NAMES } from "./conventions.mjs";
+import { NAMES } from "./conventions.mjs";
 import { h } from "./element.mjs";
 import { History } from "./history.mjs";
 import { save } from "./export.mjs";
 import { tuple } from "./geometry.mjs";
 import { Player } from "./player.mjs";
+import { program } from "./programs.mjs";
 import { Quiz } from "./quiz.mjs";
 import { scene } from "./scene.mjs";
-import { snippet } from "./snippets.mjs";
 import { Stage } from "./stage.mjs";
 import { DEFAULT, fromHash, normalized, refusal, toHash, VIEWS, withRank } from "./state.mjs";
 import { about, sentence, sizeNote, sizes, VIEW_NAMES, written } from "./words.mjs";
@@ -277,7 +277,7 @@ export class Explorer {
 
   buildCode() {
     const id = this.id;
-    this.codeTabs = h("div", { class: "us-tabs us-small-tabs", role: "tablist", "aria-label": "Framework" }, ...[...FRAMEWORKS, "numpy", "unstride"].map((name) => h("button", {
+    this.codeTabs = h("div", { class: "us-tabs us-small-tabs", role: "tablist", "aria-label": "Framework" }, ...Object.keys(NAMES).map((name) => h("button", {
       type: "button", role: "tab", "data-framework": name, id: `${id}-code-${name}`, "aria-controls": `${id}-code`,
       onclick: () => { this.framework = name; this.renderCode(); },
     }, NAMES[name])));
@@ -289,21 +289,21 @@ export class Explorer {
   }
 
   renderCode() {
-    const { framework, t, state } = this;
+    const { framework, t } = this;
     for (const tab of this.codeTabs.children) {
       const on = tab.dataset.framework === framework;
       tab.setAttribute("aria-selected", String(on));
       tab.tabIndex = on ? 0 : -1;
       if (on) this.code.querySelector("[role=tabpanel]").setAttribute("aria-labelledby", tab.id);
     }
-    const { code, found } = snippet(t, state, framework);
+    const { code, found } = program(t, framework);
     this.program.firstElementChild.textContent = code;
     const lines = [];
     if (found?.reason) {
       lines.push(h("p", {}, h("strong", { class: "us-no" }, "Not in one call: "), `${found.reason}.`), h("p", { class: "us-soft" }, `Instead: ${found.recipe}.`));
     } else if (found) {
       const args = Object.entries(found.arguments).map(([name, value]) => h("span", { class: "us-arg" }, `${name}=${tuple(value)}`));
-      lines.push(h("p", {}, h("strong", { class: "us-yes" }, "One call: "), h("code", {}, callName(framework, t.rank, t.up))), h("p", { class: "us-args" }, ...args));
+      lines.push(h("p", {}, h("strong", { class: "us-yes" }, "One call: "), h("code", {}, found.call)), h("p", { class: "us-args" }, ...args));
     } else lines.push(h("p", {}, framework === "numpy" ? "The definition, in loops." : "Every setting is one call."));
     this.verdict.replaceChildren(...lines);
   }

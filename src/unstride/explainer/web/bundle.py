@@ -6,6 +6,7 @@ import and export statements are rewritten.
 
 from __future__ import annotations
 
+import json
 import re
 from functools import cache
 from graphlib import TopologicalSorter
@@ -36,9 +37,14 @@ def module() -> str:
     return "\n".join(map(_inlined, TopologicalSorter(imports).static_order()))  # raises CycleError for a circle
 
 
+def _literal(name: str) -> str:
+    """A file of JSON, which is an expression of JavaScript, without the spaces between."""
+    return json.dumps(shared.data(name), ensure_ascii=False, separators=(",", ":"))
+
+
 def _inlined(name: str) -> str:
     """One file as a statement of the joined module; the main file keeps its exports."""
-    text = _DATA.sub(lambda match: f"const {match[1]} = {shared.source(match[2]).strip()};", source(f"{name}.mjs"))
+    text = _DATA.sub(lambda match: f"const {match[1]} = {_literal(match[2])};", source(f"{name}.mjs"))
     text = _IMPORT.sub(r"const { \1 } = $\2;", text)
     if name == MAIN:
         return text

@@ -19,7 +19,7 @@ export function trace({ map, x, kernel, stride, padding, output_padding, dilatio
   const t = {
     map, up, rank: size.length, asked, geometry: g, setting: { map, x, kernel, stride, padding, output_padding, dilation },
     size, kernel_size, out: up ? big : small, small, big,
-    s: two(g.stride, 1), d: two(g.dilation, 1), k: two(kernel_size, 1), K: two(g.spans, 1),
+    full: fullSize(g, small), s: two(g.stride, 1), d: two(g.dilation, 1), k: two(kernel_size, 1), K: two(g.spans, 1),
     n: two(small, 1), L: two(big, 1), crops: two(g.crops, [0, 0]), F: two(fullSize(g, small), 1),
     x: flatten(size.length === 1 ? [x] : x), w: flatten(size.length === 1 ? [kernel] : kernel),
   };

@@ -1,21 +1,28 @@
 // The same geometry in each framework's own arguments, or why one call cannot: conventions.py's rules, word for word.
 
+import FORMS from "../shared/programs.json" with { type: "json" };
 import { convolution, convSize, fullSize, geometry, outputSize, split, tuple, withCrops } from "./geometry.mjs";
+import { say } from "./texts.mjs";
 
-export const FRAMEWORKS = ["keras", "torch", "tensorflow", "jax", "onnx"];
-export const NAMES = {
-  keras: "Keras", torch: "PyTorch", tensorflow: "TensorFlow", jax: "JAX", onnx: "ONNX", numpy: "NumPy",
-  unstride: "unstride",
-};
+/** Every framework's name by the key that it has in `unstride.explain(...).code(...)`. */
+export const NAMES = Object.fromEntries(Object.entries(FORMS.frameworks).map(([key, { name }]) => [key, name]));
 
 const fill = (g, value) => g.kernel_size.map(() => value);
 const equal = (a, b) => JSON.stringify(a) === JSON.stringify(b);
 const plus = (crops) => crops.map(([b, e]) => [b + 0, e + 0]); // -0 is 0
 const sameCrops = (a, b) => equal(plus(a), plus(b));
-export const isUncropped = (crops) => crops.every(([b, e]) => b === 0 && e === 0);
+const isUncropped = (crops) => crops.every(([b, e]) => b === 0 && e === 0);
+
+/** One framework's call and arguments for a trace's setting, and where one call cannot, why, and what to do. */
+export function setting(t, framework) {
+  const found = t.up ? express(t.geometry, framework, t.small) : expressConv(t.asked, framework, t.big);
+  const { function: name } = FORMS.frameworks[framework];
+  const call = (name[t.map] ?? name).replace("${rank}", t.rank).replace("$Transpose", t.up ? "Transpose" : "");
+  return { framework, call, ...found };
+}
 
 /** {arguments} where one call does it; {reason, recipe, arguments, crops} where it needs a crop after, or more. */
-export function express(g, framework, size) {
+function express(g, framework, size) {
   return { torch, keras, tensorflow, jax, onnx }[framework](g, size);
 }
 
@@ -44,7 +51,7 @@ function torch(g) {
 function keras(g) {
   if (Math.max(...g.stride) > 1 && Math.max(...g.dilation) > 1) {
     const recipe = `unstride.keras.Conv${g.rank}DTranspose(padding=${tuple(g.crops)}, groups=1, ...)`;
-    return { reason: "it refuses strides and dilation together", recipe };
+    return { reason: say("settings", "both"), recipe };
   }
   const args = (padding, output_padding) => ({
     kernel_size: g.kernel_size, strides: g.stride, padding, output_padding, dilation_rate: g.dilation,
@@ -117,56 +124,37 @@ function onnx(g) {
 }
 
 /** The same for a plain convolution of a grid of `size`; zeros at the end that no window reaches do not count. */
-export function expressConv(g, framework, size) {
-  const begins = g.crops.map(([b]) => b);
-  const out = convSize(g, size);
-  const sameWindows = (crops) => {
-    if (!crops.every(([b], i) => b === begins[i])) return false;
+function expressConv(g, framework, size) {
+  const { kernel_size, stride, dilation, crops } = g;
+  const [begins, none] = [crops.map(([b]) => b), fill(g, 0)];
+  const [recipe, where] = [say("settings", "recipe"), say("settings", "where", { crops: tuple(crops) })];
+  if (["keras", "tensorflow"].includes(framework) && Math.max(...stride) > 1 && Math.max(...dilation) > 1) {
+    return { reason: say("settings", "both"), recipe, crops };
+  }
+  const sameWindows = (other) => {
+    if (!other.every(([b], i) => b === begins[i])) return false;
     try {
-      return equal(convSize(withCrops(g, crops), size), out);
+      return equal(convSize(withCrops(g, other), size), convSize(g, size));
     } catch {
       return false;
     }
   };
-  const { kernel_size, stride, dilation } = g;
+  const own = crops.map(([b, e]) => [b, Math.max(e, 0)]);
   const same = convolution(size, { kernel_size, stride, padding: "same", dilation }).crops;
-  const own = g.crops.map(([b, e]) => [b, Math.max(e, 0)]);
-  const none = fill(g, 0);
-  const named = sameWindows(g.crops.map(() => [0, 0])) ? "valid" : sameWindows(same) ? "same" : null;
-  const where = `these zeros around the input, (begin, end) an axis, are ${tuple(g.crops)}`;
-  const recipe = "put the zeros around the input first (cut cells off where negative), then the convolution without padding";
-  const found = (possible, args, reason) => (possible ? { arguments: args } : { arguments: args, reason, recipe, crops: g.crops });
-  if (["keras", "tensorflow"].includes(framework) && Math.max(...stride) > 1 && Math.max(...dilation) > 1) {
-    return { reason: "it refuses strides and dilation together", recipe, crops: g.crops };
-  }
-  if (framework === "keras") {
-    const args = { kernel_size, strides: stride, padding: named ?? "valid", dilation_rate: dilation };
-    return found(named !== null, args, `its padding is 'valid' or 'same'; ${where}`);
-  }
+  const named = sameWindows(crops.map(() => [0, 0])) ? "valid" : sameWindows(same) ? "same" : null;
   const positive = Math.min(...begins) >= 0;
-  if (framework === "torch") {
-    const possible = positive && sameWindows(begins.map((b) => [b, b]));
-    const args = { kernel_size, stride, padding: possible ? begins : none, dilation };
-    return found(possible, args, `it pads both ends alike, with no negative number; ${where}`);
-  }
-  if (framework === "tensorflow") {
-    const explicit = g.rank === 2 && positive && sameWindows(own);
-    const padding = named ? named.toUpperCase() : explicit ? [[0, 0], ...own, [0, 0]] : "VALID";
-    const reason = `its padding is 'VALID', 'SAME' or, in 2-D, not negative; ${where}`;
-    return found(named !== null || explicit, { strides: stride, padding, dilations: dilation }, reason);
-  }
-  if (framework === "jax") return { arguments: { window_strides: stride, padding: g.crops, rhs_dilation: dilation } };
-  const possible = positive && sameWindows(own);
-  const pads = possible ? [...begins, ...own.map(([, e]) => e)] : [...none, ...none];
-  return found(possible, { kernel_shape: kernel_size, strides: stride, pads, dilations: dilation }, `its pads are not negative; ${where}`);
-}
-
-/** The function or layer that the arguments belong to. */
-export function callName(framework, rank, up) {
-  const transposed = up ? "Transpose" : "";
-  return {
-    keras: `keras.layers.Conv${rank}D${transposed}`, torch: `torch.nn.Conv${transposed}${rank}d`,
-    tensorflow: `tf.nn.conv${rank}d${up ? "_transpose" : ""}`, onnx: `Conv${transposed}`,
-    jax: up ? "jax.lax.conv_transpose" : "jax.lax.conv_general_dilated",
+  const explicit = positive && sameWindows(own);
+  const both = positive && sameWindows(begins.map((b) => [b, b]));
+  const in2d = explicit && g.rank === 2; // takes explicit pads, where tf.nn.convolution takes names only
+  const [possible, args, more] = {
+    keras: [named, { kernel_size, strides: stride, padding: named ?? "valid", dilation_rate: dilation }],
+    torch: [both, { kernel_size, stride, padding: both ? begins : none, dilation }],
+    tensorflow: [
+      named || in2d, { strides: stride, padding: named?.toUpperCase() ?? (in2d ? [[0, 0], ...own, [0, 0]] : "VALID"), dilations: dilation },
+      !named && in2d && { call: "tf.nn.conv2d" },
+    ],
+    jax: [true, { window_strides: stride, padding: crops, rhs_dilation: dilation }],
+    onnx: [explicit, { kernel_shape: kernel_size, strides: stride, pads: explicit ? [...begins, ...own.map(([, e]) => e)] : [...none, ...none], dilations: dilation }],
   }[framework];
+  return { ...more, arguments: args, ...(possible ? {} : { reason: `${say("settings", framework)}; ${where}`, recipe, crops }) };
 }

@@ -1,6 +1,6 @@
 // Files: the step on the screen as SVG or PNG, all steps as a GIF.
 
-import { arranged, figure, paint, svg } from "./figure.mjs";
+import { arranged, figure, svg } from "./figure.mjs";
 import { Gif } from "./gif.mjs";
 import { scene } from "./scene.mjs";
 
@@ -21,10 +21,18 @@ function canvasOf({ width, height }, scale) {
   return canvas;
 }
 
+/** Draw a picture over all of a canvas. */
+async function paint(context, picture) {
+  const image = new Image();
+  image.src = `data:image/svg+xml,${encodeURIComponent(svg(picture, ""))}`;
+  await image.decode();
+  context.drawImage(image, 0, 0, context.canvas.width, context.canvas.height);
+}
+
 async function pngFile(t, view, step, palette) {
   const picture = figure(t, view, step, palette);
   const canvas = canvasOf(picture, 2);
-  paint(canvas.getContext("2d"), picture, 2);
+  await paint(canvas.getContext("2d"), picture);
   return new Promise((done, fail) => {
     canvas.toBlob((blob) => (blob ? done(blob) : fail(new Error("the picture is too large for this browser"))), "image/png");
   });
@@ -44,16 +52,16 @@ async function gifFile(t, view, _, palette, progress) {
   const scale = first.width > 1100 || first.height > 1100 ? 0.75 : 1;
   const canvas = canvasOf(first, scale);
   const context = canvas.getContext("2d", { willReadFrequently: true });
-  const image = (step) => {
-    paint(context, figure(t, view, step, palette, s, layout), scale);
+  const image = async (step) => {
+    await paint(context, figure(t, view, step, palette, s, layout));
     return context.getImageData(0, 0, canvas.width, canvas.height);
   };
   const gif = new Gif(canvas.width, canvas.height);
-  for (const part of [0, 0.25, 0.5, 0.75, 1]) gif.learn(image(Math.round(part * s.steps)));
+  for (const part of [0, 0.25, 0.5, 0.75, 1]) gif.learn(await image(Math.round(part * s.steps)));
   gif.start();
   const delay = steps.length > 60 ? 12 : steps.length > 20 ? 40 : 90;
   for (const [i, step] of steps.entries()) {
-    gif.add(image(step), i === steps.length - 1 ? 300 : delay);
+    gif.add(await image(step), i === steps.length - 1 ? 300 : delay);
     if (i % 5 === 0) {
       progress(i / steps.length);
       await new Promise((done) => { setTimeout(done); }); // the page stays alive

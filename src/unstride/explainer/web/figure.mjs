@@ -1,7 +1,8 @@
-// A step of a view as a picture: rectangles and texts, once as SVG text and once painted on a canvas.
+// A step of a view as a picture: rectangles and texts, as SVG.
 
 import { cellColors, denseColor } from "./colors.mjs";
 import { show } from "./compute.mjs";
+import { wrapped } from "./geometry.mjs";
 import { scene } from "./scene.mjs";
 import { sentence, sizes, VIEW_NAMES } from "./words.mjs";
 
@@ -9,16 +10,6 @@ const FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Liberation Sans', s
 const MARGIN = 24;
 const WIDEST = 1000;
 const widthOf = (text, size) => text.length * size * 0.62;
-
-function wrapped(text, size, width) {
-  const lines = [""];
-  for (const word of text.split(" ")) {
-    const longer = lines.at(-1) ? `${lines.at(-1)} ${word}` : word;
-    if (widthOf(longer, size) <= width) lines[lines.length - 1] = longer;
-    else lines.push(word);
-  }
-  return lines.filter(Boolean);
-}
 
 /** Where the panels of a view stand; the same for all of its steps. */
 function arranged(s) {
@@ -101,7 +92,7 @@ export function figure(t, view, step, palette, s = scene(t, view), layout = arra
   });
   const words = sentence(t, view, step, s.steps, s.spotOf(step));
   const size = sizes(t.setting).map((row) => `${row.numbers} = ${row.result}`);
-  const lines = [...wrapped(words, 14, width - 2 * MARGIN).map((line) => [line, 14, palette.ink]), ...[...new Set(size)].map((line) => [`Size: ${line}`, 12, palette.soft])];
+  const lines = [...wrapped(words, (line) => widthOf(line, 14) <= width - 2 * MARGIN).map((line) => [line, 14, palette.ink]), ...[...new Set(size)].map((line) => [`Size: ${line}`, 12, palette.soft])];
   lines.forEach(([line, points, color], i) => text(MARGIN, bottom + 30 + i * 20, line, points, color));
   // Room for the longest caption of all steps, so that every frame of an animation has one size.
   return { width: Math.ceil(width), height: Math.ceil(bottom + 30 + 20 * (3 + new Set(size).size)), shapes, background: palette.paper };
@@ -120,33 +111,6 @@ export function svg({ width, height, shapes, background }, title) {
     return `<text x="${short(s.x)}" y="${short(s.y)}" font-size="${short(s.size)}" fill="${s.color}"${style}>${escaped(s.words)}</text>`;
   });
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img" font-family="${FONT}"><title>${escaped(title)}</title><rect width="${width}" height="${height}" fill="${background}"/>\n${parts.join("\n")}\n</svg>\n`;
-}
-
-export function paint(context, { width, height, shapes, background }, scale) {
-  context.setTransform(scale, 0, 0, scale, 0, 0);
-  context.fillStyle = background;
-  context.fillRect(0, 0, width, height);
-  for (const s of shapes) {
-    if (s.kind === "rect") {
-      context.beginPath();
-      context.roundRect(s.x, s.y, s.w, s.h, s.r ?? 0);
-      if (s.fill !== "none") {
-        context.fillStyle = s.fill;
-        context.fill();
-      }
-      if (s.stroke) {
-        context.strokeStyle = s.stroke;
-        context.lineWidth = s.line;
-        context.setLineDash(s.dash ? s.dash.split(" ").map(Number) : []);
-        context.stroke();
-      }
-    } else {
-      context.font = `${s.bold ? 600 : 400} ${s.size}px ${FONT}`;
-      context.fillStyle = s.color;
-      context.textAlign = s.middle ? "center" : "left";
-      context.fillText(s.words, s.x, s.y);
-    }
-  }
 }
 
 export { arranged };

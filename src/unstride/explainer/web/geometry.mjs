@@ -21,6 +21,17 @@ export function tuple(value) {
   return value.length === 1 ? `(${tuple(value[0])},)` : `(${value.map(tuple).join(", ")})`;
 }
 
+/** The words of a text in lines, each as long as `fits(line)` allows. */
+export function wrapped(text, fits) {
+  const lines = [""];
+  for (const word of text.split(" ")) {
+    const longer = lines.at(-1) ? `${lines.at(-1)} ${word}` : word;
+    if (fits(longer)) lines[lines.length - 1] = longer;
+    else lines.push(word);
+  }
+  return lines.filter(Boolean);
+}
+
 function perAxis(name, value, rank, minimum) {
   const list = Array.isArray(value) ? value : Array(rank).fill(value);
   if (list.length !== rank) {
@@ -35,53 +46,37 @@ function perAxis(name, value, rank, minimum) {
   return list;
 }
 
-function readCrops(padding, outputPadding, spans, stride) {
+/**
+ * The padding as it is written, [begin, end, output padding] an axis: what is cropped at both ends, and what makes it less.
+ * A name's is what Keras makes of it, whose None is not 0: "same" is then n·s long, and "valid" at least that.
+ */
+function readEnds(padding, outputPadding, spans, stride) {
   const rank = spans.length;
-  if (typeof padding === "string") {
-    if (padding !== "valid" && padding !== "same") {
-      throw new GeometryError(`padding is '${padding}'; expected 'valid', 'same', numbers or (begin, end) pairs`);
-    }
-    // Keras's None is not 0: it makes "same" n*s long, and "valid" at least that.
-    if (outputPadding === null || outputPadding === undefined) {
-      return spans.map((K, i) => (padding === "same" ? split(K - stride[i]) : [0, -Math.max(stride[i] - K, 0)]));
-    }
-    const extra = perAxis("output_padding", outputPadding, rank, 0);
-    return spans.map((K, i) => (padding === "same" ? split(K - (K % 2) - extra[i]) : [0, -extra[i]]));
+  const named = typeof padding === "string";
+  if (named && padding !== "valid" && padding !== "same") {
+    throw new GeometryError(`padding is '${padding}'; expected 'valid', 'same', numbers or (begin, end) pairs`);
   }
-  const extra = perAxis("output_padding", outputPadding ?? 0, rank, 0);
+  const given = outputPadding ?? null;
+  const extra = given !== null || !named ? perAxis("output_padding", given ?? 0, rank, 0) : spans.map((K, i) => Math.max(stride[i] - K, 0));
+  if (padding === "valid") return extra.map((op) => [0, 0, op]);
+  if (named) return spans.map((K, i) => [...split(given === null ? Math.max(K - stride[i], 0) : K - (K % 2)), extra[i]]);
   const list = Array.isArray(padding) ? padding : Array(rank).fill(padding);
   if (list.length !== rank) {
     throw new GeometryError(`padding has ${list.length} entries; expected one number or pair for each of ${rank} axes`);
   }
-  return list.map((entry, axis) => {
-    const pair = perAxis(`padding of axis ${axis}`, Array.isArray(entry) ? entry : [entry, entry], 2);
-    return [pair[0], pair[1] - extra[axis]];
-  });
+  return list.map((entry, axis) => [...perAxis(`padding of axis ${axis}`, Array.isArray(entry) ? entry : [entry, entry], 2), extra[axis]]);
 }
 
-/**
- * The padding as it is written, [b, e, op] an axis: what is cropped at both ends, and the output padding that makes it less.
- * A name's is what Keras makes of it. "same" with an output padding crops b + e − op in all, though not op of them at the end.
- */
-export function writtenEnds({ kernel_size, stride, padding, output_padding, dilation }) {
-  const spans = kernel_size.map((taps, i) => span(taps, dilation[i]));
-  const extra = output_padding ?? spans.map((K, i) => (typeof padding === "string" ? Math.max(stride[i] - K, 0) : 0));
-  return spans.map((K, i) => {
-    if (padding === "valid") return [0, 0, extra[i]];
-    if (padding === "same") return [...split(output_padding ? K - (K % 2) : Math.max(K - stride[i], 0)), extra[i]];
-    const entry = Array.isArray(padding) ? padding[i] : padding;
-    return [...(Array.isArray(entry) ? entry : [entry, entry]), extra[i]];
-  });
-}
-
-/** A geometry as geometry.py's Geometry: kernel_size, stride, dilation, crops, spans, a list entry an axis. */
+/** A geometry as geometry.py's Geometry: kernel_size, stride, dilation, crops, spans, a list entry an axis; `ends` as written. */
 export function geometry({ kernel_size, stride = 1, padding = 0, output_padding = null, dilation = 1 }) {
   const rank = kernel_size.length;
   const k = perAxis("kernel_size", kernel_size, rank, 1);
   const s = perAxis("stride", stride, rank, 1);
   const d = perAxis("dilation", dilation, rank, 1);
   const spans = k.map((taps, i) => span(taps, d[i]));
-  return { rank, kernel_size: k, stride: s, dilation: d, spans, crops: readCrops(padding, output_padding, spans, s) };
+  const ends = readEnds(padding, output_padding, spans, s);
+  const crops = ends.map(([b, e, op]) => (padding === "same" ? split(b + e - op) : [b, e - op]));
+  return { rank, kernel_size: k, stride: s, dilation: d, spans, ends, crops };
 }
 
 export const withCrops = (g, crops) => ({ ...g, crops });

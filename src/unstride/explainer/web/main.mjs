@@ -3,11 +3,11 @@
 import { Explorer } from "./app.mjs";
 import { contrast, heat, PALETTES } from "./colors.mjs";
 import { fullGrid, matrix, slidingGrid, trace } from "./compute.mjs";
-import { express, expressConv } from "./conventions.mjs";
+import { setting } from "./conventions.mjs";
 import { figure, svg } from "./figure.mjs";
+import { program } from "./programs.mjs";
 import { KINDS, question } from "./questions.mjs";
 import { scene } from "./scene.mjs";
-import { snippet } from "./snippets.mjs";
 import { connected, fromHash, normalized, refusal, toHash } from "./state.mjs";
 import { evenness, sizes } from "./words.mjs";
 
@@ -74,6 +74,6 @@ export default { render };
 
 // For the tests, which compare these with the Python side.
 export const parts = {
-  connected, contrast, evenness, express, expressConv, figure, fromHash, fullGrid, heat, KINDS, matrix, normalized, PALETTES, question, refusal,
-  scene, sizes, slidingGrid, snippet, svg, toHash, trace,
+  connected, contrast, evenness, figure, fromHash, fullGrid, heat, KINDS, matrix, normalized, PALETTES, program, question, refusal,
+  scene, setting, sizes, slidingGrid, svg, toHash, trace,
 };

@@ -70,13 +70,20 @@ function marks(t, p, at, lit) {
 
 // --- panels that several views share
 
+/** How a panel is painted whose cells all show their values, at every step. */
+const always = (look, value) => function paint() {
+  for (let i = 0; i < this.count; i++) [this.text[i], this.look[i]] = [show(value(i)), look];
+};
+
+/** And one whose cells appear one a step, after step `from`. */
+const oneByOne = (values, from = 0) => function paint(step) {
+  for (let i = 0; i < this.count; i++) [this.text[i], this.look[i]] = i < step - from ? [show(values[i]), "result"] : ["", "wait"];
+};
+
 function inputPanel(t, options = {}) {
   const [rows, columns] = t.src;
   return panel("x", `Input, ${size(t.src, t.rank)}`, rows, columns, "source", {
-    edit: "x", ...options,
-    paint() {
-      for (let i = 0; i < this.count; i++) [this.text[i], this.look[i]] = [show(t.x[i]), "input"];
-    },
+    edit: "x", paint: always("input", (i) => t.x[i]), ...options,
   });
 }
 
@@ -85,24 +92,14 @@ function kernelPanel(t, flipped = false, options = {}) {
   const of = (i) => (flipped ? t.w.length - 1 - i : i);
   const title = `Kernel, ${flipped ? "flipped" : size(t.k, t.rank)}`;
   return panel("kernel", title, rows, columns, "tap", {
-    before: "×", edit: flipped ? null : "kernel", spot: (index) => ({ kind: "tap", index: of(index) }), ...options,
-    paint() {
-      for (let i = 0; i < this.count; i++) [this.text[i], this.look[i]] = [show(t.w[of(i)]), "kernel"];
-    },
+    before: "×", edit: flipped ? null : "kernel", spot: (index) => ({ kind: "tap", index: of(index) }),
+    paint: always("kernel", (i) => t.w[of(i)]), ...options,
   });
 }
 
 function resultPanel(t, title, before, values, options = {}) {
   const [rows, columns] = t.dst;
-  return panel("y", title, rows, columns, "target", {
-    before, ...options,
-    paint(step) {
-      for (let i = 0; i < this.count; i++) {
-        const done = i < step;
-        [this.text[i], this.look[i]] = done ? [show(values[i]), "result"] : ["", "wait"];
-      }
-    },
-  });
+  return panel("y", title, rows, columns, "target", { before, paint: oneByOne(values), ...options });
 }
 
 /** The full grid together with what the crop cuts off or adds: where every panel cell lies. */
@@ -122,6 +119,22 @@ function frameOf(t) {
   const cropped = t.crops.some(([b, e]) => b !== 0 || e !== 0);
   const window = [t.crops[0][0] - low[0], t.crops[1][0] - low[1], t.L[0], t.L[1]];
   return { rows, columns, cells, index, low, cropped, window };
+}
+
+/** A panel of the frame's cells. */
+function framePanel(t, f, id, title, options) {
+  const spot = (index) => (f.cells[index].big >= 0 ? { kind: "target", index: f.cells[index].big } : null);
+  return panel(id, title, f.rows, f.columns, "frame", { spot, crop: f.cropped ? f.window : null, ...options });
+}
+
+/** The frame without numbers, and `products` in it. */
+function lay(p, f, products) {
+  p.text.fill("");
+  f.cells.forEach((cell, i) => { p.look[i] = cell.inFull ? (cell.big >= 0 ? "wait" : "cropped") : "extension"; });
+  for (const { at, value } of products) {
+    p.text[at] = show(value);
+    p.look[at] = f.cells[at].big >= 0 ? "fresh" : "fresh cropped";
+  }
 }
 
 // --- the views
@@ -151,39 +164,27 @@ function scatter(t) {
     return { panels, steps, spotOf };
   }
   const f = frameOf(t);
-  const spot = (index) => (f.cells[index].big >= 0 ? { kind: "target", index: f.cells[index].big } : null);
   const byCell = Array.from({ length: sources }, () => []);
   for (const p of t.pairs) byCell[p.small].push({ at: f.index(p.full), value: t.x[p.small] * t.w[p.tap] });
-  const ground = (p, i) => {
-    const cell = f.cells[i];
-    p.look[i] = cell.inFull ? (cell.big >= 0 ? "wait" : "cropped") : "extension";
-    p.text[i] = "";
-  };
   const shape = f.cropped ? `${size(t.F, t.rank)} cropped to ${size(t.L, t.rank)}` : size(t.L, t.rank);
   // A large grid is shown once: the frame on the sum tells where the copy went.
-  if (f.columns <= 18) panels.push(panel("copy", "This copy", f.rows, f.columns, "frame", {
-    before: "→", spot, crop: f.cropped ? f.window : null,
+  if (f.columns <= 18) panels.push(framePanel(t, f, "copy", "This copy", {
+    before: "→",
     paint(step, at) {
-      for (let i = 0; i < this.count; i++) ground(this, i);
       const of = at?.kind === "source" ? at.index : Math.min(step, sources) - 1;
-      this.frame = null;
-      if (of < 0) return;
-      this.frame = [...origin(t, f, of), t.K[0], t.K[1]];
-      for (const { at: i, value } of byCell[of]) {
-        this.text[i] = show(value);
-        this.look[i] = f.cells[i].big >= 0 ? "fresh" : "fresh cropped";
-      }
+      lay(this, f, byCell[of] ?? []);
+      this.frame = of < 0 ? null : [...origin(t, f, of), t.K[0], t.K[1]];
     },
   }));
-  panels.push(panel("sum", `Sum, ${shape}`, f.rows, f.columns, "frame", {
-    before: f.columns <= 18 ? "+" : "→", spot, crop: f.cropped ? f.window : null,
+  panels.push(framePanel(t, f, "sum", `Sum, ${shape}`, {
+    before: f.columns <= 18 ? "+" : "→",
     paint(step) {
+      lay(this, f, []);
       const sum = new Float64Array(this.count);
       const reached = new Uint8Array(this.count);
       for (let s = 0; s < step; s++) for (const { at, value } of byCell[s]) [sum[at], reached[at]] = [sum[at] + value, 1];
       const end = step >= sources;
       for (let i = 0; i < this.count; i++) {
-        ground(this, i);
         const kept = f.cells[i].big >= 0;
         if (!reached[i] && !(end && kept)) continue;
         this.text[i] = show(sum[i] + (end && kept ? t.bias : 0));
@@ -198,20 +199,9 @@ function scatter(t) {
 
 /** All copies side by side, small: their sum is the result. */
 function strip(t, f, byCell) {
-  return byCell.map((cells, of) => panel(`copy${of}`, `${nameOf(t, { kind: "source", index: of })} = ${show(t.x[of])}`, f.rows, f.columns, "frame", {
-    mini: true, before: of ? "+" : "", deaf: (at) => at.kind === "source" && at.index !== of, crop: f.cropped ? f.window : null,
-    spot: (index) => (f.cells[index].big >= 0 ? { kind: "target", index: f.cells[index].big } : null),
-    paint(step) {
-      for (let i = 0; i < this.count; i++) {
-        this.look[i] = f.cells[i].inFull ? (f.cells[i].big >= 0 ? "wait" : "cropped") : "extension";
-        this.text[i] = "";
-      }
-      if (step <= of) return;
-      for (const { at, value } of cells) {
-        this.text[at] = show(value);
-        this.look[at] = f.cells[at].big >= 0 ? "fresh" : "fresh cropped";
-      }
-    },
+  return byCell.map((cells, of) => framePanel(t, f, `copy${of}`, `${nameOf(t, { kind: "source", index: of })} = ${show(t.x[of])}`, {
+    mini: true, before: of ? "+" : "", deaf: (at) => at.kind === "source" && at.index !== of,
+    paint(step) { lay(this, f, step <= of ? [] : cells); },
   }));
 }
 
@@ -315,19 +305,10 @@ function gradient(t) {
   const sources = product(t.src);
   const steps = sources + t.w.length;
   const common = (id, title, [rows, columns], kind, values, from, options) => panel(id, title, rows, columns, kind, {
-    deaf: (at) => at.kind !== kind && at.kind !== "target", ...options,
-    paint(step) {
-      for (let i = 0; i < this.count; i++) {
-        const done = i < step - from;
-        [this.text[i], this.look[i]] = done ? [show(values[i]), "result"] : ["", "wait"];
-      }
-    },
+    deaf: (at) => at.kind !== kind && at.kind !== "target", paint: oneByOne(values, from), ...options,
   });
   const arriving = panel("g", `Gradient that arrives, ${size(t.dst, t.rank)}`, t.dst[0], t.dst[1], "target", {
-    edit: "gradient",
-    paint() {
-      for (let i = 0; i < this.count; i++) [this.text[i], this.look[i]] = [show(t.g[i]), "fresh"];
-    },
+    edit: "gradient", paint: always("fresh", (i) => t.g[i]),
   });
   const panels = [
     arriving, kernelPanel(t), common("gx", "Gradient by the input", t.src, "source", t.gx, 0, { before: "→" }),

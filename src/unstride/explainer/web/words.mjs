@@ -1,7 +1,6 @@
 // What a step does and what a cell is made of, in words and written-out products.
 
 import { show, source, target } from "./compute.mjs";
-import { writtenEnds } from "./geometry.mjs";
 import { connected } from "./state.mjs";
 import { nameOf, related } from "./scene.mjs";
 import { say } from "./texts.mjs";
@@ -130,8 +129,7 @@ export function written(t, view, spot) {
 /** For each axis the size's formula in letters, the numbers put in, and the result. */
 export function sizes(state) {
   const found = connected(state);
-  const { kernel_size, stride, dilation } = found.asked;
-  const ends = writtenEnds({ kernel_size, stride, padding: state.padding, output_padding: state.output_padding, dilation });
+  const { kernel_size, stride, dilation, ends } = found.asked;
   return kernel_size.map((k, a) => {
     const [s, d] = [stride[a], dilation[a]];
     if (state.map === "conv") {
