@@ -41,8 +41,7 @@ one to see it large. `python docs/make_explanations.py` makes this page.
 * **matrix**: the same as one product. The matrix is the transpose of that of the convolution with this kernel, hence
   the name.
 * **overlap**: how many products each output cell is the sum of; where that is uneven, a checkerboard shows.
-* **gradient**: what flows back: the gradient by the input, which is a convolution, that by the kernel, that by the
-  bias.
+* **gradient**: the gradients with respect to the input, which is a convolution, to the kernel and to the bias.
 
 Blue is input, orange is kernel, pink is a copy of the kernel, green is output. A thick frame marks what a step is
 about; hatched cells are cropped off.

@@ -379,21 +379,21 @@ class Numbers:
 
     @cached_property
     def input_gradient(self) -> Array:
-        """The derivative of ``sum(output * upstream)`` by each input cell."""
+        """The derivative of ``sum(output * upstream)`` with respect to each input cell."""
         geometry = self.geometry.fitted(self.small_size, self.big_size)
         rule = reference.conv if self.transposed else reference.scatter
         return frozen(rule(self.upstream[..., None], self._weights, geometry)[..., 0])
 
     @cached_property
     def kernel_gradient(self) -> Array:
-        """The derivative of ``sum(output * upstream)`` by each tap."""
+        """The derivative of ``sum(output * upstream)`` with respect to each tap."""
         big, small = (self.upstream, self.input) if self.transposed else (self.input, self.upstream)
         geometry = self.geometry.fitted(self.small_size, self.big_size)
         return frozen(reference.kernel_gradient(big[..., None], small[..., None], geometry)[..., 0, 0])
 
     @property
     def bias_gradient(self) -> float:
-        """The derivative of ``sum(output * upstream)`` by the bias, given or not: the sum of `upstream`."""
+        """The derivative of ``sum(output * upstream)`` with respect to the bias: the sum of `upstream`."""
         return float(self.upstream.sum())
 
     # Behind these
@@ -427,10 +427,10 @@ class Numbers:
     @cached_property
     def _by(self) -> dict[str, dict[Cell, tuple[Term, ...]]]:
         """The terms by their output, input and tap."""
-        found: dict[str, dict[Cell, list[Term]]] = {"output": {}, "input": {}, "tap": {}}
+        by: dict[str, dict[Cell, list[Term]]] = {"output": {}, "input": {}, "tap": {}}
         for term in self.terms:
             if term.output is not None:
-                found["output"].setdefault(term.output, []).append(term)
-            found["input"].setdefault(term.input, []).append(term)
-            found["tap"].setdefault(term.tap, []).append(term)
-        return {name: {cell: tuple(terms) for cell, terms in groups.items()} for name, groups in found.items()}
+                by["output"].setdefault(term.output, []).append(term)
+            by["input"].setdefault(term.input, []).append(term)
+            by["tap"].setdefault(term.tap, []).append(term)
+        return {name: {cell: tuple(terms) for cell, terms in groups.items()} for name, groups in by.items()}

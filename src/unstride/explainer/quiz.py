@@ -96,10 +96,10 @@ def questions(seed: int, count: int) -> Iterator[Question]:
     kinds: list[Callable[[Random], Question | None]] = [_size, _cell, _fit, _most, _checkerboard]
     for index in range(count):
         rng = np.random.default_rng([abs(seed), index])
-        found = None
-        while found is None:  # a draw may leave too few different choices
-            found = kinds[index % len(kinds)](rng)
-        yield found
+        question = None
+        while question is None:  # a draw may leave too few different choices
+            question = kinds[index % len(kinds)](rng)
+        yield question
 
 
 def _made(
@@ -192,7 +192,7 @@ def _cell(rng: Random) -> Question | None:
 
 def _fit(rng: Random) -> Question | None:
     n, m = ((7, 28), (7, 14), (14, 28), (4, 7), (5, 16), (6, 24))[rng.integers(6)]
-    fitting = [found for found in solve((n, n), (m, m)) if _plain(found)]
+    fitting = [geometry for geometry in solve((n, n), (m, m)) if _plain(geometry)]
     if not fitting:
         return None
     right = fitting[int(rng.integers(min(len(fitting), 4)))]

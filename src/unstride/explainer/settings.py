@@ -73,12 +73,12 @@ def shown(arguments: dict[str, Any]) -> list[tuple[str, Any]]:
 def settings_text(trace: Numbers, width: int) -> str:
     """Every framework's call, or why there is none and what to do, for a terminal."""
     parts = []
-    for name, found in settings(trace).items():
-        if found.reason is None:
-            lines = [paragraph(found.text, width - 2)]
+    for name, entry in settings(trace).items():
+        if entry.reason is None:
+            lines = [paragraph(entry.text, width - 2)]
         else:
-            lines = [paragraph(f"no single call: {found.reason}", width - 2)]
-            lines.append(paragraph(f"instead: {found.recipe}", width - 2))
+            lines = [paragraph(f"no single call: {entry.reason}", width - 2)]
+            lines.append(paragraph(f"instead: {entry.recipe}", width - 2))
         parts.append("\n".join([NAMES[name], *(indent(line, "  ") for line in lines)]))
     return "\n".join([*parts, "--code prints a whole program of each."])
 
@@ -124,12 +124,12 @@ def _convolution(trace: Numbers, framework: str, call: str) -> Setting:
     recipe = say("settings", "recipe")
     if framework in ("keras", "tensorflow") and max(strides) > 1 and max(dilation) > 1:
         return Setting(framework, call, None, say("settings", "both"), recipe, crops)
-    own = [(b, max(e, 0)) for b, e in crops]
+    zeros = [(b, max(e, 0)) for b, e in crops]
     none = (0,) * trace.rank
     same = convolution(size, geometry.kernel_size, strides, "same", dilation).crops
     name = "valid" if same_windows([(0, 0)] * trace.rank) else "same" if same_windows(same) else None
     positive = min(begins) >= 0
-    explicit = positive and same_windows(own)
+    explicit = positive and same_windows(zeros)
     both = positive and same_windows((b, b) for b in begins)
     arguments: dict[str, Any]
     possible = True
@@ -146,14 +146,14 @@ def _convolution(trace: Numbers, framework: str, call: str) -> Setting:
         if (
             name is None and explicit and trace.rank == 2
         ):  # takes explicit pads, where tf.nn.convolution takes names only
-            call, padding = "tf.nn.conv2d", [[0, 0], *map(list, own), [0, 0]]
+            call, padding = "tf.nn.conv2d", [[0, 0], *map(list, zeros), [0, 0]]
         possible = name is not None or isinstance(padding, list)
         arguments = {"strides": strides, "padding": padding, "dilations": dilation}
     elif framework == "jax":
         arguments = {"window_strides": strides, "padding": list(crops), "rhs_dilation": dilation}
     else:
         possible = explicit
-        pads = begins + tuple(e for _, e in own) if explicit else none * 2
+        pads = begins + tuple(e for _, e in zeros) if explicit else none * 2
         arguments = {"kernel_shape": geometry.kernel_size, "strides": strides, "pads": pads, "dilations": dilation}
     if possible:
         return Setting(framework, call, arguments)

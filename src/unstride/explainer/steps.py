@@ -116,12 +116,12 @@ def steps(trace: Numbers, view: str) -> tuple[Step, ...]:
 
 def _steps(trace: Numbers, view: str) -> tuple[Step, ...]:
     rule = {"scatter": _scatter, "grid": _grid, "matrix": _matrix, "overlap": _overlap, "gradient": _gradient}[view]
-    made: list[Step] = []
+    numbered: list[Step] = []
     number = 0
     for kind, cell, caption, sum_, boards, active, terms in rule(trace):
         number += cell is not None
-        made.append(Step(view, kind, len(made), cell, caption, sum_, boards, active, terms, number))
-    return tuple(made)
+        numbered.append(Step(view, kind, len(numbered), cell, caption, sum_, boards, active, terms, number))
+    return tuple(numbered)
 
 
 def before(trace: Numbers, view: str) -> Step:
@@ -177,9 +177,9 @@ def _scatter(trace: Numbers) -> Iterator[Parts]:
         output = reference.crop(trace.full, trace.crops)
         kept = _kept_cells(trace)
         shift = np.array([b for b, _ in trace.crops])
-        own = tuples(np.array(kept, np.int64).reshape(-1, trace.rank) - shift)
+        inside = tuples(np.array(kept, np.int64).reshape(-1, trace.rank) - shift)
         boards = {"full": trace.full, "output": output}
-        yield "crop", None, crop_caption(trace), "", boards, {"full": kept, "output": own}, ()
+        yield "crop", None, crop_caption(trace), "", boards, {"full": kept, "output": inside}, ()
     if trace.bias is not None:
         caption = f"The bias, {prose(trace.bias)}, is added to every output cell."
         everything = tuples(cells_of(trace.output_size))
@@ -224,7 +224,7 @@ def _grid(trace: Numbers) -> Iterator[Parts]:
         if len(counts) > 1:
             zeros = f"{', '.join(map(str, (s - 1 for s in stride)))} zeros (along each axis in turn) are"
         caption = f"{zeros} put between neighbouring input cells: the stride less 1."
-        own = tuples(cells_of(trace.input.shape))
+        cells = tuples(cells_of(trace.input.shape))
         far = tuples(cells_of(trace.input.shape) * np.array(stride))
         yield (
             "spaced",
@@ -232,7 +232,7 @@ def _grid(trace: Numbers) -> Iterator[Parts]:
             caption,
             "",
             {"input": trace.input, "spaced": trace.spaced},
-            {"input": own, "spaced": far},
+            {"input": cells, "spaced": far},
             (),
         )
     if trace.extended.shape != trace.spaced.shape or any(pair != (0, 0) for pair in trace.extension):
@@ -354,11 +354,11 @@ def _gradient(trace: Numbers) -> Iterator[Parts]:
     def upstream(terms: Iterable[Term]) -> list[Term]:
         return [term for term in terms if term.output is not None]
 
-    made = np.full(trace.input.shape, np.nan)
+    gradient = np.full(trace.input.shape, np.nan)
     for cell in tuples(cells_of(trace.input.shape)):
         terms = tuple(upstream(trace.touched_by_input(cell)))
-        made = made.copy()
-        made[cell] = trace.input_gradient[cell]
+        gradient = gradient.copy()
+        gradient[cell] = trace.input_gradient[cell]
         factors = ((float(trace.upstream[_kept(term)]), term.weight) for term in terms)
         caption = f"Gradient of input cell {cell_name(cell)}: what it touches, upstream times weight."
         active = {
@@ -366,13 +366,13 @@ def _gradient(trace: Numbers) -> Iterator[Parts]:
             "kernel": tuple(term.tap for term in terms),
             "input_gradient": (cell,),
         }
-        boards = {"upstream": trace.upstream, "kernel": trace.kernel, "input_gradient": made}
-        yield "input_gradient", cell, caption, equation(factors, None, made[cell]), boards, active, terms
-    made = np.full(trace.kernel.shape, np.nan)
+        boards = {"upstream": trace.upstream, "kernel": trace.kernel, "input_gradient": gradient}
+        yield "input_gradient", cell, caption, equation(factors, None, gradient[cell]), boards, active, terms
+    gradient = np.full(trace.kernel.shape, np.nan)
     for tap in tuples(cells_of(trace.kernel.shape)):
         terms = tuple(upstream(trace.touched_by_tap(tap)))
-        made = made.copy()
-        made[tap] = trace.kernel_gradient[tap]
+        gradient = gradient.copy()
+        gradient[tap] = trace.kernel_gradient[tap]
         factors = ((float(trace.upstream[_kept(term)]), term.value) for term in terms)
         caption = f"Gradient of tap {cell_name(tap)}: what it touches, upstream times input."
         active = {
@@ -380,8 +380,8 @@ def _gradient(trace: Numbers) -> Iterator[Parts]:
             "input": tuple(term.input for term in terms),
             "kernel_gradient": (tap,),
         }
-        boards = {"upstream": trace.upstream, "input": trace.input, "kernel_gradient": made}
-        yield "kernel_gradient", tap, caption, equation(factors, None, made[tap]), boards, active, terms
+        boards = {"upstream": trace.upstream, "input": trace.input, "kernel_gradient": gradient}
+        yield "kernel_gradient", tap, caption, equation(factors, None, gradient[tap]), boards, active, terms
     count, total = math.prod(trace.output_size), prose(trace.bias_gradient)
     caption = f"Gradient of the bias: the sum of the {count} upstream cells, {total}."
     everything = tuples(cells_of(trace.output_size))

@@ -95,12 +95,12 @@ class Page:
             fixed.append(Box(MARGIN, bar_top, round(bar), PROGRESS, "zero"))
         whole: list[tuple[Shape, ...]] = []
         for index, (shapes, lines) in enumerate(zip(frames, below, strict=True)):
-            own = _lines(lines, top, CAPTION)
+            words = _lines(lines, top, CAPTION)
             if count > 1:
-                own.append(Box(MARGIN, bar_top, round((index + 1) / count * bar), PROGRESS, "accent", layer=LINES))
+                words.append(Box(MARGIN, bar_top, round((index + 1) / count * bar), PROGRESS, "accent", layer=LINES))
                 place = MARGIN + self.inner, bar_top + PROGRESS
-                own.append(Label(*place, f"{self.numbers[index]} / {last}", SMALL, "faint", "end"))
-            whole.append((*shapes, *own))
+                words.append(Label(*place, f"{self.numbers[index]} / {last}", SMALL, "faint", "end"))
+            whole.append((*shapes, *words))
         if count > 1:
             bottom = bar_top + PROGRESS
         else:

@@ -84,8 +84,8 @@ class View:
         if name in GRADIENTS:
             whole, blank = self._gradients[name]
             return whole if GRADIENTS.index(step.kind) >= GRADIENTS.index(name) else blank
-        found: Array = getattr(self.trace, name)
-        return found
+        board: Array = getattr(self.trace, name)
+        return board
 
     @cached_property
     def _gradients(self) -> dict[str, tuple[Array, Array]]:

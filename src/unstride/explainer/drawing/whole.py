@@ -140,4 +140,4 @@ def _words(view: View) -> str:
         return f"A row for each output cell, a column for each input cell.{other} {colours}"
     if view.name == "overlap":
         return typeset(view.steps[-1].caption)
-    return "The derivatives of the sum of output times upstream gradient, by each input cell, each tap and the bias."
+    return "The gradients of sum(output × upstream) with respect to the input, the kernel and the bias."

@@ -16,7 +16,7 @@ import { Stage } from "./stage.mjs";
 import { DEFAULT, fromHash, normalized, refusal, toHash, VIEWS, withRank } from "./state.mjs";
 import { about, sentence, sizeNote, sizes, VIEW_NAMES, written } from "./words.mjs";
 
-let made = 0;
+let count = 0;
 /** A cell's name, and where a product goes, are not broken. */
 const whole = (text) => text.replace(/\[(\d+), /g, "[$1,\u00a0").replaceAll(" += ", "\u00a0+=\u00a0");
 
@@ -24,7 +24,7 @@ export class Explorer {
   /** Options: state, presets [{name, title, note, state}], onState(state), hash (keep the page's hash), dark (a function). */
   constructor(root, options = {}) {
     this.options = options;
-    this.id = `us${++made}`;
+    this.id = `us${++count}`;
     this.root = root;
     this.presets = options.presets ?? [];
     this.framework = "keras";
@@ -103,12 +103,12 @@ export class Explorer {
     this.player.show();
     this.render();
     this.frame();
-    if (!quiet) this.told(more ? "more" : "change");
+    if (!quiet) this.report(more ? "more" : "change");
     this.say("");
   }
 
   /** Pass the state on, and keep it in the address: not in every frame. */
-  told(kind) {
+  report(kind) {
     this.history?.add(kind, toHash(this.get()));
     clearTimeout(this.telling);
     this.telling = setTimeout(() => this.options.onState?.(this.get()), 150);
@@ -138,7 +138,7 @@ export class Explorer {
     this.step = step;
     this.spot = null;
     this.frame();
-    this.told("step");
+    this.report("step");
   }
 
   look(spot) {
@@ -157,16 +157,16 @@ export class Explorer {
   frame() {
     const { at } = this.stage.update(this.step, this.spot);
     const words = sentence(this.t, this.state.view, this.step, this.scene.steps, this.scene.spotOf(this.step));
-    if (this.told_ !== words) this.sentence.textContent = whole(words);
-    this.told_ = words;
-    const found = written(this.t, this.state.view, at);
-    this.inspector.toggleAttribute("data-empty", !found);
-    const parts = found ?? { title: "Point at a cell, or move to it with the arrow keys", symbols: "and see what it is made of, each product written out.", numbers: "" };
+    if (this.spoken !== words) this.sentence.textContent = whole(words);
+    this.spoken = words;
+    const detail = written(this.t, this.state.view, at);
+    this.inspector.toggleAttribute("data-empty", !detail);
+    const parts = detail ?? { title: "Point at a cell, or move to it with the arrow keys", symbols: "and see what it is made of, each product written out.", numbers: "" };
     for (const [i, text] of [parts.title, parts.symbols, parts.numbers].entries()) {
       this.inspector.children[i].textContent = whole(text);
     }
     this.player.frame(this.step, this.scene.steps, words);
-    if (!this.player.playing || this.player.rate <= 1) this.announce(this.spot && found ? `${found.title}. ${found.numbers}` : words);
+    if (!this.player.playing || this.player.rate <= 1) this.announce(this.spot && detail ? `${detail.title}. ${detail.numbers}` : words);
   }
 
   announce(text) {
@@ -296,14 +296,14 @@ export class Explorer {
       tab.tabIndex = on ? 0 : -1;
       if (on) this.code.querySelector("[role=tabpanel]").setAttribute("aria-labelledby", tab.id);
     }
-    const { code, found } = program(t, framework);
+    const { code, setting } = program(t, framework);
     this.program.firstElementChild.textContent = code;
     const lines = [];
-    if (found?.reason) {
-      lines.push(h("p", {}, h("strong", { class: "us-no" }, "Not in one call: "), `${found.reason}.`), h("p", { class: "us-soft" }, `Instead: ${found.recipe}.`));
-    } else if (found) {
-      const args = Object.entries(found.arguments).map(([name, value]) => h("span", { class: "us-arg" }, `${name}=${tuple(value)}`));
-      lines.push(h("p", {}, h("strong", { class: "us-yes" }, "One call: "), h("code", {}, found.call)), h("p", { class: "us-args" }, ...args));
+    if (setting?.reason) {
+      lines.push(h("p", {}, h("strong", { class: "us-no" }, "Not in one call: "), `${setting.reason}.`), h("p", { class: "us-soft" }, `Instead: ${setting.recipe}.`));
+    } else if (setting) {
+      const args = Object.entries(setting.arguments).map(([name, value]) => h("span", { class: "us-arg" }, `${name}=${tuple(value)}`));
+      lines.push(h("p", {}, h("strong", { class: "us-yes" }, "One call: "), h("code", {}, setting.call)), h("p", { class: "us-args" }, ...args));
     } else lines.push(h("p", {}, framework === "numpy" ? "The definition, in loops." : "Every setting is one call."));
     this.verdict.replaceChildren(...lines);
   }

@@ -48,7 +48,7 @@ export const target = (t, pair) => (t.up ? pair.big : pair.small);
 
 /** Every small cell with every tap, and the full and the big cell where they meet; big is -1 outside the grid. */
 function pairs(t) {
-  const found = [];
+  const list = [];
   for (let i = 0; i < t.n[0]; i++) for (let j = 0; j < t.n[1]; j++)
     for (let a = 0; a < t.k[0]; a++) for (let b = 0; b < t.k[1]; b++) {
       const row = i * t.s[0] + a * t.d[0];
@@ -56,11 +56,11 @@ function pairs(t) {
       const r = row - t.crops[0][0];
       const c = column - t.crops[1][0];
       const inside = r >= 0 && r < t.L[0] && c >= 0 && c < t.L[1];
-      found.push({
+      list.push({
         small: i * t.n[1] + j, tap: a * t.k[1] + b, full: [row, column], big: inside ? r * t.L[1] + c : -1,
       });
     }
-  return found;
+  return list;
 }
 
 function phaseCounts(k, s, d, begin) {

@@ -15,10 +15,10 @@ const isUncropped = (crops) => crops.every(([b, e]) => b === 0 && e === 0);
 
 /** One framework's call and arguments for a trace's setting, and where one call cannot, why, and what to do. */
 export function setting(t, framework) {
-  const found = t.up ? express(t.geometry, framework, t.small) : expressConv(t.asked, framework, t.big);
+  const outcome = t.up ? express(t.geometry, framework, t.small) : expressConv(t.asked, framework, t.big);
   const { function: name } = FORMS.frameworks[framework];
   const call = (name[t.map] ?? name).replace("${rank}", t.rank).replace("$Transpose", t.up ? "Transpose" : "");
-  return { framework, call, ...found };
+  return { framework, call, ...outcome };
 }
 
 /** {arguments} where one call does it; {reason, recipe, arguments, crops} where it needs a crop after, or more. */
@@ -139,22 +139,22 @@ function expressConv(g, framework, size) {
       return false;
     }
   };
-  const own = crops.map(([b, e]) => [b, Math.max(e, 0)]);
+  const zeros = crops.map(([b, e]) => [b, Math.max(e, 0)]);
   const same = convolution(size, { kernel_size, stride, padding: "same", dilation }).crops;
   const named = sameWindows(crops.map(() => [0, 0])) ? "valid" : sameWindows(same) ? "same" : null;
   const positive = Math.min(...begins) >= 0;
-  const explicit = positive && sameWindows(own);
+  const explicit = positive && sameWindows(zeros);
   const both = positive && sameWindows(begins.map((b) => [b, b]));
   const in2d = explicit && g.rank === 2; // takes explicit pads, where tf.nn.convolution takes names only
   const [possible, args, more] = {
     keras: [named, { kernel_size, strides: stride, padding: named ?? "valid", dilation_rate: dilation }],
     torch: [both, { kernel_size, stride, padding: both ? begins : none, dilation }],
     tensorflow: [
-      named || in2d, { strides: stride, padding: named?.toUpperCase() ?? (in2d ? [[0, 0], ...own, [0, 0]] : "VALID"), dilations: dilation },
+      named || in2d, { strides: stride, padding: named?.toUpperCase() ?? (in2d ? [[0, 0], ...zeros, [0, 0]] : "VALID"), dilations: dilation },
       !named && in2d && { call: "tf.nn.conv2d" },
     ],
     jax: [true, { window_strides: stride, padding: crops, rhs_dilation: dilation }],
-    onnx: [explicit, { kernel_shape: kernel_size, strides: stride, pads: explicit ? [...begins, ...own.map(([, e]) => e)] : [...none, ...none], dilations: dilation }],
+    onnx: [explicit, { kernel_shape: kernel_size, strides: stride, pads: explicit ? [...begins, ...zeros.map(([, e]) => e)] : [...none, ...none], dilations: dilation }],
   }[framework];
   return { ...more, arguments: args, ...(possible ? {} : { reason: `${say("settings", framework)}; ${where}`, recipe, crops }) };
 }

@@ -88,12 +88,12 @@ def state(trace_or_state: Numbers | Mapping[str, Any] | None, view: str | None =
         return None
     if isinstance(trace_or_state, Numbers):
         return _of_trace(trace_or_state, view)
-    found = dict(trace_or_state)
-    if unknown := sorted(set(found) - set(FIELDS)):
+    case = dict(trace_or_state)
+    if unknown := sorted(set(case) - set(FIELDS)):
         raise GeometryError(
             f"a state of the explorer has no field {unknown[0]!r}; expected some of {', '.join(FIELDS)}"
         )
-    return found
+    return case
 
 
 def presets() -> list[dict[str, Any]]:

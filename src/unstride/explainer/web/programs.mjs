@@ -8,39 +8,39 @@ const WIDTH = 88;
 
 /** The program for one framework ("keras" ... "onnx", "numpy", "unstride"), and the setting that is its call's. */
 export function program(t, framework) {
-  const found = ["numpy", "unstride"].includes(framework) ? null : setting(t, framework);
-  return { code: `${lines(t, framework, found && portable(found, t)).join("\n")}\n`, found };
+  const nearest = ["numpy", "unstride"].includes(framework) ? null : setting(t, framework);
+  return { code: `${lines(t, framework, nearest && portable(nearest, t)).join("\n")}\n`, setting: nearest };
 }
 
 /** The setting, or the recipe that runs everywhere, where the call needs a GPU or another backend. */
-function portable(found, t) {
-  if (!t.up || !found.arguments) return found;
+function portable(nearest, t) {
+  if (!t.up || !nearest.arguments) return nearest;
   const { crops, dilation, spans } = t.geometry;
-  if (found.framework === "tensorflow" && Math.max(...dilation) > 1) {
-    return { ...found, arguments: null, reason: found.reason ?? FORMS["no cpu"], crops };
+  if (nearest.framework === "tensorflow" && Math.max(...dilation) > 1) {
+    return { ...nearest, arguments: null, reason: nearest.reason ?? FORMS["no cpu"], crops };
   }
-  if (found.framework === "keras" && !found.reason && found.arguments.padding === "same" && spans.some((K, i) => K % 2 === 0 && found.arguments.output_padding?.[i] === 0)) {
-    const plain = { ...found.arguments, padding: "valid", output_padding: spans.map(() => 0) };
-    return { ...found, arguments: plain, reason: FORMS["even same"], recipe: FORMS["even same recipe"], crops };
+  if (nearest.framework === "keras" && !nearest.reason && nearest.arguments.padding === "same" && spans.some((K, i) => K % 2 === 0 && nearest.arguments.output_padding?.[i] === 0)) {
+    const plain = { ...nearest.arguments, padding: "valid", output_padding: spans.map(() => 0) };
+    return { ...nearest, arguments: plain, reason: FORMS["even same"], recipe: FORMS["even same recipe"], crops };
   }
-  return found;
+  return nearest;
 }
 
 const filled = (form, values) => form.replace(/\$(\w+)|\$\{(\w+)\}/g, (_, bare, braced) => values[bare ?? braced]);
 
-function lines(t, framework, found) {
+function lines(t, framework, nearest) {
   const form = FORMS.frameworks[framework];
   const bias = t.bias ? real(t.bias) : null;
-  const own = form.bias && bias && !found?.reason ? filled(form.bias, { bias }) : null;
-  const stretch = found && !found.arguments;
-  const around = framework === "numpy" ? t.asked.crops : found?.reason ? found.crops ?? t.asked.crops : t.size.map(() => [0, 0]);
+  const ownBias = form.bias && bias && !nearest?.reason ? filled(form.bias, { bias }) : null;
+  const stretch = nearest && !nearest.arguments;
+  const around = framework === "numpy" ? t.asked.crops : nearest?.reason ? nearest.crops ?? t.asked.crops : t.size.map(() => [0, 0]);
   const values = {
-    rank: t.rank, op: t.map, _transpose: t.up ? "_transpose" : "", function: found?.call, stride: tuple(t.geometry.stride),
-    dilation: tuple(t.geometry.dilation), full_size: tuple(t.up ? t.full : t.out), own_bias: own ?? "",
+    rank: t.rank, op: t.map, _transpose: t.up ? "_transpose" : "", function: nearest?.call, stride: tuple(t.geometry.stride),
+    dilation: tuple(t.geometry.dilation), full_size: tuple(t.up ? t.full : t.out), own_bias: ownBias ?? "",
     any_size: ["1", "1", ...t.size.map(() => "None")].join(", "),
   };
   if (form.call) {
-    const args = ARGUMENTS[framework](t, found?.arguments ?? {}, { own, stretch });
+    const args = ARGUMENTS[framework](t, nearest?.arguments ?? {}, { ownBias, stretch });
     values.call = call(filled(form.call.function ?? "$function", values), filled(form.call[""], values), args);
   }
   const array = (name, rows) => {
@@ -50,8 +50,8 @@ function lines(t, framework, found) {
     return [`${name} = ${before}[`, ...rows.map((row) => `    ${literal(row)},`), `]${after}`];
   };
   const excuse = () => {
-    const recipe = stretch ? FORMS.dilated[t.map] : found.recipe;
-    const words = filled(FORMS.excuse, { framework: form.name, reason: found.reason, recipe });
+    const recipe = stretch ? FORMS.dilated[t.map] : nearest.recipe;
+    const words = filled(FORMS.excuse, { framework: form.name, reason: nearest.reason, recipe });
     return ["", ...wrapped(words, (line) => line.length <= WIDTH - 2).map((line) => `# ${line}`)];
   };
   const kernel = () => {
@@ -62,22 +62,22 @@ function lines(t, framework, found) {
   return [
     filled(FORMS.head, { name: t.up ? "Transposed convolution" : "Convolution", framework: form.name, input: x, kernel: w, output: y }),
     "", ...form.imports, "", ...array("x", t.setting.x), ...array("kernel", t.setting.kernel),
-    ...(form.setup ?? []).map((line) => filled(line, values)), ...(found?.reason ? excuse() : []), "", ...(stretch ? kernel() : []),
+    ...(form.setup ?? []).map((line) => filled(line, values)), ...(nearest?.reason ? excuse() : []), "", ...(stretch ? kernel() : []),
     ...(t.up ? [] : resized("x", t.size, around.map(([b, e]) => [-b, -e]), form.pad)),
     ...(form.program[t.map] ?? form.program).map((line) => filled(line, values)),
     ...(t.up ? resized("y", t.out.map((n, i) => n + around[i][0] + around[i][1]), around, form.pad) : []),
-    ...(bias && !own ? [`y = y + ${bias}`] : []), ...(form.end ?? []), "print(y)",
+    ...(bias && !ownBias ? [`y = y + ${bias}`] : []), ...(form.end ?? []), "print(y)",
   ];
 }
 
 // --- the arguments of each framework's call, as in codegen/writers.py
 
 const ARGUMENTS = {
-  keras(t, args, { own, stretch }) {
+  keras(t, args, { ownBias, stretch }) {
     const plain = { strides: t.geometry.stride, padding: "valid", ...(t.up ? { output_padding: t.size.map(() => 0) } : {}) };
-    return { kernel_size: { raw: "kernel.shape" }, ...(stretch ? plain : shown(args, "kernel_size")), use_bias: own !== null };
+    return { kernel_size: { raw: "kernel.shape" }, ...(stretch ? plain : shown(args, "kernel_size")), use_bias: ownBias !== null };
   },
-  torch: (t, args, { own }) => ({ ...biased(own), ...shown(args, "kernel_size") }),
+  torch: (t, args, { ownBias }) => ({ ...biased(ownBias), ...shown(args, "kernel_size") }),
   tensorflow(t, args, { stretch }) {
     const { output_shape = t.full, ...named } = stretch ? { strides: t.geometry.stride, padding: "VALID" } : args;
     if (t.rank === 1) [named.strides] = named.strides;
@@ -88,17 +88,17 @@ const ARGUMENTS = {
     return undilated(t, { ...args, ...(t.up ? {} : { dimension_numbers: [`N${axes}C`, `${axes}IO`, `N${axes}C`] }) }, "rhs_dilation");
   },
   onnx: (t, args) => shown(args, "kernel_shape"),
-  unstride(t, _, { own }) {
+  unstride(t, _, { ownBias }) {
     const named = {};
     for (const [name, value, usual] of [["stride", t.geometry.stride, 1], ["padding", t.asked.crops, 0], ["dilation", t.geometry.dilation, 1]]) {
       const one = new Set(value.flat()).size === 1 ? value.flat()[0] : null; // one number says it all
       if (one !== usual) named[name] = one ?? value;
     }
-    return { ...biased(own), ...named, channels: null };
+    return { ...biased(ownBias), ...named, channels: null };
   },
 };
 
-const biased = (own) => (own ? { bias: { raw: own } } : {});
+const biased = (ownBias) => (ownBias ? { bias: { raw: ownBias } } : {});
 
 function undilated(t, named, name) {
   if (Math.max(...t.geometry.dilation) === 1) delete named[name];

@@ -15,8 +15,8 @@ const line = (length) => Array(length).fill(1);
 /** A question of a kind: text, state (the case), answer, and options where it is a choice; wrong(given) explains. */
 export function question(kind, random = Math.random) {
   for (;;) {
-    const made = { size, cell, fit, checkerboard }[kind](random);
-    if (made) return { kind, ...made };
+    const drawn = { size, cell, fit, checkerboard }[kind](random);
+    if (drawn) return { kind, ...drawn };
   }
 }
 

@@ -307,12 +307,12 @@ function gradient(t) {
   const common = (id, title, [rows, columns], kind, values, from, options) => panel(id, title, rows, columns, kind, {
     deaf: (at) => at.kind !== kind && at.kind !== "target", paint: oneByOne(values, from), ...options,
   });
-  const arriving = panel("g", `Gradient that arrives, ${size(t.dst, t.rank)}`, t.dst[0], t.dst[1], "target", {
+  const arriving = panel("g", `Upstream gradient, ${size(t.dst, t.rank)}`, t.dst[0], t.dst[1], "target", {
     edit: "gradient", paint: always("fresh", (i) => t.g[i]),
   });
   const panels = [
-    arriving, kernelPanel(t), common("gx", "Gradient by the input", t.src, "source", t.gx, 0, { before: "→" }),
-    inputPanel(t, { before: "" }), common("gw", "Gradient by the kernel", t.k, "tap", t.gw, sources, { before: "→" }),
+    arriving, kernelPanel(t), common("gx", "Gradient of the input", t.src, "source", t.gx, 0, { before: "→" }),
+    inputPanel(t, { before: "" }), common("gw", "Gradient of the kernel", t.k, "tap", t.gw, sources, { before: "→" }),
   ];
   const spotOf = (step) => {
     if (step <= 0) return null;

@@ -204,13 +204,13 @@ export class Stage {
     if (!this.scene) return null;
     this.step = step;
     this.spot = spot;
-    const found = this.scene.draw(step, spot);
+    const drawn = this.scene.draw(step, spot);
     for (const board of this.boards) board.draw(this.palette, this.editing?.board === board ? this.editing.index : -1);
     if (this.product && !spot && step !== this.followed) {
       this.follow();
       this.followed = step;
     }
-    return found;
+    return drawn;
   }
 
   theme(palette) {

@@ -51,8 +51,8 @@ function rows(name, value) {
 
 export function connected(state) {
   const { map, stride, padding, output_padding, dilation } = state;
-  const found = connect(map, shapeOf(state.x), { kernel_size: shapeOf(state.kernel), stride, padding, output_padding, dilation });
-  return { ...found, out: map === "conv" ? found.small : found.big };
+  const link = connect(map, shapeOf(state.x), { kernel_size: shapeOf(state.kernel), stride, padding, output_padding, dilation });
+  return { ...link, out: map === "conv" ? link.small : link.big };
 }
 
 /** Why this state cannot be shown, in a sentence; null if it can. */

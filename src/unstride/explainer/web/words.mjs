@@ -29,9 +29,7 @@ export function about(t, view) {
       ? "A row for each cell of the result, a column for each of the input. It is the transpose of the convolution's matrix with this kernel: read its columns and you read the rows of that one."
       : "A row for each cell of the result, a column for each of the input. The transposed convolution's matrix is this one, transposed.",
     overlap: evenness(t),
-    gradient: t.up
-      ? "The gradient by the input is the plain convolution of what arrives, with the same kernel. By the kernel: each tap gathers arriving cells times the input cells that it met."
-      : "The gradient by the input is the transposed convolution of what arrives, with the same kernel. By the kernel: each tap gathers arriving cells times the input cells that it met.",
+    gradient: `The gradient with respect to the input is the ${t.up ? "plain" : "transposed"} convolution of the upstream gradient, with the same kernel. With respect to a tap it is the sum of upstream cells times the input cells that the tap met.`,
   }[view];
 }
 
@@ -72,7 +70,7 @@ export function sentence(t, view, step, steps, spot) {
   if (view === "matrix") return `${head}Row ${spot.index} times the input: ${name} = ${value(t.y)}.`;
   if (view === "overlap") return `${head}Input cell ${name} adds a term to ${plural(t.bySource[spot.index].length, "cell")}.`;
   return spot.kind === "source"
-    ? `${head}The gradient by ${name} is ${value(t.gx)}.` : `${head}The gradient by tap ${name} is ${value(t.gw)}.`;
+    ? `${head}The gradient with respect to ${name} is ${value(t.gx)}.` : `${head}The gradient with respect to tap ${name} is ${value(t.gw)}.`;
 }
 
 function corner(t, small) {
@@ -103,10 +101,10 @@ export function written(t, view, spot) {
   const name = nameOf(t, spot);
   if (view === "gradient") {
     if (spot.kind === "source") {
-      return { title: `Gradient by ${name}`, ...sum((p) => `g${y(p).slice(1)}·${k(p)}`, (p) => times(t.g[target(t, p)], t.w[p.tap]), t.gx[spot.index]) };
+      return { title: `Gradient with respect to ${name}`, ...sum((p) => `g${y(p).slice(1)}·${k(p)}`, (p) => times(t.g[target(t, p)], t.w[p.tap]), t.gx[spot.index]) };
     }
     if (spot.kind === "tap") {
-      return { title: `Gradient by ${name}`, ...sum((p) => `g${y(p).slice(1)}·${x(p)}`, (p) => times(t.g[target(t, p)], t.x[source(t, p)]), t.gw[spot.index]) };
+      return { title: `Gradient with respect to ${name}`, ...sum((p) => `g${y(p).slice(1)}·${x(p)}`, (p) => times(t.g[target(t, p)], t.x[source(t, p)]), t.gw[spot.index]) };
     }
     return { title: `g${name.slice(1)} = ${show(t.g[spot.index])} arrives`, symbols: `It reaches ${pairs.map((p) => `${x(p)} through ${k(p)}`).join(", ") || "nothing"}`, numbers: "" };
   }
@@ -128,19 +126,19 @@ export function written(t, view, spot) {
 
 /** For each axis the size's formula in letters, the numbers put in, and the result. */
 export function sizes(state) {
-  const found = connected(state);
-  const { kernel_size, stride, dilation, ends } = found.asked;
+  const { asked, big, small } = connected(state);
+  const { kernel_size, stride, dilation, ends } = asked;
   return kernel_size.map((k, a) => {
     const [s, d] = [stride[a], dilation[a]];
     if (state.map === "conv") {
-      const [n, result] = [found.big[a], found.small[a]];
-      const [b, e] = found.asked.crops[a].map(signed);
+      const [n, result] = [big[a], small[a]];
+      const [b, e] = asked.crops[a].map(signed);
       return {
         letters: "⌊(n + b + e − (k − 1)·d − 1) / s⌋ + 1", result,
         numbers: `⌊(${n} + ${b} + ${e} − (${k} − 1)·${d} − 1) / ${s}⌋ + 1`,
       };
     }
-    const [n, result] = [found.small[a], found.big[a]];
+    const [n, result] = [small[a], big[a]];
     const [b, e, op] = ends[a].map(signed);
     const [letters, numbers] = b === e ? ["2p", `2·${b}`] : ["b − e", `${b} − ${e}`];
     return {
