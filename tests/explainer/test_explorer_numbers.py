@@ -344,8 +344,39 @@ def test_what_no_page_can_show_is_refused():
 QUESTIONS = """(kind) => Array.from({ length: 200 }, () => {
     const q = parts.question(kind);
     const given = q.options ? q.options.map((_, i) => i) : Array.from({ length: 81 }, (_, i) => q.answer + i - 40);
-    return { text: q.text, options: q.options ?? null, said: given.map((one) => q.wrong(one)) };
+    return {
+        text: q.text, options: q.options ?? null, said: given.map((one) => q.wrong(one)), given, answer: q.answer,
+        state: parts.normalized(q.state), cases: (q.cases ?? []).map(parts.normalized), spot: q.spot?.index,
+    };
 })"""
+
+
+def assert_right(kind, question):
+    """The answer is what the reference says, and a mistake is called what it is."""
+    trace = traced(question["state"])
+    if kind == "fit":
+        wanted = int(question["text"].split("makes ")[1].split()[0])
+        assert [traced(case).output_size == (wanted,) for case in question["cases"]].index(True) == question["answer"]
+    elif kind == "checkerboard":
+        wanted = "no checkerboard" in question["text"]
+        assert [traced(case).even == wanted for case in question["cases"]].index(True) == question["answer"]
+    elif kind == "cell":
+        assert question["answer"] == trace.output.ravel()[question["spot"]]
+    else:
+        (size,), geometry = trace.output_size, trace.geometry
+        (n,), (k,), (s,), (K,), ((b, e),) = (
+            trace.input.shape, geometry.kernel_size, geometry.stride, geometry.spans, geometry.crops)  # fmt: skip
+        assert question["answer"] == size
+        values = {
+            "this adds the padding": size + 4 * b, "this leaves out the padding": size + 2 * b, "one end only": size + b,
+            "input times stride": n * s, "leaves out the output padding": size - b + e, "the dilation": size - K + k,
+            "the size of the convolution": (n + 2 * b - K) // s + 1, "steps of the stride": size + s,
+            "one too many": size + 1, "one too few": size - 1,
+        }  # fmt: skip
+        if isinstance(question["state"]["padding"], str):
+            values["the size of the convolution"] = (n - K) // s + 1
+        for given, said in zip(question["given"], question["said"], strict=True):
+            assert all(given == value for words, value in values.items() if words in said), (given, said)
 
 
 def test_the_quizzes_say_the_same(parts):
@@ -360,6 +391,7 @@ def test_the_quizzes_say_the_same(parts):
         for question in parts.evaluate(QUESTIONS, kind):
             said = [question["text"], *(question["options"] or []), *question["said"]]
             assert not [text for text in said if re.search(r"[{}]|undefined|NaN|null", text)], question
+            assert_right(kind, question)
             asks = [pattern[kind][name] for name in ("ask", "even", "uneven") if name in pattern[kind]]
             assert any(ask.fullmatch(question["text"]) for ask in asks), question
             seen |= {(kind, name) for name, form in pattern[kind].items() if any(form.search(text) for text in said)}

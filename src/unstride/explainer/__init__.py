@@ -84,7 +84,7 @@ def explain(
     op = renamed(misnamed, "map", "op", op)
     if misnamed:
         refuse(explain, misnamed)
-    return Trace.of(
+    return Trace(
         x, kernel, bias, geometry, op=op, stride=stride, padding=padding, output_padding=output_padding,
         dilation=dilation, upstream=upstream,
     )  # fmt: skip

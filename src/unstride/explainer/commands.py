@@ -175,7 +175,7 @@ def _case(options: dict[str, Any]) -> Trace:
         _grid(name, grid, options["seed"], place) if isinstance(grid, str) else grid
         for place, (name, grid) in enumerate(zip(("--input", "--kernel"), grids, strict=True))
     )
-    return Trace.of(x, kernel, options["bias"], **fields)
+    return Trace(x, kernel, options["bias"], **fields)
 
 
 def _grid(name: str, text: str, seed: int, stream: int) -> Any:

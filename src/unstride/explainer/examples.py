@@ -50,7 +50,7 @@ class Example:
 
     def numbers(self) -> Numbers:
         """Its numbers alone; `unstride.explainer.presets` adds the trace."""
-        return Numbers.of(self.x, self.kernel, **self.fields)
+        return Numbers(self.x, self.kernel, **self.fields)
 
 
 def _digits(rows: int, columns: int) -> Rows:

@@ -9,22 +9,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import reference
-from ..geometry import Crop, Geometry, GeometryError, Padding, convolution, only_geometry
-from ..wording import counted
-from .pairs import Array, Cell, Counts, Pairs, cell, cells_of, flat, frozen, grid, number, pairs, tuples
+from ..geometry import Crop
+from .given import OPS, VIEWS, Given
+from .pairs import Array, Cell, Counts, Pairs, cell, cells_of, flat, frozen, pairs, tuples
 
-Ints = int | Sequence[int]
-
-OPS = ("conv_transpose", "conv")
-VIEWS = ("scatter", "grid", "matrix", "overlap", "gradient")
-MOST_TERMS = 50_000  # above these, showing every step helps nobody, and the loops of the definitions take seconds
-MOST_ENTRIES = 4_000_000
+__all__ = ["OPS", "VIEWS", "Numbers", "Term"]
 
 
 class Term(NamedTuple):
@@ -52,147 +47,12 @@ class Term(NamedTuple):
     place: Cell
 
 
-class Numbers:
+class Numbers(Given):
     """Every number of one ``conv_transpose`` or ``conv`` of a bare grid; `Trace` adds what shows them.
 
     All arrays are float64 and read-only; a cell is a tuple of ints, one an axis, also in 1-D. Notation as in
     `unstride.geometry`: kernel size k, stride s, dilation d, K = (k-1)d+1, crop (b, e), n small cells, F = (n-1)s+K.
-
-    Attributes
-    ----------
-    op : "conv_transpose" or "conv"
-    input, kernel, output : array
-        The kernel as given, not flipped.
-    bias : float or None
-    geometry : Geometry
-    upstream : array
-        The gradient that arrives at the output, of its shape.
-    written : (padding, output_padding) or None
-        The two arguments as `unstride.explain` was given them; None where it was given a whole `Geometry`.
     """
-
-    written: tuple[Padding, Ints | None] | None = None
-
-    @classmethod
-    def of(
-        cls,
-        x: Any,
-        kernel: Any,
-        bias: float | None = None,
-        geometry: Geometry | None = None,
-        *,
-        op: str = "conv_transpose",
-        stride: Ints = 1,
-        padding: Padding = 0,
-        output_padding: Ints | None = None,
-        dilation: Ints = 1,
-        upstream: Any = None,
-    ) -> Self:
-        """The numbers of a case given as to `unstride.explain`, which documents the arguments."""
-        if op not in OPS:
-            raise GeometryError(f"op is {op!r}; expected 'conv_transpose' or 'conv'")
-        cells, taps = grid("x", x), grid("kernel", kernel)
-        if cells.ndim != taps.ndim:
-            raise GeometryError(
-                f"x has {counted(cells.ndim, 'dimension')}, shape {cells.shape}, and the kernel {taps.ndim}, shape "
-                f"{taps.shape}; expected the same number, without batch and channels"
-            )
-        written = None
-        if geometry is not None:
-            only_geometry(geometry, taps.shape, stride, padding, output_padding, dilation, 1)
-        else:
-            written = padding, output_padding
-            if op == "conv_transpose":
-                geometry = Geometry(taps.shape, stride, padding, output_padding, dilation)
-            elif output_padding is None:
-                geometry = convolution(cells.shape, taps.shape, stride, padding, dilation)
-            else:
-                raise GeometryError(
-                    f"output_padding is {output_padding!r}, but a convolution has none; leave it out, or use "
-                    "op='conv_transpose'"
-                )
-        numbers = cls(cells, taps, bias, geometry, op, upstream)
-        numbers.written = written
-        return numbers
-
-    def __init__(
-        self,
-        x: Any,
-        kernel: Any,
-        bias: float | None,
-        geometry: Geometry,
-        op: str = "conv_transpose",
-        upstream: Any = None,
-    ) -> None:
-        self.op = op
-        self.input, self.kernel = grid("x", x), grid("kernel", kernel)
-        self.bias = None if bias is None else number("bias", bias)
-        self.geometry = geometry
-        if geometry.groups != 1:
-            raise GeometryError(f"groups is {geometry.groups}; expected 1: a trace has no channels to divide")
-        size = self.input.shape
-        self.output_size = geometry.output_size(size) if self.transposed else geometry.conv_size(size)
-        if 0 in self.output_size:
-            raise GeometryError(
-                f"the output has size {self.output_size}: no cell is left to explain; use less "
-                "padding or a larger input"
-            )
-        terms = math.prod(self.small_size) * math.prod(self.kernel.shape)
-        entries = self.input.size * math.prod(self.output_size)
-        if terms > MOST_TERMS or entries > MOST_ENTRIES:
-            raise GeometryError(
-                f"x of shape {size} with a kernel of shape {self.kernel.shape} makes {terms:,} products and a "
-                f"matrix of {entries:,} entries; a trace shows every one, so it takes {MOST_TERMS:,} and "
-                f"{MOST_ENTRIES:,} at most: explain a part of x"
-            )
-        if upstream is None:
-            self.upstream = frozen(np.ones(self.output_size))
-        else:
-            self.upstream = grid("upstream", upstream)
-            if self.upstream.shape != self.output_size:
-                raise GeometryError(
-                    f"upstream has shape {self.upstream.shape}; expected the output's, {self.output_size}"
-                )
-
-    # What it is
-
-    @property
-    def transposed(self) -> bool:
-        """Whether this is the transposed convolution."""
-        return self.op == "conv_transpose"
-
-    @property
-    def views(self) -> tuple[str, ...]:
-        """The names of the views."""
-        return VIEWS
-
-    @property
-    def default_view(self) -> str:
-        """What ``print(trace)`` shows: "scatter" of conv_transpose, "grid" of conv."""
-        return "scatter" if self.transposed else "grid"
-
-    def view_named(self, name: str | None) -> str:
-        """`name`, if it is one of `views`; `default_view` for None."""
-        if name is None:
-            return self.default_view
-        if name not in VIEWS:
-            raise GeometryError(f"view is {name!r}; expected one of {', '.join(map(repr, VIEWS))}")
-        return name
-
-    @property
-    def rank(self) -> int:
-        """The number of axes: 1, 2 or 3."""
-        return self.geometry.rank
-
-    @property
-    def small_size(self) -> Cell:
-        """Of the small grid: the input of conv_transpose, the output of conv."""
-        return self.input.shape if self.transposed else self.output_size
-
-    @property
-    def big_size(self) -> Cell:
-        """Of the big grid: the output of conv_transpose, the input of conv."""
-        return self.output_size if self.transposed else self.input.shape
 
     @cached_property
     def output(self) -> Array:

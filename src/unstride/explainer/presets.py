@@ -22,7 +22,7 @@ class Preset(Example):
                [ 0.,  4.,  6.],
                [ 4., 12.,  9.]])
         """
-        return Trace.of(self.x, self.kernel, **self.fields)
+        return Trace(self.x, self.kernel, **self.fields)
 
 
 PRESETS: Mapping[str, Preset] = MappingProxyType({name: Preset(**vars(case)) for name, case in EXAMPLES.items()})

@@ -15,7 +15,7 @@ import numpy as np
 from ..geometry import Geometry, GeometryError
 from ..solver import solve
 from .figures import cell_name, equation, prose
-from .shared import say
+from .shared import data, say
 from .steps import evenness
 from .tables import flow, paragraph, tables
 from .trace import Trace
@@ -134,7 +134,7 @@ def _square(n: int) -> str:
 
 def _sized(geometry: Geometry, n: int, brief: bool = False) -> str:
     """How the output's size comes about; only the numbers, if brief."""
-    formula = Trace.of(np.zeros((n, n)), np.zeros(geometry.kernel_size), geometry=geometry).size_formula[0]
+    formula = Trace(np.zeros((n, n)), np.zeros(geometry.kernel_size), geometry=geometry).size_formula[0]
     return f"{formula.split(' = ', 2)[2] if brief else formula} along each axis."
 
 
@@ -146,19 +146,12 @@ def _size(rng: Random) -> Question | None:
     geometry = Geometry((k, k), s, p, op, d)
     (size, _), K = geometry.output_size((n, n)), geometry.spans[0]
     sum_ = _sized(geometry, n)
-    mistakes = [
-        ((n - 1) * s + K + 2 * p + op, "added"),
-        ((n - 1) * s + K + op, "uncropped"),
-        ((n - 1) * s + K - p + op, "one_end"),
-        (n * s, "times"),
-        (size - op, "no_extra"),
-        (size - (K - k), "undilated"),
-        ((n + 2 * p - K) // s + 1, "convolution"),
-        (n * s + K - 2 * p + op, "strides"),
-        (size + 1, "more"),
-        (size - 1, "fewer"),
-    ]
     values = {"n": n, "k": k, "K": K, "extra": op, "steps": n - 1}
+    parts = {"full": (n - 1) * s + K, "conv": (n + 2 * p - K) // s + 1, "ns": n * s, "size": size, "one": 1}
+    parts |= {"k": k, "s": s, "p": p, "op": op, "K": K}
+    mistakes = [
+        (sum(times * parts[name] for name, times in terms.items()), why) for why, terms in data("mistakes.json")["size"]
+    ]
     wrong = [Choice(_square(L), False, f"{say('size', why, **values)}.") for L, why in mistakes if L > 0 and size != L]
     text = say("size", "ask", input=say("size", "square", n=n), setting=_words(geometry))
     return _made(rng, "size", text, Choice(_square(size), True, sum_), wrong)
@@ -166,8 +159,8 @@ def _size(rng: Random) -> Question | None:
 
 def _cell(rng: Random) -> Question | None:
     k, s = int(rng.integers(2, 4)), int(rng.integers(1, 3))
-    shown = Trace.of(rng.integers(0, 6, (3, 3)), rng.integers(-2, 5, (k, k)), stride=s)
-    flipped = Trace.of(shown.input, shown.sliding_kernel, stride=s)
+    shown = Trace(rng.integers(0, 6, (3, 3)), rng.integers(-2, 5, (k, k)), stride=s)
+    flipped = Trace(shown.input, shown.sliding_kernel, stride=s)
     busy = np.argwhere(shown.overlap > 1)
     if not len(busy):
         return None
@@ -230,7 +223,7 @@ def _plain(geometry: Geometry) -> bool:
 def _most(rng: Random) -> Question | None:
     k, s = ((3, 2), (2, 1), (3, 1), (4, 3), (5, 3))[rng.integers(5)]
     n = int(rng.integers(2, 4))
-    shown = Trace.of(rng.integers(0, 10, (n, n)), rng.integers(1, 5, (k, k)), stride=s)
+    shown = Trace(rng.integers(0, 10, (n, n)), rng.integers(1, 5, (k, k)), stride=s)
     counts = shown.overlap
     cells = [tuple(int(a) for a in cell) for cell in rng.permutation(np.argwhere(counts >= 0))]
     best = next(cell for cell in cells if counts[cell] == counts.max())
@@ -255,7 +248,7 @@ def _checkerboard(rng: Random) -> Question | None:
     asks_even = bool(rng.integers(2))
     right, wrong = None, []
     for k, s in drawn:
-        shown = Trace.of(np.ones((4, 4)), np.ones((k, k)), stride=s)
+        shown = Trace(np.ones((4, 4)), np.ones((k, k)), stride=s)
         words = f"{say('setting', 'kernel', k=_square(k))}, {say('setting', 'stride', s=s)}"
         choice = Choice(words, shown.even == asks_even, evenness(shown))
         if choice.correct:

@@ -66,8 +66,6 @@ class Explorer(anywidget.AnyWidget):  # type: ignore[misc]
         case = state["x"], state["kernel"], state.get("bias") or None
         fields = {name: state[name] for name in ("stride", "padding", "output_padding", "dilation") if name in state}
         fields["op"] = state.get("map", "conv_transpose")
-        trace = Trace.of(*case, **fields)
+        trace = Trace(*case, **fields)
         upstream = state.get("gradient")
-        return (
-            trace if upstream is None else Trace.of(*case, upstream=np.reshape(upstream, trace.output_size), **fields)
-        )
+        return trace if upstream is None else Trace(*case, upstream=np.reshape(upstream, trace.output_size), **fields)

@@ -1,7 +1,8 @@
 """What Python and the explorer's JavaScript both read: files of JSON, so that each fact stands in one place.
 
-``texts.json`` holds the sentences that both say, ``programs.json`` how a program of each framework reads, and
-``limits.json`` the sizes up to which the explorer's numbers are legible.
+``texts.json`` holds the sentences that both say, ``programs.json`` how a program of each framework reads,
+``mistakes.json`` the wrong sizes that the quizzes offer or explain, and ``limits.json`` the sizes up to which the
+explorer's numbers are legible.
 """
 
 from __future__ import annotations

@@ -5,8 +5,6 @@ import { connect, fullSize, product } from "./geometry.mjs";
 
 const two = (values, filler) => (values.length === 1 ? [filler, values[0]] : values);
 
-/** Nested rows as a flat list in C order. */
-export const flatten = (rows) => rows.flat();
 export const shapeOf = (value) => (Array.isArray(value[0]) ? [value.length, value[0].length] : [value.length]);
 
 /** Everything that the views show, for one map, input and kernel (nested lists of 1 or 2 axes). */
@@ -21,7 +19,7 @@ export function trace({ map, x, kernel, stride, padding, output_padding, dilatio
     size, kernel_size, out: up ? big : small, small, big,
     full: fullSize(g, small), s: two(g.stride, 1), d: two(g.dilation, 1), k: two(kernel_size, 1), K: two(g.spans, 1),
     n: two(small, 1), L: two(big, 1), crops: two(g.crops, [0, 0]), F: two(fullSize(g, small), 1),
-    x: flatten(size.length === 1 ? [x] : x), w: flatten(size.length === 1 ? [kernel] : kernel),
+    x: x.flat(), w: kernel.flat(),
   };
   t.src = up ? t.n : t.L; // rows and columns of the input, and of the result
   t.dst = up ? t.L : t.n;

@@ -3,11 +3,11 @@
 import { shapeOf } from "./compute.mjs";
 import { h } from "./element.mjs";
 import { movement } from "./pointer.mjs";
-import { filled, LIMITS, refusal, resized, withRank } from "./state.mjs";
+import { filled, LIMITS, refusal, resized } from "./state.mjs";
 
 const MODES = [["number", "Numbers"], ["pairs", "Pairs"], ["valid", "valid"], ["same", "same"]];
 
-export const paddingMode = (state) => {
+const paddingMode = (state) => {
   if (typeof state.padding === "string") return state.padding;
   return state.padding.some(Array.isArray) ? "pairs" : "number";
 };
@@ -265,5 +265,3 @@ function mark(element, reason) {
     element.removeAttribute("title");
   }
 }
-
-export { withMode, withRank };

@@ -3,7 +3,7 @@
 
 export class GeometryError extends Error {}
 
-export const span = (k, d) => (k - 1) * d + 1;
+const span = (k, d) => (k - 1) * d + 1;
 export const product = (sizes) => sizes.reduce((all, n) => all * n, 1);
 
 /** A total crop in two, as Keras and TensorFlow split it: an extension wholly at the end. */

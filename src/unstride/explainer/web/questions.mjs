@@ -1,7 +1,7 @@
 // The quiz's questions: drawn at random, answered by computing, wrong answers explained from the trace.
 
+import MISTAKES from "../shared/mistakes.json" with { type: "json" };
 import { place, show, trace } from "./compute.mjs";
-import { convSize, geometry } from "./geometry.mjs";
 import { connected, normalized, refusal } from "./state.mjs";
 import { say } from "./texts.mjs";
 import { evenness, sizes, written } from "./words.mjs";
@@ -51,23 +51,17 @@ function size(random) {
   const state = legal(stateOf(a));
   if (!state) return null;
   const answer = connected(state).out[0];
-  const { n, k, s, d, p } = a;
-  const [K, extra] = [(k - 1) * d + 1, a.op ?? 0];
-  const guesses = typeof p === "string" ? [] : [
-    [(n - 1) * s + K + 2 * p + extra, "added"], [(n - 1) * s + K + extra, "uncropped"], [(n - 1) * s + K - p + extra, "one_end"],
-    [answer - extra, "no_extra"], [answer - K + k, "undilated"], [n * s + K - 2 * p + extra, "strides"],
-  ];
-  guesses.push([n * s, "times"]);
-  try {
-    const g = geometry({ kernel_size: [k], stride: [s], padding: typeof p === "string" ? 0 : [p], dilation: [d] });
-    guesses.push([convSize(g, [n])[0], "convolution"]);
-  } catch { /* no such convolution */ }
-  guesses.push([answer + 1, "more"], [answer - 1, "fewer"]);
-  const said = guesses.map(([value, why]) => [value, say("size", why, { n, k, K, extra, steps: n - 1 })]);
+  const { n, k, s, d } = a;
+  const named = typeof a.p === "string";
+  const [K, op, p] = [(k - 1) * d + 1, a.op ?? 0, named ? NaN : a.p]; // NaN: no mistake is made with what a name hides
+  const parts = { full: named ? NaN : (n - 1) * s + K, conv: Math.floor((n + 2 * (named ? 0 : p) - K) / s) + 1, ns: n * s, size: answer, one: 1, k, s, p, op, K };
+  const guesses = MISTAKES.size.map(([why, terms]) => [
+    Object.entries(terms).reduce((sum, [part, times]) => sum + times * parts[part], 0), say("size", why, { n, k, K, extra: op, steps: n - 1 }),
+  ]);
   const [row] = sizes(state);
   return {
     text: say("size", "ask", { input: say("size", "line", { n }), setting: setting(a) }), state, answer, spot: null,
-    wrong: (given) => explained(given, said, `${row.letters} = ${row.numbers} = ${answer}`),
+    wrong: (given) => explained(given, guesses.filter(([value]) => value > 0 && value !== answer), `${row.letters} = ${row.numbers} = ${answer}`),
     right: `${row.letters} = ${row.numbers} = ${answer}`,
   };
 }
