@@ -1,12 +1,14 @@
-"""See it: every number and every step of a transposed convolution, as text, pictures, pages and code.
+"""Every number and every step of a small transposed convolution, as text, pictures, pages and programs.
 
 =========================  =====================================================
 ``unstride.explain(...)``  a `Trace` of one small case
-``explainer.trace``        the `Trace`: all numbers of it
-``explainer.steps``        what happens one after another, in each of five views
-``explainer.presets``      the examples of the course reading, by name
+``explainer.trace``        the `Trace`: every number, and all ways to show it
+``explainer.steps``        the steps of each of the five views
+``explainer.presets``      the course reading's examples, by name
 ``explainer.text``         tables for a terminal
-``explainer.code``         programs that compute the same in each framework
+``explainer.codegen``      programs that compute the same in each framework
+``explainer.page``         the explorer as one HTML file (`unstride.explainer.web.page`)
+``explainer.widget``       the explorer in a notebook
 ``explainer.quiz``         questions whose answers are computed
 =========================  =====================================================
 """
@@ -48,23 +50,23 @@ def explain(
     x : array
         A bare grid of 1 to 3 dimensions, without batch or channels: anything that NumPy makes an array of.
     kernel : array
-        Bare, of as many dimensions as `x`, unflipped.
+        A bare grid of as many dimensions as `x`, not flipped.
     bias : number, optional
         Added to every cell of the output.
     geometry : Geometry, optional
-        Instead of the fields that follow, as in `unstride.conv_transpose`.
+        Instead of the fields below, as in `unstride.conv_transpose`.
     op : {"conv_transpose", "conv"}
         "conv" explains the plain convolution of `x` instead, with `padding` as in `unstride.conv`. Its old name,
         ``map``, still works, with a DeprecationWarning.
     stride, padding, output_padding, dilation
         The fields of `Geometry`.
     upstream : array, optional
-        The gradient that arrives at the output, of its shape. Default: ones, that of the output's sum.
+        The upstream gradient, of the output's shape. Default: ones, the gradient of the output's sum.
 
     Raises
     ------
     GeometryError
-        The shapes, or a field, describe no (transposed) convolution; the case is too large to show every step of it.
+        The shapes, or a field, describe no (transposed) convolution; or the case is too large to show every step.
     TypeError
         An argument is no array of real numbers.
 

@@ -28,7 +28,7 @@ class Example:
         Short, for a command line or an address.
     title : str
     note : str
-        What there is to see, and where the reading's own text is mistaken.
+        What to look at, and where the reading is mistaken.
     x, kernel : nested lists
     fields : dict
         Further arguments of `unstride.explain`.

@@ -1,4 +1,4 @@
-"""What a case is given as: input, kernel, bias and geometry, read and checked, and the sizes that follow from them."""
+"""The arguments of a case, read and checked: input, kernel, bias, geometry, and the sizes that follow."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MOST_ENTRIES = 4_000_000
 
 
 class Given:
-    """The arguments of `unstride.explain`, which documents them, checked; `Numbers` computes all that follows.
+    """The checked arguments of `unstride.explain`; `Numbers` computes the rest.
 
     Attributes
     ----------
@@ -84,7 +84,7 @@ class Given:
             raise GeometryError(f"upstream has shape {self.upstream.shape}; expected the output's, {self.output_size}")
 
     def _check_size(self) -> None:
-        """Refuse an output without cells, and a case too large to show every step of it."""
+        """Refuse an empty output, and a case too large to show every step."""
         if 0 in self.output_size:
             raise GeometryError(
                 f"the output has size {self.output_size}: no cell is left to explain; use less padding or a larger "
@@ -112,7 +112,7 @@ class Given:
 
     @property
     def default_view(self) -> str:
-        """What ``print(trace)`` shows: "scatter" of conv_transpose, "grid" of conv."""
+        """The view of ``print(trace)``: "scatter" of conv_transpose, "grid" of conv."""
         return "scatter" if self.transposed else "grid"
 
     def view_named(self, name: str | None) -> str:
@@ -130,10 +130,10 @@ class Given:
 
     @property
     def small_size(self) -> Cell:
-        """Of the small grid: the input of conv_transpose, the output of conv."""
+        """The size of the small grid: the input of conv_transpose, the output of conv."""
         return self.input.shape if self.transposed else self.output_size
 
     @property
     def big_size(self) -> Cell:
-        """Of the big grid: the output of conv_transpose, the input of conv."""
+        """The size of the big grid: the output of conv_transpose, the input of conv."""
         return self.output_size if self.transposed else self.input.shape

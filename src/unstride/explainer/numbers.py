@@ -1,7 +1,7 @@
 """All numbers of one small transposed convolution, or of one convolution, with no batch and no channels.
 
-The arrays come from the definitions in `unstride.reference`; what connects which cells is computed here, for all cells
-at once, and tested against them. Everything is computed when it is first asked for.
+The arrays come from the definitions in `unstride.reference`. The connections between cells are computed here, for all
+cells at once, and tested against them. Everything is computed on first use.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["OPS", "VIEWS", "Numbers", "Term"]
 
 
 class Term(NamedTuple):
-    """One product: an input cell times a kernel tap, and where it goes.
+    """One product of an input cell and a kernel tap, and its place.
 
     Attributes
     ----------
@@ -48,7 +48,7 @@ class Term(NamedTuple):
 
 
 class Numbers(Given):
-    """Every number of one ``conv_transpose`` or ``conv`` of a bare grid; `Trace` adds what shows them.
+    """Every number of one ``conv_transpose`` or ``conv`` of a bare grid; `Trace` adds the ways to show them.
 
     All arrays are float64 and read-only; a cell is a tuple of ints, one an axis, also in 1-D. Notation as in
     `unstride.geometry`: kernel size k, stride s, dilation d, K = (k-1)d+1, crop (b, e), n small cells, F = (n-1)s+K.
@@ -82,7 +82,7 @@ class Numbers(Given):
 
     @cached_property
     def running_sums(self) -> Array:
-        """The sum of the first copies: ``(input cells, *full_size)``, of which ``[i]`` includes copy i."""
+        """The sum of the first copies: ``(input cells, *full_size)``; ``[i]`` includes copy i."""
         return frozen(np.cumsum(self._added(self._products), axis=0))
 
     @property
@@ -121,7 +121,7 @@ class Numbers(Given):
 
     @cached_property
     def extended(self) -> Array:
-        """What the kernel slides over: `spaced`, extended."""
+        """The grid that the kernel slides over: `spaced`, extended."""
         if self.transposed:
             return frozen(reference.extended_grid(self.input[..., None], self.geometry)[..., 0])
         return frozen(reference.crop(self.input, [(-b, -e) for b, e in self.crops]))
@@ -177,7 +177,7 @@ class Numbers(Given):
         return tuple(map(Term, outputs, inputs, taps, values, weights, self._products.tolist(), places))
 
     def contributors(self, output: Sequence[int]) -> tuple[Term, ...]:
-        """The products that an output cell is the sum of (and of the bias), in the order of the input cells.
+        """The products whose sum, with the bias, is an output cell, in the order of the input cells.
 
         >>> from unstride.explainer import explain
         >>> [(term.input, term.tap) for term in explain([1, 2, 3], [5, 6, 7], stride=2).contributors([2])]
@@ -197,23 +197,23 @@ class Numbers(Given):
 
     @cached_property
     def overlap(self) -> Counts:
-        """How many products each output cell is the sum of."""
+        """The number of products in the sum of each output cell."""
         return self._counted(self._pairs.output, self.output_size)
 
     @cached_property
     def reach(self) -> Counts:
-        """How many output cells each input cell gets to."""
+        """The number of output cells that each input cell reaches."""
         return self._counted(self._pairs.input, self.input.shape)
 
     @cached_property
     def uniform(self) -> Array:
-        """What an input of ones becomes through a kernel of equal weights: `overlap`, scaled so that an even output
+        """The output for an input of ones and a kernel of equal weights: `overlap`, scaled so that an even output
         would be all ones (weights of ``1 / mean terms a cell``, the mean that the geometry has far from the edges)."""
         return frozen(self.overlap / self.mean_overlap)
 
     @cached_property
     def response(self) -> Array:
-        """What an input of ones becomes through this very kernel, without bias."""
+        """The output for an input of ones and this kernel, without bias."""
         ones = np.ones(self.input.shape)
         return frozen((self.matrix @ ones.ravel()).reshape(self.output_size))
 

@@ -1,7 +1,6 @@
-"""Questions on transposed convolution, made from a seed; every answer is computed from a trace, and so is what is
-said of a wrong one.
+"""Questions on transposed convolution, made from a seed. Answers and explanations are computed from a trace.
 
-A question has one right choice. A wrong one is what a common mistake leads to, wherever there is such a mistake.
+A question has one right choice. The wrong ones are results of common mistakes, where there are any.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ Random = np.random.Generator
 
 @dataclass(frozen=True)
 class Choice:
-    """One answer: what it says, whether it is right, and why or why not."""
+    """One answer: its text, whether it is right, and why."""
 
     text: str
     correct: bool
@@ -70,7 +69,7 @@ class Question:
         return "\n\n".join([*parts, "\n".join(lines)])
 
     def judge(self, answer: int, width: int = 80) -> str:
-        """What there is to say of an answer."""
+        """The explanation of an answer."""
         chosen, right = self.choices[answer], self.choices[self.answer]
         if chosen.correct:
             return paragraph(f"Right. {chosen.explanation}", width)

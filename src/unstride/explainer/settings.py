@@ -1,4 +1,4 @@
-"""The setting of a trace in words: how the output's size comes about, and what each framework calls it."""
+"""The setting of a trace: the formula of the output's size, and each framework's arguments."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NAMES: dict[str, str] = {framework: form["name"] for framework, form in _FORMS.i
 
 @dataclass(frozen=True)
 class Setting:
-    """How one framework is asked for a trace's geometry.
+    """A trace's geometry as one framework's call.
 
     Attributes
     ----------
@@ -33,9 +33,9 @@ class Setting:
     reason : str or None
         Why one call cannot; None if it can.
     recipe : str or None
-        How it is done there all the same.
+        How to do it with several calls.
     crops : tuple of (begin, end) or None
-        What is left to crop after the call (conv_transpose), or to put around the input before it (conv).
+        The crops left after the call (conv_transpose), or the zeros to put around the input before it (conv).
     """
 
     framework: str
@@ -47,7 +47,7 @@ class Setting:
 
     @property
     def text(self) -> str:
-        """The call as one would write it, without what is the default anyway.
+        """The text of the call, without defaults.
 
         >>> from unstride.explainer import explain
         >>> explain([1, 2], [3, 4], stride=2).settings["torch"].text
@@ -71,7 +71,7 @@ def shown(arguments: dict[str, Any]) -> list[tuple[str, Any]]:
 
 
 def settings_text(trace: Numbers, width: int) -> str:
-    """Every framework's call, or why there is none and what to do, for a terminal."""
+    """Every framework's call, or the reason and the recipe, for a terminal."""
     parts = []
     for name, entry in settings(trace).items():
         if entry.reason is None:

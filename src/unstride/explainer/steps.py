@@ -1,4 +1,4 @@
-"""What happens one after another in each view of a trace, as plain data: text, drawings and pages show the same."""
+"""The steps of each view of a trace, as plain data. Text and drawings show the same steps."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ BOARDS = {
     "input_gradient": "gradient of the input",
     "kernel_gradient": "gradient of the kernel",
 }
-"""Every board's name and what to write over it."""
+"""The title of each board, by its name."""
 
 
 @dataclass(frozen=True)
@@ -53,20 +53,20 @@ class Step:
     index : int
         Of the step in its view.
     cell : cell or None
-        What it is about: the input cell of a copy or a count, the output cell of a window or a row, the input cell or
+        The input cell of a copy or a count, the output cell of a window or a row, the input cell or
         the tap of a gradient.
     caption : str
         One sentence or two.
     equation : str
         The products written out with their sum, however many; empty where nothing is summed.
     boards : dict of array
-        What is to be seen, in order, by the names in `BOARDS`, as it is after the step. NaN is a blank cell.
+        The boards after the step, in order, by the names in `BOARDS`. NaN is a blank cell.
     active : dict of tuple of cells
-        The cells that the step is about, of the boards in it.
+        The active cells of each board.
     terms : tuple of Term
         The products of the step. Its gradients have other factors: upstream times weight, and upstream times value.
     number : int
-        How many of the view's cells are done after it: what the pages, the drawings and the terminal call "step 3". It
+        How many of the view's cells are done after it: the "step 3" of pages, drawings and terminal. It
         is 0 while a grid is made ready, and stays as it is where no cell is added: at a crop, a bias, a summary.
     """
 
@@ -125,7 +125,7 @@ def _steps(trace: Numbers, view: str) -> tuple[Step, ...]:
 
 
 def before(trace: Numbers, view: str) -> Step:
-    """What there is before the first step of a view: step 0, which `Trace.steps` does not count."""
+    """The state before the first step of a view: step 0, which `Trace.steps` does not count."""
     given = {"input": trace.input, "kernel": trace.kernel}
     words = "Nothing is done yet: these are the input and the kernel."
     if view == "matrix":
@@ -138,7 +138,7 @@ def before(trace: Numbers, view: str) -> Step:
 
 
 def ready(trace: Numbers, view: str) -> Step:
-    """Step 0 as a drawing of the later steps' boards: the results blank; of the views "scatter" and "grid"."""
+    """Step 0 with the boards of the later steps and blank results; for the views "scatter" and "grid"."""
     words = "Nothing is done yet."
     if view == "scatter":
         copy, total = trace.copies[0], trace.running_sums[0]
@@ -199,7 +199,7 @@ def _kept_cells(trace: Numbers) -> tuple[Cell, ...]:
 
 
 def crop_caption(trace: Numbers) -> str:
-    """What is cut off the full grid, or added to it."""
+    """The crop in words."""
 
     def ends(b: int, e: int) -> str:
         def cells(count: int, place: str) -> str:

@@ -1,4 +1,4 @@
-"""A trace for a terminal: the tables of each view, all of it or one step."""
+"""A trace for a terminal: the tables of a whole view, or of one step."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class _Page:
         self.trace, self.width, self.color = trace, width, color
 
     def head(self) -> str:
-        """What it is, and how its size comes about."""
+        """The title and the formula of the size."""
         trace = self.trace
         geometry = trace.geometry
         name = "Transposed convolution" if trace.transposed else "Convolution"
@@ -103,7 +103,7 @@ class _Page:
         return "\n".join([title, *map(self.formula, formulas)])
 
     def formula(self, line: str) -> str:
-        """Broken at its equals signs where it is too long."""
+        """The formula, broken at its equals signs if it is too long."""
         if len(line) > self.width:
             line = line.replace(" = ", "\n  = ")
         return "\n".join(paragraph(part, self.width, "    ") for part in line.split("\n"))
@@ -292,7 +292,7 @@ class _Page:
         return active if len(active) < step.boards[name].size else ()
 
     def _figures(self, step: Step, name: str) -> Figures:
-        """Of the board as it is at the end, so that nothing moves from step to step."""
+        """Widths of the board's final numbers, so that nothing moves from step to step."""
         ends = {"sum": self.trace.running_sums, "copy": self.trace.copies, "output": self.trace.output}
         ends |= {"output_column": self.trace.output, "input_gradient": self.trace.input_gradient}
         ends |= {"kernel_gradient": self.trace.kernel_gradient, "overlap": self.trace.overlap.astype(np.float64)}

@@ -18,7 +18,7 @@ __all__ = ["VIEWS", "Term", "Trace"]
 
 
 class Trace(Numbers):
-    """Every number of one ``conv_transpose`` or ``conv`` of a bare grid, and what shows them.
+    """Every number of one ``conv_transpose`` or ``conv`` of a bare grid, and the ways to show them.
 
     Made by `unstride.explain`.
 
@@ -31,7 +31,7 @@ class Trace(Numbers):
     """
 
     def steps(self, view: str | None = None) -> tuple[Step, ...]:
-        """What happens one after another.
+        """The steps of a view.
 
         >>> from unstride.explainer import explain
         >>> print(explain([1, 2], [3, 4]).steps("scatter")[1].caption)
@@ -41,18 +41,18 @@ class Trace(Numbers):
 
     @property
     def size_formula(self) -> tuple[str, ...]:
-        """For each axis, how the output's size comes about, with the numbers."""
+        """For each axis, the formula of the output's size, with the numbers."""
         return size_formula(self)
 
     @cached_property
     def settings(self) -> dict[str, Setting]:
-        """The same in each framework's own arguments, or why one call of it cannot: keras, torch, tensorflow, ..."""
+        """The same case in each framework's arguments, or why one call cannot: keras, torch, tensorflow, ..."""
         return settings(self)
 
     def text(
         self, view: str | None = None, step: int | None = None, color: bool = False, width: int | None = None
     ) -> str:
-        """The tables of a view for a terminal of `width` columns (None: this one's); of one step of it, or of all.
+        """The tables of a view for a terminal of `width` columns (None: this one's), of one step or of all.
 
         `color` adds ANSI colours.
         """
@@ -62,7 +62,7 @@ class Trace(Numbers):
         """A program that computes `output` with "keras", "torch", "tensorflow", "jax", "onnx", "numpy" or "unstride".
 
         It needs nothing but that framework (onnx: ONNX Runtime too) and NumPy, leaves the result in `y` and prints it.
-        Where one call of the framework cannot do it, the program says why and uses more.
+        If one call of the framework is not enough, the program says why and uses more.
         """
         return code(self, framework)
 

@@ -1,4 +1,4 @@
-"""The explorer in a notebook: Jupyter, VS Code, Colab and marimo, by way of anywidget."""
+"""The explorer in a notebook (Jupyter, VS Code, Colab, marimo), by anywidget."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ class Explorer(anywidget.AnyWidget):  # type: ignore[misc]
     Parameters
     ----------
     trace_or_state : Trace or dict, optional
-        What is shown first, as for `unstride.explainer.page.html`.
+        The first case, as for `unstride.explainer.page.html`.
 
     Attributes
     ----------
     state : dict
-        What is shown now: ``x`` and ``kernel`` as nested lists, ``map``, ``stride``, ``padding``,
+        The current case: ``x`` and ``kernel`` as nested lists, ``map``, ``stride``, ``padding``,
         ``output_padding``, ``dilation``, ``bias``, ``gradient``, ``view`` and ``step`` (0: nothing is done yet; None:
         the last).
     trace : Trace
-        The case that is shown, with all its numbers.
+        The current case, with all its numbers.
 
     Examples
     --------
@@ -61,7 +61,7 @@ class Explorer(anywidget.AnyWidget):  # type: ignore[misc]
 
     @property
     def trace(self) -> Trace:
-        """`unstride.explain` of what is shown now."""
+        """`unstride.explain` of the current case."""
         state = dict(self.state)
         case = state["x"], state["kernel"], state.get("bias") or None
         fields = {name: state[name] for name in ("stride", "padding", "output_padding", "dilation") if name in state}

@@ -43,7 +43,7 @@ class Case:
 
     @property
     def own_bias(self) -> str | None:
-        """The bias as the framework's call takes it; None where it is added afterwards, or there is none."""
+        """The bias as an argument of the call; None without a bias, or if it is added afterwards."""
         form = self.form.get("bias")
         if form is None or self.trace.bias is None or self.why_not is not None:
             return None
@@ -101,7 +101,7 @@ class Case:
         return filled(PROGRAMS["head"], name=name, framework=framework, input=input_, kernel=kernel, output=output)
 
     def _array(self, name: str, array: Array) -> list[str]:
-        """``name = make([[...], ...])``, a row a line where one line is too long."""
+        """``name = make([[...], ...])``, with one row a line if one line is too long."""
         before, after = self.form["array"].split("$")
         line = f"{name} = {before}{literal(array)}{after}"
         if len(line) <= WIDTH or array.ndim == 1:
@@ -109,7 +109,7 @@ class Case:
         return [f"{name} = {before}[", *(f"    {literal(row)}," for row in array), f"]{after}"]
 
     def _excuse(self) -> list[str]:
-        """The comment that says why not, and what is done instead."""
+        """The comment that gives the reason and the recipe."""
         if self.setting is None or self.why_not is None:
             return []
         recipe = self.setting.recipe if self.stretch is None else PROGRAMS["dilated"][self.trace.op]
@@ -188,7 +188,7 @@ def literal(array: Array) -> str:
 
 
 def call(name: str, first: str, named: dict[str, Any]) -> str:
-    """A call as it is written, a line for each argument where one line is too long."""
+    """The text of a call; one argument a line if one line is too long."""
 
     def written(value: Any) -> str:
         if isinstance(value, Raw):

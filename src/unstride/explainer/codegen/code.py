@@ -1,8 +1,8 @@
 """Programs that compute a trace's output in each framework.
 
-Each is whole: it runs as it is, leaves the result in ``y``, a bare grid, and prints it. Where one call of the
-framework cannot do it, the program says why in a comment and uses the recipe of `Setting`: the call that comes
-nearest, with zeros added and cells cut off around it, or with the dilation written into the kernel as zeros.
+Each program is complete: it leaves the result in ``y``, a bare grid, and prints it. If one call of the framework is
+not enough, a comment gives the reason, and the program follows the recipe of `Setting`: the nearest call, with zeros
+added and cells cut off around it, or with the dilation written into the kernel as zeros.
 
 The explorer writes the same programs, letter by letter, from the same ``shared/programs.json``: ``web/programs.mjs``.
 """

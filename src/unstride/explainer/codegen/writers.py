@@ -1,6 +1,6 @@
-"""The arguments that a program gives to each framework's call: its setting's, less what is the default anyway.
+"""The arguments of each framework's call in a program: those of its setting, without defaults.
 
-How the programs read besides is data, in ``shared/programs.json``.
+The rest of each program is data: ``shared/programs.json``.
 """
 
 from __future__ import annotations

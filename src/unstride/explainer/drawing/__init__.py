@@ -29,7 +29,7 @@ FORMATS: dict[str, tuple[tuple[str, ...], str]] = {
     "png": ((".png",), "a PNG picture"),
     "gif": ((".gif",), "a GIF animation"),
 }
-"""The endings of files, and what they hold."""
+"""File endings of each format, and its description."""
 
 SECONDS_PER_STEP = 1.0
 MOST_PIXELS = 200_000_000  # of a picture
@@ -54,9 +54,9 @@ def svg(
         Where to write it too; the name ends with .svg.
     view : {"scatter", "grid", "matrix", "overlap", "gradient"}
     theme : {"auto", "light", "dark"}
-        "auto" is light or dark as the system of whoever looks at it.
+        "auto" follows the viewer's system.
     step : int, optional
-        This one of `trace.steps(view)` alone. It has the number of its cell, as everywhere: 0 is what is given.
+        Draw this step of `trace.steps(view)` alone. The drawing shows the step's `number`.
     animate : bool
         Without `step`: all steps in motion (True; the last one where motion is unwanted), or the whole on one still
         page (False).
@@ -131,7 +131,7 @@ def gif(
     theme: str = "light",
     seconds_per_step: float = SECONDS_PER_STEP,
 ) -> bytes:
-    """An animation of all steps as the content of a GIF file: a frame a step, of which the last stays longer.
+    """An animation of all steps as the content of a GIF file: one frame a step; the last one stays longer.
 
     The other arguments and the errors are those of `svg`; ModuleNotFoundError if there is no Pillow.
     """
@@ -165,7 +165,7 @@ def _scene(trace: Numbers, name: str, step: int | None, animate: bool, width: fl
 
 
 def _artist(theme: str, scale: float) -> Artist:
-    """What draws pixels, once Pillow is found to be able to."""
+    """The painter of PNG and GIF; an error if Pillow is missing or cannot draw text."""
     _check_choice("theme", theme, tuple(THEMES))
     if not (_is_number(scale) and 0.1 <= scale <= 100):
         raise GeometryError(f"scale is {scale!r}; expected a number from 0.1 to 100")

@@ -1,4 +1,4 @@
-"""The page around the boards: what it is, what the step does, how far it is."""
+"""The page around the boards: heading, setting, caption and progress."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def typeset(text: str) -> str:
 
 
 def title(trace: Numbers, view: str) -> str:
-    """What a picture is of, in one line.
+    """The title of a picture, in one line.
 
     >>> from unstride.explainer import explain
     >>> print(title(explain([[1, 2]], [[1, 2, 3]], stride=(1, 2)), "grid"))

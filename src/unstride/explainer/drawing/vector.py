@@ -1,4 +1,4 @@
-"""A scene as the text of an SVG file, which needs no font, no script and nothing else to be seen.
+"""A scene as the text of an SVG file, which needs no font, no script and no other file.
 
 Each shape is written once. A shape that is not in every frame is in a group that a CSS animation shows for its frames;
 who wants no motion, or whose program knows no CSS animations, sees the last frame.

@@ -128,7 +128,7 @@ _PANELS: dict[str, Callable[[View], Iterator[Panel]]] = {
 
 
 def _words(view: View) -> str:
-    """What is said below the picture."""
+    """The caption below the picture."""
     trace = view.trace
     if view.name == "scatter":
         return typeset("\n".join(dict.fromkeys(size_formula(trace))))  # once, where all axes have the same

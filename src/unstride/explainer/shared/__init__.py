@@ -1,4 +1,4 @@
-"""What Python and the explorer's JavaScript both read: files of JSON, so that each fact stands in one place.
+"""JSON files that Python and the explorer's JavaScript both read, so that each fact stands in one place.
 
 ``texts.json`` holds the sentences that both say, ``programs.json`` how a program of each framework reads,
 ``mistakes.json`` the wrong sizes that the quizzes offer or explain, and ``limits.json`` the sizes up to which the
@@ -15,7 +15,7 @@ from typing import Any
 
 @cache
 def data(name: str) -> Any:
-    """What a file of JSON in this folder holds. Everyone gets the same object: do not change it."""
+    """The content of a JSON file of this folder. All callers get the same object: do not change it."""
     return json.loads(files(__package__).joinpath(name).read_text(encoding="utf-8"))
 
 

@@ -59,7 +59,7 @@ export class Explorer {
     if (location.hash) this.visitLink(location.hash);
   }
 
-  /** What an address holds, which the browser's history may have brought back; without a state, that of the beginning. */
+  /** Show the state in an address, from a link or the browser's history; the first state if it has none. */
   visitLink(text) {
     this.player.stop();
     try {
@@ -153,7 +153,7 @@ export class Explorer {
     this.main.scrollIntoView({ block: "start", behavior: "auto" });
   }
 
-  /** What changes from step to step. */
+  /** Draw the parts that change with the step. */
   frame() {
     const { at } = this.stage.update(this.step, this.spot);
     const words = sentence(this.t, this.state.view, this.step, this.scene.steps, this.scene.spotOf(this.step));
@@ -240,7 +240,7 @@ export class Explorer {
     this.apply(normalized(preset.state));
   }
 
-  /** What changes with the state, not with the step. */
+  /** Draw the parts that change with the state, not with the step. */
   render() {
     const { state, t } = this;
     for (const tab of this.tabs.children) {

@@ -36,7 +36,7 @@ function shell(panel) {
   return { panel, head, title, grid, scroll, figure, longest: 1 };
 }
 
-/** A board of which every cell is an element, that can be focused. */
+/** A board whose cells are elements that can be focused. */
 export function cellBoard(panel) {
   const board = shell(panel);
   const { rows, columns, count } = panel;

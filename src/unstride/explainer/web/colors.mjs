@@ -48,7 +48,7 @@ export function cellColors(palette, look, level) {
   return palette[words[0]];
 }
 
-/** The colour of a cell that is drawn too small for a number: what holds one is strong, the ground pale. */
+/** The colour of a cell that is drawn too small for a number: cells with a number are strong, the others pale. */
 export function denseColor(palette, look, level) {
   const [fill, text] = cellColors(palette, look, level);
   return /blank|wait|zero|pad|extension|cropped|heat|cold/.test(look) ? fill : text;

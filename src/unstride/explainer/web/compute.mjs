@@ -7,7 +7,7 @@ const two = (values, filler) => (values.length === 1 ? [filler, values[0]] : val
 
 export const shapeOf = (value) => (Array.isArray(value[0]) ? [value.length, value[0].length] : [value.length]);
 
-/** Everything that the views show, for one map, input and kernel (nested lists of 1 or 2 axes). */
+/** All numbers of the views, for one map, input and kernel (nested lists of 1 or 2 axes). */
 export function trace({ map, x, kernel, stride, padding, output_padding, dilation, bias = 0, gradient = null }) {
   const size = shapeOf(x);
   const kernel_size = shapeOf(kernel);
@@ -31,7 +31,7 @@ export function trace({ map, x, kernel, stride, padding, output_padding, dilatio
   t.bare = sums(t, t.byTarget, (p) => t.x[source(t, p)] * t.w[p.tap]);
   t.y = t.bare.map((value) => value + bias);
   t.terms = t.byTarget.map((list) => list.length);
-  t.response = sums(t, t.byTarget, (p) => t.w[p.tap]); // what an input of ones becomes
+  t.response = sums(t, t.byTarget, (p) => t.w[p.tap]); // the result for an input of ones
   // Taps that reach the cells r, r + s, ...: where these counts differ, so do the cells, in a checkerboard.
   t.phases = t.k.map((taps, axis) => (t.up ? phaseCounts(taps, t.s[axis], t.d[axis], t.crops[axis][0]) : [taps]));
   t.even = t.phases.every((counts) => new Set(counts).size === 1);
@@ -94,7 +94,7 @@ export function fullGrid(t) {
   return full;
 }
 
-/** What lies under full cell (r, c) of a big grid: its value, or 0 where the crop says that there is none. */
+/** The value of a big grid at cell (r, c) of the full one; 0 outside. */
 function bigValue(t, values, r, c) {
   const [row, column] = [r - t.crops[0][0], c - t.crops[1][0]];
   return row >= 0 && row < t.L[0] && column >= 0 && column < t.L[1] ? values[row * t.L[1] + column] : 0;

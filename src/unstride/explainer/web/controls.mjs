@@ -1,4 +1,4 @@
-// The controls: each knows the state that a change would make, so that what is not valid can be refused with a reason.
+// The controls: each computes the state after a change, so that an invalid change is refused with a reason.
 
 import { shapeOf } from "./compute.mjs";
 import { h } from "./element.mjs";
@@ -23,7 +23,7 @@ function withMode(state, mode) {
 
 const noExtra = "A convolution has no output padding: the size of its result follows from the input. It belongs to the transposed convolution, which must choose among the sizes that a convolution maps to one.";
 
-/** What can be set: `get` one axis's value, `set` it; `of` says where the control stands. */
+/** The fields of the setting: `get` one axis's value, `set` all; `of` is a reason to disable the control. */
 const FIELDS = [
   {
     id: "size", label: "Input", low: 1, high: LIMITS.size, get: (s, a) => shapeOf(s.x)[a],

@@ -1,4 +1,4 @@
-// The same geometry in each framework's own arguments, or why one call cannot: conventions.py's rules, word for word.
+// A geometry in each framework's arguments, or why one call is not enough. The tests compare it with conventions.py and settings.py.
 
 import FORMS from "../shared/programs.json" with { type: "json" };
 import { convolution, convSize, fullSize, geometry, outputSize, split, tuple, withCrops } from "./geometry.mjs";
@@ -13,7 +13,7 @@ const plus = (crops) => crops.map(([b, e]) => [b + 0, e + 0]); // -0 is 0
 const sameCrops = (a, b) => equal(plus(a), plus(b));
 const isUncropped = (crops) => crops.every(([b, e]) => b === 0 && e === 0);
 
-/** One framework's call and arguments for a trace's setting, and where one call cannot, why, and what to do. */
+/** One framework's call and arguments for a trace's setting; a reason and a recipe where one call is not enough. */
 export function setting(t, framework) {
   const outcome = t.up ? express(t.geometry, framework, t.small) : expressConv(t.asked, framework, t.big);
   const { function: name } = FORMS.frameworks[framework];

@@ -47,8 +47,8 @@ function perAxis(name, value, rank, minimum) {
 }
 
 /**
- * The padding as it is written, [begin, end, output padding] an axis: what is cropped at both ends, and what makes it less.
- * A name's is what Keras makes of it, whose None is not 0: "same" is then n·s long, and "valid" at least that.
+ * The padding as it is written, [begin, end, output padding] an axis: the crops, and how much less is cropped.
+ * A name means what it means in Keras, whose None is not 0: "same" is then n·s long, and "valid" at least that.
  */
 function readEnds(padding, outputPadding, spans, stride) {
   const rank = spans.length;

@@ -3,7 +3,7 @@
 const PAUSE = 150; // ms: browsers refuse to write an address in every frame
 
 export class History {
-  /** `visit(text)` shows what an address's hash holds; `now()` is the hash of what is shown. */
+  /** `visit(text)` shows the state in a hash; `now()` is the hash of the current state. */
   constructor(visit, now) {
     this.shown = now();
     this.kind = null;

@@ -1,4 +1,4 @@
-// What hosts use: `mount` on a page, and anywidget's `render`, whose state is a traitlet.
+// The entry points: `mount` on a page, and anywidget's `render`, whose state is a traitlet.
 
 import { Explorer } from "./app.mjs";
 import { contrast, heat, PALETTES } from "./colors.mjs";

@@ -18,7 +18,7 @@ from . import bundle
 
 __all__ = ["html", "presets", "state"]
 
-# What a state of the explorer may hold; the page checks the values.
+# The fields of a state of the explorer; the page checks the values.
 FIELDS = (
     "map", "x", "kernel", "stride", "padding", "output_padding", "dilation", "bias", "gradient", "view", "step",
 )  # fmt: skip
@@ -31,7 +31,7 @@ def html(trace_or_state: Numbers | Mapping[str, Any] | None = None, path: str | 
     Parameters
     ----------
     trace_or_state : Trace or dict, optional
-        What is shown first: a trace of 1 or 2 axes, or a state as `state` returns it. Default: the explorer's own.
+        The first case: a trace of 1 or 2 axes, or a state as `state` returns it. Default: the explorer's own.
     path : path, optional
         Where to write the page, a name that ends with .html. It appears there whole or not at all.
 
@@ -43,7 +43,7 @@ def html(trace_or_state: Numbers | Mapping[str, Any] | None = None, path: str | 
     Raises
     ------
     GeometryError
-        A trace of 3 axes or one too large for the page, or a state with a field that there is not.
+        A trace of 3 axes or one too large for the page, or a state with an unknown field.
     ValueError
         `path` ends as another format does.
 
@@ -67,7 +67,7 @@ def html(trace_or_state: Numbers | Mapping[str, Any] | None = None, path: str | 
 
 
 def state(trace_or_state: Numbers | Mapping[str, Any] | None, view: str | None = None) -> dict[str, Any] | None:
-    """What the explorer opens on, as plain lists and numbers; None for its own beginning.
+    """The explorer's first state, as plain lists and numbers; None for its default.
 
     Padding and output padding of a trace stand there as they were written. The step is 0: nothing is done yet.
 
@@ -151,7 +151,7 @@ def _written(trace: Numbers) -> tuple[Any, list[int] | None]:
 
 
 def _check_limits(trace: Numbers, padding: Any, output_padding: list[int] | None) -> None:
-    """The explorer's own limits, within which its numbers stay legible: what it would refuse to open is not written."""
+    """Refuse a case that the explorer would refuse to open: above its limits numbers are not legible."""
     limits: dict[str, int] = shared.data("limits.json")
     entries = [] if isinstance(padding, str) else padding
     numbers = [n for entry in entries for n in (entry if isinstance(entry, list) else [entry])]

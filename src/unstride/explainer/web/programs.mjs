@@ -1,4 +1,4 @@
-// Programs to copy: the setting on the page in each framework, with its numbers. codegen/ writes the same in Python, letter by letter.
+// Programs to copy: the setting on the page in each framework, with its numbers. codegen/ writes the same in Python; the tests compare them letter by letter.
 
 import FORMS from "../shared/programs.json" with { type: "json" };
 import { setting } from "./conventions.mjs";

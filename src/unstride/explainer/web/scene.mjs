@@ -1,4 +1,4 @@
-// Each view as panels of cells: which grids stand beside each other, and what every cell shows after a step.
+// Each view as panels of cells: the grids side by side, and the look of every cell after a step.
 // Both the page (stage.mjs) and the exported files (figure.mjs) draw from these.
 
 import { matrix, place, show, slidingGrid, source, target } from "./compute.mjs";
@@ -10,7 +10,7 @@ const size = ([rows, columns], rank) => (rank === 1 ? `${columns}` : `${rows}×$
 
 /**
  * A panel: `cells` of `look`, `text`, `level` (0 to 1 where a heat map), `mark` (0, 1 lit, 2 the one in question).
- * `deaf(spot)` says that a spot marks nothing here. `kind` says what its cells are: source, target, tap, frame (of the full grid), slide, entry.
+ * `deaf(spot)`: whether a spot marks nothing here. `kind` of its cells: source, target, tap, frame (of the full grid), slide, entry.
  * Panels that are `joined` are one product: they scroll as one, and their rows are equally high.
  */
 function panel(id, title, rows, columns, kind, options = {}) {
@@ -102,7 +102,7 @@ function resultPanel(t, title, before, values, options = {}) {
   return panel("y", title, rows, columns, "target", { before, paint: oneByOne(values), ...options });
 }
 
-/** The full grid together with what the crop cuts off or adds: where every panel cell lies. */
+/** The full grid, extended where the crop adds cells: the place of every cell of the panel. */
 function frameOf(t) {
   const low = t.crops.map(([b]) => Math.min(b, 0));
   const high = t.F.map((F, a) => Math.max(F, t.crops[a][0] + t.L[a]));

@@ -6,8 +6,8 @@ import { movement } from "./pointer.mjs";
 import { label } from "./words.mjs";
 
 const SHEET = [690, 900]; // CSS pixels: A4 without margins of 12 mm has 703 by 1032, Letter 725 by 965
-const MUCH = 1.35; // times as high as a sheet: so far a grid is made smaller
-const BELOW = 600; // of them, what is left below the page's beginning
+const MUCH = 1.35; // sheets: up to this height a grid is shrunk to one
+const BELOW = 600; // CSS pixels left below the top of the page
 
 /** How high the panels are with cells of a size, and in how many rows, each as wide as `width`. */
 function flow(boards, cell, width) {
@@ -112,7 +112,7 @@ export class Stage {
     return [innerHeight - top - scrollY, innerHeight - top + player - 16];
   }
 
-  /** Boards for a sheet of A4 or Letter, upright: what is wider is made smaller; and back for the screen. */
+  /** Fit the boards to an upright sheet of A4 or Letter, or back to the screen. */
   print(on) {
     this.printed = on;
     this.element.classList.toggle("us-printed", on);
@@ -169,7 +169,7 @@ export class Stage {
       // Where the window ends above the last rows, these can be scrolled up into it.
       const more = Math.max(product.clientHeight - height - 12, 0);
       product.style.paddingBottom = more ? `${more}px` : "";
-      // What is lower than the highest stays at the top for as long as it can: so far the matrix, or the input, does not move.
+      // The lower of the two stays at the top as long as possible; until then it does not move.
       const [high, low] = [big, column].map((board) => board.figure.offsetHeight);
       const [stay, stayInput] = [Math.max(low - high, 0), Math.max(high - low, 0)];
       const top = frame[0] * big.pitch[0];
@@ -323,7 +323,7 @@ export class Stage {
     input.addEventListener("blur", () => finish(true));
   }
 
-  /** How long a step takes: what moves is there before the next. */
+  /** The time of a step: movements end before the next one. */
   pace(time) {
     this.element.classList.toggle("us-swift", time < 60);
     this.element.style.setProperty("--us-pace", `${Math.round(Math.min(time * 0.7, 200))}ms`);

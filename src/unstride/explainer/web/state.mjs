@@ -1,4 +1,4 @@
-// What the explorer shows, as one plain object with Python's names (step: 0 where nothing is done yet, null after the last); what may be shown; the object as a URL's hash.
+// The explorer's state: one plain object with Python's names (step: 0 is the beginning, null the last). Its checks, and its form as a URL's hash.
 
 import { shapeOf } from "./compute.mjs";
 import { connect, GeometryError } from "./geometry.mjs";
@@ -13,7 +13,7 @@ export const DEFAULT = Object.freeze({
 
 const both = (value, rank) => (Array.isArray(value) ? value : Array(rank).fill(value));
 
-/** A whole, legal state from a partial one (Python's, a URL's, a preset's), or an Error that says what is wrong. */
+/** A whole, legal state from a partial one (Python's, a URL's, a preset's), or an Error with the reason. */
 export function normalized(raw) {
   const state = { ...DEFAULT, ...raw };
   if (state.map !== "conv" && state.map !== "conv_transpose") {
@@ -103,7 +103,7 @@ export function toHash(state, step = state.step ?? null) {
   return `#${parts.join("&")}`;
 }
 
-/** The state that a hash holds; null for an empty one; an Error that says what is wrong with it. */
+/** The state in a hash; null for an empty one; an Error with the reason for a damaged one. */
 export function fromHash(hash) {
   const text = hash.replace(/^#/, "");
   if (!text.includes("=")) return null;
@@ -144,7 +144,7 @@ export function fromHash(hash) {
 
 const filler = (r, c) => ((3 * r + 5 * c + 1) % 7) - (((r + c) % 3) === 2 ? 2 : 0);
 
-/** `value` with another number of rows and columns: what is there stays, what is new gets small numbers. */
+/** `value` with another number of rows and columns: old cells stay, new ones get small numbers. */
 export function resized(value, shape) {
   if (shape.length === 1) return Array.from({ length: shape[0] }, (_, c) => value[c] ?? filler(0, c));
   return Array.from({ length: shape[0] }, (_, r) => Array.from({ length: shape[1] }, (_, c) => value[r]?.[c] ?? filler(r, c)));

@@ -1,4 +1,4 @@
-// What a step does and what a cell is made of, in words and written-out products.
+// Steps and cells in words and written-out products.
 
 import { show, source, target } from "./compute.mjs";
 import { connected } from "./state.mjs";
@@ -38,7 +38,7 @@ function zeros(t) {
   return counts.length === 1 ? (counts[0] ? plural(counts[0], "zero") : "no zeros") : `${counts.join(" and ")} zeros`;
 }
 
-/** Where a checkerboard comes from, or why there is none. */
+/** The cause of a checkerboard, or why there is none. */
 export function evenness(t) {
   if (!t.up) return say("evenness", "convolution", { taps: t.w.length });
   const axes = t.rank === 1 ? [1] : [0, 1];
@@ -51,7 +51,7 @@ export function evenness(t) {
   return [...parts, say("evenness", t.even ? "none" : "checkerboard")].join(" ");
 }
 
-/** What happened in this step, in a sentence; also what a screen reader hears. */
+/** This step in a sentence, which a screen reader reads too. */
 export function sentence(t, view, step, steps, spot) {
   if (!step) return `Step 0 of ${steps}. Nothing is done yet: play, or step forward.`;
   const head = `Step ${step} of ${steps}. `;
@@ -78,7 +78,7 @@ function corner(t, small) {
   return t.rank === 1 ? `place ${c} of the full grid` : `row ${r}, column ${c} of the full grid`;
 }
 
-/** A cell with its contributors: { title, symbols, numbers } (the sum in names, and in numbers), or with what it reaches. */
+/** A cell with its contributors: { title, symbols, numbers } (the sum in names, and in numbers), or with the cells that it reaches. */
 export function written(t, view, spot) {
   if (!spot) return null;
   const { pairs } = related(t, spot);
@@ -148,7 +148,7 @@ export function sizes(state) {
   });
 }
 
-/** What the letters of the formula are. */
+/** The letters of the formula explained. */
 export function sizeNote(rows, map) {
   const start = "n cells in, k taps, stride s, dilation d";
   if (map === "conv") return `${start}; b and e: zeros put before and after. Rounding down leaves cells at the end unread.`;
