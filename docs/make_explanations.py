@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from unstride import runs
+from unstride._files import write_text
 from unstride.explainer import drawing
 from unstride.explainer.presets import PRESETS, Preset
 from unstride.explainer.trace import Trace
@@ -66,7 +66,7 @@ def main() -> None:
     for path in FOLDER.iterdir():
         if path not in known:
             path.unlink()
-    runs.write_text(PAGE, "\n".join(parts))
+    write_text(PAGE, "\n".join(parts))
 
 
 def section(preset: Preset, trace: Trace) -> str:

@@ -106,6 +106,11 @@ class Given:
         return self.op == "conv_transpose"
 
     @property
+    def title(self) -> str:
+        """ "Transposed convolution" or "Convolution"."""
+        return "Transposed convolution" if self.transposed else "Convolution"
+
+    @property
     def views(self) -> tuple[str, ...]:
         """The names of the views."""
         return VIEWS

@@ -77,7 +77,6 @@ class _Page:
         """The title and the formula of the size."""
         trace = self.trace
         geometry = trace.geometry
-        name = "Transposed convolution" if trace.transposed else "Convolution"
         words = [f"input {size_name(trace.input.shape)}", f"kernel {size_name(trace.kernel.shape)}"]
         words.append(f"stride {one_or_all(geometry.stride)}")
         ends = written_ends(trace)
@@ -89,7 +88,7 @@ class _Page:
             words.append(f"dilation {one_or_all(geometry.dilation)}")
         if trace.bias is not None:
             words.append(f"bias {prose(trace.bias)}")
-        title = paragraph(f"{name}: {', '.join(words)}; output {size_name(trace.output_size)}", self.width)
+        title = paragraph(f"{trace.title}: {', '.join(words)}; output {size_name(trace.output_size)}", self.width)
         if self.color:
             title = "\n".join(paint(line, "1") for line in title.split("\n"))
         formulas = size_formula(trace)

@@ -93,12 +93,9 @@ class Case:
 
     def _head(self) -> str:
         trace = self.trace
-        name = "Transposed convolution" if trace.transposed else "Convolution"
-        input_, kernel, output = (
-            "×".join(map(str, n)) for n in (trace.input.shape, trace.kernel.shape, trace.output_size)
-        )
-        framework = NAMES[self.framework]
-        return filled(PROGRAMS["head"], name=name, framework=framework, input=input_, kernel=kernel, output=output)
+        sizes = {"input": trace.input.shape, "kernel": trace.kernel.shape, "output": trace.output_size}
+        written = {name: "×".join(map(str, size)) for name, size in sizes.items()}
+        return filled(PROGRAMS["head"], name=trace.title, framework=NAMES[self.framework], **written)
 
     def _array(self, name: str, array: Array) -> list[str]:
         """``name = make([[...], ...])``, with one row a line if one line is too long."""

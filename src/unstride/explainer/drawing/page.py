@@ -25,7 +25,6 @@ LINE = 1.4  # from one line of text to the next, in its size
 NARROWEST = 520.0
 PROGRESS = 4.0  # the height of its bar
 
-NAMES = {"conv_transpose": "Transposed convolution", "conv": "Convolution"}
 HEADINGS = {
     "conv_transpose": {
         "scatter": "copies of the kernel, added",
@@ -165,7 +164,7 @@ def title(trace: Numbers, view: str) -> str:
 
 
 def heading(trace: Numbers, view: str) -> str:
-    return f"{NAMES[trace.op]}: {HEADINGS[trace.op][view]}"
+    return f"{trace.title}: {HEADINGS[trace.op][view]}"
 
 
 def sizes(trace: Numbers) -> str:

@@ -15,7 +15,7 @@ export function trace({ map, x, kernel, stride, padding, output_padding, dilatio
   const { asked, geometry: g, small, big } = connect(map, size, fields);
   const up = map !== "conv";
   const t = {
-    map, up, rank: size.length, asked, geometry: g, setting: { map, x, kernel, stride, padding, output_padding, dilation },
+    map, up, title: up ? "Transposed convolution" : "Convolution", rank: size.length, asked, geometry: g, setting: { map, x, kernel, stride, padding, output_padding, dilation },
     size, kernel_size, out: up ? big : small, small, big,
     full: fullSize(g, small), s: two(g.stride, 1), d: two(g.dilation, 1), k: two(kernel_size, 1), K: two(g.spans, 1),
     n: two(small, 1), L: two(big, 1), crops: two(g.crops, [0, 0]), F: two(fullSize(g, small), 1),

@@ -12,7 +12,7 @@ export async function save(what, name, t, view, step, palette, progress) {
 }
 
 async function svgFile(t, view, step, palette) {
-  return new Blob([svg(figure(t, view, step, palette), `${t.up ? "Transposed convolution" : "Convolution"}, ${view}`)], { type: "image/svg+xml" });
+  return new Blob([svg(figure(t, view, step, palette), `${t.title}, ${view}`)], { type: "image/svg+xml" });
 }
 
 function canvasOf({ width, height }, scale) {

@@ -54,9 +54,8 @@ export function figure(t, view, step, palette, s = scene(t, view), layout = arra
   const text = (x, y, words, size, color, more = {}) => shapes.push({ kind: "text", x, y, words, size, color, ...more });
   const { boxes, width, bottom } = layout;
   s.draw(step, null);
-  const name = t.up ? "Transposed convolution" : "Convolution";
   const setting = `stride ${t.geometry.stride.join("×")}, crop ${t.asked.crops.map((ends) => `(${ends.map(show).join(", ")})`).join(" ")}, dilation ${t.geometry.dilation.join("×")}`;
-  text(MARGIN, MARGIN + 12, `${name}: ${VIEW_NAMES[view].toLowerCase()}`, 17, palette.ink, { bold: true });
+  text(MARGIN, MARGIN + 12, `${t.title}: ${VIEW_NAMES[view].toLowerCase()}`, 17, palette.ink, { bold: true });
   text(MARGIN, MARGIN + 30, t.up ? setting : setting.replace("crop", "padding"), 12, palette.soft);
   s.panels.forEach((p, n) => {
     const { x: left, y: top, side, wide, lead } = boxes[n];

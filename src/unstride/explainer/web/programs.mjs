@@ -60,7 +60,7 @@ function lines(t, framework, nearest) {
   };
   const [x, w, y] = [t.size, t.kernel_size, t.out].map((size) => size.join("×"));
   return [
-    filled(FORMS.head, { name: t.up ? "Transposed convolution" : "Convolution", framework: form.name, input: x, kernel: w, output: y }),
+    filled(FORMS.head, { name: t.title, framework: form.name, input: x, kernel: w, output: y }),
     "", ...form.imports, "", ...array("x", t.setting.x), ...array("kernel", t.setting.kernel),
     ...(form.setup ?? []).map((line) => filled(line, values)), ...(nearest?.reason ? excuse() : []), "", ...(stretch ? kernel() : []),
     ...(t.up ? [] : resized("x", t.size, around.map(([b, e]) => [-b, -e]), form.pad)),
