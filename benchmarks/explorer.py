@@ -24,7 +24,7 @@ import numpy as np
 from playwright.sync_api import Browser, CDPSession, Page, sync_playwright
 
 import unstride as us
-from unstride.explainer import page as pages
+from unstride.explainer.web import page as pages
 
 VIEWS = ("scatter", "grid", "matrix", "overlap", "gradient")
 TRACED = ["devtools.timeline", "disabled-by-default-devtools.timeline", "cc", "viz", "blink"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from unstride.app import runs
+from unstride._files import write_text
 from unstride.explainer import drawing
 from unstride.explainer.presets import PRESETS, Preset
 from unstride.explainer.trace import Trace
@@ -41,8 +41,7 @@ one to see it large. `python docs/make_explanations.py` makes this page.
 * **matrix**: the same as one product. The matrix is the transpose of that of the convolution with this kernel, hence
   the name.
 * **overlap**: how many products each output cell is the sum of; where that is uneven, a checkerboard shows.
-* **gradient**: what flows back: the gradient by the input, which is a convolution, that by the kernel, that by the
-  bias.
+* **gradient**: the gradients with respect to the input, which is a convolution, to the kernel and to the bias.
 
 Blue is input, orange is kernel, pink is a copy of the kernel, green is output. A thick frame marks what a step is
 about; hatched cells are cropped off.
@@ -67,7 +66,7 @@ def main() -> None:
     for path in FOLDER.iterdir():
         if path not in known:
             path.unlink()
-    runs.write_text(PAGE, "\n".join(parts))
+    write_text(PAGE, "\n".join(parts))
 
 
 def section(preset: Preset, trace: Trace) -> str:

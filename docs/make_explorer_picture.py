@@ -9,7 +9,7 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 import unstride as us
-from unstride.explainer import page
+from unstride.explainer.web import page
 
 SHOWN = {"width": 1400, "height": 1020}
 

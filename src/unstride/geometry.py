@@ -412,3 +412,20 @@ def convolution(
     sizes = per_axis("input size", size, geometry.rank, 1)
     smalls = [-(-big // s) for big, s in zip(sizes, geometry.stride, strict=True)]
     return geometry.with_crops([split(F - big) for F, big in zip(geometry.full_size(smalls), sizes, strict=True)])
+
+
+def only_geometry(geometry: Any, taps: tuple[int, ...] | None, *fields: Any) -> None:
+    """Refuse a geometry together with fields of one (stride, padding, output_padding, dilation, groups), or for a
+    kernel of another size than `taps`."""
+    if not isinstance(geometry, Geometry):
+        raise TypeError(
+            f"geometry is {geometry!r}; expected a Geometry (a kernel's size goes by name: kernel_size=...)"
+        )
+    defaults = (1, 0, None, 1, 1)
+    if not all(isinstance(field, int | None) and field == own for field, own in zip(fields, defaults, strict=True)):
+        raise GeometryError(
+            "both a geometry and some of stride, padding, output_padding, dilation and groups are given; give one or "
+            "the other"
+        )
+    if taps is not None and geometry.kernel_size != taps:
+        raise GeometryError(f"the kernel has size {taps}, but the geometry is for {geometry.kernel_size}")

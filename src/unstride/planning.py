@@ -11,10 +11,10 @@ import numpy as np
 
 from . import _native
 from ._dispatch.layout_hints import READ_AS
-from ._messages.argument_names import refuse
+from ._messages.argument_names import refuse, renamed
 from ._messages.wording import counted
 from .backends.limits import check_range
-from .geometry import Geometry, GeometryError, Padding, as_int, is_sequence
+from .geometry import ArgumentError, Geometry, GeometryError, Padding, as_int, is_sequence
 
 _MOST_CHANNELS = 1 << 24
 _MOST_PHASES = 1 << 20
@@ -49,7 +49,8 @@ class Plan:
 
     Attributes
     ----------
-    map : str
+    op : str
+        The name of the map.
     geometry : Geometry
     small, big : tuple of int
         The spatial sizes of the two grids.
@@ -68,7 +69,7 @@ class Plan:
         Parts that threads take one by one; of weights that are read where they lie, some at a time.
     """
 
-    map: str
+    op: str
     geometry: Geometry
     batch: int
     c_small: int
@@ -86,20 +87,25 @@ class Plan:
     bytes_packed: int
     pieces: int
 
+    @property
+    def map(self) -> str:
+        """`op`, under the name that it had."""
+        return self.op
+
     def __str__(self) -> str:
         def grid(size: tuple[int, ...], channels: int) -> str:
             return " x ".join(map(str, (self.batch, *size, channels)))
 
         ends = (grid(self.small, self.c_small), grid(self.big, self.c_big))
-        source, target = ends if self.map == "conv_transpose" else ends[::-1]
-        if self.map == "kernel_gradient":
+        source, target = ends if self.op == "conv_transpose" else ends[::-1]
+        if self.op == "kernel_gradient":
             source, target = f"{ends[1]} and {ends[0]}", " x ".join(map(str, self.geometry.kernel_size)) + " taps"
-        lines = [f"{self.map}: {source} -> {target}, {self.geometry}"]
+        lines = [f"{self.op}: {source} -> {target}, {self.geometry}"]
         for axis, passes in enumerate(self.passes):
             told = ", ".join(self._told(p) for p in passes[:4]) + (", ..." if len(passes) > 4 else "")
             lines.append(f"  axis {axis}: {counted(len(passes), 'pass', 'passes')}: {told}")
         total = self.multiply_adds + self.avoided
-        in_place = self.map != "kernel_gradient" and not self.bytes_packed
+        in_place = self.op != "kernel_gradient" and not self.bytes_packed
         by_tap = "; weights are read where they lie, tap by tap" if in_place else ""
         lines += [
             f"  multiply-adds: {self.multiply_adds:,}; avoided: {self.avoided:,} of {total:,} on the zero-spaced grid",
@@ -123,7 +129,7 @@ def plan(
     kernel: Any,
     geometry: Geometry | None = None,
     *,
-    map: str = "conv_transpose",
+    op: str = "conv_transpose",
     stride: int | Sequence[int] = 1,
     padding: Padding = 0,
     output_padding: int | Sequence[int] | None = None,
@@ -142,7 +148,7 @@ def plan(
         ``(*k, C_big / groups, C_small)``.
     geometry, stride, padding, output_padding, dilation, groups
         As in `conv_transpose`.
-    map : {"conv_transpose", "conv", "kernel_gradient"}
+    op : {"conv_transpose", "conv", "kernel_gradient"}
         `conv_transpose` of x; or, for the big grid of the size that it makes, its gradient by input or by kernel.
     dtype : float32 or float64
 
@@ -165,6 +171,7 @@ def plan(
     >>> [[p.taps for p in axis] for axis in plan((1, 100, 64), (5, 32, 64), stride=2).passes]
     [[3, 2]]
     """
+    op = renamed(misnamed, "map", "op", op)
     if misnamed:
         refuse(plan, misnamed)
     shape, taps = _shape("x", x), _shape("kernel", kernel)
@@ -177,8 +184,8 @@ def plan(
         geometry = Geometry(taps[:-2], stride, padding, output_padding, dilation, groups)
     if geometry.kernel_size != taps[:-2]:
         raise GeometryError(f"the kernel has size {taps[:-2]}, but the geometry is for {geometry.kernel_size}")
-    if not isinstance(map, str) or map not in ("conv_transpose", "conv", "kernel_gradient"):
-        raise GeometryError(f"map is {map!r}; expected 'conv_transpose', 'conv' or 'kernel_gradient'")
+    if not isinstance(op, str) or op not in ("conv_transpose", "conv", "kernel_gradient"):
+        raise ArgumentError(f"op is {op!r}; expected 'conv_transpose', 'conv' or 'kernel_gradient'")
     try:
         number = np.dtype(dtype)
     except (TypeError, ValueError):
@@ -201,7 +208,7 @@ def plan(
     for name, count in (("the batch", batch), ("groups", geometry.groups), ("C_small", c_small), ("C_big", c_big)):
         if count > _MOST_CHANNELS:
             raise GeometryError(f"{name} is {count}; plan counts to 2**24")
-    phases = [min(s, n) if map == "conv_transpose" else 1 for s, n in zip(geometry.stride, big, strict=True)]
+    phases = [min(s, n) if op == "conv_transpose" else 1 for s, n in zip(geometry.stride, big, strict=True)]
     if max(phases) > _native.most_phases or math.prod(phases) > _MOST_PHASES:
         raise GeometryError(
             f"stride {geometry.stride} makes {' x '.join(f'{count:,}' for count in phases)} phases; plan tells of at "
@@ -213,7 +220,7 @@ def plan(
         )
     begins = [b for b, _ in geometry.crops]
     told = _native.describe(
-        map, small, big, geometry.kernel_size, geometry.stride, geometry.dilation, begins,
+        op, small, big, geometry.kernel_size, geometry.stride, geometry.dilation, begins,
         batch, geometry.groups, c_small // geometry.groups, taps[-2], number.itemsize,
     )  # fmt: skip
     rank = geometry.rank
@@ -224,13 +231,13 @@ def plan(
     weights = math.prod(taps)
     done = int(told["multiply_adds"])
     # Every big cell would meet every tap (conv_transpose), every small cell does (the others).
-    dense = (bigs * c_small if map == "conv_transpose" else smalls * c_big) // geometry.groups * math.prod(taps[:-2])
-    read = {"conv_transpose": smalls + weights, "conv": bigs + weights, "kernel_gradient": smalls + bigs}[map]
-    written = {"conv_transpose": bigs, "conv": smalls, "kernel_gradient": weights}[map]
+    dense = (bigs * c_small if op == "conv_transpose" else smalls * c_big) // geometry.groups * math.prod(taps[:-2])
+    read = {"conv_transpose": smalls + weights, "conv": bigs + weights, "kernel_gradient": smalls + bigs}[op]
+    written = {"conv_transpose": bigs, "conv": smalls, "kernel_gradient": weights}[op]
     return Plan(
-        map, geometry, batch, c_small, c_big, small, big, passes, told["method"], told["lanes"],
+        op, geometry, batch, c_small, c_big, small, big, passes, told["method"], told["lanes"],
         _native.instruction_set(), done, dense - done, read * number.itemsize, written * number.itemsize,
-        0 if map == "kernel_gradient" or told["in_place"] else weights * number.itemsize,
+        0 if op == "kernel_gradient" or told["in_place"] else weights * number.itemsize,
         len(told["pieces"]) if "pieces" in told else len(told["parts"]),
     )  # fmt: skip
 

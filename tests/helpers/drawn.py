@@ -37,13 +37,13 @@ CASES = {
     "line": random_trace((5,), (3,), stride=2, padding=1),
     "cell": random_trace((1,), (1,), digits=6),
     "solid": random_trace((2, 2, 3), (2, 1, 2), stride=2, padding=((1, 0), (0, 0), (0, 1))),
-    "conv": random_trace((6, 5), (2, 3), map="conv", stride=2, padding=1, bias=3),
-    "conv line": random_trace((7,), (3,), map="conv", stride=2, padding=1, digits=2),
-    "conv solid": random_trace((3, 4, 3), (2, 2, 2), map="conv", padding=(0, 1, 0)),
+    "conv": random_trace((6, 5), (2, 3), op="conv", stride=2, padding=1, bias=3),
+    "conv line": random_trace((7,), (3,), op="conv", stride=2, padding=1, digits=2),
+    "conv solid": random_trace((3, 4, 3), (2, 2, 2), op="conv", padding=(0, 1, 0)),
 }
 LARGEST = {
     "12x12": random_trace((12, 12), (5, 5), digits=3),
-    "12x12 conv": random_trace((12, 12), (5, 5), digits=3, map="conv", stride=2, padding=2),
+    "12x12 conv": random_trace((12, 12), (5, 5), digits=3, op="conv", stride=2, padding=2),
     "12": random_trace((12,), (5,), digits=5, stride=2),
 }
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import psutil
 import pytest
-from explain.browser import chromium
+from explainer.browser import chromium
 from lab.harness import Lab, Visitor, running
 from playwright.sync_api import Browser
 

@@ -9,7 +9,7 @@ TESTS = Path(__file__).parents[1]
 
 
 def run_without_browser(tmp_path, **environment):
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "explain/test_drawing_browser.py"]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "explainer/test_drawing_browser.py"]
     nowhere = {"PATH": str(tmp_path), "PLAYWRIGHT_BROWSERS_PATH": str(tmp_path)}
     unwanted = ("UNSTRIDE_TESTS_REQUIRE_BROWSER", "PYTEST_ADDOPTS")  # as CI sets them
     kept = {name: value for name, value in os.environ.items() if name not in unwanted}

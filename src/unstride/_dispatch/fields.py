@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ..geometry import Geometry, Padding, convolution
-from .validation import only_geometry
+from ..geometry import Geometry, Padding, convolution, only_geometry
 
 Ints = int | Sequence[int]
 

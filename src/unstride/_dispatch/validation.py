@@ -98,21 +98,6 @@ def check_array(name: str, array: Any, channels: str | None, backend: ModuleType
     return array[..., None, None] if name == "kernel" else array[None, ..., None]
 
 
-def only_geometry(geometry: Any, taps: tuple[int, ...] | None, *fields: Any) -> None:
-    if not isinstance(geometry, Geometry):
-        raise TypeError(
-            f"geometry is {geometry!r}; expected a Geometry (a kernel's size goes by name: kernel_size=...)"
-        )
-    defaults = (1, 0, None, 1, 1)
-    if not all(isinstance(field, int | None) and field == own for field, own in zip(fields, defaults, strict=True)):
-        raise GeometryError(
-            "both a geometry and some of stride, padding, output_padding, dilation and groups are given; give one or "
-            "the other"
-        )
-    if taps is not None and geometry.kernel_size != taps:
-        raise GeometryError(f"the kernel has size {taps}, but the geometry is for {geometry.kernel_size}")
-
-
 def check_channels(
     x: Any, kernel: Any, geometry: Geometry, layout: str, *, small: bool, size: tuple[int, ...] | None = None
 ) -> None:

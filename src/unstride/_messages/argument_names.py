@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from difflib import get_close_matches
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
+from warnings import warn
+
+Value = TypeVar("Value")
 
 OURS = {
     "strides": "stride", "window_strides": "stride", "dilation_rate": "dilation", "dilations": "dilation",
@@ -13,6 +16,25 @@ OURS = {
     "pad": "padding", "kernel_shape": "kernel_size", "data_format": "channels", "input_shape": "input_size",
     "output_shape": "output_size",
 }  # fmt: skip
+
+
+def renamed(given: MutableMapping[str, Any], old: str, new: str, value: Value) -> Value:
+    """The argument `new` of a public function, whose keywords that it does not have are `given`.
+
+    If they hold it under its `old` name, it is taken out of them, with a DeprecationWarning for the caller of that
+    function; otherwise it is `value`.
+
+    >>> import warnings
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("ignore")
+    ...     renamed({"map": "conv"}, "map", "op", "conv_transpose"), renamed({}, "map", "op", "conv_transpose")
+    ('conv', 'conv_transpose')
+    """
+    if old not in given:
+        return value
+    warn(f"the argument {old} is called {new} now: write {new}={given[old]!r}", DeprecationWarning, stacklevel=3)
+    found: Value = given.pop(old)
+    return found
 
 
 def refuse(function: Callable[..., Any], given: Mapping[str, object]) -> NoReturn:

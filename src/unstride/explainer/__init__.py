@@ -1,12 +1,14 @@
-"""See it: every number and every step of a transposed convolution, as text, pictures, pages and code.
+"""Every number and every step of a small transposed convolution, as text, pictures, pages and programs.
 
 =========================  =====================================================
 ``unstride.explain(...)``  a `Trace` of one small case
-``explainer.trace``        the `Trace`: all numbers of it
-``explainer.steps``        what happens one after another, in each of five views
-``explainer.presets``      the examples of the course reading, by name
+``explainer.trace``        the `Trace`: every number, and all ways to show it
+``explainer.steps``        the steps of each of the five views
+``explainer.presets``      the course reading's examples, by name
 ``explainer.text``         tables for a terminal
-``explainer.code``         programs that compute the same in each framework
+``explainer.codegen``      programs that compute the same in each framework
+``explainer.page``         the explorer as one HTML file (`unstride.explainer.web.page`)
+``explainer.widget``       the explorer in a notebook
 ``explainer.quiz``         questions whose answers are computed
 =========================  =====================================================
 """
@@ -15,6 +17,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Never
+
+from .._messages.argument_names import refuse, renamed
 
 if TYPE_CHECKING:
     from ..geometry import Geometry, Padding
@@ -31,7 +35,7 @@ def explain(
     bias: float | None = None,
     geometry: Geometry | None = None,
     *,
-    map: str = "conv_transpose",
+    op: str = "conv_transpose",
     stride: Ints = 1,
     padding: Padding = 0,
     output_padding: Ints | None = None,
@@ -46,22 +50,23 @@ def explain(
     x : array
         A bare grid of 1 to 3 dimensions, without batch or channels: anything that NumPy makes an array of.
     kernel : array
-        Bare, of as many dimensions as `x`, unflipped.
+        A bare grid of as many dimensions as `x`, not flipped.
     bias : number, optional
         Added to every cell of the output.
     geometry : Geometry, optional
-        Instead of the fields that follow, as in `unstride.conv_transpose`.
-    map : {"conv_transpose", "conv"}
-        "conv" explains the plain convolution of `x` instead, with `padding` as in `unstride.conv`.
+        Instead of the fields below, as in `unstride.conv_transpose`.
+    op : {"conv_transpose", "conv"}
+        "conv" explains the plain convolution of `x` instead, with `padding` as in `unstride.conv`. Its old name,
+        ``map``, still works, with a DeprecationWarning.
     stride, padding, output_padding, dilation
         The fields of `Geometry`.
     upstream : array, optional
-        The gradient that arrives at the output, of its shape. Default: ones, that of the output's sum.
+        The upstream gradient, of the output's shape. Default: ones, the gradient of the output's sum.
 
     Raises
     ------
     GeometryError
-        The shapes, or a field, describe no (transposed) convolution; the case is too large to show every step of it.
+        The shapes, or a field, describe no (transposed) convolution; or the case is too large to show every step.
     TypeError
         An argument is no array of real numbers.
 
@@ -76,13 +81,13 @@ def explain(
     >>> [(term.input, term.tap, term.product) for term in trace.contributors((3, 3))]
     [((1, 1), (1, 1), 9.0)]
     """
-    from .._messages.argument_names import refuse
-    from .trace import trace
+    from .trace import Trace
 
+    op = renamed(misnamed, "map", "op", op)
     if misnamed:
         refuse(explain, misnamed)
-    return trace(
-        x, kernel, bias, geometry, map=map, stride=stride, padding=padding, output_padding=output_padding,
+    return Trace(
+        x, kernel, bias, geometry, op=op, stride=stride, padding=padding, output_padding=output_padding,
         dilation=dilation, upstream=upstream,
     )  # fmt: skip
 
@@ -92,4 +97,8 @@ def __getattr__(name: str) -> Any:
         from .trace import Trace
 
         return Trace
+    if name in ("page", "widget"):
+        from importlib import import_module
+
+        return import_module(".web.page" if name == "page" else ".widget", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

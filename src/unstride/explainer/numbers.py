@@ -1,7 +1,7 @@
 """All numbers of one small transposed convolution, or of one convolution, with no batch and no channels.
 
-The arrays come from the definitions in `unstride.reference`; what connects which cells is computed here, for all cells
-at once, and tested against them. Everything is computed when it is first asked for.
+The arrays come from the definitions in `unstride.reference`. The connections between cells are computed here, for all
+cells at once, and tested against them. Everything is computed on first use.
 """
 
 from __future__ import annotations
@@ -9,22 +9,21 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import reference
-from ..geometry import Crop, Geometry, GeometryError
-from .pairs import Array, Cell, Counts, Pairs, cell, cells_of, flat, frozen, grid, number, pairs, tuples
+from ..geometry import Crop
+from .given import OPS, VIEWS, Given
+from .pairs import Array, Cell, Counts, Pairs, cell, cells_of, flat, frozen, pairs, tuples
 
-MAPS = ("conv_transpose", "conv")
-MOST_TERMS = 50_000  # above these, showing every step helps nobody, and the loops of the definitions take seconds
-MOST_ENTRIES = 4_000_000
+__all__ = ["OPS", "VIEWS", "Numbers", "Term"]
 
 
 class Term(NamedTuple):
-    """One product: an input cell times a kernel tap, and where it goes.
+    """One product of an input cell and a kernel tap, and its place.
 
     Attributes
     ----------
@@ -48,83 +47,12 @@ class Term(NamedTuple):
     place: Cell
 
 
-class Numbers:
-    """Every number of one ``conv_transpose`` or ``conv`` of a bare grid; `Trace` adds what shows them.
+class Numbers(Given):
+    """Every number of one ``conv_transpose`` or ``conv`` of a bare grid; `Trace` adds the ways to show them.
 
     All arrays are float64 and read-only; a cell is a tuple of ints, one an axis, also in 1-D. Notation as in
     `unstride.geometry`: kernel size k, stride s, dilation d, K = (k-1)d+1, crop (b, e), n small cells, F = (n-1)s+K.
-
-    Attributes
-    ----------
-    map : "conv_transpose" or "conv"
-    input, kernel, output : array
-        The kernel as given, not flipped.
-    bias : float or None
-    geometry : Geometry
-    upstream : array
-        The gradient that arrives at the output, of its shape.
     """
-
-    def __init__(
-        self,
-        x: Any,
-        kernel: Any,
-        bias: float | None,
-        geometry: Geometry,
-        map: str = "conv_transpose",
-        upstream: Any = None,
-    ) -> None:
-        self.map = map
-        self.input, self.kernel = grid("x", x), grid("kernel", kernel)
-        self.bias = None if bias is None else number("bias", bias)
-        self.geometry = geometry
-        if geometry.groups != 1:
-            raise GeometryError(f"groups is {geometry.groups}; expected 1: a trace has no channels to divide")
-        size = self.input.shape
-        self.output_size = geometry.output_size(size) if self.transposed else geometry.conv_size(size)
-        if 0 in self.output_size:
-            raise GeometryError(
-                f"the output has size {self.output_size}: no cell is left to explain; use less "
-                "padding or a larger input"
-            )
-        terms = math.prod(self.small_size) * math.prod(self.kernel.shape)
-        entries = self.input.size * math.prod(self.output_size)
-        if terms > MOST_TERMS or entries > MOST_ENTRIES:
-            raise GeometryError(
-                f"x of shape {size} with a kernel of shape {self.kernel.shape} makes {terms:,} products and a "
-                f"matrix of {entries:,} entries; a trace shows every one, so it takes {MOST_TERMS:,} and "
-                f"{MOST_ENTRIES:,} at most: explain a part of x"
-            )
-        if upstream is None:
-            self.upstream = frozen(np.ones(self.output_size))
-        else:
-            self.upstream = grid("upstream", upstream)
-            if self.upstream.shape != self.output_size:
-                raise GeometryError(
-                    f"upstream has shape {self.upstream.shape}; expected the output's, {self.output_size}"
-                )
-
-    # What it is
-
-    @property
-    def transposed(self) -> bool:
-        """Whether this is the transposed convolution."""
-        return self.map == "conv_transpose"
-
-    @property
-    def rank(self) -> int:
-        """The number of axes: 1, 2 or 3."""
-        return self.geometry.rank
-
-    @property
-    def small_size(self) -> Cell:
-        """Of the small grid: the input of conv_transpose, the output of conv."""
-        return self.input.shape if self.transposed else self.output_size
-
-    @property
-    def big_size(self) -> Cell:
-        """Of the big grid: the output of conv_transpose, the input of conv."""
-        return self.output_size if self.transposed else self.input.shape
 
     @cached_property
     def output(self) -> Array:
@@ -154,7 +82,7 @@ class Numbers:
 
     @cached_property
     def running_sums(self) -> Array:
-        """The sum of the first copies: ``(input cells, *full_size)``, of which ``[i]`` includes copy i."""
+        """The sum of the first copies: ``(input cells, *full_size)``; ``[i]`` includes copy i."""
         return frozen(np.cumsum(self._added(self._products), axis=0))
 
     @property
@@ -193,7 +121,7 @@ class Numbers:
 
     @cached_property
     def extended(self) -> Array:
-        """What the kernel slides over: `spaced`, extended."""
+        """The grid that the kernel slides over: `spaced`, extended."""
         if self.transposed:
             return frozen(reference.extended_grid(self.input[..., None], self.geometry)[..., 0])
         return frozen(reference.crop(self.input, [(-b, -e) for b, e in self.crops]))
@@ -249,7 +177,7 @@ class Numbers:
         return tuple(map(Term, outputs, inputs, taps, values, weights, self._products.tolist(), places))
 
     def contributors(self, output: Sequence[int]) -> tuple[Term, ...]:
-        """The products that an output cell is the sum of (and of the bias), in the order of the input cells.
+        """The products whose sum, with the bias, is an output cell, in the order of the input cells.
 
         >>> from unstride.explainer import explain
         >>> [(term.input, term.tap) for term in explain([1, 2, 3], [5, 6, 7], stride=2).contributors([2])]
@@ -269,23 +197,23 @@ class Numbers:
 
     @cached_property
     def overlap(self) -> Counts:
-        """How many products each output cell is the sum of."""
+        """The number of products in the sum of each output cell."""
         return self._counted(self._pairs.output, self.output_size)
 
     @cached_property
     def reach(self) -> Counts:
-        """How many output cells each input cell gets to."""
+        """The number of output cells that each input cell reaches."""
         return self._counted(self._pairs.input, self.input.shape)
 
     @cached_property
     def uniform(self) -> Array:
-        """What an input of ones becomes through a kernel of equal weights: `overlap`, scaled so that an even output
+        """The output for an input of ones and a kernel of equal weights: `overlap`, scaled so that an even output
         would be all ones (weights of ``1 / mean terms a cell``, the mean that the geometry has far from the edges)."""
         return frozen(self.overlap / self.mean_overlap)
 
     @cached_property
     def response(self) -> Array:
-        """What an input of ones becomes through this very kernel, without bias."""
+        """The output for an input of ones and this kernel, without bias."""
         ones = np.ones(self.input.shape)
         return frozen((self.matrix @ ones.ravel()).reshape(self.output_size))
 
@@ -311,21 +239,21 @@ class Numbers:
 
     @cached_property
     def input_gradient(self) -> Array:
-        """The derivative of ``sum(output * upstream)`` by each input cell."""
+        """The derivative of ``sum(output * upstream)`` with respect to each input cell."""
         geometry = self.geometry.fitted(self.small_size, self.big_size)
         rule = reference.conv if self.transposed else reference.scatter
         return frozen(rule(self.upstream[..., None], self._weights, geometry)[..., 0])
 
     @cached_property
     def kernel_gradient(self) -> Array:
-        """The derivative of ``sum(output * upstream)`` by each tap."""
+        """The derivative of ``sum(output * upstream)`` with respect to each tap."""
         big, small = (self.upstream, self.input) if self.transposed else (self.input, self.upstream)
         geometry = self.geometry.fitted(self.small_size, self.big_size)
         return frozen(reference.kernel_gradient(big[..., None], small[..., None], geometry)[..., 0, 0])
 
     @property
     def bias_gradient(self) -> float:
-        """The derivative of ``sum(output * upstream)`` by the bias, given or not: the sum of `upstream`."""
+        """The derivative of ``sum(output * upstream)`` with respect to the bias: the sum of `upstream`."""
         return float(self.upstream.sum())
 
     # Behind these
@@ -359,10 +287,10 @@ class Numbers:
     @cached_property
     def _by(self) -> dict[str, dict[Cell, tuple[Term, ...]]]:
         """The terms by their output, input and tap."""
-        found: dict[str, dict[Cell, list[Term]]] = {"output": {}, "input": {}, "tap": {}}
+        by: dict[str, dict[Cell, list[Term]]] = {"output": {}, "input": {}, "tap": {}}
         for term in self.terms:
             if term.output is not None:
-                found["output"].setdefault(term.output, []).append(term)
-            found["input"].setdefault(term.input, []).append(term)
-            found["tap"].setdefault(term.tap, []).append(term)
-        return {name: {cell: tuple(terms) for cell, terms in groups.items()} for name, groups in found.items()}
+                by["output"].setdefault(term.output, []).append(term)
+            by["input"].setdefault(term.input, []).append(term)
+            by["tap"].setdefault(term.tap, []).append(term)
+        return {name: {cell: tuple(terms) for cell, terms in groups.items()} for name, groups in by.items()}

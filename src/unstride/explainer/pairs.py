@@ -92,12 +92,12 @@ def cell(name: str, value: Any, size: Cell) -> Cell:
     """`value` as a cell of a grid of that size."""
     entries: Sequence[Any] = value if hasattr(value, "__len__") else (value,)
     try:
-        found = tuple(int(entry) for entry in entries if entry == int(entry))
+        place = tuple(int(entry) for entry in entries if entry == int(entry))
     except (TypeError, ValueError):
-        found = ()
-    if len(found) != len(size) or not all(0 <= a < n for a, n in zip(found, size, strict=True)):
+        place = ()
+    if len(place) != len(size) or not all(0 <= a < n for a, n in zip(place, size, strict=True)):
         raise GeometryError(f"{name} is {value!r}; expected a cell of a grid of size {size}, counted from 0")
-    return found
+    return place
 
 
 def frozen(array: Grid) -> Grid:

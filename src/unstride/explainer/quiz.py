@@ -1,7 +1,6 @@
-"""Questions on transposed convolution, made from a seed; every answer is computed from a trace, and so is what is
-said of a wrong one.
+"""Questions on transposed convolution, made from a seed. Answers and explanations are computed from a trace.
 
-A question has one right choice. A wrong one is what a common mistake leads to, wherever there is such a mistake.
+A question has one right choice. The wrong ones are results of common mistakes, where there are any.
 """
 
 from __future__ import annotations
@@ -15,10 +14,10 @@ import numpy as np
 from ..geometry import Geometry, GeometryError
 from ..solver import solve
 from .figures import cell_name, equation, prose
+from .shared import data, say
 from .steps import evenness
 from .tables import flow, paragraph, tables
-from .texts import say
-from .trace import Trace, trace
+from .trace import Trace
 
 LETTERS = "abcdefgh"
 CHOICES = 4
@@ -27,7 +26,7 @@ Random = np.random.Generator
 
 @dataclass(frozen=True)
 class Choice:
-    """One answer: what it says, whether it is right, and why or why not."""
+    """One answer: its text, whether it is right, and why."""
 
     text: str
     correct: bool
@@ -70,7 +69,7 @@ class Question:
         return "\n\n".join([*parts, "\n".join(lines)])
 
     def judge(self, answer: int, width: int = 80) -> str:
-        """What there is to say of an answer."""
+        """The explanation of an answer."""
         chosen, right = self.choices[answer], self.choices[self.answer]
         if chosen.correct:
             return paragraph(f"Right. {chosen.explanation}", width)
@@ -96,10 +95,10 @@ def questions(seed: int, count: int) -> Iterator[Question]:
     kinds: list[Callable[[Random], Question | None]] = [_size, _cell, _fit, _most, _checkerboard]
     for index in range(count):
         rng = np.random.default_rng([abs(seed), index])
-        found = None
-        while found is None:  # a draw may leave too few different choices
-            found = kinds[index % len(kinds)](rng)
-        yield found
+        question = None
+        while question is None:  # a draw may leave too few different choices
+            question = kinds[index % len(kinds)](rng)
+        yield question
 
 
 def _made(
@@ -134,7 +133,7 @@ def _square(n: int) -> str:
 
 def _sized(geometry: Geometry, n: int, brief: bool = False) -> str:
     """How the output's size comes about; only the numbers, if brief."""
-    formula = trace(np.zeros((n, n)), np.zeros(geometry.kernel_size), geometry=geometry).size_formula[0]
+    formula = Trace(np.zeros((n, n)), np.zeros(geometry.kernel_size), geometry=geometry).size_formula[0]
     return f"{formula.split(' = ', 2)[2] if brief else formula} along each axis."
 
 
@@ -146,19 +145,12 @@ def _size(rng: Random) -> Question | None:
     geometry = Geometry((k, k), s, p, op, d)
     (size, _), K = geometry.output_size((n, n)), geometry.spans[0]
     sum_ = _sized(geometry, n)
-    mistakes = [
-        ((n - 1) * s + K + 2 * p + op, "added"),
-        ((n - 1) * s + K + op, "uncropped"),
-        ((n - 1) * s + K - p + op, "one_end"),
-        (n * s, "times"),
-        (size - op, "no_extra"),
-        (size - (K - k), "undilated"),
-        ((n + 2 * p - K) // s + 1, "convolution"),
-        (n * s + K - 2 * p + op, "strides"),
-        (size + 1, "more"),
-        (size - 1, "fewer"),
-    ]
     values = {"n": n, "k": k, "K": K, "extra": op, "steps": n - 1}
+    parts = {"full": (n - 1) * s + K, "conv": (n + 2 * p - K) // s + 1, "ns": n * s, "size": size, "one": 1}
+    parts |= {"k": k, "s": s, "p": p, "op": op, "K": K}
+    mistakes = [
+        (sum(times * parts[name] for name, times in terms.items()), why) for why, terms in data("mistakes.json")["size"]
+    ]
     wrong = [Choice(_square(L), False, f"{say('size', why, **values)}.") for L, why in mistakes if L > 0 and size != L]
     text = say("size", "ask", input=say("size", "square", n=n), setting=_words(geometry))
     return _made(rng, "size", text, Choice(_square(size), True, sum_), wrong)
@@ -166,8 +158,8 @@ def _size(rng: Random) -> Question | None:
 
 def _cell(rng: Random) -> Question | None:
     k, s = int(rng.integers(2, 4)), int(rng.integers(1, 3))
-    shown = trace(rng.integers(0, 6, (3, 3)), rng.integers(-2, 5, (k, k)), stride=s)
-    flipped = trace(shown.input, shown.sliding_kernel, stride=s)
+    shown = Trace(rng.integers(0, 6, (3, 3)), rng.integers(-2, 5, (k, k)), stride=s)
+    flipped = Trace(shown.input, shown.sliding_kernel, stride=s)
     busy = np.argwhere(shown.overlap > 1)
     if not len(busy):
         return None
@@ -192,7 +184,7 @@ def _cell(rng: Random) -> Question | None:
 
 def _fit(rng: Random) -> Question | None:
     n, m = ((7, 28), (7, 14), (14, 28), (4, 7), (5, 16), (6, 24))[rng.integers(6)]
-    fitting = [found for found in solve((n, n), (m, m)) if _plain(found)]
+    fitting = [geometry for geometry in solve((n, n), (m, m)) if _plain(geometry)]
     if not fitting:
         return None
     right = fitting[int(rng.integers(min(len(fitting), 4)))]
@@ -230,7 +222,7 @@ def _plain(geometry: Geometry) -> bool:
 def _most(rng: Random) -> Question | None:
     k, s = ((3, 2), (2, 1), (3, 1), (4, 3), (5, 3))[rng.integers(5)]
     n = int(rng.integers(2, 4))
-    shown = trace(rng.integers(0, 10, (n, n)), rng.integers(1, 5, (k, k)), stride=s)
+    shown = Trace(rng.integers(0, 10, (n, n)), rng.integers(1, 5, (k, k)), stride=s)
     counts = shown.overlap
     cells = [tuple(int(a) for a in cell) for cell in rng.permutation(np.argwhere(counts >= 0))]
     best = next(cell for cell in cells if counts[cell] == counts.max())
@@ -255,7 +247,7 @@ def _checkerboard(rng: Random) -> Question | None:
     asks_even = bool(rng.integers(2))
     right, wrong = None, []
     for k, s in drawn:
-        shown = trace(np.ones((4, 4)), np.ones((k, k)), stride=s)
+        shown = Trace(np.ones((4, 4)), np.ones((k, k)), stride=s)
         words = f"{say('setting', 'kernel', k=_square(k))}, {say('setting', 'stride', s=s)}"
         choice = Choice(words, shown.even == asks_even, evenness(shown))
         if choice.correct:

@@ -1,33 +1,26 @@
-"""The setting of a trace in words: how the output's size comes about, and what each framework calls it."""
+"""The setting of a trace: the formula of the output's size, and each framework's arguments."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from string import Template
 from textwrap import indent
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..geometry import Crop, GeometryError, NotExpressible, convolution, per_axis, split
+from .numbers import Numbers
+from .shared import data, say
 from .tables import paragraph
 
-if TYPE_CHECKING:
-    from .trace import Trace
-
 FRAMEWORKS = ("keras", "torch", "tensorflow", "jax", "onnx")
-NAMES = {
-    "keras": "Keras",
-    "torch": "PyTorch",
-    "tensorflow": "TensorFlow",
-    "jax": "JAX",
-    "onnx": "ONNX",
-    "numpy": "NumPy",
-    "unstride": "unstride",
-}
+_FORMS: dict[str, Any] = data("programs.json")["frameworks"]
+NAMES: dict[str, str] = {framework: form["name"] for framework, form in _FORMS.items()}
 
 
 @dataclass(frozen=True)
 class Setting:
-    """How one framework is asked for a trace's geometry.
+    """A trace's geometry as one framework's call.
 
     Attributes
     ----------
@@ -40,9 +33,9 @@ class Setting:
     reason : str or None
         Why one call cannot; None if it can.
     recipe : str or None
-        How it is done there all the same.
+        How to do it with several calls.
     crops : tuple of (begin, end) or None
-        What is left to crop after the call (conv_transpose), or to put around the input before it (conv).
+        The crops left after the call (conv_transpose), or the zeros to put around the input before it (conv).
     """
 
     framework: str
@@ -54,7 +47,7 @@ class Setting:
 
     @property
     def text(self) -> str:
-        """The call as one would write it, without what is the default anyway.
+        """The text of the call, without defaults.
 
         >>> from unstride.explainer import explain
         >>> explain([1, 2], [3, 4], stride=2).settings["torch"].text
@@ -64,15 +57,11 @@ class Setting:
         return f"{self.call}({', '.join(f'{name}={value!r}' for name, value in shown(given))})"
 
 
-DEFAULTS: dict[str, object] = {
-    "stride": 1, "strides": 1, "dilation": 1, "dilations": 1, "dilation_rate": 1, "rhs_dilation": 1, "groups": 1,
-    "group": 1, "output_padding": 0, "padding": 0, "pads": 0,
-}  # fmt: skip
-
-
 def shown(arguments: dict[str, Any]) -> list[tuple[str, Any]]:
-    """The arguments that are not the default (Keras's output_padding has None as its own)."""
-    defaults = DEFAULTS | ({"output_padding": None} if "dilation_rate" in arguments else {})
+    """The arguments that are not the default."""
+    defaults: dict[str, object] = data("programs.json")["defaults"]
+    if "dilation_rate" in arguments:  # Keras's
+        defaults = defaults | {"output_padding": None}
 
     def is_default(name: str, value: Any) -> bool:
         entries = value if isinstance(value, tuple) else (value,)
@@ -81,38 +70,33 @@ def shown(arguments: dict[str, Any]) -> list[tuple[str, Any]]:
     return [(name, value) for name, value in arguments.items() if not is_default(name, value)]
 
 
-def settings_text(trace: Trace, width: int) -> str:
-    """Every framework's call, or why there is none and what to do, for a terminal."""
+def settings_text(trace: Numbers, width: int) -> str:
+    """Every framework's call, or the reason and the recipe, for a terminal."""
     parts = []
-    for name, found in trace.settings.items():
-        if found.reason is None:
-            lines = [paragraph(found.text, width - 2)]
+    for name, entry in settings(trace).items():
+        if entry.reason is None:
+            lines = [paragraph(entry.text, width - 2)]
         else:
-            lines = [paragraph(f"no single call: {found.reason}", width - 2)]
-            lines.append(paragraph(f"instead: {found.recipe}", width - 2))
+            lines = [paragraph(f"no single call: {entry.reason}", width - 2)]
+            lines.append(paragraph(f"instead: {entry.recipe}", width - 2))
         parts.append("\n".join([NAMES[name], *(indent(line, "  ") for line in lines)]))
     return "\n".join([*parts, "--code prints a whole program of each."])
 
 
 def call_name(framework: str, rank: int, transposed: bool) -> str:
     """The function or layer."""
-    if framework == "keras":
-        return f"keras.layers.Conv{rank}D{'Transpose' * transposed}"
-    if framework == "torch":
-        return f"torch.nn.Conv{'Transpose' * transposed}{rank}d"
-    if framework == "tensorflow":
-        return f"tf.nn.conv{rank}d_transpose" if transposed else "tf.nn.convolution"
-    if framework == "jax":
-        return "jax.lax.conv_transpose" if transposed else "jax.lax.conv_general_dilated"
-    return f"Conv{'Transpose' * transposed}"
+    form = _FORMS[framework]["function"]
+    if isinstance(form, dict):
+        form = form["conv_transpose" if transposed else "conv"]
+    return Template(form).substitute(rank=rank, Transpose="Transpose" * transposed)
 
 
-def settings(trace: Trace) -> dict[str, Setting]:
+def settings(trace: Numbers) -> dict[str, Setting]:
     """`Trace.settings`."""
     return {framework: setting(trace, framework) for framework in FRAMEWORKS}
 
 
-def setting(trace: Trace, framework: str) -> Setting:
+def setting(trace: Numbers, framework: str) -> Setting:
     """One framework's."""
     call = call_name(framework, trace.rank, trace.transposed)
     if not trace.transposed:
@@ -124,7 +108,7 @@ def setting(trace: Trace, framework: str) -> Setting:
     return Setting(framework, call, arguments)
 
 
-def _convolution(trace: Trace, framework: str, call: str) -> Setting:
+def _convolution(trace: Numbers, framework: str, call: str) -> Setting:
     """A plain convolution's: the windows start at -b, -b + s, ...; zeros at the end that none reaches do not count."""
     geometry = trace.geometry
     size, begins = trace.input.shape, tuple(b for b, _ in geometry.crops)
@@ -136,52 +120,48 @@ def _convolution(trace: Trace, framework: str, call: str) -> Setting:
         except GeometryError:
             return False
 
-    symmetric = tuple((b, b) for b in begins)
-    own = [(b, max(e, 0)) for b, e in geometry.crops]
-    same = convolution(size, geometry.kernel_size, geometry.stride, "same", geometry.dilation).crops
+    strides, dilation, crops = geometry.stride, geometry.dilation, geometry.crops
+    recipe = say("settings", "recipe")
+    if framework in ("keras", "tensorflow") and max(strides) > 1 and max(dilation) > 1:
+        return Setting(framework, call, None, say("settings", "both"), recipe, crops)
+    zeros = [(b, max(e, 0)) for b, e in crops]
+    none = (0,) * trace.rank
+    same = convolution(size, geometry.kernel_size, strides, "same", dilation).crops
     name = "valid" if same_windows([(0, 0)] * trace.rank) else "same" if same_windows(same) else None
-    strides, dilation = geometry.stride, geometry.dilation
-    where = f"these zeros around the input, (begin, end) an axis, are {geometry.crops}"
+    positive = min(begins) >= 0
+    explicit = positive and same_windows(zeros)
+    both = positive and same_windows((b, b) for b in begins)
     arguments: dict[str, Any]
     possible = True
-    if framework in ("keras", "tensorflow") and max(strides) > 1 and max(dilation) > 1:
-        return Setting(framework, call, None, "it refuses strides and dilation together", _RECIPE, geometry.crops)
     if framework == "keras":
+        possible = name is not None
         arguments = {"kernel_size": geometry.kernel_size, "strides": strides, "padding": name or "valid"}
         arguments["dilation_rate"] = dilation
-        reason = f"its padding is 'valid' or 'same'; {where}"
-        possible = name is not None
     elif framework == "torch":
-        possible = min(begins) >= 0 and same_windows(symmetric)
-        arguments = {"kernel_size": geometry.kernel_size, "stride": strides}
-        arguments |= {"padding": begins if possible else (0,) * trace.rank, "dilation": dilation}
-        reason = f"it pads both ends alike, with no negative number; {where}"
+        possible = both
+        arguments = {"kernel_size": geometry.kernel_size, "stride": strides, "padding": begins if both else none}
+        arguments["dilation"] = dilation
     elif framework == "tensorflow":
-        explicit = trace.rank == 2 and min(begins) >= 0 and same_windows(own)  # 2-D alone takes explicit pads
-        padding: Any = name.upper() if name else "VALID"
-        if name is None and explicit:
-            call, padding = "tf.nn.conv2d", [[0, 0], *map(list, own), [0, 0]]  # convolution takes names only
+        padding: Any = (name or "valid").upper()
+        if (
+            name is None and explicit and trace.rank == 2
+        ):  # takes explicit pads, where tf.nn.convolution takes names only
+            call, padding = "tf.nn.conv2d", [[0, 0], *map(list, zeros), [0, 0]]
+        possible = name is not None or isinstance(padding, list)
         arguments = {"strides": strides, "padding": padding, "dilations": dilation}
-        possible = name is not None or explicit
-        reason = f"its padding is 'VALID', 'SAME' or, in 2-D, not negative; {where}"
     elif framework == "jax":
-        arguments = {"window_strides": strides, "padding": list(geometry.crops), "rhs_dilation": dilation}
-        reason = ""
+        arguments = {"window_strides": strides, "padding": list(crops), "rhs_dilation": dilation}
     else:
-        possible = min(begins) >= 0 and same_windows(own)
-        pads = begins + tuple(e for _, e in own)
-        arguments = {"kernel_shape": geometry.kernel_size, "strides": strides}
-        arguments |= {"pads": pads if possible else (0,) * 2 * trace.rank, "dilations": dilation}
-        reason = f"its pads are not negative; {where}"
+        possible = explicit
+        pads = begins + tuple(e for _, e in zeros) if explicit else none * 2
+        arguments = {"kernel_shape": geometry.kernel_size, "strides": strides, "pads": pads, "dilations": dilation}
     if possible:
         return Setting(framework, call, arguments)
-    return Setting(framework, call, arguments, reason, _RECIPE, geometry.crops)
+    reason = f"{say('settings', framework)}; {say('settings', 'where', crops=crops)}"
+    return Setting(framework, call, arguments, reason, recipe, crops)
 
 
-_RECIPE = "put the zeros around the input first (cut cells off where negative), then the convolution without padding"
-
-
-def size_formula(trace: Trace) -> tuple[str, ...]:
+def size_formula(trace: Numbers) -> tuple[str, ...]:
     """For each axis: the formula, the numbers put in, the result.
 
     Padding and output padding stand in it as they were written; p is the padding of both ends, b and e are those of the
@@ -208,7 +188,7 @@ def size_formula(trace: Trace) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def written_ends(trace: Trace) -> list[tuple[int, int, int]]:
+def written_ends(trace: Numbers) -> list[tuple[int, int, int]]:
     """For each axis (begin, end, output padding), whose sum begin + end - output padding is cropped, as the user wrote
     them. Of a name, what Keras makes of it; of a whole geometry, numbers if there are some that say it."""
     geometry = trace.geometry

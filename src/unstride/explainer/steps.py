@@ -1,23 +1,21 @@
-"""What happens one after another in each view of a trace, as plain data: text, drawings and pages show the same."""
+"""The steps of each view of a trace, as plain data. Text and drawings show the same steps."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from .. import reference
 from .._messages.wording import counted
 from .figures import cell_name, equation, prose
-from .numbers import Term
+from .numbers import Numbers, Term
 from .pairs import Array, Cell, cells_of, flat, tuples
-from .texts import say
-
-if TYPE_CHECKING:
-    from .trace import Trace
+from .shared import say
 
 BOARDS = {
     "input": "input",
@@ -39,7 +37,7 @@ BOARDS = {
     "input_gradient": "gradient of the input",
     "kernel_gradient": "gradient of the kernel",
 }
-"""Every board's name and what to write over it."""
+"""The title of each board, by its name."""
 
 
 @dataclass(frozen=True)
@@ -55,20 +53,20 @@ class Step:
     index : int
         Of the step in its view.
     cell : cell or None
-        What it is about: the input cell of a copy or a count, the output cell of a window or a row, the input cell or
+        The input cell of a copy or a count, the output cell of a window or a row, the input cell or
         the tap of a gradient.
     caption : str
         One sentence or two.
     equation : str
         The products written out with their sum, however many; empty where nothing is summed.
     boards : dict of array
-        What is to be seen, in order, by the names in `BOARDS`, as it is after the step. NaN is a blank cell.
+        The boards after the step, in order, by the names in `BOARDS`. NaN is a blank cell.
     active : dict of tuple of cells
-        The cells that the step is about, of the boards in it.
+        The active cells of each board.
     terms : tuple of Term
         The products of the step. Its gradients have other factors: upstream times weight, and upstream times value.
     number : int
-        How many of the view's cells are done after it: what the pages, the drawings and the terminal call "step 3". It
+        How many of the view's cells are done after it: the "step 3" of pages, drawings and terminal. It
         is 0 while a grid is made ready, and stays as it is where no cell is added: at a crop, a bias, a summary.
     """
 
@@ -105,19 +103,29 @@ def _blank(board: Array) -> list[Any]:
     return list(entries.tolist())
 
 
-def steps(trace: Trace, view: str) -> tuple[Step, ...]:
-    """All steps of a view; `Trace.steps` keeps them."""
+_KEPT: WeakKeyDictionary[Numbers, dict[str, tuple[Step, ...]]] = WeakKeyDictionary()
+
+
+def steps(trace: Numbers, view: str) -> tuple[Step, ...]:
+    """All steps of a view; computed once for each trace."""
+    kept = _KEPT.setdefault(trace, {})
+    if view not in kept:
+        kept[view] = _steps(trace, view)
+    return kept[view]
+
+
+def _steps(trace: Numbers, view: str) -> tuple[Step, ...]:
     rule = {"scatter": _scatter, "grid": _grid, "matrix": _matrix, "overlap": _overlap, "gradient": _gradient}[view]
-    made: list[Step] = []
+    numbered: list[Step] = []
     number = 0
     for kind, cell, caption, sum_, boards, active, terms in rule(trace):
         number += cell is not None
-        made.append(Step(view, kind, len(made), cell, caption, sum_, boards, active, terms, number))
-    return tuple(made)
+        numbered.append(Step(view, kind, len(numbered), cell, caption, sum_, boards, active, terms, number))
+    return tuple(numbered)
 
 
-def before(trace: Trace, view: str) -> Step:
-    """What there is before the first step of a view: step 0, which `Trace.steps` does not count."""
+def before(trace: Numbers, view: str) -> Step:
+    """The state before the first step of a view: step 0, which `Trace.steps` does not count."""
     given = {"input": trace.input, "kernel": trace.kernel}
     words = "Nothing is done yet: these are the input and the kernel."
     if view == "matrix":
@@ -129,8 +137,8 @@ def before(trace: Trace, view: str) -> Step:
     return Step(view, "before", -1, None, words, "", given, {})
 
 
-def ready(trace: Trace, view: str) -> Step:
-    """Step 0 as a drawing of the later steps' boards: the results blank; of the views "scatter" and "grid"."""
+def ready(trace: Numbers, view: str) -> Step:
+    """Step 0 with the boards of the later steps and blank results; for the views "scatter" and "grid"."""
     words = "Nothing is done yet."
     if view == "scatter":
         copy, total = trace.copies[0], trace.running_sums[0]
@@ -144,7 +152,7 @@ def ready(trace: Trace, view: str) -> Step:
 Parts = tuple[str, Cell | None, str, str, dict[str, Array], dict[str, tuple[Cell, ...]], tuple[Term, ...]]
 
 
-def _scatter(trace: Trace) -> Iterator[Parts]:
+def _scatter(trace: Numbers) -> Iterator[Parts]:
     for index, cell in enumerate(tuples(cells_of(trace.input.shape))):
         terms = trace.touched_by_input(cell)
         value = prose(trace.input[cell])
@@ -169,9 +177,9 @@ def _scatter(trace: Trace) -> Iterator[Parts]:
         output = reference.crop(trace.full, trace.crops)
         kept = _kept_cells(trace)
         shift = np.array([b for b, _ in trace.crops])
-        own = tuples(np.array(kept, np.int64).reshape(-1, trace.rank) - shift)
+        inside = tuples(np.array(kept, np.int64).reshape(-1, trace.rank) - shift)
         boards = {"full": trace.full, "output": output}
-        yield "crop", None, crop_caption(trace), "", boards, {"full": kept, "output": own}, ()
+        yield "crop", None, crop_caption(trace), "", boards, {"full": kept, "output": inside}, ()
     if trace.bias is not None:
         caption = f"The bias, {prose(trace.bias)}, is added to every output cell."
         everything = tuples(cells_of(trace.output_size))
@@ -183,15 +191,15 @@ def _kept(term: Term) -> Cell:
     return term.output
 
 
-def _kept_cells(trace: Trace) -> tuple[Cell, ...]:
+def _kept_cells(trace: Numbers) -> tuple[Cell, ...]:
     """The cells of the full grid that the crop leaves."""
     cells = cells_of(trace.full_size)
     low, high = (np.array(ends) for ends in zip(*trace.kept, strict=True))
     return tuples(cells[np.all((cells >= low) & (cells < high), axis=1)])
 
 
-def crop_caption(trace: Trace) -> str:
-    """What is cut off the full grid, or added to it."""
+def crop_caption(trace: Numbers) -> str:
+    """The crop in words."""
 
     def ends(b: int, e: int) -> str:
         def cells(count: int, place: str) -> str:
@@ -208,7 +216,7 @@ def crop_caption(trace: Trace) -> str:
     return f"The crop: {'; '.join(parts)}."
 
 
-def _grid(trace: Trace) -> Iterator[Parts]:
+def _grid(trace: Numbers) -> Iterator[Parts]:
     stride = trace.geometry.stride
     if trace.transposed and max(stride) > 1 and trace.spaced.size > trace.input.size:
         counts = list(dict.fromkeys(s - 1 for s in stride))
@@ -216,7 +224,7 @@ def _grid(trace: Trace) -> Iterator[Parts]:
         if len(counts) > 1:
             zeros = f"{', '.join(map(str, (s - 1 for s in stride)))} zeros (along each axis in turn) are"
         caption = f"{zeros} put between neighbouring input cells: the stride less 1."
-        own = tuples(cells_of(trace.input.shape))
+        cells = tuples(cells_of(trace.input.shape))
         far = tuples(cells_of(trace.input.shape) * np.array(stride))
         yield (
             "spaced",
@@ -224,7 +232,7 @@ def _grid(trace: Trace) -> Iterator[Parts]:
             caption,
             "",
             {"input": trace.input, "spaced": trace.spaced},
-            {"input": own, "spaced": far},
+            {"input": cells, "spaced": far},
             (),
         )
     if trace.extended.shape != trace.spaced.shape or any(pair != (0, 0) for pair in trace.extension):
@@ -262,14 +270,14 @@ def _grid(trace: Trace) -> Iterator[Parts]:
         yield "window", cell, caption, sum_, boards, active, terms
 
 
-def _inner_cells(trace: Trace) -> tuple[Cell, ...]:
+def _inner_cells(trace: Numbers) -> tuple[Cell, ...]:
     """The cells of the extended grid that come from `spaced`."""
     cells = cells_of(trace.extended.shape)
     low = np.array([b for b, _ in trace.extension])
     return tuples(cells[np.all((cells >= low) & (cells < low + np.array(trace.spaced.shape)), axis=1)])
 
 
-def extension_caption(trace: Trace) -> str:
+def extension_caption(trace: Numbers) -> str:
     parts = []
     for axis, pair in enumerate(trace.extension):
         where = f"axis {axis}: " if trace.rank > 1 else ""
@@ -286,7 +294,7 @@ def extension_caption(trace: Trace) -> str:
     return f"The grid is extended by {why}: {'; '.join(parts)}."
 
 
-def _matrix(trace: Trace) -> Iterator[Parts]:
+def _matrix(trace: Numbers) -> Iterator[Parts]:
     matrix = np.where(trace.connected, trace.matrix, np.nan)
     column = trace.input.reshape(-1, 1)
     output = np.full((trace.output.size, 1), np.nan)
@@ -306,7 +314,7 @@ def _matrix(trace: Trace) -> Iterator[Parts]:
         yield "row", cell, caption, sum_, boards, active, terms
 
 
-def _overlap(trace: Trace) -> Iterator[Parts]:
+def _overlap(trace: Numbers) -> Iterator[Parts]:
     counts = np.zeros(trace.output_size)
     for cell in tuples(cells_of(trace.input.shape)):
         terms = tuple(term for term in trace.touched_by_input(cell) if term.output is not None)
@@ -324,7 +332,7 @@ def _overlap(trace: Trace) -> Iterator[Parts]:
     yield "evenness", None, evenness(trace), "", boards, {}, ()
 
 
-def evenness(trace: Trace) -> str:
+def evenness(trace: Numbers) -> str:
     """Where a checkerboard comes from, or why there is none."""
     if not trace.transposed:
         return say("evenness", "convolution", taps=trace.kernel.size)
@@ -342,15 +350,15 @@ def evenness(trace: Trace) -> str:
     return " ".join([*parts, say("evenness", "none" if trace.even else "checkerboard")])
 
 
-def _gradient(trace: Trace) -> Iterator[Parts]:
+def _gradient(trace: Numbers) -> Iterator[Parts]:
     def upstream(terms: Iterable[Term]) -> list[Term]:
         return [term for term in terms if term.output is not None]
 
-    made = np.full(trace.input.shape, np.nan)
+    gradient = np.full(trace.input.shape, np.nan)
     for cell in tuples(cells_of(trace.input.shape)):
         terms = tuple(upstream(trace.touched_by_input(cell)))
-        made = made.copy()
-        made[cell] = trace.input_gradient[cell]
+        gradient = gradient.copy()
+        gradient[cell] = trace.input_gradient[cell]
         factors = ((float(trace.upstream[_kept(term)]), term.weight) for term in terms)
         caption = f"Gradient of input cell {cell_name(cell)}: what it touches, upstream times weight."
         active = {
@@ -358,13 +366,13 @@ def _gradient(trace: Trace) -> Iterator[Parts]:
             "kernel": tuple(term.tap for term in terms),
             "input_gradient": (cell,),
         }
-        boards = {"upstream": trace.upstream, "kernel": trace.kernel, "input_gradient": made}
-        yield "input_gradient", cell, caption, equation(factors, None, made[cell]), boards, active, terms
-    made = np.full(trace.kernel.shape, np.nan)
+        boards = {"upstream": trace.upstream, "kernel": trace.kernel, "input_gradient": gradient}
+        yield "input_gradient", cell, caption, equation(factors, None, gradient[cell]), boards, active, terms
+    gradient = np.full(trace.kernel.shape, np.nan)
     for tap in tuples(cells_of(trace.kernel.shape)):
         terms = tuple(upstream(trace.touched_by_tap(tap)))
-        made = made.copy()
-        made[tap] = trace.kernel_gradient[tap]
+        gradient = gradient.copy()
+        gradient[tap] = trace.kernel_gradient[tap]
         factors = ((float(trace.upstream[_kept(term)]), term.value) for term in terms)
         caption = f"Gradient of tap {cell_name(tap)}: what it touches, upstream times input."
         active = {
@@ -372,8 +380,8 @@ def _gradient(trace: Trace) -> Iterator[Parts]:
             "input": tuple(term.input for term in terms),
             "kernel_gradient": (tap,),
         }
-        boards = {"upstream": trace.upstream, "input": trace.input, "kernel_gradient": made}
-        yield "kernel_gradient", tap, caption, equation(factors, None, made[tap]), boards, active, terms
+        boards = {"upstream": trace.upstream, "input": trace.input, "kernel_gradient": gradient}
+        yield "kernel_gradient", tap, caption, equation(factors, None, gradient[tap]), boards, active, terms
     count, total = math.prod(trace.output_size), prose(trace.bias_gradient)
     caption = f"Gradient of the bias: the sum of the {count} upstream cells, {total}."
     everything = tuples(cells_of(trace.output_size))

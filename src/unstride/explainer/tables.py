@@ -1,4 +1,4 @@
-"""Tables of numbers for a terminal: aligned, beside one another, wrapped to a width; with ANSI colours if asked for."""
+"""Tables of numbers for a terminal: aligned, side by side, wrapped to a width; with ANSI colours on request."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Style = Callable[[Cell], str]
 """The ANSI codes ("1;36") of a cell; none where it is empty."""
 
 BOLD, DIM, REVERSE = "1", "2", "7"
-BACKGROUND = "48;"  # what a style with a background begins with
+BACKGROUND = "48;"  # the beginning of a style with a background
 NARROWEST = 20  # below this no table is drawn narrower
 
 
 @dataclass(frozen=True)
 class Block:
-    """Lines that stay together; `width` counts what is seen of each, all alike."""
+    """Lines that stay together; `width` is the visible width of each; all are alike."""
 
     lines: tuple[str, ...]
     width: int
@@ -144,7 +144,7 @@ def flow(items: Sequence[Block | str], width: int, color: bool = False) -> str:
     pieces.pop()
     gaps = [1 if len(piece) > 1 else 3 for piece in pieces]  # before a sign, and between two tables
     one_line = sum(map(_width, pieces)) + sum(gaps[1:]) <= width
-    margin = 2 if not one_line and 1 in gaps else 0  # what a sign before a table takes
+    margin = 2 if not one_line and 1 in gaps else 0  # the width of a sign before a table
     rows: list[list[Block]] = [[]]
     used = 0
     for piece, gap in zip(pieces, gaps, strict=True):
@@ -174,7 +174,7 @@ def _beside(row: list[Block]) -> str:
     columns: list[list[str]] = []
     for place, block in enumerate(row):
         lines = [*block.lines]
-        if heights[place] == 1:  # a sign: in the middle of the lower table beside it, below its title
+        if heights[place] == 1:  # a sign: in the middle of the lower table next to it, below its title
             beside = min(height for height in heights[max(place - 2, 0) : place + 3] if height > 1)
             lines = [" " * block.width] * (beside // 2) + lines
         elif place and heights[place - 1] > 1:  # two tables with no sign between

@@ -1,22 +1,19 @@
-"""A trace for a terminal: the tables of each view, all of it or one step."""
+"""A trace for a terminal: the tables of a whole view, or of one step."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..geometry import GeometryError
 from .figures import cell_name, equation, prose
+from .numbers import Numbers
 from .pairs import Array, Cell, cells_of, flat, tuples
-from .settings import written_ends
-from .steps import BOARDS, Step, before, crop_caption, evenness, extension_caption
+from .settings import size_formula, written_ends
+from .steps import BOARDS, Step, before, crop_caption, evenness, extension_caption, steps
 from .tables import NARROWEST, Block, Figures, Style, flow, paint, paragraph, tables
-
-if TYPE_CHECKING:
-    from .trace import Trace
 
 COLORS = ("36", "33", "35", "94")  # cyan, yellow, magenta, blue: told apart by most eyes, on dark and on light
 RAMP = ("48;5;195;38;5;16", "48;5;153;38;5;16", "48;5;111;38;5;16", "48;5;67;38;5;231", "48;5;24;38;5;231")
@@ -24,17 +21,15 @@ MOST_COPIES = 16  # printed without being asked for by step
 MOST_LINES = 40
 
 
-def text(trace: Trace, view: str, step: int | None = None, color: bool = False, width: int | None = None) -> str:
+def text(trace: Numbers, view: str, step: int | None = None, color: bool = False, width: int | None = None) -> str:
     """`Trace.text`."""
     columns = max(shutil.get_terminal_size().columns if width is None else width, NARROWEST)
     page = _Page(trace, columns, color)
     if step is not None:
-        steps = trace.steps(view)
-        if not isinstance(step, int) or not 0 <= step < len(steps):
-            raise GeometryError(
-                f"step is {step!r}; expected 0 to {len(steps) - 1}: view {view!r} has {len(steps)} steps"
-            )
-        return page.step(steps[step], steps[-1].number)
+        all_ = steps(trace, view)
+        if not isinstance(step, int) or not 0 <= step < len(all_):
+            raise GeometryError(f"step is {step!r}; expected 0 to {len(all_) - 1}: view {view!r} has {len(all_)} steps")
+        return page.step(all_[step], all_[-1].number)
     parts = {
         "scatter": page.scatter,
         "grid": page.grid,
@@ -45,9 +40,9 @@ def text(trace: Trace, view: str, step: int | None = None, color: bool = False, 
     return "\n\n".join([page.head(), *parts])
 
 
-def beginning(trace: Trace, view: str, color: bool, width: int) -> str:
+def beginning(trace: Numbers, view: str, color: bool, width: int) -> str:
     """Step 0 of a view, where nothing is done yet."""
-    return _Page(trace, max(width, NARROWEST), color).step(before(trace, view), trace.steps(view)[-1].number)
+    return _Page(trace, max(width, NARROWEST), color).step(before(trace, view), steps(trace, view)[-1].number)
 
 
 def size_name(size: Sequence[int]) -> str:
@@ -75,14 +70,13 @@ def _each(entries: Sequence[str]) -> str:
 
 
 class _Page:
-    def __init__(self, trace: Trace, width: int, color: bool) -> None:
+    def __init__(self, trace: Numbers, width: int, color: bool) -> None:
         self.trace, self.width, self.color = trace, width, color
 
     def head(self) -> str:
-        """What it is, and how its size comes about."""
+        """The title and the formula of the size."""
         trace = self.trace
         geometry = trace.geometry
-        name = "Transposed convolution" if trace.transposed else "Convolution"
         words = [f"input {size_name(trace.input.shape)}", f"kernel {size_name(trace.kernel.shape)}"]
         words.append(f"stride {one_or_all(geometry.stride)}")
         ends = written_ends(trace)
@@ -94,10 +88,10 @@ class _Page:
             words.append(f"dilation {one_or_all(geometry.dilation)}")
         if trace.bias is not None:
             words.append(f"bias {prose(trace.bias)}")
-        title = paragraph(f"{name}: {', '.join(words)}; output {size_name(trace.output_size)}", self.width)
+        title = paragraph(f"{trace.title}: {', '.join(words)}; output {size_name(trace.output_size)}", self.width)
         if self.color:
             title = "\n".join(paint(line, "1") for line in title.split("\n"))
-        formulas = trace.size_formula
+        formulas = size_formula(trace)
         if len(set(formulas)) == 1:
             where = " along each axis" if trace.rank > 1 else ""
             formulas = (formulas[0].replace("output", f"Size{where}: output", 1),)
@@ -108,7 +102,7 @@ class _Page:
         return "\n".join([title, *map(self.formula, formulas)])
 
     def formula(self, line: str) -> str:
-        """Broken at its equals signs where it is too long."""
+        """The formula, broken at its equals signs if it is too long."""
         if len(line) > self.width:
             line = line.replace(" = ", "\n  = ")
         return "\n".join(paragraph(part, self.width, "    ") for part in line.split("\n"))
@@ -175,7 +169,7 @@ class _Page:
 
     def grid(self) -> list[str]:
         trace = self.trace
-        setup = {step.kind: step for step in trace.steps("grid") if step.kind != "window"}
+        setup = {step.kind: step for step in steps(trace, "grid") if step.kind != "window"}
         row: list[Block | str | list[Block]] = [self.tables(trace.input, "input")]
         words = []
         if "spaced" in setup:
@@ -297,7 +291,7 @@ class _Page:
         return active if len(active) < step.boards[name].size else ()
 
     def _figures(self, step: Step, name: str) -> Figures:
-        """Of the board as it is at the end, so that nothing moves from step to step."""
+        """Widths of the board's final numbers, so that nothing moves from step to step."""
         ends = {"sum": self.trace.running_sums, "copy": self.trace.copies, "output": self.trace.output}
         ends |= {"output_column": self.trace.output, "input_gradient": self.trace.input_gradient}
         ends |= {"kernel_gradient": self.trace.kernel_gradient, "overlap": self.trace.overlap.astype(np.float64)}

@@ -1,9 +1,11 @@
-"""The explorer in a notebook: Jupyter, VS Code, Colab and marimo, by way of anywidget."""
+"""The explorer in a notebook (Jupyter, VS Code, Colab, marimo), by anywidget."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
 
 try:
     import anywidget
@@ -15,8 +17,8 @@ except ModuleNotFoundError as error:
         name=error.name,
     ) from None
 
-from . import bundle, page
-from .trace import Trace, trace
+from .trace import Trace
+from .web import bundle, page
 
 __all__ = ["Explorer"]
 
@@ -27,16 +29,16 @@ class Explorer(anywidget.AnyWidget):  # type: ignore[misc]
     Parameters
     ----------
     trace_or_state : Trace or dict, optional
-        What is shown first, as for `unstride.explainer.page.html`.
+        The first case, as for `unstride.explainer.page.html`.
 
     Attributes
     ----------
     state : dict
-        What is shown now: ``x`` and ``kernel`` as nested lists, ``map``, ``stride``, ``padding``,
+        The current case: ``x`` and ``kernel`` as nested lists, ``map``, ``stride``, ``padding``,
         ``output_padding``, ``dilation``, ``bias``, ``gradient``, ``view`` and ``step`` (0: nothing is done yet; None:
         the last).
     trace : Trace
-        The case that is shown, with all its numbers.
+        The current case, with all its numbers.
 
     Examples
     --------
@@ -46,7 +48,7 @@ class Explorer(anywidget.AnyWidget):  # type: ignore[misc]
     """
 
     _esm = bundle.module()
-    _css = bundle.style()
+    _css = bundle.source("style.css")
 
     state: Any = traitlets.Dict().tag(sync=True)
     presets: Any = traitlets.List().tag(sync=True)
@@ -59,15 +61,11 @@ class Explorer(anywidget.AnyWidget):  # type: ignore[misc]
 
     @property
     def trace(self) -> Trace:
-        """`unstride.explain` of what is shown now."""
-        found = {name: value for name, value in self.state.items() if name not in ("view", "step", "gradient", "bias")}
-        case = (found.pop("x"), found.pop("kernel"), self.state.get("bias") or None)
-        made = trace(*case, **found)
-        upstream = self.state.get("gradient")
-        return made if upstream is None else trace(*case, upstream=_shaped(upstream, made.output_size), **found)
-
-
-def _shaped(values: list[float], size: tuple[int, ...]) -> Any:
-    if len(size) == 1:
-        return values
-    return [values[row * size[1] : (row + 1) * size[1]] for row in range(size[0])]
+        """`unstride.explain` of the current case."""
+        state = dict(self.state)
+        case = state["x"], state["kernel"], state.get("bias") or None
+        fields = {name: state[name] for name in ("stride", "padding", "output_padding", "dilation") if name in state}
+        fields["op"] = state.get("map", "conv_transpose")
+        trace = Trace(*case, **fields)
+        upstream = state.get("gradient")
+        return trace if upstream is None else Trace(*case, upstream=np.reshape(upstream, trace.output_size), **fields)

@@ -15,10 +15,10 @@ from rich.console import Console
 from ..._files import FileNameError, check_ending
 from ..._messages.wording import escaped
 from ...explainer.drawing import FORMATS
-from ...explainer.numbers import MAPS
-from ...explainer.page import HTML_ENDINGS
+from ...explainer.numbers import OPS, VIEWS
 from ...explainer.presets import PRESETS, preset
-from ...explainer.trace import VIEWS, Trace, trace
+from ...explainer.trace import Trace
+from ...explainer.web.page import HTML_ENDINGS
 from ...geometry import GeometryError
 from .printing import print_text
 from .shared import debug_option
@@ -32,7 +32,7 @@ OPTIONS = FIELDS | {
     "x": "--input",
     "kernel": "--kernel",
     "bias": "--bias",
-    "map": "--map",
+    "op": "--map",
     "view": "--view",
     "preset": "--preset",
     "framework": "--code",
@@ -52,7 +52,7 @@ NEXT, BACK, QUIT = ("\r", "\n", " ", "n", "\x1b[C"), ("b", "p", "\x7f", "\x1b[D"
 @click.option("--padding", metavar="P", help="A number, one an axis, pairs (begin:end an axis: 1:0,1:0), same, valid.")
 @click.option("--output-padding", metavar="N", help="A number, or one an axis.")
 @click.option("--dilation", metavar="N", help="A number, or one an axis.")
-@click.option("--map", "kind", metavar="|".join(MAPS), help="conv explains the plain convolution instead.")
+@click.option("--map", "kind", metavar="|".join(OPS), help="conv explains the plain convolution instead.")
 @click.option("--view", metavar="|".join(VIEWS), help="Default: scatter; grid for --map conv.")
 @click.option("--step", "stepwise", is_flag=True, help="Step by step, by key; in a pipe, all steps.")
 @click.option("--settings", is_flag=True, help="The same setting in each framework's own words.")
@@ -78,7 +78,7 @@ def explain(**options: Any) -> None:
     color = bool(console.is_terminal and console.color_system and not console.no_color)
     with _usage_errors():
         case = _case(options)
-        view = case._view(options["view"])
+        view = case.view_named(options["view"])
         files = {kind: options[kind] for kind in ("svg", "png", "gif", "html") if options[kind] is not None}
         for kind, path in files.items():
             endings, what = FORMATS.get(kind, (HTML_ENDINGS, "an HTML page"))
@@ -166,7 +166,7 @@ def _case(options: dict[str, Any]) -> Trace:
     if options["padding"] is not None:
         fields["padding"] = padding(options["padding"])
     if options["kind"] is not None:
-        fields["map"] = options["kind"]
+        fields["op"] = options["kind"]
     grids: list[Any] = [PAIR, PAIR] if base is None else [base.x, base.kernel]
     for place, name in enumerate(("x", "kernel")):
         if options[name] is not None:
@@ -175,7 +175,7 @@ def _case(options: dict[str, Any]) -> Trace:
         _grid(name, grid, options["seed"], place) if isinstance(grid, str) else grid
         for place, (name, grid) in enumerate(zip(("--input", "--kernel"), grids, strict=True))
     )
-    return trace(x, kernel, options["bias"], **fields)
+    return Trace(x, kernel, options["bias"], **fields)
 
 
 def _grid(name: str, text: str, seed: int, stream: int) -> Any:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..._files import check_ending, write_bytes
 from ...geometry import GeometryError
+from ..numbers import Numbers
 from . import page, vector
 from .palette import THEMES
 from .scene import Scene
@@ -19,7 +20,6 @@ from .views import View
 from .whole import whole
 
 if TYPE_CHECKING:
-    from ..trace import Trace
     from .raster import Artist
 
 PathLike = str | os.PathLike[str]
@@ -29,14 +29,14 @@ FORMATS: dict[str, tuple[tuple[str, ...], str]] = {
     "png": ((".png",), "a PNG picture"),
     "gif": ((".gif",), "a GIF animation"),
 }
-"""The endings of files, and what they hold."""
+"""File endings of each format, and its description."""
 
 SECONDS_PER_STEP = 1.0
 MOST_PIXELS = 200_000_000  # of a picture
 
 
 def svg(
-    trace: Trace,
+    trace: Numbers,
     path: PathLike | None = None,
     *,
     view: str = "scatter",
@@ -54,9 +54,9 @@ def svg(
         Where to write it too; the name ends with .svg.
     view : {"scatter", "grid", "matrix", "overlap", "gradient"}
     theme : {"auto", "light", "dark"}
-        "auto" is light or dark as the system of whoever looks at it.
+        "auto" follows the viewer's system.
     step : int, optional
-        This one of `trace.steps(view)` alone. It has the number of its cell, as everywhere: 0 is what is given.
+        Draw this step of `trace.steps(view)` alone. The drawing shows the step's `number`.
     animate : bool
         Without `step`: all steps in motion (True; the last one where motion is unwanted), or the whole on one still
         page (False).
@@ -87,7 +87,7 @@ def svg(
     return text
 
 
-def beginning(trace: Trace, *, view: str = "scatter", theme: str = "auto", width: float | None = None) -> str:
+def beginning(trace: Numbers, *, view: str = "scatter", theme: str = "auto", width: float | None = None) -> str:
     """Step 0 of a view, "scatter" or "grid", as `svg` draws the steps after it: the results are blank."""
     _check_choice("view", view, ("scatter", "grid"))
     _check_choice("theme", theme, ("auto", *THEMES))
@@ -95,7 +95,7 @@ def beginning(trace: Trace, *, view: str = "scatter", theme: str = "auto", width
 
 
 def png(
-    trace: Trace,
+    trace: Numbers,
     path: PathLike | None = None,
     *,
     view: str = "scatter",
@@ -124,14 +124,14 @@ def png(
 
 
 def gif(
-    trace: Trace,
+    trace: Numbers,
     path: PathLike | None = None,
     *,
     view: str = "scatter",
     theme: str = "light",
     seconds_per_step: float = SECONDS_PER_STEP,
 ) -> bytes:
-    """An animation of all steps as the content of a GIF file: a frame a step, of which the last stays longer.
+    """An animation of all steps as the content of a GIF file: one frame a step; the last one stays longer.
 
     The other arguments and the errors are those of `svg`; ModuleNotFoundError if there is no Pillow.
     """
@@ -153,7 +153,7 @@ def gif(
     return content
 
 
-def _scene(trace: Trace, name: str, step: int | None, animate: bool, width: float | None = None) -> Scene:
+def _scene(trace: Numbers, name: str, step: int | None, animate: bool, width: float | None = None) -> Scene:
     _check_choice("view", name, trace.views)
     view = View(trace, name)
     if step is None:
@@ -165,7 +165,7 @@ def _scene(trace: Trace, name: str, step: int | None, animate: bool, width: floa
 
 
 def _artist(theme: str, scale: float) -> Artist:
-    """What draws pixels, once Pillow is found to be able to."""
+    """The painter of PNG and GIF; an error if Pillow is missing or cannot draw text."""
     _check_choice("theme", theme, tuple(THEMES))
     if not (_is_number(scale) and 0.1 <= scale <= 100):
         raise GeometryError(f"scale is {scale!r}; expected a number from 0.1 to 100")

@@ -35,7 +35,7 @@ def palette_of(colours: Iterable[str], samples: Sequence[Image.Image]) -> Image.
 
 
 def animation(images: Iterable[Image.Image], palette: Image.Image, seconds: Sequence[float]) -> bytes:
-    """An endless animation of RGB images of one size, each shown so many seconds; a frame holds what has changed."""
+    """An endless animation of RGB images of one size, with the seconds of each; a frame stores only changes."""
     parts: list[bytes] = []
     before: NDArray[np.uint8] | None = None
     for image, duration in zip(images, seconds, strict=True):
@@ -45,7 +45,7 @@ def animation(images: Iterable[Image.Image], palette: Image.Image, seconds: Sequ
             parts += [_header(frame), _FOREVER]
         left, top, right, bottom = _changed(before, pixels)
         part = pixels[top:bottom, left:right]
-        if before is not None:  # what has not changed compresses best as nothing
+        if before is not None:  # unchanged pixels are transparent, which compresses best
             part = np.where(part == before[top:bottom, left:right], np.uint8(_CLEAR), part)
         image = Image.fromarray(part).convert("P")
         parts += getdata(image, (left, top), duration=round(duration * 1000), transparency=_CLEAR, disposal=1)

@@ -13,10 +13,10 @@ TITLE = 13.0  # size of the letters over a grid
 SIGN = 20.0
 GAP = 18.0  # between things in a row
 BETWEEN = 22.0  # between rows
-ABOVE = 2.0 * TITLE  # what the title takes
+ABOVE = 2.0 * TITLE  # height of the title
 LARGEST = 1300  # pixels along a side of a grid that holds a matrix
 LIKED = 1.7  # width over height of a page
-WORDS = 170.0  # what heading and words take of its height
+WORDS = 170.0  # height of heading and caption
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Grid:
 
     @property
     def across(self) -> int:
-        """Slices beside each other: in full rows, if those are not too long."""
+        """The number of slices side by side: full rows, unless they are too long."""
         count = self.slices
         root = math.sqrt(count)
         full = [n for n in range(math.ceil(root), int(2 * root) + 1) if count % n == 0]
@@ -154,7 +154,7 @@ Item = Grid | Sign
 
 
 def arrange(items: Sequence[Item], most: float | None = None) -> tuple[list[Item], float, float]:
-    """The items placed in rows, so that the page looks well, and the width and height that they take.
+    """The items placed in rows of good proportions, and their total width and height.
 
     No row is wider than `most`, unless a single grid is.
     """
@@ -186,7 +186,7 @@ def _rows(items: Sequence[Item], limit: float, early: bool) -> list[list[Item]]:
 
 
 def _parts(items: Sequence[Item]) -> Iterator[list[Item]]:
-    """A sign goes with what it stands before."""
+    """Groups that stay in one row: a sign and the grid after it."""
     part: list[Item] = []
     for item in items:
         part.append(item)

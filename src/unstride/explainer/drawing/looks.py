@@ -1,4 +1,4 @@
-"""How the cells of an array look: what they hold and where that came from. One function a kind of array."""
+"""How the cells of an array look, by value and origin. One function for each kind of array."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def summed(board: Array, reached: Mask, kept: Ranges, fill: str) -> Looks:
 
 
 def slid_over(board: Array, origin: Codes, kept: Ranges | None = None) -> Looks:
-    """The input among zeros; hatched what lies outside `kept`."""
+    """The input among zeros; cells outside `kept` are hatched."""
     inside = np.ones(board.shape, bool) if kept is None else within(board.shape, kept)
     by_origin = np.array([code("blank"), code("zero"), code("input")])
     return Looks(np.where(inside, by_origin[origin], code("cut")), board, ~inside | (origin != INPUT))

@@ -1,4 +1,4 @@
-"""The page around the boards: what it is, what the step does, how far it is."""
+"""The page around the boards: heading, setting, caption and progress."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
+from ..numbers import Numbers
 from ..steps import Step
 from . import lettering
 from .layout import Grid, arrange
@@ -16,9 +16,6 @@ from .looks import written
 from .painting import Painter, scaffold
 from .scene import LINES, Box, Label, Scene, Shape
 from .views import View
-
-if TYPE_CHECKING:
-    from ..trace import Trace
 
 MARGIN = 22.0
 HEADING = 17.0
@@ -28,7 +25,6 @@ LINE = 1.4  # from one line of text to the next, in its size
 NARROWEST = 520.0
 PROGRESS = 4.0  # the height of its bar
 
-NAMES = {"conv_transpose": "Transposed convolution", "conv": "Convolution"}
 HEADINGS = {
     "conv_transpose": {
         "scatter": "copies of the kernel, added",
@@ -51,7 +47,7 @@ HEADINGS = {
 class Page:
     """The page around a content of some width and height that says `words` in turn, one text a frame."""
 
-    trace: Trace
+    trace: Numbers
     view: str
     content: tuple[float, float]
     words: Sequence[str]
@@ -98,12 +94,12 @@ class Page:
             fixed.append(Box(MARGIN, bar_top, round(bar), PROGRESS, "zero"))
         whole: list[tuple[Shape, ...]] = []
         for index, (shapes, lines) in enumerate(zip(frames, below, strict=True)):
-            own = _lines(lines, top, CAPTION)
+            words = _lines(lines, top, CAPTION)
             if count > 1:
-                own.append(Box(MARGIN, bar_top, round((index + 1) / count * bar), PROGRESS, "accent", layer=LINES))
+                words.append(Box(MARGIN, bar_top, round((index + 1) / count * bar), PROGRESS, "accent", layer=LINES))
                 place = MARGIN + self.inner, bar_top + PROGRESS
-                own.append(Label(*place, f"{self.numbers[index]} / {last}", SMALL, "faint", "end"))
-            whole.append((*shapes, *own))
+                words.append(Label(*place, f"{self.numbers[index]} / {last}", SMALL, "faint", "end"))
+            whole.append((*shapes, *words))
         if count > 1:
             bottom = bar_top + PROGRESS
         else:
@@ -157,8 +153,8 @@ def typeset(text: str) -> str:
     return re.sub(r"(?<![\w.])-(?=\d)", "−", text)
 
 
-def title(trace: Trace, view: str) -> str:
-    """What a picture is of, in one line.
+def title(trace: Numbers, view: str) -> str:
+    """The title of a picture, in one line.
 
     >>> from unstride.explainer import explain
     >>> print(title(explain([[1, 2]], [[1, 2, 3]], stride=(1, 2)), "grid"))
@@ -167,11 +163,11 @@ def title(trace: Trace, view: str) -> str:
     return f"{heading(trace, view)} ({sizes(trace)})"
 
 
-def heading(trace: Trace, view: str) -> str:
-    return f"{NAMES[trace.map]}: {HEADINGS[trace.map][view]}"
+def heading(trace: Numbers, view: str) -> str:
+    return f"{trace.title}: {HEADINGS[trace.op][view]}"
 
 
-def sizes(trace: Trace) -> str:
+def sizes(trace: Numbers) -> str:
     """The sizes and the geometry, in words."""
     geometry = trace.geometry
     parts = [f"input {_size(trace.input.shape)}", f"kernel {_size(trace.kernel.shape)}"]

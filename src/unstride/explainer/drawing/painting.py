@@ -20,7 +20,7 @@ INKS = (*((ink_on(role), ink_on(role, faint=True)) for role in ROLES), ("ink", "
 
 
 def scaffold(item: Item) -> list[Shape]:
-    """What stays whatever the cells hold: titles, names of slices, lines; the sign itself."""
+    """The parts that do not depend on the cells: titles, names of slices, lines, signs."""
     if isinstance(item, Sign):
         baseline = item.y + (item.size + lettering.CAPITAL * item.size) / 2
         return [Label(item.x + item.width / 2, baseline, item.text, item.size)]
@@ -61,7 +61,7 @@ class Painter:
 
     def __init__(self, grid: Grid) -> None:
         self.grid = grid
-        self.kept: dict[str, tuple[Array, list[Shape]]] = {}  # what was painted last, and of which board
+        self.kept: dict[str, tuple[Array, list[Shape]]] = {}  # the last shapes of each board
         self._cells: list[Cell] = list(np.ndindex(*grid.size))
         self._labels: dict[tuple[int, float, str], Label] = {}
         self._boxes: dict[Box, Box] = {}

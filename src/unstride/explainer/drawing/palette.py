@@ -1,6 +1,6 @@
 """Colours by role, for light and for dark paper: tints of Okabe and Ito's, which colour-blind eyes tell apart.
 
-No meaning rests on colour alone: what is at work has a thick outline, what is cut off is hatched.
+No meaning rests on colour alone: active cells have a thick outline, cropped cells are hatched.
 """
 
 from __future__ import annotations

@@ -14,11 +14,11 @@ from .scene import Box, Label, Lines, Scene, Shape
 from .vector import DASHES, HATCH
 
 DPI = 96  # of a picture at scale 1, in print
-FINER = 4  # what has slanted edges is drawn so much larger, then shrunk
+FINER = 4  # slanted edges are drawn larger by this factor, then shrunk
 
 # The font has no signs for mathematics: these are drawn, as lines through a square of 1 em with y = 0 on the baseline.
 ABOVE, BELOW = 1.0, 0.35  # ems that letters reach from the baseline, at most
-_MARGIN = 2  # pixels beside a text, for letters that reach beyond their width
+_MARGIN = 2  # pixels around a text, for letters that reach beyond their width
 _WIDTH = 0.09
 _DRAWN: dict[str, tuple[tuple[tuple[float, float], ...], ...]] = {
     "−": (((0.08, 0.33), (0.52, 0.33)),),
@@ -43,7 +43,7 @@ class Artist:
         return self._on(self._paper(scene), scene.frame(index))
 
     def images(self, scene: Scene) -> Iterator[Image.Image]:
-        """All frames in turn. What is below everything that moves is drawn once."""
+        """All frames in turn. The shapes below all moving ones are drawn once."""
         moving = min((shape.layer for frame in scene.frames for shape in frame), default=0)
         below = [shape for shape in scene.still if shape.layer < moving]
         above = [shape for shape in scene.still if shape.layer >= moving]
@@ -128,7 +128,7 @@ def _layer(shape: Shape) -> int:
 
 
 def _runs(text: str) -> list[str]:
-    """The text in pieces: signs that are drawn, and what stands between them."""
+    """The text in pieces: signs that are drawn, and the text between them."""
     runs: list[str] = []
     for character in text:
         if character in _DRAWN or not runs or runs[-1] in _DRAWN:

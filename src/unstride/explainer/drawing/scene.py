@@ -1,7 +1,7 @@
 """A picture as plain data: shapes by role of colour, frame by frame. Rendered as SVG text and as pixels.
 
-Coordinates are pixels at scale 1, y downwards. What stays from one frame to the next is the same object in both, and is
-written once and shown for as long as it stays.
+Coordinates are pixels at scale 1, y downwards. A shape that stays from one frame to the next is the same object in
+both; it is written once and shown as long as it stays.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Point = tuple[float, float]
 
 
 class Box(NamedTuple):
-    """A rectangle. `fill` and `stroke` are roles of `palette`, "" for none; the stroke lies inside the rectangle."""
+    """A rectangle. `fill` and `stroke` are roles of `palette`, "" for none; the stroke is inside the rectangle."""
 
     x: float
     y: float

@@ -1,4 +1,4 @@
-"""A scene as the text of an SVG file, which needs no font, no script and nothing else to be seen.
+"""A scene as the text of an SVG file, which needs no font, no script and no other file.
 
 Each shape is written once. A shape that is not in every frame is in a group that a CSS animation shows for its frames;
 who wants no motion, or whose program knows no CSS animations, sees the last frame.
@@ -37,27 +37,27 @@ def svg(scene: Scene, theme: str, seconds_per_step: float) -> str:
             body += [f'<g class="{_name(start, stop)}"{hidden}>', *shapes, "</g>"]
     roles = sorted({role for life in lives for role in _roles(life)})
     content = "\n".join(body)
-    own = f"u{zlib.crc32(content.encode()):08x}"  # the styles of an SVG inside a page are the whole page's
-    content = content.replace("#hatch", f"#{own}h")
-    told = " ".join(scene.captions) if len(scene.captions) <= MOST_TOLD else ""
-    styles = [_colours(own, roles, THEMES["light" if theme == "auto" else theme])]
+    scope = f"u{zlib.crc32(content.encode()):08x}"  # the styles of an SVG inside a page are the whole page's
+    content = content.replace("#hatch", f"#{scope}h")
+    description = " ".join(scene.captions) if len(scene.captions) <= MOST_TOLD else ""
+    styles = [_colours(scope, roles, THEMES["light" if theme == "auto" else theme])]
     if theme == "auto":
-        styles.append(f"@media (prefers-color-scheme:dark){{{_colours(own, roles, THEMES['dark'])}}}")
+        styles.append(f"@media (prefers-color-scheme:dark){{{_colours(scope, roles, THEMES['dark'])}}}")
     if spans:
         styles.append(
-            f"@media (prefers-reduced-motion:no-preference){{{_motion(own, spans, count, seconds_per_step)}}}"
+            f"@media (prefers-reduced-motion:no-preference){{{_motion(scope, spans, count, seconds_per_step)}}}"
         )
     size = f'width="{scene.width}" height="{scene.height}" viewBox="0 0 {scene.width} {scene.height}"'
     hatch = (
-        f'<defs><pattern id="{own}h" width="{HATCH}" height="{HATCH}" patternUnits="userSpaceOnUse" '
+        f'<defs><pattern id="{scope}h" width="{HATCH}" height="{HATCH}" patternUnits="userSpaceOnUse" '
         f'patternTransform="rotate(45)"><path class="s-hatch" stroke-width="2" d="M0 0V{HATCH}"/></pattern></defs>\n'
         if any(isinstance(life.shape, Box) and life.shape.hatched for life in lives)
         else ""
     )
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" {size} class="{own}" role="img" font-family="{FAMILY}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size} class="{scope}" role="img" font-family="{FAMILY}" '
         f'text-anchor="middle" aria-label="{escape(scene.title, _QUOTE)}">\n'
-        f"<title>{escape(scene.title)}</title>\n<desc>{escape(told)}</desc>\n"
+        f"<title>{escape(scene.title)}</title>\n<desc>{escape(description)}</desc>\n"
         f"<style>{''.join(styles)}</style>\n{hatch}"
         f'<rect class="paper" width="{scene.width}" height="{scene.height}"/>\n{content}\n'
         "</svg>\n"
@@ -116,13 +116,13 @@ def _roles(life: Life) -> Iterable[str]:
     return [f"s-{shape.stroke}" if shape.stroke else shape.fill, *["s-hatch"] * shape.hatched]
 
 
-def _colours(own: str, roles: Sequence[str], theme: Theme) -> str:
-    rules = [f".{own} .paper{{fill:{theme.paper}}}"]
+def _colours(scope: str, roles: Sequence[str], theme: Theme) -> str:
+    rules = [f".{scope} .paper{{fill:{theme.paper}}}"]
     for role in roles:
         if role.startswith("s-"):
-            rules.append(f".{own} .{role}{{fill:none;stroke:{theme.colour(role[2:])}}}")
+            rules.append(f".{scope} .{role}{{fill:none;stroke:{theme.colour(role[2:])}}}")
         else:
-            rules.append(f".{own} .{role}{{fill:{theme.colour(role)}}}")
+            rules.append(f".{scope} .{role}{{fill:{theme.colour(role)}}}")
     return "".join(rules)
 
 
@@ -130,17 +130,17 @@ def _name(start: int, stop: int) -> str:
     return f"t{start}-{stop}"
 
 
-def _motion(own: str, spans: Iterable[tuple[int, int]], count: int, seconds_per_step: float) -> str:
+def _motion(scope: str, spans: Iterable[tuple[int, int]], count: int, seconds_per_step: float) -> str:
     """Each span's animation: hidden, visible from its first frame on, hidden after its last."""
     total = count + HOLD
     rules = []
     for start, stop in sorted(spans):
-        name = f"{own}-{start}-{stop}"
+        name = f"{scope}-{start}-{stop}"
         keys = ["0%{visibility:hidden}"] if start else []
         keys.append(f"{100 * start / total:.5g}%{{visibility:visible}}")
         keys.append(f"{100 * stop / total:.5g}%{{visibility:hidden}}" if stop < count else "to{visibility:visible}")
         rules.append(f"@keyframes {name}{{{''.join(keys)}}}")
         rules.append(
-            f".{own} .{_name(start, stop)}{{animation:{name} {total * seconds_per_step:g}s step-end infinite}}"
+            f".{scope} .{_name(start, stop)}{{animation:{name} {total * seconds_per_step:g}s step-end infinite}}"
         )
     return "".join(rules)

@@ -1,26 +1,23 @@
-"""What each view shows of a step: which boards beside each other, and how their cells look."""
+"""The boards that each view shows of a step, in reading order, and how their cells look."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ... import reference
+from ..numbers import Numbers
 from ..pairs import Array
-from ..steps import BOARDS, Step, ready
+from ..steps import BOARDS, Step, ready, steps
 from . import looks
 from .layout import Grid, Item, Sign, cell_for, cell_within
 from .looks import Looks, Mask, Ranges
 from .painting import Painter
 from .scene import Shape
-
-if TYPE_CHECKING:
-    from ..trace import Trace
 
 FILLS = {
     "copy": "copy",
@@ -32,9 +29,9 @@ FILLS = {
     "output": "output",
     "output_column": "output",
 }
-"""The fill of a board's cells, "input" if it is not named here; with "-now" for those that a step is about."""
+"""The fill of a board's cells, "input" if it is not named here; with "-now" for active cells."""
 
-FEW = 4.0  # so many terms at least stand at the end of the scale, that few do not look like many
+FEW = 4.0  # the least end of the scale of counts, so that small counts look small
 COLUMN = 14  # the width of a column whose numbers are not written
 GRADIENTS = ("input_gradient", "kernel_gradient", "bias_gradient")
 TITLES = {**BOARDS, "bias_gradient": "gradient of the bias", "copy": "this copy", "sum": "sum so far"}
@@ -47,12 +44,12 @@ def fill_of(name: str) -> str:
 class View:
     """The steps of one view of a trace, as boards; with `begins` from step 0 on, where nothing is done yet."""
 
-    def __init__(self, trace: Trace, name: str, begins: bool = False) -> None:
+    def __init__(self, trace: Numbers, name: str, begins: bool = False) -> None:
         self.trace = trace
         self.name = name
-        self.steps = (ready(trace, name), *trace.steps(name)) if begins else trace.steps(name)
+        self.steps = (ready(trace, name), *steps(trace, name)) if begins else steps(trace, name)
 
-    # What stands beside each other
+    # The line of boards
 
     def line(self, step: Step) -> Sequence[str]:
         """Names of boards, and signs, in the order to read."""
@@ -81,14 +78,14 @@ class View:
         return f"{'−' if self.trace.bias < 0 else '+'} {text} "
 
     def board(self, step: Step, name: str) -> Array:
-        """What a board holds after a step."""
+        """The values of a board after a step."""
         if name in step.boards:
             return step.boards[name]
         if name in GRADIENTS:
             whole, blank = self._gradients[name]
             return whole if GRADIENTS.index(step.kind) >= GRADIENTS.index(name) else blank
-        found: Array = getattr(self.trace, name)
-        return found
+        board: Array = getattr(self.trace, name)
+        return board
 
     @cached_property
     def _gradients(self) -> dict[str, tuple[Array, Array]]:
@@ -176,7 +173,7 @@ class View:
         return looks.plain(board, fill_of(name))
 
     def marks(self, step: Step, name: str, painter: Painter) -> list[Shape]:
-        """What the step is about: brighter, with a frame around it."""
+        """The active cells: brighter, with a frame."""
         cells = step.active.get(name, ())
         if not cells or name == "copy" or step.kind in ("crop", "bias", "spaced", "extended"):
             return []
@@ -196,7 +193,7 @@ class View:
             return painter.tint(lit, fill)
         return [*painter.tint(lit, fill), *painter.mark(cells)]
 
-    # What the cells are
+    # Where the cells come from
 
     def _on_full_grid(self, step: Step, name: str) -> bool:
         """Whether a board is the full grid, which the crop has still to cut."""

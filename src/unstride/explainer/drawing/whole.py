@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from ..figures import cell_name
+from ..settings import size_formula
 from ..steps import Step
 from . import looks
 from .layout import Grid, Item, Sign, arrange
@@ -127,10 +128,10 @@ _PANELS: dict[str, Callable[[View], Iterator[Panel]]] = {
 
 
 def _words(view: View) -> str:
-    """What is said below the picture."""
+    """The caption below the picture."""
     trace = view.trace
     if view.name == "scatter":
-        return typeset("\n".join(dict.fromkeys(trace.size_formula)))  # once, where all axes have the same
+        return typeset("\n".join(dict.fromkeys(size_formula(trace))))  # once, where all axes have the same
     if view.name == "grid":
         return typeset("\n".join(step.caption for step in view.steps if step.kind != "window"))
     if view.name == "matrix":
@@ -139,4 +140,4 @@ def _words(view: View) -> str:
         return f"A row for each output cell, a column for each input cell.{other} {colours}"
     if view.name == "overlap":
         return typeset(view.steps[-1].caption)
-    return "The derivatives of the sum of output times upstream gradient, by each input cell, each tap and the bias."
+    return "The gradients of sum(output × upstream) with respect to the input, the kernel and the bias."
