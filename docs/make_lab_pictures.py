@@ -61,7 +61,7 @@ def main() -> None:
         if len(sys.argv) > 1:
             folder = Path(sys.argv[1])
             folder.mkdir(parents=True, exist_ok=True)
-            for slug in (found.slug for found in CHAPTERS):
+            for slug in (each.slug for each in CHAPTERS):
                 for size, theme in ((WIDE, "light"), (WIDE, "dark"), (NARROW, "light"), (NARROW, "dark")):
                     with chapter(browser, address, slug, size, theme) as page:
                         page.screenshot(path=folder / f"{slug}-{size[0]}-{theme}.png")

@@ -14,9 +14,9 @@ import numpy as np
 from PIL import Image
 
 from unstride.app import weights
+from unstride.app.mosaic import side_by_side
 from unstride.app.tasks.segmenter import inference
 from unstride.app.tasks.upscaler.inference import Upscaler
-from unstride.app.tasks.upscaler.report import beside
 from unstride.data import pages, photographs, scenes
 
 DOCS = Path(__file__).parent
@@ -40,7 +40,7 @@ def upscaled() -> Image.Image:
             "unstride upscale": network.picture(small),
             "original": large,
         }
-        lines.append(beside([(kind, np.asarray(picture.crop(box))) for kind, picture in kinds.items()], zoom=2))
+        lines.append(side_by_side([(kind, np.asarray(picture.crop(box))) for kind, picture in kinds.items()], zoom=2))
     return stacked(lines)
 
 
@@ -55,11 +55,11 @@ def segmented() -> Image.Image:
         images.append(pages.page(source, (8, number), sheet=pages.Sheet(28.0, dark=dark == 1))[0])
     for image in images:
         classes = inference.classes(network, image)
-        found = inference.overlay(image, inference.only(classes, inference.present(classes)), names)
-        scene = Image.fromarray(image).resize((found.height, found.height), Image.Resampling.NEAREST)
-        page = Image.new("RGB", (scene.width + 8 + found.width, found.height), "white")
+        overlay = inference.overlay(image, inference.only(classes, inference.present(classes)), names)
+        scene = Image.fromarray(image).resize((overlay.height, overlay.height), Image.Resampling.NEAREST)
+        page = Image.new("RGB", (scene.width + 8 + overlay.width, overlay.height), "white")
         page.paste(scene, (0, 0))
-        page.paste(found, (scene.width + 8, 0))
+        page.paste(overlay, (scene.width + 8, 0))
         pictures.append(page.resize((page.width * 2 // 3, page.height * 2 // 3), Image.Resampling.LANCZOS))
     widths = max(picture.width for picture in pictures)
     rows = []

@@ -55,8 +55,8 @@ def plane(codes: Values, labels: Bytes) -> Values:
         return np.hstack([codes, labels[:, None].astype(np.float32)])
     if len(np.unique(labels)) < 3 or len(codes) <= len(np.unique(labels)):
         return np.asarray(PCA(2).fit_transform(codes), np.float32)
-    found = LinearDiscriminantAnalysis(n_components=2).fit_transform(codes, labels)
-    return np.asarray(found, np.float32)
+    places = LinearDiscriminantAnalysis(n_components=2).fit_transform(codes, labels)
+    return np.asarray(places, np.float32)
 
 
 def between(first: Values, last: Values, count: int) -> Values:

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from unstride.app import cli, errors, runs, tasks, weights
-from unstride.app.tasks.base import falling
+from unstride.app.tasks.base import cosine_decay
 from unstride.models import MODELS
 
 SMALL = {
@@ -80,7 +80,7 @@ def test_names() -> None:
 
 def test_the_rate_falls() -> None:
     options = runs.options.Options(epochs=10, learning_rate=0.5)
-    rates = [falling(options, epoch) for epoch in range(10)]
+    rates = [cosine_decay(options, epoch) for epoch in range(10)]
     assert rates[0] == 0.5
     assert rates == sorted(rates, reverse=True)
     assert 0.005 < rates[-1] < 0.02
@@ -166,7 +166,7 @@ def test_photographs_that_are_too_small(tmp_path: Path, capsys: pytest.CaptureFi
 
 
 def test_weights_keep_what_they_are(tmp_path: Path) -> None:
-    made = weights.Deployed(
+    made = weights.ExportedModel(
         {"model": "x", "classes": ["ä"]}, {"a/kernel": np.ones((2, 3), np.float32), "a/bias": np.zeros(3, np.float32)}
     )
     weights.save(tmp_path / "w.npz", made)

@@ -29,7 +29,7 @@ def most_gained(large: Bytes, cubic: Bytes, ours: Bytes) -> tuple[int, int]:
     return int(top), int(left)
 
 
-def beside(columns: list[tuple[str, Bytes]], zoom: int = ZOOM) -> Image.Image:
+def side_by_side(columns: list[tuple[str, Bytes]], zoom: int = ZOOM) -> Image.Image:
     """Pictures side by side, enlarged, each under its name."""
     side, gap, head = columns[0][1].shape[1] * zoom, 6, 22
     height = columns[0][1].shape[0] * zoom

@@ -23,8 +23,8 @@ def expected(about: dict[str, Any]) -> dict[str, Shape]:
         Naming what is missing of the description, or no legal value.
     """
     shapes: dict[str, Shape] = {}
-    for name, kernel, made in _MODELS[about["model"]](about):
-        shapes[f"{name}/kernel"], shapes[f"{name}/bias"] = kernel, (made,)
+    for name, kernel, channels in _MODELS[about["model"]](about):
+        shapes[f"{name}/kernel"], shapes[f"{name}/bias"] = kernel, (channels,)
     return shapes
 
 
@@ -61,14 +61,14 @@ def _compressor_layers(about: dict[str, Any]) -> Layers:
     flat = _compressor.SMALL**2 * wide
     yield "encoder/conv_1", (3, 3, 1, narrow), narrow
     yield "encoder/conv_2", (3, 3, narrow, wide), wide
-    for name, taken, made in (("encoder/dense", flat, 256), ("encoder/code", 256, code)):
-        yield name, (taken, made), made
-    for name, taken, made in (("decoder/dense", code, 256), ("decoder/grid", 256, flat)):
-        yield name, (taken, made), made
-    for number, taken, filters in ((1, wide, narrow), (2, narrow, 1)):
-        made = 4 * filters if upsample == "subpixel" else filters
-        ends = (made, taken) if upsample == "transposed" else (taken, made)
-        yield f"decoder/{upsample}_{number}", (None, None, *ends), made
+    for name, inputs, outputs in (("encoder/dense", flat, 256), ("encoder/code", 256, code)):
+        yield name, (inputs, outputs), outputs
+    for name, inputs, outputs in (("decoder/dense", code, 256), ("decoder/grid", 256, flat)):
+        yield name, (inputs, outputs), outputs
+    for number, inputs, filters in ((1, wide, narrow), (2, narrow, 1)):
+        outputs = 4 * filters if upsample == "subpixel" else filters
+        ends = (outputs, inputs) if upsample == "transposed" else (inputs, outputs)
+        yield f"decoder/{upsample}_{number}", (None, None, *ends), outputs
 
 
 def _upscaler_layers(about: dict[str, Any]) -> Layers:
@@ -88,15 +88,15 @@ def _segmenter_layers(about: dict[str, Any]) -> Layers:
     if not isinstance(names, list) or len(names) < 2 or not all(isinstance(name, str) for name in names):
         raise ValueError(f"classes is {names!r}; expected at least two names")
 
-    def twice(name: str, taken: int, made: int) -> Layers:
-        yield f"{name}_1", (3, 3, taken, made), made
-        yield f"{name}_2", (3, 3, made, made), made
+    def twice(name: str, inputs: int, outputs: int) -> Layers:
+        yield f"{name}_1", (3, 3, inputs, outputs), outputs
+        yield f"{name}_2", (3, 3, outputs, outputs), outputs
 
-    for level, made in enumerate(widths):
-        yield from twice(f"down_{level}", widths[level - 1] if level else 3, made)
-    for level, made in enumerate(widths[:-1]):
-        yield f"double_{level}", (2, 2, made, widths[level + 1]), made
-        yield from twice(f"up_{level}", 2 * made, made)
+    for level, outputs in enumerate(widths):
+        yield from twice(f"down_{level}", widths[level - 1] if level else 3, outputs)
+    for level, outputs in enumerate(widths[:-1]):
+        yield f"double_{level}", (2, 2, outputs, widths[level + 1]), outputs
+        yield from twice(f"up_{level}", 2 * outputs, outputs)
     yield "logits", (1, 1, widths[0], len(names)), len(names)
 
 

@@ -30,7 +30,7 @@ SHIPPED = Path(__file__).parents[1] / "models" / "weights"
 
 
 @dataclass(frozen=True)
-class Deployed:
+class ExportedModel:
     """`weights` by layer and name, as "map_1/kernel"; `about`: the model's name and arguments, and its figures."""
 
     about: dict[str, Any]
@@ -40,7 +40,7 @@ class Deployed:
         return self.weights[f"{name}/kernel"], self.weights[f"{name}/bias"]
 
 
-def extracted(model: Any) -> dict[str, Values]:
+def export_weights(model: Any) -> dict[str, Values]:
     """The kernels and biases of a Keras model's layers, a batch normalization after a convolution being part of it.
 
     Those of a model in the model have its name before theirs, as "decoder/grid/kernel".
@@ -56,13 +56,13 @@ def extracted(model: Any) -> dict[str, Values]:
     weights: dict[str, Values] = {}
     for layer in model.layers:
         if hasattr(layer, "layers"):
-            weights |= {f"{layer.name}/{name}": values for name, values in extracted(layer).items()}
+            weights |= {f"{layer.name}/{name}": values for name, values in export_weights(layer).items()}
             continue
         if not hasattr(layer, "kernel"):
             continue
         kernel = np.asarray(keras.ops.convert_to_numpy(layer.kernel), np.float32)
-        made = -2 if isinstance(layer, transposed) else -1  # the axis of the channels that it makes
-        bias = np.zeros(kernel.shape[made], np.float32)
+        axis = -2 if isinstance(layer, transposed) else -1  # the axis of the channels that it makes
+        bias = np.zeros(kernel.shape[axis], np.float32)
         if layer.bias is not None:
             bias = np.asarray(keras.ops.convert_to_numpy(layer.bias), np.float32)
         after = [node.operation for node in layer._outbound_nodes]
@@ -74,7 +74,7 @@ def extracted(model: Any) -> dict[str, Values]:
                     "goes elsewhere too, and so cannot be part of it"
                 )
             factor, shift = _normalization(normal)
-            kernel = (kernel * (factor[:, None] if made == -2 else factor)).astype(np.float32)
+            kernel = (kernel * (factor[:, None] if axis == -2 else factor)).astype(np.float32)
             bias = (bias * factor + shift).astype(np.float32)
         weights[f"{layer.name}/kernel"], weights[f"{layer.name}/bias"] = kernel, bias
     return weights
@@ -91,19 +91,19 @@ def _normalization(layer: Any) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.
     return factor, numbers(layer.beta, 0) - numbers(layer.moving_mean, 0) * factor
 
 
-def save(path: Path, deployed: Deployed, kind: type[np.floating[Any]] = np.float32) -> None:
+def save(path: Path, exported: ExportedModel, kind: type[np.floating[Any]] = np.float32) -> None:
     """Write them; as float16 they take half the room, and are float32 again when they are loaded."""
-    about = np.frombuffer(json.dumps(deployed.about, sort_keys=True).encode(), np.uint8)
+    about = np.frombuffer(json.dumps(exported.about, sort_keys=True).encode(), np.uint8)
 
-    def fill(beside: Path) -> None:
-        values: dict[str, Any] = {name: value.astype(kind) for name, value in deployed.weights.items()}
-        with beside.open("wb") as file:
+    def fill(temporary: Path) -> None:
+        values: dict[str, Any] = {name: value.astype(kind) for name, value in exported.weights.items()}
+        with temporary.open("wb") as file:
             np.savez_compressed(file, about=about, **values)
 
     write(path, fill)
 
 
-def load(path: Path) -> Deployed:
+def load(path: Path) -> ExportedModel:
     """The weights in a file.
 
     Raises
@@ -126,7 +126,7 @@ def load(path: Path) -> Deployed:
             weights = {name: _float32(name, file[name]) for name in file.files if name != "about"}
         if weight_shapes.is_known(about.get("model")):
             _check_shapes(weights, weight_shapes.expected(about))
-        return Deployed(about, weights)
+        return ExportedModel(about, weights)
     except Exception as error:  # at a damaged file NumPy raises zipfile's, zlib's and its own
         raise RunError(f"{path}: not weights that can be loaded ({error})") from error
 
@@ -140,10 +140,10 @@ def _float32(name: str, values: npt.NDArray[Any]) -> Values:
     if values.dtype.kind != "f":
         raise ValueError(f"{name} is of type {values.dtype}; expected floating-point numbers")
     with np.errstate(over="ignore"):
-        made = values.astype(np.float32)
-    if not np.isfinite(made).all():
+        single = values.astype(np.float32)
+    if not np.isfinite(single).all():
         raise ValueError(f"{name} has numbers that are not finite in float32")
-    return made
+    return single
 
 
 def _check_shapes(weights: dict[str, Values], expected: dict[str, weight_shapes.Shape]) -> None:
@@ -152,13 +152,13 @@ def _check_shapes(weights: dict[str, Values], expected: dict[str, weight_shapes.
     if others := sorted(weights.keys() - expected.keys()):
         raise ValueError(f"it has {others[0]}, which its model has not")
     for name, shape in expected.items():
-        found = weights[name].shape
-        if len(found) != len(shape) or any(n != m for n, m in zip(found, shape, strict=True) if m is not None):
+        actual = weights[name].shape
+        if len(actual) != len(shape) or any(n != m for n, m in zip(actual, shape, strict=True) if m is not None):
             wanted = "(" + ", ".join("any" if m is None else str(m) for m in shape) + ")"
-            raise ValueError(f"{name} has shape {found}; expected {wanted}")
+            raise ValueError(f"{name} has shape {actual}; expected {wanted}")
 
 
-def find(model: str, shipped: str, chosen: str | None) -> Deployed:
+def find(model: str, shipped: str, chosen: str | None) -> ExportedModel:
     """The weights to use: those of the run or file `chosen`, or else those that ship with the package."""
     if chosen is None:
         return load(SHIPPED / f"{shipped}.npz")
@@ -172,7 +172,7 @@ def find(model: str, shipped: str, chosen: str | None) -> Deployed:
         path = path / FILE
         if not path.is_file():
             raise RunError(f"{path.parent}: not trained to its end; continue it with: unstride train --resume --run")
-    found = load(path)
-    if found.about.get("model") != model:
-        raise RunError(f"{path}: weights of {found.about.get('model')}; expected those of {model}")
-    return found
+    exported = load(path)
+    if exported.about.get("model") != model:
+        raise RunError(f"{path}: weights of {exported.about.get('model')}; expected those of {model}")
+    return exported

@@ -183,14 +183,14 @@ def _parse(file: Path, content: bytes, dimensions: int) -> Bytes:
     start = 4 + 4 * dimensions
     if len(content) < 4:
         raise DataError(f"{file}: truncated: {len(content)} bytes, too few for an IDX header")
-    zeros, kind, found = struct.unpack(">HBB", content[:4])
+    zeros, kind, rank = struct.unpack(">HBB", content[:4])
     if zeros != 0 or kind not in _TYPES:
         raise DataError(f"{file}: not an IDX file: it begins with the bytes {content[:4].hex(' ')}")
     if kind != 0x08:
         raise DataError(f"{file}: holds {_TYPES[kind]} numbers; expected uint8")
-    if found != dimensions:
+    if rank != dimensions:
         expected = "images" if dimensions == 3 else "labels"
-        raise DataError(f"{file}: has {counted(found, 'dimension')}; expected {dimensions}, as {expected} have")
+        raise DataError(f"{file}: has {counted(rank, 'dimension')}; expected {dimensions}, as {expected} have")
     if len(content) < start:
         raise DataError(f"{file}: truncated: {len(content)} bytes, too few for a header of {start}")
     shape = struct.unpack(f">{dimensions}I", content[4:start])

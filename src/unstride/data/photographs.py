@@ -39,10 +39,10 @@ def path(package: str, name: str) -> Path:
     """Where a photograph of an installed package is, or a DataError that says what to install."""
     distribution, folder = _FOLDERS[package]
     # Not imported: what is needed of it is one file.
-    found = importlib.util.find_spec(package)
-    if found is None or found.origin is None:
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
         raise DataError(f'{name} ships with {distribution}, which is not installed; pip install "unstride[app]"')
-    file = Path(found.origin).parent / folder / name
+    file = Path(spec.origin).parent / folder / name
     if not file.is_file():
         raise DataError(f"{file}: no such file; expected it to ship with {distribution}")
     return file

@@ -47,8 +47,8 @@ def source(part: str) -> Source:
         digits, labels = mnist_test()
     else:
         (digits, labels), _ = mnist()
-        own = slice(None, -HELD_OUT) if part == "training" else slice(-HELD_OUT, None)
-        digits, labels = digits[own], labels[own]
+        part_of_digits = slice(None, -HELD_OUT) if part == "training" else slice(-HELD_OUT, None)
+        digits, labels = digits[part_of_digits], labels[part_of_digits]
     return Source(digits, labels, [np.asarray(photographs.read(*name).convert("RGB")) for name in names])
 
 

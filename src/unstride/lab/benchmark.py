@@ -96,11 +96,11 @@ def run(setting: Setting, peers: list[str], threads: int) -> Iterator[dict[str, 
             for line in process.stdout:
                 if line.startswith("{"):
                     yield json.loads(line)
-            told = process.stderr.read()
+            errors = process.stderr.read()
         finally:
             process.kill()
     if process.returncode not in (0, -9):
-        last = told.strip().splitlines()
+        last = errors.strip().splitlines()
         yield {"failed": last[-1] if last else f"the benchmark's process ended with code {process.returncode}"}
 
 

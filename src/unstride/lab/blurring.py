@@ -15,7 +15,7 @@ from .. import data
 from ..data import photographs
 from ..ops import conv, conv_transpose
 
-Image = NDArray[np.float64]
+Picture = NDArray[np.float64]
 
 SIDE = 128
 
@@ -34,24 +34,24 @@ class Comparison:
         What the blur leaves of each frequency along a row, from 0 to half a period a pixel.
     """
 
-    sharp: Image
-    blurred: Image
-    transposed: Image
-    deconvolved: Image
+    sharp: Picture
+    blurred: Picture
+    transposed: Picture
+    deconvolved: Picture
     quality: dict[str, float]
-    response: Image
+    response: Picture
 
 
 @cache
-def _photograph() -> Image:
-    from PIL import Image as Pictures
+def _photograph() -> Picture:
+    from PIL import Image
 
     image = photographs.read("skimage", "astronaut.png").convert("L").crop((96, 0, 352, 256))
-    return np.asarray(image.resize((SIDE, SIDE), Pictures.Resampling.BICUBIC), float) / 255
+    return np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BICUBIC), float) / 255
 
 
 @cache
-def _digits() -> Image:
+def _digits() -> Picture:
     """Sixteen of MNIST's test digits."""
     (_, _), (images, _) = data.mnist()
     rows = images[:16].reshape(4, 4, 28, 28).transpose(0, 2, 1, 3).reshape(112, 112)
@@ -59,31 +59,31 @@ def _digits() -> Image:
 
 
 @cache
-def _points() -> Image:
+def _points() -> Picture:
     """Single points: what is left of one is the kernel."""
     image = np.zeros((SIDE, SIDE))
     image[16::32, 16::32] = 1
     return image
 
 
-def _gaussian(width: int) -> Image:
+def _gaussian(width: int) -> Picture:
     axis = np.arange(width) - width // 2
     line = np.exp(-(axis**2) / (2 * (width / 5) ** 2))
     return np.outer(line, line)
 
 
-def _disc(width: int) -> Image:
+def _disc(width: int) -> Picture:
     axis = np.arange(width) - width // 2
     return (np.add.outer(axis**2, axis**2) <= (width / 2) ** 2).astype(float)
 
 
-def _motion(width: int) -> Image:
+def _motion(width: int) -> Picture:
     """Along a diagonal, more at the one end: no mirror image of itself, so that a flip would show."""
     return np.diag(np.linspace(0.2, 1, width))
 
 
-SUBJECTS: dict[str, Callable[[], Image]] = {"Photograph": _photograph, "Digits": _digits, "Points": _points}
-KERNELS: dict[str, Callable[[int], Image]] = {"Gaussian": _gaussian, "Disc": _disc, "Motion": _motion}
+SUBJECTS: dict[str, Callable[[], Picture]] = {"Photograph": _photograph, "Digits": _digits, "Points": _points}
+KERNELS: dict[str, Callable[[int], Picture]] = {"Gaussian": _gaussian, "Disc": _disc, "Motion": _motion}
 METHODS = ("Wiener", "Richardson-Lucy")
 
 
@@ -112,31 +112,31 @@ def compare(subject: str, blur: str, width: int, noise: float, method: str) -> C
     extended = np.pad(blurred, margin, mode="symmetric")
     transposed = conv_transpose(extended, kernel, padding=2 * margin, channels=None)
     deconvolved = _deconvolved(blurred, kernel[::-1, ::-1], noise, method)
-    found = {"blurred": blurred, "transposed": transposed, "deconvolved": deconvolved}
-    quality = {name: psnr(sharp, image) for name, image in found.items()}
+    images = {"blurred": blurred, "transposed": transposed, "deconvolved": deconvolved}
+    quality = {name: psnr(sharp, image) for name, image in images.items()}
     response = np.abs(np.fft.rfft(kernel.sum(axis=0), 128))
-    return Comparison(sharp, **found, quality=quality, response=response)
+    return Comparison(sharp, **images, quality=quality, response=response)
 
 
-def _deconvolved(blurred: Image, spread: Image, noise: float, method: str) -> Image:
+def _deconvolved(blurred: Picture, spread: Picture, noise: float, method: str) -> Picture:
     """By scikit-image; `spread` is what the blur makes of a point: the kernel, flipped."""
-    from skimage import restoration as found
+    import skimage.restoration
 
-    restoration: Any = found  # whose functions have no types
+    restoration: Any = skimage.restoration  # whose functions have no types
     if method == "Wiener":
         # It takes what is beyond an edge for the opposite one: with its mirror images the picture goes on smoothly.
         wide = np.pad(blurred, [(0, size) for size in blurred.shape], mode="symmetric")
-        made = restoration.wiener(wide, spread, balance=max(60 * noise**2, 1e-4), clip=False)
-        return np.asarray(made, float)[: blurred.shape[0], : blurred.shape[1]]
+        restored = restoration.wiener(wide, spread, balance=max(60 * noise**2, 1e-4), clip=False)
+        return np.asarray(restored, float)[: blurred.shape[0], : blurred.shape[1]]
     # It takes what is beyond an edge for black.
     around = 4 * spread.shape[0]
     wide = np.pad(blurred, around, mode="symmetric")
     rounds = 60 if noise < 0.002 else max(int(12 / (100 * noise + 0.3)), 4)  # each sharpens the noise too
-    made = restoration.richardson_lucy(np.clip(wide, 1e-6, None), spread, num_iter=rounds, clip=False)
-    return np.asarray(made, float)[around:-around, around:-around]
+    restored = restoration.richardson_lucy(np.clip(wide, 1e-6, None), spread, num_iter=rounds, clip=False)
+    return np.asarray(restored, float)[around:-around, around:-around]
 
 
-def psnr(truth: Image, image: Image) -> float:
+def psnr(truth: Picture, image: Picture) -> float:
     """The peak signal-to-noise ratio of images from 0 to 1, in decibels.
 
     >>> psnr(np.zeros(4), np.full(4, 0.1))

@@ -45,7 +45,7 @@ def lab(chapter: str | None, edit: bool, folder: str, **options: Any) -> int:
     from . import page, server
 
     try:
-        found = server.find(chapter)
+        first = server.find(chapter)
         place = server.bind(options["host"], options["port"])
     except server.LabError as error:
         raise OptionError(str(error)) from error
@@ -63,10 +63,10 @@ def lab(chapter: str | None, edit: bool, folder: str, **options: Any) -> int:
 
         assert token is not None
         place.close()
-        return editing.edit(found, folder, options["host"], port, token, browser=not options["no_browser"])
-    say(screen, f"The lab: {server.address(options['host'], port, token, found)}")
+        return editing.edit(first, folder, options["host"], port, token, browser=not options["no_browser"])
+    say(screen, f"The lab: {server.address(options['host'], port, token, first)}")
     say(screen, "Ctrl-C ends it.")
-    server.serve(place, options["host"], token, found, browser=not options["no_browser"])
+    server.serve(place, options["host"], token, first, browser=not options["no_browser"])
     return 0
 
 

@@ -44,7 +44,7 @@ class Controls:
         """The job is no longer what the page shows."""
         self.set_changes(lambda count: count + 1)
 
-    def told(self, action: Callable[[], object]) -> Callable[[object], None]:
+    def reporting(self, action: Callable[[], object]) -> Callable[[object], None]:
         """Does it when a button is pressed, and says on the page what is wrong with it."""
 
         def act(_: object) -> None:
@@ -95,13 +95,13 @@ class Controls:
                 label=start[0],
                 kind="success",
                 disabled=now is not None and now.active,
-                on_click=self.told(lambda: self.begin(job, start[1])),
+                on_click=self.reporting(lambda: self.begin(job, start[1])),
             ),
             mo.ui.button(
                 label="Stop",
                 kind="danger",
                 disabled=now is None or not now.active,
-                on_click=self.told(lambda: job.stop() if job is not None else None),
+                on_click=self.reporting(lambda: job.stop() if job is not None else None),
             ),
-            mo.ui.button(label=words, disabled=further is None, on_click=self.told(proceed)),
+            mo.ui.button(label=words, disabled=further is None, on_click=self.reporting(proceed)),
         )

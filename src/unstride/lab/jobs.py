@@ -328,7 +328,7 @@ def listing(model: str, folder: Path | None = None) -> list[Job]:
     Those too that the command line made, and damaged ones: these by their names, unless their config.json is whole.
     """
     folder = FOLDER if folder is None else folder
-    begun = [Job(path.name, folder) for path in reversed(runs.found(folder))]
+    begun = [Job(path.name, folder) for path in reversed(runs.folders(folder))]
     starting = [job for job in _recorded(folder) if job not in begun and job.process() is not None]
     starting.sort(key=lambda job: job.name, reverse=True)
     return [job for job in starting if job.name.startswith(f"{model}-")] + [job for job in begun if _is_of(job, model)]

@@ -106,9 +106,9 @@ def drawing(svg: str, phone: str, alt: str, caption: str = "", *, name: str = ""
 
 def _drawn(svg: str) -> tuple[str, str]:
     """The width of an SVG file, and an address that holds it."""
-    found = re.search(r'<svg [^>]*?width="([\d.]+)"', svg)
-    assert found is not None  # ours have one
-    return found[1], f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
+    match = re.search(r'<svg [^>]*?width="([\d.]+)"', svg)
+    assert match is not None  # ours have one
+    return match[1], f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
 
 
 def step(trace: Trace, view: str, number: int, *, name: str = "") -> Html:
@@ -133,9 +133,9 @@ def row(*parts: Html, least: str = "14rem") -> Html:
     return html(f'<div class="lab-row" style="--least:{least}">{cells}</div>')
 
 
-def beside(controls: Html, result: Html) -> Html:
+def split_view(controls: Html, result: Html) -> Html:
     """Controls to the left of what they control, and in sight while that is scrolled; on a narrow page above it."""
-    return html(f'<div class="lab-beside"><div>{controls.text}</div><div>{result.text}</div></div>')
+    return html(f'<div class="lab-split"><div>{controls.text}</div><div>{result.text}</div></div>')
 
 
 def stack(*parts: Html) -> Html:
@@ -223,9 +223,9 @@ def table(
         for cells in rows
     )
     title = f"<caption>{caption}</caption>" if caption else ""
-    made = f"<table>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    text = f"<table>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
     look = "lab-table lab-pairs" if len(columns) == 2 else "lab-table"  # these stand one below the other on a phone
-    return html(f'<div class="{look}"{_named(name)}>{_scrolling(made, caption or ", ".join(columns))}</div>')
+    return html(f'<div class="{look}"{_named(name)}>{_scrolling(text, caption or ", ".join(columns))}</div>')
 
 
 def shown(title: str, width: int, height: int, remark: str = "") -> Html:

@@ -98,8 +98,8 @@ def application(token: str | None, port: int, local: bool = True) -> ASGIApp:
 def _assets(frontend: Path) -> list[str]:
     """What every chapter's page loads of marimo's, so that the index can fetch it while it is read."""
     page = (frontend / "index.html").read_text(encoding="utf-8")
-    found = re.findall(r'(?:href|src)="\./(assets/[^"]+\.(?:js|css|woff2))"', page)
-    return [f"{ASSETS}/{name}" for name in dict.fromkeys(found)]
+    names = re.findall(r'(?:href|src)="\./(assets/[^"]+\.(?:js|css|woff2))"', page)
+    return [f"{ASSETS}/{name}" for name in dict.fromkeys(names)]
 
 
 class _Kept(StaticFiles):

@@ -13,13 +13,13 @@ import numpy as np
 
 from .. import codes
 from .._messages.wording import counted
-from ..app import weights as weight_files
+from ..app import weights
 from ..app.errors import RunError
 from ..app.runs import duration
 from ..app.runs.options import Options
 from ..app.runs.reading import why
 from ..app.tasks.compressor.inference import activity, random_weights, stretched
-from ..app.weights import Deployed
+from ..app.weights import ExportedModel
 from ..data import grey, mnist_test
 from . import page
 from .jobs import Job, Progress, listing
@@ -97,7 +97,7 @@ def curves(progress: Progress, name: str) -> Any:
     return page.figure(drawn, scroll=False, name="curves")
 
 
-def weights(model: str, job: Job | None) -> Deployed:
+def exported(model: str, job: Job | None) -> ExportedModel:
     """The model of a run as its last epoch left it, or what ships if there is no job.
 
     Raises
@@ -106,17 +106,17 @@ def weights(model: str, job: Job | None) -> Deployed:
         If the run has no whole epoch behind it, or its weights are damaged or another model's.
     """
     if job is None:
-        return weight_files.find(model, model, None)
-    newest = max((job.path / name for name in (weight_files.FILE, weight_files.LAST)), key=_age)
+        return weights.find(model, model, None)
+    newest = max((job.path / name for name in (weights.FILE, weights.LAST)), key=_age)
     if not _age(newest):
         raise RunError(f"{job.name} has no whole epoch behind it, so there is nothing to see of it yet")
     try:
-        found = weight_files.load(newest)
+        model_weights = weights.load(newest)
     except OSError as error:
         raise RunError(f"{newest}: it cannot be read ({why(error)})") from error
-    if found.about.get("model") != model:
-        raise RunError(f"{newest}: weights of {found.about.get('model')}; expected those of {model}")
-    return found
+    if model_weights.about.get("model") != model:
+        raise RunError(f"{newest}: weights of {model_weights.about.get('model')}; expected those of {model}")
+    return model_weights
 
 
 def _age(path: Path) -> int:
@@ -128,7 +128,7 @@ def _age(path: Path) -> int:
 
 def choices(model: str, chosen: Job | None) -> dict[str, str]:
     """For a list to choose a run from: what is shown, to its name."""
-    made = {"The trained one that ships with unstride": SHIPPED}
+    names = {"The trained one that ships with unstride": SHIPPED}
     jobs = listing(model)
     if chosen is not None and chosen.name not in [job.name for job in jobs]:
         jobs.insert(0, chosen)  # just started: it has no folder yet
@@ -137,8 +137,8 @@ def choices(model: str, chosen: Job | None) -> dict[str, str]:
         how = f"{progress.done} of {counted(progress.epochs, 'epoch')}" if progress.epochs else "no epoch yet"
         if progress.state == "damaged":
             how = progress.message
-        made[f"{job.name} ({WORDS[progress.state].split(':')[0].lower()}, {how})"] = job.name
-    return made
+        names[f"{job.name} ({WORDS[progress.state].split(':')[0].lower()}, {how})"] = job.name
+    return names
 
 
 def shared() -> list[Any]:
@@ -166,8 +166,8 @@ def untrained(upsample: str, kernel: int) -> tuple[Any, float]:
     """How strongly each pixel of a decoder answers before it has learned anything, from its least to its largest; and
     how strong the checkerboard in that is, as `codes.checkerboard` measures it.
     """
-    found = activity(random_weights(8, upsample, kernel, 0), upsample, 0, codes=16)
-    return stretched(found), codes.checkerboard(found[None])
+    strength = activity(random_weights(8, upsample, kernel, 0), upsample, 0, codes=16)
+    return stretched(strength), codes.checkerboard(strength[None])
 
 
 class Digits:

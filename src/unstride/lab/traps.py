@@ -54,12 +54,12 @@ def traps(k: int, s: int) -> tuple[Trap, ...]:
 
     def row(call: str, geometry: Callable[[], Geometry], flipped: bool = False) -> Row:
         try:
-            made = conv_transpose(
+            output = conv_transpose(
                 np.array(INPUT), kernel[::-1] if flipped else kernel, geometry=geometry(), channels=None
             )
         except GeometryError as error:
             return Row(call, None, str(error))
-        return Row(call, made)
+        return Row(call, output)
 
     extra = max(2 * half - (k - s), 0)
     return (

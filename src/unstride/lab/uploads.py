@@ -40,11 +40,11 @@ def opened(name: str, content: bytes, side: int | None = None) -> tuple[Image.Im
     except PixelError as error:
         raise ImageError(f"{name}: {error}; convert it to RGB first") from error
     said = [text.removeprefix(f"{name}: ") for text in said] + [text for text in (pixels.remark(),) if text]
-    found = Image.fromarray(pixels.rgb())
+    picture = Image.fromarray(pixels.rgb())
     if side is not None and max(sizes[0]) > side:
-        found.thumbnail((side, side), Image.Resampling.BICUBIC)
+        picture.thumbnail((side, side), Image.Resampling.BICUBIC)
         width, height = sizes[0]
-        if (width > height) != (found.width > found.height):  # turned
+        if (width > height) != (picture.width > picture.height):  # turned
             width, height = height, width
-        said.append(f"made smaller, from {width}×{height} to {found.width}×{found.height}")
-    return found, "; ".join(said)
+        said.append(f"made smaller, from {width}×{height} to {picture.width}×{picture.height}")
+    return picture, "; ".join(said)

@@ -90,25 +90,25 @@ def parsed(text: str) -> tuple[Layer, ...]:
     >>> [layer.kernel for layer in parsed("conv 8 3 2, up 8 4 2")]
     [3, 4]
     """
-    made = []
+    layers = []
     for part in text.split(","):
         kind, *numbers = part.split() or [""]
         if not 2 <= len(numbers) <= 3 or not all(number.isdecimal() for number in numbers):
             raise ValueError(f"a layer is {part.strip()!r}; expected kind, filters, kernel, stride, as 'conv 16 3 2'")
         filters, kernel, *stride = (int(number) for number in numbers)
-        made.append(Layer(kind, filters, kernel, stride[0] if stride else 1))
-    return tuple(made)
+        layers.append(Layer(kind, filters, kernel, stride[0] if stride else 1))
+    return tuple(layers)
 
 
 def described(model: keras.Model) -> str:
     """The layers of an autoencoder, as `parsed` reads them."""
     from ..backends.keras.imported import keras
 
-    made = []
+    layers = []
     for layer in model.layers[:-1]:
         kind = "up" if isinstance(layer, keras.layers.Conv2DTranspose) else "conv"
-        made.append(Layer(kind, layer.filters, layer.kernel_size[0], layer.strides[0]))
-    return ", ".join(map(str, made))
+        layers.append(Layer(kind, layer.filters, layer.kernel_size[0], layer.strides[0]))
+    return ", ".join(map(str, layers))
 
 
 def table(layers: Sequence[Layer] = READING) -> tuple[Row, ...]:
@@ -128,12 +128,12 @@ def table(layers: Sequence[Layer] = READING) -> tuple[Row, ...]:
         counts[layer.kind] += 1
         name = ("conv2d_" if layer.kind == "conv" else "conv2d_transpose_") + str(counts[layer.kind])
         try:
-            made = layer.output_side(side)
+            output_side = layer.output_side(side)
         except GeometryError as error:
             raise GeometryError(f"{name}: {error}") from error
         parameters = layer.kernel**2 * channels * layer.filters + layer.filters
-        rows.append(Row(name, layer, channels, made, side, parameters))
-        side, channels = made, layer.filters
+        rows.append(Row(name, layer, channels, output_side, side, parameters))
+        side, channels = output_side, layer.filters
     return tuple(rows)
 
 

@@ -55,27 +55,26 @@ def encode(run: str, images: tuple[str, ...], output: str, backend: str | None) 
     check_apart([output], read_of(opened, *images, *map(str, paths)))
     import numpy as np
 
-    from ..images import digits as pictures
-    from ..images import files
+    from ..images import digits, files
 
     crop = opened.options.data is None
-    found, problems = files.gather(paths, lambda path: pictures.read(path, remark, crop=crop))
+    pictures, problems = files.gather(paths, lambda path: digits.read(path, remark, crop=crop))
     for problem in problems:
         complain(DataError(problem))
-    if found:
+    if pictures:
         from ... import codes
 
         encoder = load_model(opened, backend).get_layer("encoder")
-        made = codes.encoded(encoder, np.stack([image for _, image in found]))
-        written = {
+        vectors = codes.encoded(encoder, np.stack([image for _, image in pictures]))
+        content = {
             "run": str(opened.path),
             "codes": {
                 str(path): [round(float(value), 5) for value in code]
-                for (path, _), code in zip(found, made, strict=True)
+                for (path, _), code in zip(pictures, vectors, strict=True)
             },
         }
-        write_json(Path(output), written)
-        count, numbers = counted(len(found), "image"), counted(made.shape[1], "number")
+        write_json(Path(output), content)
+        count, numbers = counted(len(pictures), "image"), counted(vectors.shape[1], "number")
         say(console(), f"{count} as {numbers} each: {escaped(output)}", keep=[escaped(output)])
     return exit_code(len(problems), len(paths))
 
@@ -100,7 +99,7 @@ def decode(run: str, codes_file: str, output: str, backend: str | None) -> None:
 
     images = codes.decoded(load_model(opened, backend).get_layer("decoder"), values)
     picture = _strip(images)
-    write(Path(output), lambda beside: picture.save(beside, format=format))
+    write(Path(output), lambda temporary: picture.save(temporary, format=format))
     say_result(console(), "Picture", f"{escaped(output)}, {counted(len(images), 'image')}", [escaped(output)])
 
 
@@ -139,7 +138,7 @@ def walk(run: str, first: str, last: str, steps: int, output: str, backend: str 
         _animate(frames, Path(output))
     else:
         picture = _strip(images)
-        write(Path(output), lambda beside: picture.save(beside, format=format))
+        write(Path(output), lambda temporary: picture.save(temporary, format=format))
     say_result(console(), "Picture", f"{escaped(output)}, {counted(steps, 'step')}", [escaped(output)])
 
 
@@ -200,8 +199,8 @@ def _strip(images: Any) -> Image.Image:
 def _animate(frames: list[Image.Image], path: Path) -> None:
     write(
         path,
-        lambda beside: frames[0].save(
-            beside, format="GIF", save_all=True, append_images=frames[1:], duration=80, loop=0
+        lambda temporary: frames[0].save(
+            temporary, format="GIF", save_all=True, append_images=frames[1:], duration=80, loop=0
         ),
     )
 

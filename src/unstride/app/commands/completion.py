@@ -39,8 +39,8 @@ class Completed(click.ParamType):  # type: ignore[type-arg]  # in newer versions
             return [CompletionItem(word) for word in WORDS[self.parameter] if word.startswith(incomplete)]
         if self.parameter in RUNS:
             runs = sorted(str(config.parent) for config in Path("runs").glob("*/config.json"))
-            found = [CompletionItem(run) for run in runs if run.startswith(incomplete)]
-            return found or [CompletionItem(incomplete, type="dir")]
+            matching = [CompletionItem(run) for run in runs if run.startswith(incomplete)]
+            return matching or [CompletionItem(incomplete, type="dir")]
         return click.Path().shell_complete(ctx, param, incomplete)
 
 
@@ -64,11 +64,11 @@ def completion(shell: str) -> None:
     zsh, in ~/.zshrc:    eval "$(unstride completion zsh)"
     fish:                unstride completion fish > ~/.config/fish/completions/unstride.fish
     """
-    found = get_completion_class(shell) if shell in SHELLS else None
-    if found is None:
+    completer = get_completion_class(shell) if shell in SHELLS else None
+    if completer is None:
         raise click.UsageError(f"there is no completion for {shell!r}; expected one of {', '.join(SHELLS)}")
     group = click.get_current_context().find_root().command
-    script = found(group, {}, "unstride", "_UNSTRIDE_COMPLETE")
+    script = completer(group, {}, "unstride", "_UNSTRIDE_COMPLETE")
     # Without its check of bash's version, which starts one and warns on the standard output.
     click.echo(script.source_template % script.source_vars())
 

@@ -24,7 +24,7 @@ from .shared import (
     load_model,
     picture_format,
     remark,
-    say_figures,
+    say_metrics,
     say_result,
     table,
 )
@@ -44,13 +44,13 @@ def evaluate(run: str, backend: str | None, as_json_: bool) -> None:
     backend = chosen_backend(opened, backend)
     task = tasks.get(opened.options.model)
     data = task.read(opened.options)
-    figures = task.judge(load_model(opened, backend), data)
+    metrics = task.evaluate(load_model(opened, backend), data)
     if as_json_:
-        print_json(figures.json)
+        print_json(metrics.json)
         return
     screen = console()
-    say_figures(screen, figures)
-    screen.print(table(figures.columns, figures.rows))
+    say_metrics(screen, metrics)
+    screen.print(table(metrics.columns, metrics.rows))
 
 
 @click.command()
@@ -87,38 +87,37 @@ def reconstruct(run: str, images: tuple[str, ...], output: str, backend: str | N
     check_apart([output], read_of(opened, *images, *map(str, paths)))
     import numpy as np
 
-    from ..images import digits as pictures
-    from ..images import files
+    from ..images import digits, files
 
     problems: list[str] = []
     if images:
         crop = opened.options.data is None
-        found, problems = files.gather(paths, lambda path: pictures.read(path, remark, crop=crop))
+        pictures, problems = files.gather(paths, lambda path: digits.read(path, remark, crop=crop))
         for problem in problems:
             complain(DataError(problem))
-        if not found:
+        if not pictures:
             return exit_code(len(problems), len(paths))
-        names, arrays = [path.name for path, _ in found], np.stack([image for _, image in found])
+        names, arrays = [path.name for path, _ in pictures], np.stack([image for _, image in pictures])
     else:
         data = datasets.read(opened.options)
         places = [int(data.examples(label, 1)[0]) for label in data.classes]
         names, arrays = [f"class {label}" for label in data.classes], data.gallery[places]
     model = load_model(opened, backend)
-    from ..report import charts as drawing
+    from ..report import charts
     from ..tasks.autoencoder import report
     from ..tasks.batches import predict
 
     predictions = predict(model, arrays)
-    picture = drawing.image(report.reconstruction(arrays, predictions, names))
-    write(Path(output), lambda beside: picture.save(beside, format=format))
+    picture = charts.image(report.reconstruction(arrays, predictions, names))
+    write(Path(output), lambda temporary: picture.save(temporary, format=format))
     if as_json_:
-        rows = report.figures(arrays, predictions)
+        rows = report.image_metrics(arrays, predictions)
         each = [{"image": name, **row} for name, row in zip(names, rows, strict=True)]
         print_json({"picture": output, "images": each})
         return exit_code(len(problems), len(paths))
     screen = console()
     shown = table(("image", "loss", "error"), ())
-    for name, row in zip(names, report.figures(arrays, predictions), strict=True):
+    for name, row in zip(names, report.image_metrics(arrays, predictions), strict=True):
         shown.add_row(Text(escaped(name)), f"{row['loss']:.4f}", f"{row['error']:.5f}")
     screen.print(shown)
     say_result(screen, "Picture", escaped(output), [escaped(output)])

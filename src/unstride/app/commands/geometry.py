@@ -71,21 +71,21 @@ def solve(input_size: str, output_size: str, limit: int, as_json_: bool, **optio
     names = FIELDS | {"input_size": "INPUT", "output_size": "OUTPUT"}
     small, big = size("INPUT", input_size), size("OUTPUT", output_size)
     with errors_of(names):
-        found = solve_for(small, big, limit=limit, **fields(options))
+        solutions = solve_for(small, big, limit=limit, **fields(options))
     if as_json_:
-        print_json([_everywhere(geometry, small) for geometry in found])
+        print_json([_everywhere(geometry, small) for geometry in solutions])
         return
-    if not found:
+    if not solutions:
         print_text(_nothing(small, big, given=bool(fields(options))))
-    for number, geometry in enumerate(found, 1):
+    for number, geometry in enumerate(solutions, 1):
         lines = [f"{number}. {geometry}"]
         for framework in FRAMEWORKS:
             try:
                 call = call_name(framework, geometry.rank, transposed=True)
-                told = Setting(framework, call, geometry.to(framework, small)).text
+                text = Setting(framework, call, geometry.to(framework, small)).text
             except NotExpressible as error:
-                told = f"not in one call: {error.reason}"
-            lines.append(f"   {framework:11}{told}")
+                text = f"not in one call: {error.reason}"
+            lines.append(f"   {framework:11}{text}")
         print_text("\n".join(lines), 5)
 
 
@@ -136,12 +136,12 @@ def convert(framework: str, arguments: str, target: str, input_size: str | None,
     read: Callable[..., Geometry] = Geometry if framework == "unstride" else getattr(conventions, framework)
     with errors_of({"input_size": "--size", "input size": "--size", "size": "--size"}):
         geometry = read(**given)
-        made = as_json(geometry) if target == "unstride" else geometry.to(target, space)
+        translated = as_json(geometry) if target == "unstride" else geometry.to(target, space)
         output = None if space is None else geometry.output_size(space)
     if as_json_:
-        print_json({"arguments": made, "geometry": as_json(geometry), "output_size": output})
+        print_json({"arguments": translated, "geometry": as_json(geometry), "output_size": output})
         return
-    print_text(str(geometry) if target == "unstride" else _written(made))
+    print_text(str(geometry) if target == "unstride" else _written(translated))
     if output is not None:
         print_text(f"makes {'x'.join(map(str, output))} from {input_size}")
 
@@ -167,11 +167,11 @@ def plan(x: str, kernel: str, map_: str, dtype: str, as_json_: bool, **options: 
     """
     shape, taps = size("X", x), size("KERNEL", kernel)
     with errors_of(FIELDS | {"x": "X", "kernel": "KERNEL", "map": "--map", "dtype": "--dtype"}):
-        made = plan_of(shape, taps, map=map_, dtype=_type(dtype), **fields(options))
+        counted = plan_of(shape, taps, map=map_, dtype=_type(dtype), **fields(options))
     if as_json_:
-        print_json(dataclasses.asdict(made) | {"geometry": as_json(made.geometry)})
+        print_json(dataclasses.asdict(counted) | {"geometry": as_json(counted.geometry)})
     else:
-        print_text(str(made))
+        print_text(str(counted))
 
 
 def _type(name: str) -> str:
@@ -182,13 +182,13 @@ def _type(name: str) -> str:
 
 def _everywhere(geometry: Geometry, small: Any) -> dict[str, Any]:
     """A geometry and each framework's arguments for it, or why there are none."""
-    found: dict[str, Any] = as_json(geometry)
+    content: dict[str, Any] = as_json(geometry)
     for framework in FRAMEWORKS:
         try:
-            found[framework] = geometry.to(framework, small)
+            content[framework] = geometry.to(framework, small)
         except NotExpressible as error:
-            found[framework] = {"not_expressible": error.reason, "instead": error.recipe}
-    return found
+            content[framework] = {"not_expressible": error.reason, "instead": error.recipe}
+    return content
 
 
 def _written(arguments: dict[str, Any]) -> str:
@@ -204,7 +204,7 @@ def _written(arguments: dict[str, Any]) -> str:
 def _parsed(framework: str, text: str) -> dict[str, Any]:
     """ "k=4 s=2 same" as the framework's own arguments."""
     short = NAMES[framework]
-    found: dict[str, Any] = {}
+    parsed: dict[str, Any] = {}
     for token in _tokens(text):
         name, equals, value = token.partition("=")
         if not equals:
@@ -213,14 +213,14 @@ def _parsed(framework: str, text: str) -> dict[str, Any]:
                 raise click.UsageError(f"ARGUMENTS has {token!r}; expected name=value, as k=4")
         name = short.get(name.strip(), name.strip())
         if name not in short.values():
-            own = ", ".join(dict.fromkeys(short.values()))
-            raise click.UsageError(f"ARGUMENTS has {name!r}, which is no argument of {framework}; these are: {own}")
-        if name in found:
+            known = ", ".join(dict.fromkeys(short.values()))
+            raise click.UsageError(f"ARGUMENTS has {name!r}, which is no argument of {framework}; these are: {known}")
+        if name in parsed:
             raise click.UsageError(f"ARGUMENTS has {name} twice; give it once")
-        found[name] = _value(name, value.strip())
-    if "auto_pad" in found and isinstance(found["auto_pad"], str):
-        found["auto_pad"] = found["auto_pad"].upper()
-    return found
+        parsed[name] = _value(name, value.strip())
+    if "auto_pad" in parsed and isinstance(parsed["auto_pad"], str):
+        parsed["auto_pad"] = parsed["auto_pad"].upper()
+    return parsed
 
 
 def _tokens(text: str) -> list[str]:

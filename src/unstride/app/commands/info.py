@@ -40,25 +40,25 @@ OLDEST_KERAS = (3, 15)
 @debug_option
 def info(as_json_: bool) -> None:
     """Show versions, the native core, threads, the frameworks that are installed, and Keras's backend."""
-    found = collected()
+    facts = collected()
     if as_json_:
-        print_json(found)
+        print_json(facts)
         return
     rows = [
-        ("unstride", found["unstride"]),
-        ("Native core", f"{found['native']['instruction_set']}, of {', '.join(found['native']['available'])}"),
-        ("Processor", found["processor"]),
-        ("Threads", f"{found['threads']['number']}, {found['threads']['reason']}"),
-        ("Python", f"{found['python']}, {found['system']}"),
-        ("NumPy", found["numpy"]),
+        ("unstride", facts["unstride"]),
+        ("Native core", f"{facts['native']['instruction_set']}, of {', '.join(facts['native']['available'])}"),
+        ("Processor", facts["processor"]),
+        ("Threads", f"{facts['threads']['number']}, {facts['threads']['reason']}"),
+        ("Python", f"{facts['python']}, {facts['system']}"),
+        ("NumPy", facts["numpy"]),
     ]
     for module, (name, *_) in FRAMEWORKS.items():
-        rows.append((name, _said(found["frameworks"][module])))
-    backend = found["keras_backend"]
+        rows.append((name, _said(facts["frameworks"][module])))
+    backend = facts["keras_backend"]
     rows.append(("Backend", f"{backend['name']}: {backend['reason']}" if backend["name"] else backend["reason"]))
-    folder = escaped(found["runs"]["folder"])
-    rows.append(("Runs", f"{folder}, {found['runs']['number']} there"))
-    print_text("\n".join(f"{name:14}{told}" for name, told in rows), 14, [folder])
+    folder = escaped(facts["runs"]["folder"])
+    rows.append(("Runs", f"{folder}, {facts['runs']['number']} there"))
+    print_text("\n".join(f"{name:14}{text}" for name, text in rows), 14, [folder])
 
 
 def collected() -> dict[str, Any]:
@@ -95,17 +95,17 @@ def keras_backend() -> tuple[str | None, str]:
     if not _is_found("keras"):
         return None, "none, as Keras is not installed"
     try:
-        made = choice()
+        chosen = choice()
     except ImportError as error:
         return None, f"none: {error}"
-    return made.backend, made.reason
+    return chosen.backend, chosen.reason
 
 
-def _said(found: dict[str, Any]) -> str:
-    if "install" in found:
-        return f"not installed; {found['install']}"
-    version = found["version"] or "of an unknown version"
-    return version if found["usable"] else f"{version}, too old: unstride needs {found['needs']} or later"
+def _said(facts: dict[str, Any]) -> str:
+    if "install" in facts:
+        return f"not installed; {facts['install']}"
+    version = facts["version"] or "of an unknown version"
+    return version if facts["usable"] else f"{version}, too old: unstride needs {facts['needs']} or later"
 
 
 def _threads_reason() -> str:

@@ -46,8 +46,8 @@ def read_of(run: Run, *others: str | None) -> list[Path]:
     """The files that a command reads, so that it does not write over them: those of a run, and others if given."""
     names = ("config.json", "evaluation.json", "metrics.csv", "report.html")
     kinds = ("*.keras", "*.npz")
-    found = [run.path / name for name in names] + [path for kind in kinds for path in run.path.glob(kind)]
-    return found + [Path(other) for other in others if other]
+    paths = [run.path / name for name in names] + [path for kind in kinds for path in run.path.glob(kind)]
+    return paths + [Path(other) for other in others if other]
 
 
 def expanded(names: Sequence[str]) -> list[Path]:
@@ -61,10 +61,10 @@ def expanded(names: Sequence[str]) -> list[Path]:
         raise OptionError("an IMAGE is empty; expected the name of a file or a folder")
     paths: list[Path] = []
     for path in map(Path, names):
-        found = files.listing(path, "images") if path.is_dir() else [path]
-        if not found:
+        files_here = files.listing(path, "images") if path.is_dir() else [path]
+        if not files_here:
             raise OptionError(f"{path}: no images in this folder")
-        paths += found
+        paths += files_here
     return paths
 
 
@@ -115,8 +115,8 @@ def named(
         writable = _formats()
         targets = []
         for path in paths:
-            own = ending or (path.suffix if path.suffix.lower() in writable else ".png")
-            targets.append(folder / (path.stem + own))
+            suffix = ending or (path.suffix if path.suffix.lower() in writable else ".png")
+            targets.append(folder / (path.stem + suffix))
         taken: dict[Path, Path] = {}
         for path, target in zip(paths, targets, strict=True):
             if target in taken:

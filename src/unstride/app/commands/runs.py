@@ -13,9 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ..._messages.wording import escaped
-from .. import runs as folders
 from ..errors import OptionError, RunError
-from ..runs import Run
+from ..runs import Run, folders, load, locked, read_config
 from ..runs.options import Options, flag
 from ..runs.reading import read_json, trouble, why
 from .printing import json_option, print_json
@@ -44,45 +43,45 @@ def runs(names: tuple[str, ...], as_json_: bool) -> None:
     A run that is damaged is listed with the reason.
     """
     if len(names) > 1 or (names and _is_run(Path(names[0]))):
-        found = [described(folders.load(name).path) for name in names]
+        listed = [described(load(name).path) for name in names]
         if as_json_:
-            print_json(found)
+            print_json(listed)
         else:
-            _compare(found)
+            _compare(listed)
         return
     folder = Path(names[0]) if names else Path("runs")
     if names and not folder.is_dir():
         raise OptionError(f"{folder}: no such folder; expected one with runs, or runs to compare")
-    found = sorted(map(described, sorted(folders.found(folder))), key=lambda one: one["date"] or "")
+    listed = sorted(map(described, sorted(folders(folder))), key=lambda one: one["date"] or "")
     if as_json_:
-        print_json(found)
-    elif not found:
+        print_json(listed)
+    elif not listed:
         place = escaped(str(folder.absolute()))
         say(console(), f"No runs in {place}; `unstride train` makes one.", keep=[place])
     else:
-        _list(found)
+        _list(listed)
 
 
 def described(path: Path) -> dict[str, Any]:
     """What a run folder says of itself; `problem` is what is wrong with it."""
-    found: dict[str, Any] = {
+    summary: dict[str, Any] = {
         "run": str(path), "date": None, "state": "damaged", "epochs": None, "options": None, "figures": {},
         "problem": None,
     }  # fmt: skip
     try:
-        run = folders.read_config(path)
-        found["options"] = asdict(run.options)
-        found["date"] = _date(path / "config.json")
-        found["epochs"] = len(run.rows())
-        found["figures"] = _figures(run)
-        found["state"] = _state(run, found["epochs"])
+        run = read_config(path)
+        summary["options"] = asdict(run.options)
+        summary["date"] = _date(path / "config.json")
+        summary["epochs"] = len(run.rows())
+        summary["figures"] = _figures(run)
+        summary["state"] = _state(run, summary["epochs"])
     except RunError as error:
-        found["problem"] = str(error).removeprefix(f"{path}: ")
+        summary["problem"] = str(error).removeprefix(f"{path}: ")
     except OSError as error:
-        found["problem"] = f"a file in it cannot be read ({why(error)})"
-    if found["problem"] is not None:
-        found["state"] = "damaged"
-    return found
+        summary["problem"] = f"a file in it cannot be read ({why(error)})"
+    if summary["problem"] is not None:
+        summary["state"] = "damaged"
+    return summary
 
 
 def _date(file: Path) -> str | None:
@@ -109,7 +108,7 @@ def _figures(run: Run) -> dict[str, float]:
 
 def _state(run: Run, epochs: int) -> str:
     try:
-        with folders.locked(run.path):
+        with locked(run.path):
             pass
     except RunError:
         return "in training"
@@ -123,20 +122,20 @@ IMPORTANCE = ("figures", "epochs", "date", "model")
 """Of the columns that a narrow terminal may leave out."""
 
 
-def _list(found: list[dict[str, Any]]) -> None:
+def _list(listed: list[dict[str, Any]]) -> None:
     screen = console()
     if not screen.is_terminal:
-        for one in found:  # a line each, whatever its length, for grep and cut
+        for one in listed:  # a line each, whatever its length, for grep and cut
             print("\t".join([escaped(one["run"]), *_cells(one)[1:]]))  # the console would make blanks of tabs
         return
-    rows = [_cells(one) for one in found]
+    rows = [_cells(one) for one in listed]
     room = _fitting(rows, screen.width)
-    made = Table(box=None, pad_edge=False, header_style="")
+    grid = Table(box=None, pad_edge=False, header_style="")
     for name, width in room.items():
-        made.add_column(name, justify="right" if name == "epochs" else "left", width=width, overflow="fold")
+        grid.add_column(name, justify="right" if name == "epochs" else "left", width=width, overflow="fold")
     for row in rows:
-        made.add_row(*(Text(row[COLUMNS.index(name)]) for name in room))
-    screen.print(made)
+        grid.add_row(*(Text(row[COLUMNS.index(name)]) for name in room))
+    screen.print(grid)
     if missing := [name for name in COLUMNS if name not in room]:
         say(screen, f"Not shown in {screen.width} columns: {', '.join(missing)}.")
 
@@ -168,19 +167,19 @@ def _fitting(rows: Sequence[Sequence[str]], width: int) -> dict[str, int]:
     return {name: needed[name] for name in COLUMNS if name in shown}
 
 
-def _compare(found: list[dict[str, Any]]) -> None:
+def _compare(compared: list[dict[str, Any]]) -> None:
     """Options that differ, then figures; of a single run all of them that are given."""
     screen = console()
     names = list(Options.__dataclass_fields__)
-    values = {name: [one["options"][name] for one in found] for name in names}
-    differing = [name for name in names if len(found) == 1 or len(set(map(str, values[name]))) > 1]
+    values = {name: [one["options"][name] for one in compared] for name in names}
+    differing = [name for name in names if len(compared) == 1 or len(set(map(str, values[name]))) > 1]
     rows = [(flag(name), *map(_value, values[name])) for name in differing if set(values[name]) != {None}]
-    rows.append(("epochs done", *(str(one["epochs"]) for one in found)))
-    rows.append(("state", *(one["state"] for one in found)))
-    figures = list(dict.fromkeys(name for one in found for name in _ordered(one["figures"])))
-    rows += [(escaped(name), *(_number(one["figures"].get(name)) for one in found)) for name in figures]
-    screen.print(table(("", *map(_name, found)), rows))
-    if len(found) > 1 and not differing:
+    rows.append(("epochs done", *(str(one["epochs"]) for one in compared)))
+    rows.append(("state", *(one["state"] for one in compared)))
+    figures = list(dict.fromkeys(name for one in compared for name in _ordered(one["figures"])))
+    rows += [(escaped(name), *(_number(one["figures"].get(name)) for one in compared)) for name in figures]
+    screen.print(table(("", *map(_name, compared)), rows))
+    if len(compared) > 1 and not differing:
         say(screen, "All options are equal.")
 
 

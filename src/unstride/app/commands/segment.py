@@ -64,13 +64,13 @@ def segment(images: tuple[str, ...], output: str, model: str | None, min_pixels:
     for path, target in track(pairs, "segmenting", console=screen, disable=not screen.is_terminal):
         try:
             values = files.rgb(path, remark)
-            found = inference.classes(network, values)
+            class_map = inference.classes(network, values)
             beside = with_stem(target, OVERLAY)
-            listed = inference.present(found, min_pixels)
-            classes = inference.as_palette(found)
-            none = None if listed else _nothing(found, names, min_pixels)
+            listed = inference.present(class_map, min_pixels)
+            classes = inference.as_palette(class_map)
+            none = None if listed else _nothing(class_map, names, min_pixels)
             shown = inference.overlay(
-                values, inference.only(found, listed), names, none=none and none.partition(":")[0]
+                values, inference.only(class_map, listed), names, none=none and none.partition(":")[0]
             )
             write(target, lambda place, picture=classes: picture.save(place, format="PNG"))  # type: ignore[misc]
             write(beside, lambda place, picture=shown: picture.save(place, format="PNG"))  # type: ignore[misc]
@@ -78,29 +78,29 @@ def segment(images: tuple[str, ...], output: str, model: str | None, min_pixels:
             failed += 1
             complain(error)
             continue
-        empty |= not inference.present(found)
-        told = escaped(str(path)), escaped(str(target))
-        say(screen, f"{told[0]}: {none or _found(found, listed, names)}; {told[1]}", keep=told)
+        empty |= not inference.present(class_map)
+        names_shown = escaped(str(path)), escaped(str(target))
+        say(screen, f"{names_shown[0]}: {none or _found(class_map, listed, names)}; {names_shown[1]}", keep=names_shown)
     if empty and not quiet and inference.noun(names) == "digits":
         remark("digits are found if they are about 20 to 60 pixels high; enlarge or shrink a picture of others")
     return exit_code(failed, len(paths))
 
 
-def _found(found: Any, listed: list[int], names: list[str]) -> str:
+def _found(class_map: Any, listed: list[int], names: list[str]) -> str:
     """What is there, with its share of the picture: "digits 3 (0.8%), 7 (<0.1%)"."""
     from ..tasks.segmenter import inference
 
-    shares = {at: (found == at).mean() for at in listed}
+    shares = {at: (class_map == at).mean() for at in listed}
     return f"{inference.noun(names)} " + ", ".join(
         f"{names[at]} ({'<0.1%' if share < 0.001 else f'{share:.1%}'})" for at, share in shares.items()
     )
 
 
-def _nothing(found: Any, names: list[str], least: int) -> str:
+def _nothing(class_map: Any, names: list[str], least: int) -> str:
     """Why nothing is listed; up to a colon it is the legend, too."""
     from ..tasks.segmenter import inference
 
-    noun, sizes = inference.noun(names), inference.sizes(found)
+    noun, sizes = inference.noun(names), inference.sizes(class_map)
     largest = max(sizes, key=lambda at: sizes[at], default=0)
     if sizes and inference.LEAST <= sizes[largest] < least:
         return f"no {noun} of {least} pixels: all are smaller than --min-pixels, {names[largest]} has {sizes[largest]}"

@@ -17,14 +17,14 @@ from ..._messages.wording import escaped
 from ...backends.keras.keras_backend import INSTALL
 from .. import errors
 from ..runs import Run
-from ..tasks.base import Figures
+from ..tasks.base import Metrics
 from ..training import environment
 from .outputs import picture_format
 from .printing import fitted, print_problem
 
 __all__ = [
     "State", "backend_option", "chosen_backend", "complain", "console", "debug_option", "load_model", "picture_format",
-    "remark", "say", "say_figures", "say_result", "say_whole", "table",
+    "remark", "say", "say_metrics", "say_result", "say_whole", "table",
 ]  # fmt: skip
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -94,19 +94,19 @@ def say_result(console: Console, name: str, value: str, keep: Collection[str] = 
     say(console, f"{name:12}{value}", 12, keep)
 
 
-def say_figures(console: Console, figures: Figures) -> None:
-    for name, value in figures.lines:
+def say_metrics(console: Console, metrics: Metrics) -> None:
+    for name, value in metrics.lines:
         say_result(console, name, value)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     """The first column to the left, the others, which are numbers, to the right; nothing is cut off."""
-    made = Table()
+    grid = Table()
     for place, name in enumerate(columns):
-        made.add_column(Text(escaped(name)), justify="right" if place else "left", overflow="fold")
+        grid.add_column(Text(escaped(name)), justify="right" if place else "left", overflow="fold")
     for row in rows:
-        made.add_row(*(Text(escaped(cell)) for cell in row))
-    return made
+        grid.add_row(*(Text(escaped(cell)) for cell in row))
+    return grid
 
 
 def complain(error: Exception) -> None:

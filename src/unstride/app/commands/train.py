@@ -32,7 +32,7 @@ from .shared import (
     debug_option,
     remark,
     say,
-    say_figures,
+    say_metrics,
     say_result,
     say_whole,
 )
@@ -175,18 +175,18 @@ def train(
     from ..training import training
 
     with ExitStack() as stack:
-        own = None if part.first else stack.enter_context(distributed.folder())
+        private = None if part.first else stack.enter_context(distributed.folder())
         if run is None:
-            run, model = training.start(options, lambda: own or runs.create(folder, options.model), data)
+            run, model = training.start(options, lambda: private or runs.create(folder, options.model), data)
             done = 0
-        if own is None:
+        if private is None:
             stack.enter_context(runs.locked(run.path))
         if resume:
-            if own is None:
+            if private is None:
                 sweep(run.path)
             model, done = training.resume(run, data)
-            if own is not None:
-                run = distributed.apart(run, own)
+            if private is not None:
+                run = distributed.apart(run, private)
         state, group = context.ensure_object(State), part if spread else None
         try:
             _train(state, task, run, model, data, done, group, not no_accelerate, quiet)
@@ -299,14 +299,14 @@ def _train(
     if part is not None:
         distributed.stop(part)
         model = training.load(run.model)  # on this process's own device
-    weights.save(run.path / weights.FILE, task.weights(model, data))
-    figures = task.judge(model, data)
-    write_json(run.path / "evaluation.json", figures.json)
+    weights.save(run.path / weights.FILE, task.export(model, data))
+    metrics = task.evaluate(model, data)
+    write_json(run.path / "evaluation.json", metrics.json)
     program = task.program(run)
     if program is not None:
         write_text(run.program, program)
-    task.report(run, model, data, figures)
-    say_figures(screen, figures)
+    task.report(run, model, data, metrics)
+    say_metrics(screen, metrics)
     say_result(screen, "Time", duration(time.perf_counter() - begin))
     report, saved = escaped(str(run.report)), escaped(str(run.model))
     say_result(screen, "Report", report, [report])

@@ -70,7 +70,7 @@ def upscale(images: tuple[str, ...], output: str, scale: int, model: str | None,
                     done += more
                     bar.update(task, completed=number + done / pixels)
 
-                made = save_enlarged(network, values, target, advance)
+                size = save_enlarged(network, values, target, advance)
             except MemoryError:
                 failed += 1
                 complain(DataError(f"{path}: enlarged, it does not fit into memory; a smaller --scale or image does"))
@@ -79,7 +79,7 @@ def upscale(images: tuple[str, ...], output: str, scale: int, model: str | None,
                 complain(error)
             else:
                 names = escaped(str(path)), escaped(str(target))
-                say(screen, f"{names[0]}: {width}x{height} to {made[0]}x{made[1]}, {names[1]}", keep=names)
+                say(screen, f"{names[0]}: {width}x{height} to {size[0]}x{size[1]}, {names[1]}", keep=names)
             bar.update(task, completed=number + 1)
     return exit_code(failed, len(paths))
 

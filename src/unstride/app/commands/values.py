@@ -60,15 +60,15 @@ def padding(text: str, name: str = "--padding") -> Any:
 
 def fields(options: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of `Geometry` among the options that are given."""
-    found: dict[str, Any] = {}
+    given: dict[str, Any] = {}
     for name in ("kernel_size", "stride", "output_padding", "dilation"):
         if options.get(name) is not None:
-            found[name] = numbers(FIELDS[name], options[name])
+            given[name] = numbers(FIELDS[name], options[name])
     if options.get("padding") is not None:
-        found["padding"] = padding(options["padding"])
+        given["padding"] = padding(options["padding"])
     if options.get("groups") is not None:
-        found["groups"] = options["groups"]
-    return found
+        given["groups"] = options["groups"]
+    return given
 
 
 def as_json(geometry: Geometry) -> dict[str, Any]:

@@ -89,10 +89,10 @@ def _fitted(values: Bytes, crop: bool) -> Bytes:
 
 def _light_on_dark(values: Bytes) -> tuple[Levels, bool]:
     """With a black background; and whether that had no noise."""
-    found = _above_noise(np.asarray(values, np.float32)) or _above_noise(_evenly_lit(values))
-    if found is None:
+    levels = _above_noise(np.asarray(values, np.float32)) or _above_noise(_evenly_lit(values))
+    if levels is None:
         raise ImageError("its background is too uneven to find the ink; expected one tone, or a smooth fall of light")
-    return found
+    return levels
 
 
 def _evenly_lit(values: Bytes) -> Levels:
@@ -169,8 +169,8 @@ def _coarse(levels: Levels) -> tuple[Levels, int]:
 
 def _resized(levels: Levels, height: int, width: int) -> Levels:
     """Antialiased."""
-    made = Image.fromarray(np.ascontiguousarray(levels)).resize((width, height), Image.Resampling.LANCZOS)
-    return np.asarray(made).clip(0, 255)
+    image = Image.fromarray(np.ascontiguousarray(levels)).resize((width, height), Image.Resampling.LANCZOS)
+    return np.asarray(image).clip(0, 255)
 
 
 def _start(ink: Levels, axis: int) -> int:

@@ -92,15 +92,15 @@ def grey(source: Source, remark: Remark | None = None) -> Bytes:
 
 def photograph(source: Source, remark: Remark | None = None) -> Image.Image:
     """As `rgb`; of a grey picture its greys, in mode L."""
-    found = _looked_at(source, remark)
-    return Image.fromarray(found.grey() if found.mode == "L" else found.rgb())
+    picture = _looked_at(source, remark)
+    return Image.fromarray(picture.grey() if picture.mode == "L" else picture.rgb())
 
 
 def _looked_at(source: Source, remark: Remark | None) -> Pixels:
-    found = pixels(source, remark)
-    if remark is not None and (said := found.remark()):
+    picture = pixels(source, remark)
+    if remark is not None and (said := picture.remark()):
         remark(f"{name_of(source)}: {said}")
-    return found
+    return picture
 
 
 def opened(
@@ -288,13 +288,13 @@ def listing(folder: str | os.PathLike[str], what: str) -> list[Path]:
 
 def gather(paths: list[Path], read: Callable[[Path], Made]) -> tuple[list[tuple[Path, Made]], list[str]]:
     """What `read` makes of each, and what it said of those that it refused."""
-    made, problems = [], []
+    results, problems = [], []
     for path in paths:
         try:
-            made.append((path, read(path)))
+            results.append((path, read(path)))
         except DataError as error:
             problems.append(str(error))
-    return made, problems
+    return results, problems
 
 
 def folded(remarks: Sequence[str], most: int = 3) -> list[str]:
@@ -314,10 +314,10 @@ def folded(remarks: Sequence[str], most: int = 3) -> list[str]:
     return lines
 
 
-def enough(folder: str | os.PathLike[str], found: int, problems: list[str]) -> None:
+def enough(folder: str | os.PathLike[str], count: int, problems: list[str]) -> None:
     """Refuse a folder without an image each for training, validation and test."""
-    if found < 3:
-        say = counted(found, "usable image")
+    if count < 3:
+        say = counted(count, "usable image")
         why = f" ({'; '.join(problems)})" if problems else ""
         raise DataError(f"{folder}: {say}; expected at least 3, one each for training, validation and test{why}")
 

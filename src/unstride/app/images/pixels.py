@@ -187,15 +187,15 @@ class Pixels:
     def _levels(self) -> Bytes:
         """Deep greys as 0 to 255."""
         low, high, _ = self.ends()
-        made = np.empty(self.values.shape[:2], np.uint8)
-        for top in range(0, len(made), ROWS):
+        levels = np.empty(self.values.shape[:2], np.uint8)
+        for top in range(0, len(levels), ROWS):
             rows = self.values[top : top + ROWS, :, 0].astype(np.float64)
             shares = (rows.clip(low, high) - low) / ((high - low) or 1.0)
             if self.negative:
                 shares = 1 - shares
             shares = np.where(np.isnan(shares) | (rows == self.empty), 1.0, shares)
-            made[top : top + ROWS] = np.rint(shares * 255)
-        return made
+            levels[top : top + ROWS] = np.rint(shares * 255)
+        return levels
 
 
 def image_of(mode: str, values: Numbers) -> Image.Image:

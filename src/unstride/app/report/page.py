@@ -113,7 +113,7 @@ def commands(run: Run) -> list[tuple[str, str]]:
     """What one may do with a run next, each a sentence and the command for it."""
     path = shlex.quote(str(run.path))
     again = f"unstride train --resume --run {path} --epochs {2 * run.options.epochs}"
-    own = {
+    by_model = {
         "autoencoder": [
             ("Your own digits, above their reconstructions", f"unstride reconstruct {path} mine.png -o out.png")
         ],
@@ -138,7 +138,7 @@ def commands(run: Run) -> list[tuple[str, str]]:
     )
     return [
         ("The test figures again, one by one", f"unstride evaluate {path}"),
-        *own[run.options.model],
+        *by_model[run.options.model],
         ("Train it for longer", again),
         ("The subject to play with, in a browser", f"unstride lab {chapter}"),
     ]
@@ -146,7 +146,7 @@ def commands(run: Run) -> list[tuple[str, str]]:
 
 def kernels(run: Run, model: keras.Model) -> list[Kernels]:
     """The learned kernels of every layer that convolves images, also of those in models within the model."""
-    made = []
+    pictures = []
     for number, (name, layer) in enumerate(_convolutions(model), start=1):
         values = np.asarray(keras.ops.convert_to_numpy(layer.kernel), np.float32)
         backwards = isinstance(layer, keras.layers.Conv2DTranspose)
@@ -165,8 +165,8 @@ def kernels(run: Run, model: keras.Model) -> list[Kernels]:
         low, high = float(values.min()), float(values.max())
         alt = f"The kernels of {name}, {words}; the weights are from {low:.3f} to {high:.3f}."
         figure = partial(charts.kernels, shown)
-        made.append(Kernels(name, words, draw(run, f"kernels-{number}-{layer.name}", alt, figure)))
-    return made
+        pictures.append(Kernels(name, words, draw(run, f"kernels-{number}-{layer.name}", alt, figure)))
+    return pictures
 
 
 def _convolutions(model: keras.Model, before: str = "") -> Iterator[tuple[str, Any]]:
@@ -217,14 +217,14 @@ def layers(run: Run, model: keras.Model, image: Values | None, prefix: str = "la
     if image is not None:
         inspector = keras.Model(model.inputs, [layer.output for layer in model.layers])
         outputs = inspector.predict(image, verbose=0)
-    made = []
+    rows = []
     for number, (layer, output) in enumerate(zip(model.layers, outputs, strict=True), start=1):
         if output is None:
             shape = "×".join("·" if size is None else str(size) for size in layer.output.shape[1:])
-            made.append(Layer(layer.name, type(layer).__name__, shape, layer.count_params(), None))
+            rows.append(Layer(layer.name, type(layer).__name__, shape, layer.count_params(), None))
             continue
         maps = np.asarray(output, np.float32)[0]
-        made.append(
+        rows.append(
             Layer(
                 layer.name,
                 type(layer).__name__,
@@ -233,7 +233,7 @@ def layers(run: Run, model: keras.Model, image: Values | None, prefix: str = "la
                 _maps(run, f"{prefix}-{number}-{layer.name}", layer.name, maps) if maps.ndim == 3 else None,
             )
         )
-    return made
+    return rows
 
 
 def _maps(run: Run, name: str, layer: str, maps: Values) -> Picture:

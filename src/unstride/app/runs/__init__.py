@@ -63,7 +63,7 @@ class Run:
         return self.path / "model.keras"
 
     @property
-    def metrics(self) -> Path:
+    def history(self) -> Path:
         return self.path / "metrics.csv"
 
     @property
@@ -101,14 +101,14 @@ class Run:
         header, *lines = self._lines() or [b""]
         kept = lines[:epoch]
         if kept:
-            write_bytes(self.metrics, b"".join([header, *kept]))
+            write_bytes(self.history, b"".join([header, *kept]))
         else:
-            self.metrics.unlink(missing_ok=True)
+            self.history.unlink(missing_ok=True)
         return self.rows()
 
     def _lines(self) -> list[bytes]:
         try:
-            lines = content(self.metrics).splitlines(keepends=True)
+            lines = content(self.history).splitlines(keepends=True)
         except FileNotFoundError:
             return []
         return [line for line in lines if line.endswith(b"\n")]  # any other was torn by a kill
@@ -206,7 +206,7 @@ def is_run(path: Path) -> bool:
         return True
 
 
-def found(folder: str | os.PathLike[str] = "runs") -> list[Path]:
+def folders(folder: str | os.PathLike[str] = "runs") -> list[Path]:
     """The run folders in `folder`, damaged ones too, the one that was started or resumed last at the end.
 
     Hidden folders are not looked at: the lab keeps its own files in one.
@@ -231,7 +231,7 @@ def newest(folder: str | os.PathLike[str] = "runs", skipped: Callable[[RunError]
     `skipped` is told of each damaged one that is newer. If all are damaged, the newest's error is raised.
     """
     problems = []
-    for path in reversed(found(folder)):
+    for path in reversed(folders(folder)):
         try:
             run = load(path)
         except RunError as error:

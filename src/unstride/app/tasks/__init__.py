@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib
 
 from ..errors import OptionError
-from .base import Figures, Task
+from .base import Metrics, Task
 
-__all__ = ["NAMES", "Figures", "Task", "get"]
+__all__ = ["NAMES", "Metrics", "Task", "get"]
 
 NAMES = ("autoencoder", "compressor", "upscaler", "segmenter")
 """What `unstride train` can train."""

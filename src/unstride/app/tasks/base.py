@@ -36,7 +36,7 @@ class Data(Protocol):
 
 
 @dataclass(frozen=True)
-class Figures:
+class Metrics:
     """How good a model is.
 
     Attributes
@@ -54,7 +54,7 @@ class Figures:
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     json: dict[str, Any]
-    found: Any = None
+    details: Any = None
 
 
 class Task(ABC):
@@ -97,15 +97,15 @@ class Task(ABC):
         """The training's batches, a `batches.Shuffled`."""
 
     @abstractmethod
-    def check(self, options: Options, data: Any) -> tuple[Any, Any]:
+    def validation_data(self, options: Options, data: Any) -> tuple[Any, Any]:
         """Inputs and targets that validate."""
 
     @abstractmethod
-    def judge(self, model: keras.Model, data: Any) -> Figures:
+    def evaluate(self, model: keras.Model, data: Any) -> Metrics:
         """Its figures on what it has not seen."""
 
     @abstractmethod
-    def report(self, run: Run, model: keras.Model, data: Any, figures: Figures) -> None:
+    def report(self, run: Run, model: keras.Model, data: Any, metrics: Metrics) -> None:
         """Write report.html and pictures/."""
 
     def rate(self, options: Options, epoch: int) -> float:  # noqa: ARG002 - for some it is constant
@@ -135,12 +135,12 @@ model = keras.models.load_model({str(model)!r})
         """The whole training as a program of Keras's own, if there is one."""
         return None
 
-    def weights(self, model: keras.Model, data: Any) -> weights.Deployed:
+    def export(self, model: keras.Model, data: Any) -> weights.ExportedModel:
         """The model as it is now, to be used without Keras."""
-        return weights.Deployed(self.about(model, data), weights.extracted(model))
+        return weights.ExportedModel(self.about(model, data), weights.export_weights(model))
 
 
-def falling(options: Options, epoch: int) -> float:
+def cosine_decay(options: Options, epoch: int) -> float:
     """A rate that falls to a hundredth over the epochs, as a cosine does: fast steps first, small ones at the end."""
     return options.learning_rate * (0.01 + 0.99 * (1 + math.cos(math.pi * epoch / options.epochs)) / 2)
 

@@ -89,8 +89,8 @@ def folder() -> Iterator[Path]:
 
 def apart(run: Run, folder: Path) -> Run:
     """A resumed run with its files in another folder."""
-    if run.metrics.exists():
-        shutil.copy(run.metrics, folder)
+    if run.history.exists():
+        shutil.copy(run.history, folder)
     return replace(run, path=folder)
 
 

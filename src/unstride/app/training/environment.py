@@ -26,14 +26,16 @@ APP = ("keras", "matplotlib", "PIL", "jinja2")
 def default_backend() -> str:
     """The backend of `keras_backend.choice`. Where none is installed, the first one, which `require` then refuses."""
     try:
-        made = keras_backend.choice()
+        choice = keras_backend.choice()
     except keras_backend.NoBackend:
         return next(iter(INSTALL))
     except ImportError as error:
         raise EnvironmentProblem(str(error)) from error
-    if made.backend not in INSTALL:
-        raise EnvironmentProblem(f"unknown backend '{made.backend}' ({made.reason}); there are {', '.join(INSTALL)}")
-    return made.backend
+    if choice.backend not in INSTALL:
+        raise EnvironmentProblem(
+            f"unknown backend '{choice.backend}' ({choice.reason}); there are {', '.join(INSTALL)}"
+        )
+    return choice.backend
 
 
 def require(backend: str) -> None:
@@ -104,9 +106,9 @@ def start(backend: str) -> None:
 def _check(backend: str) -> None:
     from ...backends.keras.imported import keras
 
-    found = keras.config.backend()
-    if found != backend:
-        raise EnvironmentProblem(f"Keras runs on {found} in this process already; {backend} needs a new one")
+    running = keras.config.backend()
+    if running != backend:
+        raise EnvironmentProblem(f"Keras runs on {running} in this process already; {backend} needs a new one")
 
 
 @contextmanager

@@ -16,10 +16,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from ... import keras as layers  # so that Keras knows their names when it loads a model, too
 from ..._files import write
 from ...backends.keras.imported import keras
-from ...models import _layers as _more_layers  # noqa: F401 - as above
+from ...keras import accelerate as accelerate_model  # our layers, which Keras loads by their names
+from ...models import _layers  # noqa: F401 - as above
 from .. import tasks, weights
 from ..errors import Interrupted, RunError
 from ..runs import Run
@@ -193,11 +193,11 @@ def fit(
         model.optimizer.learning_rate = task.rate(run.options, epoch)
 
     run.model.unlink(missing_ok=True)  # of fewer epochs
-    accelerated = layers.accelerate(model) if accelerate else None
+    accelerated = accelerate_model(model) if accelerate else None
     best = min((row["val_loss"] for row in run.rewind(done)), default=math.inf)
-    log = keras.callbacks.CSVLogger(run.metrics, append=True)
+    log = keras.callbacks.CSVLogger(run.history, append=True)
     last = run.path / weights.LAST  # what others can see of a training that goes on
-    checkpoints = Checkpoints(run, done, best, lambda: weights.save(last, task.weights(model, dataset)))
+    checkpoints = Checkpoints(run, done, best, lambda: weights.save(last, task.export(model, dataset)))
     interruption = Interruption(notify)
     with interruption.listening():
         try:
@@ -206,7 +206,7 @@ def fit(
                 epochs=run.options.epochs,
                 initial_epoch=done,
                 shuffle=False,  # `batches` are
-                validation_data=task.check(run.options, dataset),
+                validation_data=task.validation_data(run.options, dataset),
                 validation_batch_size=run.options.batch_size,
                 verbose=0,
                 # In this order: metrics.csv gets the stopwatch's seconds, and an epoch is in there before it

@@ -171,7 +171,7 @@ def _(Layer, SIDE, code_row, fields, kinds, page, table):
     except (ValueError, TypeError) as _error:
         built, built_problem = None, str(_error)
         _shown = page.problem(f"These layers do not fit together: {_error}", name="built-problem")
-    page.beside(fields, _shown)
+    page.split_view(fields, _shown)
     return built, built_problem
 
 
@@ -318,7 +318,7 @@ def _(get_done, job, page, training):
 def _(Autoencoder, get_done, job, training):
     _done = get_done()
     try:
-        network, missing = Autoencoder(training.weights("autoencoder", job)), ""
+        network, missing = Autoencoder(training.exported("autoencoder", job)), ""
     except ValueError as _error:
         network, missing = None, str(_error)
     return missing, network
@@ -328,11 +328,11 @@ def _(Autoencoder, get_done, job, training):
 def _(cross_entropy, missing, mo, network, np, page, squared_error, training):
     mo.stop(network is None, page.note(missing, name="reconstructions"))
     _digits = training.Digits.one_each()
-    _made = network.reconstructed(_digits)
+    _reconstructed = network.reconstructed(_digits)
     mo.vstack(
         [
             page.picture(
-                training.strip(np.concatenate([_digits, _made])),
+                training.strip(np.concatenate([_digits, _reconstructed])),
                 "Above ten test images, one of each class; below their reconstructions.",
                 "One test image of each class, above what comes back. After every epoch they are drawn anew.",
                 scale=2.4,
@@ -340,8 +340,8 @@ def _(cross_entropy, missing, mo, network, np, page, squared_error, training):
             ),
             page.facts(
                 {
-                    "Squared error": f"{squared_error(_digits, _made).mean():.4f}",
-                    "Cross-entropy": f"{cross_entropy(_digits, _made).mean():.4f}",
+                    "Squared error": f"{squared_error(_digits, _reconstructed).mean():.4f}",
+                    "Cross-entropy": f"{cross_entropy(_digits, _reconstructed).mean():.4f}",
                 },
                 name="errors",
             ),
@@ -376,8 +376,8 @@ def _(counted, missing, mo, network, np, pad, page, squared_error, training):
         if drawing is None:
             return page.note("Nothing is drawn yet. Draw a digit to see it encoded and given back.", name="drawn")
         image = drawing[None] / np.float32(255)
-        made = network.activations(image)
-        code, back = made[network.coded][0], made[-1][..., 0]
+        outputs = network.activations(image)
+        code, back = outputs[network.coded][0], outputs[-1][..., 0]
         maps = np.moveaxis(code, -1, 0)
         return mo.vstack(
             [
@@ -395,7 +395,7 @@ def _(counted, missing, mo, network, np, pad, page, squared_error, training):
             ]
         )
 
-    page.beside(pad, _result())
+    page.split_view(pad, _result())
     return
 
 
@@ -509,8 +509,8 @@ def _(counted, looked_at, mo, network, np, page, training):
             name=f"maps-{row.name}",
         )
 
-    _made = network.activations(looked_at[None])
-    mo.vstack([_maps(at, *pair) for at, pair in enumerate(zip(network.rows, _made, strict=True))])
+    _outputs = network.activations(looked_at[None])
+    mo.vstack([_maps(at, *pair) for at, pair in enumerate(zip(network.rows, _outputs, strict=True))])
     return
 
 

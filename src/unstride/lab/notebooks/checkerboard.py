@@ -93,7 +93,7 @@ def _(counted, counts_picture, k, np, page, s, trace):
         ("rgb({0} {0} {0})".format(round(255 * count / _most)), counted(int(count), "product"))
         for count in np.unique(trace.overlap)
     ]
-    page.beside(
+    page.split_view(
         page.stack(
             k,
             s,
@@ -150,7 +150,7 @@ def _(page):
 
 @app.cell(hide_code=True)
 def _(UPSAMPLE, kernel, page, training):
-    _made = {name: training.untrained(name, kernel.value) for name in UPSAMPLE}
+    _untrained = {name: training.untrained(name, kernel.value) for name in UPSAMPLE}
     page.row(
         *[
             page.picture(
@@ -160,7 +160,7 @@ def _(UPSAMPLE, kernel, page, training):
                 scale=7,
                 name=f"untrained-{name}",
             )
-            for name, (image, share) in _made.items()
+            for name, (image, share) in _untrained.items()
         ],
         least="9rem",
     )
@@ -265,11 +265,11 @@ def _(Compressor, codes, get_changes, get_done, job, jobs, mo, np, page, trainin
     _rows, _tiles = [], []
     for _job in (None, *_listed):
         try:
-            _network = Compressor(training.weights("compressor", _job))
+            _network = Compressor(training.exported("compressor", _job))
         except ValueError:
             continue  # without a whole epoch yet
-        _made = _network.decoded(_network.encoded(_images))
-        _side = _network.deployed.weights[f"decoder/{_network.upsample}_1/kernel"].shape[0]
+        _decoded = _network.decoded(_network.encoded(_images))
+        _side = _network.exported.weights[f"decoder/{_network.upsample}_1/kernel"].shape[0]
         _name = "ships with unstride" if _job is None else _job.name
         _epochs = "all" if _job is None else str(_job.progress().done)
         _rows.append(
@@ -277,11 +277,11 @@ def _(Compressor, codes, get_changes, get_done, job, jobs, mo, np, page, trainin
                 f"{_network.upsample}, {_side}×{_side}",
                 _name,
                 _epochs,
-                f"{codes.checkerboard(_made):.1f}%",
-                f"{np.square(_made - _images).mean():.4f}",
+                f"{codes.checkerboard(_decoded):.1f}%",
+                f"{np.square(_decoded - _images).mean():.4f}",
             )
         )
-        _tiles.append(_made[:6])
+        _tiles.append(_decoded[:6])
     _tiles.append(_images[:6])
     mo.vstack(
         [

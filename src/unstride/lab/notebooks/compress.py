@@ -60,12 +60,12 @@ def _(Compressor, page, run_choice, training):
 
     def _loaded():
         job = None if run_choice.value == training.SHIPPED else jobs.find(run_choice.value)
-        return Compressor(training.weights("compressor", job))
+        return Compressor(training.exported("compressor", job))
 
     try:
         network, _shown = _loaded(), None
     except ValueError as _error:  # a run without a whole epoch
-        network = Compressor(training.weights("compressor", None))
+        network = Compressor(training.exported("compressor", None))
         _shown = page.problem(f"{_error}; the one that ships is used instead", name="run-problem")
     _shown
     return (network,)
@@ -84,7 +84,7 @@ def _(Numbers, mo, network, number, page, training):
 def _(change, code, counted, image, network, np, page, squared_error, which):
     _changed = code.copy()
     _changed[which.number("Number of the code") - 1] += change.value
-    _kept, _made = network.decoded(np.stack([code, _changed]))
+    _kept, _decoded = network.decoded(np.stack([code, _changed]))
     _most = max(float(np.abs(_changed).max()), 1e-6)
     _width = 100 / len(code)
     _colours = ["accent"] * len(code)
@@ -103,20 +103,20 @@ def _(change, code, counted, image, network, np, page, squared_error, which):
         page.row(
             page.picture(image, "The test image.", "The image, 784 pixels", scale=6),
             page.picture(_kept, "What its code gives back.", f"From its code, {counted(len(code), 'number')}", scale=6),
-            page.picture(_made, "What the changed code gives.", "From the changed code", scale=6, name="changed"),
+            page.picture(_decoded, "What the changed code gives.", "From the changed code", scale=6, name="changed"),
             least="9rem",
         ).text
         + page.figure(_svg, "The code, the number that is changed in another colour.", scroll=False).text
         + page.facts(
             {
                 "Squared error": f"{squared_error(image[None], _kept[None])[0]:.4f}",
-                "Of the changed code": f"{squared_error(image[None], _made[None])[0]:.4f}",
+                "Of the changed code": f"{squared_error(image[None], _decoded[None])[0]:.4f}",
                 "Smaller by": f"{784 / len(code):.1f} times",
             },
             name="code",
         ).text
     )
-    page.beside(page.stack(which, change), _shown)
+    page.split_view(page.stack(which, change), _shown)
     return
 
 

@@ -84,7 +84,7 @@ def _(NAMES, b, d, e, escape, k, mo, n, np, page, s, us):
                 page.table(["Framework", "How it is asked for"], _rows, name="calls"),
             ]
         )
-    page.beside(page.stack(n, k, s, d, b, e), _shown)
+    page.split_view(page.stack(n, k, s, d, b, e), _shown)
     return (trace,)
 
 
@@ -163,19 +163,21 @@ def _(fixed_k, fixed_s, sizes, us):
         return None if choice.value == "any" else int(choice.value)
 
     have, want = sizes.number("I have"), sizes.number("and want")
-    found = us.solve((have,) * 2, (want,) * 2, kernel_size=_given(fixed_k), stride=_given(fixed_s), limit=8)
-    return found, have, want
+    solutions = us.solve((have,) * 2, (want,) * 2, kernel_size=_given(fixed_k), stride=_given(fixed_s), limit=8)
+    return solutions, have, want
 
 
 @app.cell(hide_code=True)
-def _(found, have, mo, page, want):
+def _(solutions, have, mo, page, want):
     def _named(geometry):
         (kernel, _), (stride, _), (crop, _) = geometry.kernel_size, geometry.stride, geometry.crops
         return f"kernel {kernel}, stride {stride}, crop {crop}"
 
-    if found:
+    if solutions:
         picked = mo.ui.radio(
-            {_named(geometry): i for i, geometry in enumerate(found)}, value=_named(found[0]), label="Simplest first"
+            {_named(geometry): i for i, geometry in enumerate(solutions)},
+            value=_named(solutions[0]),
+            label="Simplest first",
         )
         _shown = picked
     else:
@@ -190,9 +192,9 @@ def _(found, have, mo, page, want):
 
 
 @app.cell(hide_code=True)
-def _(NAMES, escape, found, have, mo, np, page, picked, us):
+def _(NAMES, escape, solutions, have, mo, np, page, picked, us):
     mo.stop(picked is None or picked.value is None)
-    _geometry = found[picked.value]
+    _geometry = solutions[picked.value]
     _even = all(k % s == 0 for k, s in zip(_geometry.kernel_size, _geometry.stride, strict=True))
     _rows = []
     for _framework in ("keras", "torch", "tensorflow", "jax", "onnx"):

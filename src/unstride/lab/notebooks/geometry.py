@@ -103,7 +103,7 @@ def _(counted, d, drawings, full, geometry, k, mo, n, o, p, page, s, size):
         "dashed cell was added by output padding and no copy reaches it.",
         name="copies",
     )
-    page.beside(page.stack(n, k, s, d, p, o), page.stack(_formula, _sizes, _copies))
+    page.split_view(page.stack(n, k, s, d, p, o), page.stack(_formula, _sizes, _copies))
     return
 
 

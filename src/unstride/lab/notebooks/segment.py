@@ -108,13 +108,13 @@ def _(np, number, pages, scenes, source, upload, uploads, use):
 
 @app.cell(hide_code=True)
 def _(image, network, problem, inference):
-    found = None if problem else inference.classes(network, image)
-    listed = [] if problem else inference.present(found)
-    return found, listed
+    class_map = None if problem else inference.classes(network, image)
+    listed = [] if problem else inference.present(class_map)
+    return class_map, listed
 
 
 @app.cell(hide_code=True)
-def _(Compare, Image, found, image, listed, mo, np, page, problem, inference, title):
+def _(Compare, Image, class_map, image, listed, mo, np, page, problem, inference, title):
     def _compared():
         zoom = max(1, 480 // max(image.shape[:2]))
         size = (image.shape[1] * zoom, image.shape[0] * zoom)
@@ -125,7 +125,7 @@ def _(Compare, Image, found, image, listed, mo, np, page, problem, inference, ti
         return mo.ui.anywidget(
             Compare(
                 before=large(image),
-                after=large(inference.tinted(image, inference.only(found, listed))),
+                after=large(inference.tinted(image, inference.only(class_map, listed))),
                 before_name="The picture",
                 after_name="Its classes",
                 width=size[0],
@@ -139,7 +139,7 @@ def _(Compare, Image, found, image, listed, mo, np, page, problem, inference, ti
 
 
 @app.cell(hide_code=True)
-def _(escape, found, listed, names, np, page, problem, inference, truth):
+def _(escape, class_map, listed, names, np, page, problem, inference, truth):
     def _name(at):
         red, green, blue = inference.coloured(np.array([[at]], np.uint8))[0, 0]
         swatch = f'<span class="lab-swatch" style="background:rgb({red} {green} {blue})"></span>'
@@ -150,8 +150,8 @@ def _(escape, found, listed, names, np, page, problem, inference, truth):
 
     def _figures():
         known = truth is not None
-        shares = np.bincount(found.ravel(), minlength=len(names)) / found.size
-        ious = inference.ious(inference.confusion(truth, found, len(names))) if known else None
+        shares = np.bincount(class_map.ravel(), minlength=len(names)) / class_map.size
+        ious = inference.ious(inference.confusion(truth, class_map, len(names))) if known else None
         # Specks are no digits: what is found on no connected region of some size is in the table only if it is there.
         seen = sorted({0, *listed, *(map(int, np.unique(truth)) if known else ())})
         columns = ("Class", "Found on", *(("Truly on", "IoU") if known else ()))
@@ -162,7 +162,7 @@ def _(escape, found, listed, names, np, page, problem, inference, truth):
         digits = ", ".join(names[at] for at in listed)
         figures = {"Digits found": digits or "none: it knows handwritten ones, 20 to 60 pixels high"}
         if known:
-            mean, right = f"{np.nanmean(ious):.3f}", f"{np.mean(truth == found):.1%}"
+            mean, right = f"{np.nanmean(ious):.3f}", f"{np.mean(truth == class_map):.1%}"
             figures = {"Mean IoU": mean, "Pixels right": right, **figures}
         return page.stack(
             page.facts(figures, name="figures"),
@@ -175,7 +175,7 @@ def _(escape, found, listed, names, np, page, problem, inference, truth):
 
 @app.cell(hide_code=True)
 def _(another, compared, figures, image, mo, number, page, problem, said, title, upload, use):
-    page.beside(
+    page.split_view(
         page.stack(use, mo.hstack([number, another], justify="start", wrap=True, align="center"), upload),
         page.problem(problem, name="upload-problem")
         if problem
@@ -198,12 +198,12 @@ def _(mo):
 
 
 @app.cell(hide_code=True)
-def _(found, image, mo, np, page, inference, truth):
+def _(class_map, image, mo, np, page, inference, truth):
     mo.stop(truth is None)
-    _wrong = np.where((truth != found)[..., None], [220, 40, 40], image * 0.35).astype(np.uint8)
+    _wrong = np.where((truth != class_map)[..., None], [220, 40, 40], image * 0.35).astype(np.uint8)
     page.row(
         page.picture(inference.coloured(truth), "The true classes.", "Truth", scale=2.4),
-        page.picture(inference.coloured(found), "The classes found.", "Found", scale=2.4, name="found"),
+        page.picture(inference.coloured(class_map), "The classes found.", "Found", scale=2.4, name="found"),
         page.picture(_wrong, "The wrong pixels in red.", "Wrong pixels", scale=2.4, name="wrong"),
         least="9rem",
     )

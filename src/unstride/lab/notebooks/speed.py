@@ -95,7 +95,7 @@ def _(drawings, kernel, mo, padding, page, plan, size, stride):
             mo.accordion({"All that us.plan says": page.code(str(plan))}),
         ]
     )
-    page.beside(_controls, _result)
+    page.split_view(_controls, _result)
     return
 
 
@@ -130,18 +130,18 @@ def _(benchmark, counted, drawings, escape, go, mo, page, peers, plan, setting, 
     mo.stop(not go.value, page.note("Nothing measured yet with this setting.", name="benchmark"))
     _rounds, _differences, _unable, _failed = [], {"ours": 0.0}, [], None
     with mo.status.spinner("Starting", remove_on_exit=True) as _spinner:
-        for _told in benchmark.run(setting, list(peers.value), threads.value):
-            if "starting" in _told:
-                _spinner.update(f"Importing {_told['starting']}")
-            elif "ready" in _told:
-                _differences[_told["ready"]] = _told["difference"]
-            elif "unable" in _told:
-                _unable.append(f"{benchmark.PEERS[_told['unable']][0]} could not: {_told['why']}")
-            elif "failed" in _told:
-                _failed = _told["failed"]
+        for _message in benchmark.run(setting, list(peers.value), threads.value):
+            if "starting" in _message:
+                _spinner.update(f"Importing {_message['starting']}")
+            elif "ready" in _message:
+                _differences[_message["ready"]] = _message["difference"]
+            elif "unable" in _message:
+                _unable.append(f"{benchmark.PEERS[_message['unable']][0]} could not: {_message['why']}")
+            elif "failed" in _message:
+                _failed = _message["failed"]
             else:
-                _rounds.append(_told["milliseconds"])
-                _spinner.update(f"Round {_told['round']}")
+                _rounds.append(_message["milliseconds"])
+                _spinner.update(f"Round {_message['round']}")
     if _failed or not _rounds:
         _shown = page.problem(f"The benchmark did not finish: {_failed}", name="benchmark")
     else:

@@ -206,8 +206,8 @@ def _(
                 "Enlarged": f"{small.width}×{small.height} to {ours.width}×{ours.height}",
                 "PSNR and SSIM": "unknown: there is no original",
             }
-        truth, *made = (np.asarray(image.convert("L")) for image in (original, cubic, ours))
-        (psnr_cubic, ssim_cubic), (psnr, ssim) = (quality(truth, image, scale.value) for image in made)
+        truth, *enlarged = (np.asarray(image.convert("L")) for image in (original, cubic, ours))
+        (psnr_cubic, ssim_cubic), (psnr, ssim) = (quality(truth, image, scale.value) for image in enlarged)
         return {
             "Gained": f"{psnr - psnr_cubic:+.2f} dB",
             "PSNR of the network": f"{psnr:.2f} dB",
@@ -216,7 +216,7 @@ def _(
             "SSIM of bicubic": f"{ssim_cubic:.4f}",
         }
 
-    page.beside(
+    page.split_view(
         page.stack(chosen, scale, way, upload, download),
         page.problem(problem, name="upload-problem")
         if problem

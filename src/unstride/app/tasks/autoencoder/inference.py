@@ -12,7 +12,7 @@ from ....data import Grey
 from ....geometry import GeometryError
 from ....models._autoencoder import SIDE, Row, parsed, table
 from ....ops import conv, conv_transpose
-from ...weights import Deployed
+from ...weights import ExportedModel
 
 Values = npt.NDArray[np.float32]
 
@@ -20,20 +20,20 @@ Values = npt.NDArray[np.float32]
 class Autoencoder:
     """A trained autoencoder. `rows` are its layers; the code is what the last one before a transposed one makes."""
 
-    def __init__(self, deployed: Deployed) -> None:
-        self.deployed = deployed
-        self.rows = table(parsed(str(deployed.about["layers"])))
+    def __init__(self, exported: ExportedModel) -> None:
+        self.exported = exported
+        self.rows = table(parsed(str(exported.about["layers"])))
         self.coded = code_row(self.rows)
 
     def activations(self, images: Grey) -> list[Values]:
         """What each layer makes of images (n, 28, 28) from 0 to 1: arrays (n, side, side, filters)."""
         x: Values = np.ascontiguousarray(images, np.float32)[..., None]
-        made = []
+        outputs = []
         for row in self.rows:
             x = self._linear(row, x)
             x = np.maximum(x, 0) if row.layer.activation == "relu" else _sigmoid(x)
-            made.append(x)
-        return made
+            outputs.append(x)
+        return outputs
 
     def reconstructed(self, images: Grey) -> Grey:
         """What it makes of images (n, 28, 28), from 0 to 1, in the same shape."""
@@ -54,21 +54,21 @@ class Autoencoder:
         The chain rule by the layers' own transposes: back through a transposed convolution goes the convolution with
         the same kernel, and the other way round.
         """
-        made = self.activations(image[None])
-        gradient = np.zeros_like(made[-1])
+        outputs = self.activations(image[None])
+        gradient = np.zeros_like(outputs[-1])
         gradient[0, *pixel, 0] = 1
         for number in range(len(self.rows) - 1, self.coded, -1):
             row = self.rows[number]
             if row.layer.activation == "relu":
-                gradient = gradient * (made[number] > 0)
-            gradient = _back(row, gradient, self.deployed.layer(row.name)[0])
+                gradient = gradient * (outputs[number] > 0)
+            gradient = _back(row, gradient, self.exported.layer(row.name)[0])
         return np.asarray(gradient[0])
 
     def _linear(self, row: Row, x: Values) -> Values:
-        kernel, bias = self.deployed.layer(row.name)
+        kernel, bias = self.exported.layer(row.name)
         rule = conv_transpose if row.layer.kind == "up" else conv
-        made: Values = rule(x, kernel, bias, stride=row.layer.stride, padding=row.layer.padding)
-        return made
+        y: Values = rule(x, kernel, bias, stride=row.layer.stride, padding=row.layer.padding)
+        return y
 
 
 def code_row(rows: Sequence[Row]) -> int:
@@ -81,12 +81,12 @@ def reach(rows: Sequence[Row], pixel: tuple[int, int]) -> npt.NDArray[np.bool_]:
     """Which cells of the code's grid (side, side) reach an output pixel through layers with these geometries."""
     if not all(0 <= place < SIDE for place in pixel):
         raise GeometryError(f"pixel is {pixel!r}; expected two numbers from 0 to {SIDE - 1}")
-    found: Values = np.zeros((1, rows[-1].side, rows[-1].side, 1), np.float32)
-    found[0, *pixel, 0] = 1
+    cells: Values = np.zeros((1, rows[-1].side, rows[-1].side, 1), np.float32)
+    cells[0, *pixel, 0] = 1
     for row in reversed(rows[code_row(rows) + 1 :]):
         ones = np.ones((row.layer.kernel, row.layer.kernel, 1, 1), np.float32)
-        found = np.minimum(_back(row, found, ones), 1)
-    return np.asarray(found[0, ..., 0] > 0.5)
+        cells = np.minimum(_back(row, cells, ones), 1)
+    return np.asarray(cells[0, ..., 0] > 0.5)
 
 
 def _back(row: Row, gradient: Values, kernel: Values) -> Values:
@@ -94,10 +94,10 @@ def _back(row: Row, gradient: Values, kernel: Values) -> Values:
     sizes = (row.input_side,) * 2, (row.side,) * 2
     geometry = row.layer.geometry(row.input_side)
     if row.layer.kind == "up":
-        made: Values = conv(gradient, kernel, geometry=geometry.fitted(*sizes))
+        grad_input: Values = conv(gradient, kernel, geometry=geometry.fitted(*sizes))
     else:
-        made = conv_transpose(gradient, kernel, geometry=geometry.fitted(*reversed(sizes)))
-    return made
+        grad_input = conv_transpose(gradient, kernel, geometry=geometry.fitted(*reversed(sizes)))
+    return grad_input
 
 
 def _sigmoid(x: Values) -> Values:

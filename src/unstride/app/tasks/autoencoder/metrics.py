@@ -17,7 +17,7 @@ EPSILON = 1e-7
 
 
 @dataclass(frozen=True)
-class ClassFigures:
+class ClassMetrics:
     """The means over one class's images; None if there are none."""
 
     label: int
@@ -38,7 +38,7 @@ class Evaluation:
     loss: float
     floor: float
     error: float
-    classes: tuple[ClassFigures, ...]
+    classes: tuple[ClassMetrics, ...]
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -62,7 +62,7 @@ def squared_error(targets: Grey, predictions: Grey) -> Values:
     return np.asarray(np.mean(np.square(targets.astype(np.float64) - predictions), axis=(1, 2)))
 
 
-def evaluate(targets: Grey, predictions: Grey, labels: Bytes, classes: list[int]) -> Evaluation:
+def reconstruction_metrics(targets: Grey, predictions: Grey, labels: Bytes, classes: list[int]) -> Evaluation:
     """The figures over all images and over each of `classes`."""
     values = {
         "loss": cross_entropy(targets, predictions),
@@ -76,5 +76,5 @@ def evaluate(targets: Grey, predictions: Grey, labels: Bytes, classes: list[int]
     return Evaluation(
         images=len(targets),
         **{name: float(value.mean()) for name, value in values.items()},
-        classes=tuple(ClassFigures(label, int((labels == label).sum()), **means(labels == label)) for label in classes),
+        classes=tuple(ClassMetrics(label, int((labels == label).sum()), **means(labels == label)) for label in classes),
     )

@@ -96,7 +96,7 @@ def reconstruction(images: Bytes, predictions: Grey, names: Sequence[str]) -> Fi
     return charts.pairs(list(grey(images)), list(predictions), captions, charts.LIGHT)
 
 
-def figures(images: Bytes, predictions: Grey) -> list[dict[str, Any]]:
+def image_metrics(images: Bytes, predictions: Grey) -> list[dict[str, Any]]:
     """Cross-entropy and squared error of each image."""
     values = grey(images)
     return [

@@ -50,8 +50,8 @@ def scatter(places: npt.NDArray[np.float32], labels: npt.NDArray[np.uint8], them
     present = np.unique(labels)
     size = 26 if len(present) <= 12 else 14
     for label in present:
-        own = places[labels == label]
-        axes.scatter(own[:, 0], own[:, 1], s=9, color=colours[int(label) % len(colours)], alpha=0.6, linewidths=0)
+        points = places[labels == label]
+        axes.scatter(points[:, 0], points[:, 1], s=9, color=colours[int(label) % len(colours)], alpha=0.6, linewidths=0)
     for label in present:
         colour = colours[int(label) % len(colours)]
         x, y = np.median(places[labels == label], axis=0)

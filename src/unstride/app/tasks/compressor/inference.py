@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ....data import Grey
 from ....models._compressor import SMALL, WIDTHS
 from ....ops import conv, conv_transpose
-from ...weights import Deployed, Values
+from ...weights import ExportedModel, Values
 
 DRAWS, CODES = 32, 32
 """Sets of random weights, and random codes for each, that `activity` is the mean of."""
@@ -20,14 +20,14 @@ DRAWS, CODES = 32, 32
 class Compressor:
     """A trained compressor; `code` says how many numbers an image becomes."""
 
-    def __init__(self, deployed: Deployed) -> None:
-        self.deployed = deployed
-        self.code = int(deployed.about["code"])
-        self.upsample = str(deployed.about["upsample"])
+    def __init__(self, exported: ExportedModel) -> None:
+        self.exported = exported
+        self.code = int(exported.about["code"])
+        self.upsample = str(exported.about["upsample"])
 
     def encoded(self, images: Grey) -> Values:
         """The codes (n, code) of images (n, 28, 28) from 0 to 1."""
-        layer = self.deployed.layer
+        layer = self.exported.layer
         x: Values = np.ascontiguousarray(images, np.float32)[..., None]
         for name in ("encoder/conv_1", "encoder/conv_2"):
             x = conv(x, *layer(name), stride=2, padding=1, activation="relu")
@@ -37,8 +37,8 @@ class Compressor:
     def decoded(self, codes: Values) -> Grey:
         """The images (n, 28, 28), from 0 to 1, of codes."""
         head = "decoder/"
-        own = {name[len(head) :]: values for name, values in self.deployed.weights.items() if name.startswith(head)}
-        return decoded(own, self.upsample, codes)
+        weights = {name[len(head) :]: values for name, values in self.exported.weights.items() if name.startswith(head)}
+        return decoded(weights, self.upsample, codes)
 
 
 def decoded(weights: Mapping[str, Values], upsample: str, codes: Values) -> Grey:
@@ -81,10 +81,10 @@ def random_weights(code: int, upsample: str, kernel: int, seed: int) -> dict[str
     add("grid", (256, SMALL * SMALL * WIDTHS[0]))
     before = WIDTHS[0]
     for number, filters in ((1, WIDTHS[1]), (2, 1)):
-        made = 4 * filters if upsample == "subpixel" else filters
-        channels = (made, before) if upsample == "transposed" else (before, made)
+        outputs = 4 * filters if upsample == "subpixel" else filters
+        channels = (outputs, before) if upsample == "transposed" else (before, outputs)
         add(f"{upsample}_{number}", (kernel, kernel, *channels), last=number == 2)
-        weights[f"{upsample}_{number}/bias"] = np.zeros(made, np.float32)
+        weights[f"{upsample}_{number}/bias"] = np.zeros(outputs, np.float32)
         before = filters
     weights["dense/bias"] = np.zeros(256, np.float32)
     weights["grid/bias"] = np.zeros(SMALL * SMALL * WIDTHS[0], np.float32)
@@ -136,8 +136,8 @@ def stretched(image: Grey) -> Grey:
 
 
 def _dense(x: Values, kernel: Values, bias: Values, relu: bool = False) -> Values:
-    made = x @ kernel + bias
-    return np.asarray(np.maximum(made, 0) if relu else made)
+    y = x @ kernel + bias
+    return np.asarray(np.maximum(y, 0) if relu else y)
 
 
 def interleaved(x: Values) -> Values:

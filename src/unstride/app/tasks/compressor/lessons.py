@@ -41,9 +41,9 @@ def taught(
     beta, gamma = DECAYS
     for step, chosen in zip(range(1, steps + 1), _batches(len(codes), batch, seed), strict=False):
         rate = RATE * math.sqrt(1 - gamma**step) / (1 - beta**step)  # NumPy's would make all of it float64
-        for name, slope in gradients(now, upsample, codes[chosen], targets[chosen]).items():
-            first[name] += (1 - beta) * (slope - first[name])
-            second[name] += (1 - gamma) * (np.square(slope) - second[name])
+        for name, grad in gradients(now, upsample, codes[chosen], targets[chosen]).items():
+            first[name] += (1 - beta) * (grad - first[name])
+            second[name] += (1 - gamma) * (np.square(grad) - second[name])
             now[name] -= rate * first[name] / (np.sqrt(second[name]) + EPSILON)
     return now
 
@@ -60,11 +60,11 @@ def gradients(weights: Mapping[str, Values], upsample: str, codes: Values, targe
 
     Back through a transposed convolution goes the convolution with the same kernel, and the other way round.
     """
-    made: dict[str, Values] = {}
+    grads: dict[str, Values] = {}
 
-    def dense(name: str, x: Values, slope: Values) -> Values:
-        made[f"{name}/kernel"], made[f"{name}/bias"] = x.T @ slope, slope.sum(0)
-        return np.asarray(slope @ weights[f"{name}/kernel"].T)
+    def dense(name: str, x: Values, grad_output: Values) -> Values:
+        grads[f"{name}/kernel"], grads[f"{name}/bias"] = x.T @ grad_output, grad_output.sum(0)
+        return np.asarray(grad_output @ weights[f"{name}/kernel"].T)
 
     hidden = np.maximum(codes @ weights["dense/kernel"] + weights["dense/bias"], 0)
     flat = np.maximum(hidden @ weights["grid/kernel"] + weights["grid/bias"], 0)
@@ -72,12 +72,12 @@ def gradients(weights: Mapping[str, Values], upsample: str, codes: Values, targe
     middle = np.maximum(_doubled(weights, upsample, 1, grid), 0)
     image = sigmoid(_doubled(weights, upsample, 2, middle))
 
-    slope = np.asarray((image - targets[..., None]) / image.size, np.float32)
-    slope = _back(weights, upsample, 2, middle, slope, made) * (middle > 0)
-    slope = _back(weights, upsample, 1, grid, slope, made).reshape(flat.shape) * (flat > 0)
-    slope = dense("grid", hidden, slope) * (hidden > 0)
-    dense("dense", codes, slope)
-    return made
+    grad_output = np.asarray((image - targets[..., None]) / image.size, np.float32)
+    grad_output = _back(weights, upsample, 2, middle, grad_output, grads) * (middle > 0)
+    grad_output = _back(weights, upsample, 1, grid, grad_output, grads).reshape(flat.shape) * (flat > 0)
+    grad_output = dense("grid", hidden, grad_output) * (hidden > 0)
+    dense("dense", codes, grad_output)
+    return grads
 
 
 def _geometry(upsample: str, kernel: int, side: int) -> Geometry:
@@ -98,24 +98,24 @@ def _doubled(weights: Mapping[str, Values], upsample: str, number: int, x: Value
 
 
 def _back(
-    weights: Mapping[str, Values], upsample: str, number: int, x: Values, slope: Values, made: dict[str, Values]
+    weights: Mapping[str, Values], upsample: str, number: int, x: Values, grad_output: Values, grads: dict[str, Values]
 ) -> Values:
     """The gradients of that layer's weights, into `made`, and the gradient with respect to `x`."""
     name = f"{upsample}_{number}"
     kernel = weights[f"{name}/kernel"]
     if upsample == "transposed":
         geometry = _geometry(upsample, len(kernel), x.shape[1])
-        made[f"{name}/kernel"] = np.asarray(kernel_gradient(slope, x, geometry))
-        made[f"{name}/bias"] = slope.sum((0, 1, 2))
-        return np.asarray(conv(slope, kernel, geometry=geometry))
+        grads[f"{name}/kernel"] = np.asarray(kernel_gradient(grad_output, x, geometry))
+        grads[f"{name}/bias"] = grad_output.sum((0, 1, 2))
+        return np.asarray(conv(grad_output, kernel, geometry=geometry))
     if upsample == "resize":
         x = x.repeat(2, axis=1).repeat(2, axis=2)
     else:
-        slope = _apart(slope)
+        grad_output = _apart(grad_output)
     geometry = _geometry(upsample, len(kernel), x.shape[1])
-    made[f"{name}/kernel"] = np.asarray(kernel_gradient(x, slope, geometry))
-    made[f"{name}/bias"] = slope.sum((0, 1, 2))
-    back = np.asarray(conv_transpose(slope, kernel, geometry=geometry))
+    grads[f"{name}/kernel"] = np.asarray(kernel_gradient(x, grad_output, geometry))
+    grads[f"{name}/bias"] = grad_output.sum((0, 1, 2))
+    back = np.asarray(conv_transpose(grad_output, kernel, geometry=geometry))
     if upsample == "subpixel":
         return back
     n, height, width, channels = back.shape

@@ -14,9 +14,9 @@ from ....data import Grey, grey
 from ...report.charts import Theme
 from ...report.page import Picture, draw, layers, losses, render
 from ...runs import Run
-from ...weights import Deployed
+from ...weights import ExportedModel
 from ..autoencoder import report
-from ..base import Figures
+from ..base import Metrics
 from ..datasets import Dataset
 from . import charts
 from .inference import Compressor, activity, decoded, random_weights, stretched
@@ -57,9 +57,9 @@ class Checker:
 
 
 def write_report(
-    run: Run, model: keras.Model, dataset: Dataset, figures: Figures, weights: Deployed, **values: Any
+    run: Run, model: keras.Model, dataset: Dataset, metrics: Metrics, weights: ExportedModel, **values: Any
 ) -> None:
-    evaluation, predictions, test_codes, accuracy = figures.found
+    evaluation, predictions, test_codes, accuracy = metrics.details
     encoder, decoder = model.get_layer("encoder"), model.get_layer("decoder")
     network = Compressor(weights)
     measured = dataset.test[:MEASURED]
@@ -106,7 +106,7 @@ def compare(network: Compressor, dataset: Dataset, seed: int, steps: int) -> lis
     learned = network.encoded(lesson)
     asked = network.encoded(grey(np.concatenate([dataset.gallery[:1], dataset.test[:MEASURED]])))
     targets = grey(dataset.test[:MEASURED])
-    made = []
+    compared = []
     for name, kernel in COMPARED:
         weights = random_weights(network.code, name, kernel, seed)
         active = activity(weights, name, seed)
@@ -115,7 +115,7 @@ def compare(network: Compressor, dataset: Dataset, seed: int, steps: int) -> lis
         weights = taught(weights, name, learned, lesson, steps=steps, batch=BATCH, seed=seed)
         digit, *images = decoded(weights, name, asked)
         drawn = np.stack(images)
-        made.append(
+        compared.append(
             Checker(
                 name,
                 kernel,
@@ -127,7 +127,7 @@ def compare(network: Compressor, dataset: Dataset, seed: int, steps: int) -> lis
                 drawn,
             )
         )
-    return made
+    return compared
 
 
 def _checkerboards(run: Run, compared: list[Checker], digit: Grey, targets: Grey) -> Picture:

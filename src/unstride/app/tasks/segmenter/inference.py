@@ -9,7 +9,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from ....ops import conv, conv_transpose
-from ...weights import Deployed
+from ...weights import ExportedModel
 
 Bytes = npt.NDArray[np.uint8]
 Values = npt.NDArray[np.float32]
@@ -34,27 +34,27 @@ def palette(count: int = 256) -> Bytes:
     return colours
 
 
-def logits(deployed: Deployed, image: Values) -> Values:
+def logits(exported: ExportedModel, image: Values) -> Values:
     """(height, width, 3) from 0 to 1 to (height, width, classes), of any size; as the Keras model computes them."""
     x, skips = image[None], []
-    levels = int(deployed.about["levels"])
+    levels = int(exported.about["levels"])
     for level in range(levels):
-        x = _twice(deployed, x, f"down_{level}")
+        x = _twice(exported, x, f"down_{level}")
         if level < levels - 1:
             skips.append(x)
             x = _halved(x)
     for level in reversed(range(levels - 1)):
         skip = skips.pop()
-        x = conv_transpose(x, *deployed.layer(f"double_{level}"), stride=2)
+        x = conv_transpose(x, *exported.layer(f"double_{level}"), stride=2)
         x = np.concatenate([x[:, : skip.shape[1], : skip.shape[2]], skip], axis=-1)
-        x = _twice(deployed, x, f"up_{level}")
-    y: Values = conv(x, *deployed.layer("logits"))[0]
+        x = _twice(exported, x, f"up_{level}")
+    y: Values = conv(x, *exported.layer("logits"))[0]
     return y
 
 
-def _twice(deployed: Deployed, x: Values, name: str) -> Values:
+def _twice(exported: ExportedModel, x: Values, name: str) -> Values:
     for number in (1, 2):
-        x = conv(x, *deployed.layer(f"{name}_{number}"), padding=1, activation="relu")
+        x = conv(x, *exported.layer(f"{name}_{number}"), padding=1, activation="relu")
     return x
 
 
@@ -69,15 +69,15 @@ def _halved(x: Values) -> Values:
     )
 
 
-def classes(deployed: Deployed, image: Bytes) -> Bytes:
+def classes(exported: ExportedModel, image: Bytes) -> Bytes:
     """The class of every pixel of an image of uint8, (height, width, 3)."""
-    return np.asarray(logits(deployed, np.divide(image, 255, dtype=np.float32)).argmax(-1), np.uint8)
+    return np.asarray(logits(exported, np.divide(image, 255, dtype=np.float32)).argmax(-1), np.uint8)
 
 
-def confusion(mask: Bytes, found: Bytes, count: int) -> npt.NDArray[np.int64]:
+def confusion(mask: Bytes, predicted: Bytes, count: int) -> npt.NDArray[np.int64]:
     """How many pixels of each class (row) were found to be which (column); those of class VOID aside."""
     counted = mask != VOID
-    pairs = mask[counted].astype(np.int64) * count + found[counted]
+    pairs = mask[counted].astype(np.int64) * count + predicted[counted]
     return np.bincount(pairs, minlength=count**2).reshape(count, count)
 
 
@@ -88,15 +88,15 @@ def ious(confusion: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     return np.asarray(np.divide(both, either, out=np.full(len(both), np.nan), where=either > 0))
 
 
-def as_palette(found: Bytes) -> Image.Image:
+def as_palette(class_map: Bytes) -> Image.Image:
     """A class map in mode P, with VOC's colours."""
-    image = Image.fromarray(found)  # in mode L, whose bytes are those of mode P
+    image = Image.fromarray(class_map)  # in mode L, whose bytes are those of mode P
     image = image.convert("L")
     image.putpalette(palette().tobytes())
     return image
 
 
-def present(found: Bytes, least: int = LEAST, background: int = 0) -> list[int]:
+def present(class_map: Bytes, least: int = LEAST, background: int = 0) -> list[int]:
     """The classes, the background aside, that have a connected region of at least `least` pixels.
 
     >>> found = np.zeros((8, 8), np.uint8)
@@ -104,10 +104,10 @@ def present(found: Bytes, least: int = LEAST, background: int = 0) -> list[int]:
     >>> present(found, least=10), present(found, least=1)
     ([2], [2, 3])
     """
-    return [at for at, size in sizes(found, background).items() if size >= least]
+    return [at for at, size in sizes(class_map, background).items() if size >= least]
 
 
-def sizes(found: Bytes, background: int = 0) -> dict[int, int]:
+def sizes(class_map: Bytes, background: int = 0) -> dict[int, int]:
     """Of each class, the background aside, how many pixels its largest connected region has.
 
     >>> sizes(np.array([[1, 1, 0], [2, 0, 1]], np.uint8))
@@ -115,14 +115,14 @@ def sizes(found: Bytes, background: int = 0) -> dict[int, int]:
     """
     from scipy import ndimage  # type: ignore[import-untyped]
 
-    classes = [int(at) for at in np.unique(found) if at not in (background, VOID)]
+    classes = [int(at) for at in np.unique(class_map) if at not in (background, VOID)]
     eight = np.ones((3, 3), bool)  # diagonal neighbours connect, too
-    return {at: int(np.bincount(ndimage.label(found == at, eight)[0].ravel())[1:].max()) for at in classes}
+    return {at: int(np.bincount(ndimage.label(class_map == at, eight)[0].ravel())[1:].max()) for at in classes}
 
 
-def only(found: Bytes, classes: Sequence[int], background: int = 0) -> Bytes:
+def only(class_map: Bytes, classes: Sequence[int], background: int = 0) -> Bytes:
     """The class map with these classes; pixels of all others are background."""
-    return np.where(np.isin(found, classes), found, np.uint8(background)).astype(np.uint8)
+    return np.where(np.isin(class_map, classes), class_map, np.uint8(background)).astype(np.uint8)
 
 
 def noun(names: Sequence[str]) -> str:
@@ -131,16 +131,16 @@ def noun(names: Sequence[str]) -> str:
 
 
 def overlay(
-    image: Bytes, found: Bytes, names: Sequence[str], background: int | None = 0, none: str | None = None
+    image: Bytes, class_map: Bytes, names: Sequence[str], background: int | None = 0, none: str | None = None
 ) -> Image.Image:
     """The classes' colours over the greyed image, and a legend of those that it has to its right.
 
     `none` is the legend where it has none. Default: "no digits found", or "no classes found".
     """
-    picture = Image.fromarray(tinted(image, found, background))
+    picture = Image.fromarray(tinted(image, class_map, background))
     scale = max(1, round(320 / max(picture.size)))
     picture = picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
-    shown = [int(at) for at in np.unique(found) if at != background]
+    shown = [int(at) for at in np.unique(class_map) if at != background]
     named = [names[at] if at < len(names) else f"class {at}" for at in shown]
     words = [noun(names), *named] if shown else [none or f"no {noun(names)} found"]
     size = max(14, min(picture.height // 16, 40))
@@ -160,11 +160,11 @@ def overlay(
     return page
 
 
-def tinted(image: Bytes, found: Bytes, background: int | None = 0) -> Bytes:
+def tinted(image: Bytes, class_map: Bytes, background: int | None = 0) -> Bytes:
     """The classes' colours over the greyed image."""
     grey = image.mean(-1, keepdims=True)
-    coloured = 0.35 * grey + 0.65 * BRIGHT[found % len(BRIGHT)]
-    shown = np.where((found == background)[..., None], 0.75 * grey + 0.25 * image, coloured)
+    coloured = 0.35 * grey + 0.65 * BRIGHT[class_map % len(BRIGHT)]
+    shown = np.where((class_map == background)[..., None], 0.75 * grey + 0.25 * image, coloured)
     return np.asarray(shown.round(), np.uint8)
 
 
@@ -179,13 +179,13 @@ def _bright() -> Bytes:
     """Colours that are told apart on a greyed photograph: VOC's are too dark for it. Class 0 has grey."""
     import colorsys
 
-    made = [(160, 160, 160)]
+    colours = [(160, 160, 160)]
     for number in range(40):
         hue = number * 0.618034 % 1
         value, saturation = ((1.0, 0.85), (0.8, 1.0), (1.0, 0.5))[number % 3]
         red, green, blue = colorsys.hsv_to_rgb(hue, saturation, value)
-        made.append((round(255 * red), round(255 * green), round(255 * blue)))
-    return np.array(made, np.uint8)
+        colours.append((round(255 * red), round(255 * green), round(255 * blue)))
+    return np.array(colours, np.uint8)
 
 
 BRIGHT = _bright()

@@ -49,8 +49,8 @@ def read(folder: str) -> Labelled:
     if images == "JPEGImages":  # VOC has masks for a part of its images only
         paths = [path for path in paths if (root / masks / f"{path.stem}.png").is_file()]
     remarks: list[str] = []
-    found, problems = gather(paths, lambda path: _pair(path, root / masks / f"{path.stem}.png", remarks.append))
-    pairs = [pair for _, pair in found]
+    pictures, problems = gather(paths, lambda path: _pair(path, root / masks / f"{path.stem}.png", remarks.append))
+    pairs = [pair for _, pair in pictures]
     count = max((int(mask[mask != VOID].max(initial=0)) for _, mask in pairs), default=0) + 1
     names = _names(root / "classes.txt", count)
     return Labelled(pairs, names, problems, remarks)

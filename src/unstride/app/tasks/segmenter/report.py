@@ -13,7 +13,7 @@ from ....backends.keras.imported import keras
 from ...report.charts import DPI, Theme, drawable
 from ...report.page import Picture, draw, keep, layers, losses, render
 from ...runs import Run
-from ..base import Figures
+from ..base import Metrics
 from . import inference
 from .data import Scenes
 
@@ -22,8 +22,8 @@ Bytes = npt.NDArray[np.uint8]
 SHOWN = 6
 
 
-def write_report(run: Run, model: keras.Model, data: Scenes, figures: Figures, **values: Any) -> None:
-    found, total = figures.found
+def write_report(run: Run, model: keras.Model, data: Scenes, metrics: Metrics, **values: Any) -> None:
+    predicted, total = metrics.details
     shown = _shown(data)
     render(
         run,
@@ -32,13 +32,13 @@ def write_report(run: Run, model: keras.Model, data: Scenes, figures: Figures, *
         noun="scenes",
         losses=losses(run, "cross-entropy"),
         layers=layers(run, model, None),
-        figures=figures,
+        metrics=metrics,
         **values,
         scenes=keep(
             run,
             "scenes",
             "Test images beside their true classes, the classes found, and where these differ.",
-            rows([data.test[at] for at in shown], [found[at] for at in shown]),
+            rows([data.test[at] for at in shown], [predicted[at] for at in shown]),
         ),
         confusion=_confusion(run, total, data.names),
     )
@@ -53,13 +53,13 @@ def _shown(data: Scenes) -> list[int]:
     return [int(first) + at for first, count in places for at in range(min(each, count))]
 
 
-def rows(pairs: list[tuple[Bytes, Bytes]], found: list[Bytes], height: int = 192) -> Image.Image:
+def rows(pairs: list[tuple[Bytes, Bytes]], predicted: list[Bytes], height: int = 192) -> Image.Image:
     """Image, true classes, classes found, and the pixels that are wrong, in red, in a row each."""
     columns = ("image", "true classes", "classes found", "wrong pixels")
     gap, head = 6, 24
     font = ImageFont.load_default(15)
     lines = []
-    for (image, mask), classes in zip(pairs, found, strict=True):
+    for (image, mask), classes in zip(pairs, predicted, strict=True):
         wrong = np.where(((mask != classes) & (mask != inference.VOID))[..., None], [220, 40, 40], image * 0.35)
         tiles = (image, inference.coloured(mask), inference.coloured(classes), wrong.astype(np.uint8))
         width = max(1, round(height * image.shape[1] / image.shape[0]))

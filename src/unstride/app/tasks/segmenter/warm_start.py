@@ -14,7 +14,7 @@ Values = npt.NDArray[np.float32]
 
 
 def assign(model: keras.Model, weights: dict[str, Values], images: Values, last: str) -> None:
-    """Give a new model the weights that `deployed.extracted` took from one like it.
+    """Give a new model the weights that `weights.export_weights` took from one like it.
 
     A batch normalization that was merged into its convolution becomes one again: its mean and variance are those
     that the convolution's results have on `images`, and its scale and offset undo them. So the model computes what

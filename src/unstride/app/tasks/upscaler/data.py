@@ -79,7 +79,7 @@ def least(scale: int) -> int:
 
 def planes_of(image: Image.Image, scale: int) -> list[Pair]:
     """The luminance and the colours, each at several sizes, beside what they are made small to."""
-    made = []
+    planes = []
     for size in SIZES:
         smaller = image
         if size < 1:
@@ -88,8 +88,8 @@ def planes_of(image: Image.Image, scale: int) -> list[Pair]:
         if min(smaller.size) < least(scale):
             continue
         channels = [smaller] if smaller.mode == "L" else [smaller.convert("L"), *smaller.split()]
-        made += [_pair(channel, scale) for channel in channels]
-    return made
+        planes += [_pair(channel, scale) for channel in channels]
+    return planes
 
 
 def luminance(image: Image.Image, scale: int) -> Pair:

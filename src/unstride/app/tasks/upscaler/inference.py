@@ -17,7 +17,7 @@ from PIL import Image
 from ....models._upscaler import DEPTH, MARGIN, bicubic, crop
 from ....ops import conv, conv_transpose
 from ...images.pixels import Pixels
-from ...weights import Deployed
+from ...weights import ExportedModel
 
 Values = npt.NDArray[np.float32]
 
@@ -32,12 +32,12 @@ GREY = np.ones(1, np.float32)
 class Upscaler:
     """A trained network; `scale` says how many times as wide and high its pictures become."""
 
-    def __init__(self, deployed: Deployed) -> None:
-        self.deployed = deployed
-        self.scale = int(deployed.about["scale"])
+    def __init__(self, exported: ExportedModel) -> None:
+        self.exported = exported
+        self.scale = int(exported.about["scale"])
         self.padding = crop(self.scale)
         self.cubic = bicubic(self.scale)[..., None, None]
-        kernel, self.bias = deployed.layer("enlarge")
+        kernel, self.bias = exported.layer("enlarge")
         # Less the interpolation, so that the last layer gives what there is to add.
         self.kernel = kernel.copy()
         self.kernel[..., -1:] -= self.cubic
@@ -45,11 +45,11 @@ class Upscaler:
     def luminance(self, image: Values, tile: int | None = TILE) -> Values:
         """A grey image (height, width) from 0 to 1, `scale` times as large; of one piece where `tile` is None."""
         height, width = image.shape
-        made = np.empty((height * self.scale, width * self.scale), np.float32)
+        large = np.empty((height * self.scale, width * self.scale), np.float32)
         for (top, left, bottom, right), block in tiles(image[..., None], tile):
             here = np.s_[top * self.scale : bottom * self.scale, left * self.scale : right * self.scale]
-            made[here] = self.enlarged(np.asarray(block, np.float32), GREY)[..., 0]
-        return made
+            large[here] = self.enlarged(np.asarray(block, np.float32), GREY)[..., 0]
+        return large
 
     def enlarged(self, block: Values, weights: Values) -> Values:
         """A block with `MARGIN` pixels around it, (height, width, channels), without them, `scale` times as large.
@@ -61,13 +61,13 @@ class Upscaler:
         edge = MARGIN - 2
         inner = block[edge:-edge, edge:-edge]
         planes = np.ascontiguousarray(inner.transpose(2, 0, 1))[..., None]
-        made = conv_transpose(planes, self.cubic, stride=self.scale, padding=self.padding)[..., 0]
-        made[:colours] += self._added(light)
-        return np.asarray(made.transpose(1, 2, 0))
+        large = conv_transpose(planes, self.cubic, stride=self.scale, padding=self.padding)[..., 0]
+        large[:colours] += self._added(light)
+        return np.asarray(large.transpose(1, 2, 0))
 
     def _added(self, light: Values) -> Values:
         """What the network adds to the interpolation."""
-        layer = self.deployed.layer
+        layer = self.exported.layer
         x = np.ascontiguousarray(light)[None, ..., None]
         image = x[:, 2 + DEPTH : -(2 + DEPTH), 2 + DEPTH : -(2 + DEPTH)]
         for name in ("features", "shrink", *(f"map_{number + 1}" for number in range(DEPTH)), "expand"):
@@ -94,11 +94,11 @@ class Upscaler:
             raise ValueError(f"numbers of {kind}, for which Pillow has no mode; use Upscaler.numbers")
         mode = {"uint16": "I;16", "float32": "F"}.get(kind.name, pixels.mode)
         height, width, _ = pixels.values.shape
-        made = Image.new(mode, (width * self.scale, height * self.scale))
+        large = Image.new(mode, (width * self.scale, height * self.scale))
         for top, left, values in self._tiles(pixels, advance):
             rows, columns, _ = values.shape
-            made.paste(Image.frombytes(mode, (columns, rows), values.tobytes()), (left, top))
-        return made
+            large.paste(Image.frombytes(mode, (columns, rows), values.tobytes()), (left, top))
+        return large
 
     def numbers(self, pixels: Pixels, advance: Callable[[int], None] | None = None) -> npt.NDArray[np.generic]:
         """As `picture`, (height, width, channels): numbers of the picture's own type, whatever that is.
@@ -107,10 +107,10 @@ class Upscaler:
         square of `scale` pixels a side; the network sees their nearest neighbours instead.
         """
         height, width, channels = pixels.values.shape
-        made = np.empty((height * self.scale, width * self.scale, channels), pixels.values.dtype)
+        large = np.empty((height * self.scale, width * self.scale, channels), pixels.values.dtype)
         for top, left, values in self._tiles(pixels, advance):
-            made[top : top + values.shape[0], left : left + values.shape[1]] = values
-        return made
+            large[top : top + values.shape[0], left : left + values.shape[1]] = values
+        return large
 
     def _tiles(
         self, pixels: Pixels, advance: Callable[[int], None] | None
@@ -163,9 +163,9 @@ def _filled(values: npt.NDArray[np.generic], usable: npt.NDArray[np.bool_]) -> n
     any, the row above or else below."""
     if not usable.any():
         return np.zeros_like(values)
-    made = _carried(values, usable)
+    filled = _carried(values, usable)
     rows = usable.any(1)
-    return _carried(made.T, np.broadcast_to(rows, made.T.shape)).T
+    return _carried(filled.T, np.broadcast_to(rows, filled.T.shape)).T
 
 
 def _carried(values: npt.NDArray[np.generic], usable: npt.NDArray[np.bool_]) -> npt.NDArray[np.generic]:
