@@ -40,7 +40,8 @@ def upscaled() -> Image.Image:
             "unstride upscale": network.picture(small),
             "original": large,
         }
-        lines.append(side_by_side([(kind, np.asarray(picture.crop(box))) for kind, picture in kinds.items()], zoom=2))
+        pieces = [np.asarray(picture.crop(box)) for picture in kinds.values()]
+        lines.append(side_by_side(tuple(kinds), [pieces], height=2 * side))
     return stacked(lines)
 
 

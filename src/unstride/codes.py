@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from .data import Bytes, Grey, grey
+from .data import Bytes, Doubles, Grey, Values, grey
 
 if TYPE_CHECKING:
     import keras
 
-Values = npt.NDArray[np.float32]
 
 PROBED = 10_000
 """How many training images the linear classifier learns from."""
@@ -120,7 +119,7 @@ def checkerboard(images: npt.NDArray[Any], period: int = 4) -> float:
     return float(100 * np.std(pattern) / contrast)
 
 
-def _local_means(values: npt.NDArray[np.float64], period: int) -> npt.NDArray[np.float64]:
+def _local_means(values: Doubles, period: int) -> Doubles:
     """The means around every pixel that is far enough from the edges, over one period along each axis.
 
     An even number of pixels has no middle: there the mean is over one more, and the outermost two count half. Then a

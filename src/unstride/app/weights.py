@@ -15,14 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from .._files import write
+from ..data import Doubles, Values
 from . import runs, weight_shapes
 from .errors import RunError
 
-Values = npt.NDArray[np.float32]
-
 FILE, LAST = "weights.npz", "last.npz"
 """Of the trained model; and of the model after the last epoch, while it is still being trained."""
-MOST_BYTES = 1 << 28
+MAX_UNPACKED_BYTES = 1 << 28
 """Of a file's arrays, unpacked: far more than any of our models has."""
 SHIPS = "shipped"
 """The name by which options choose the weights in the package, where others are a run's folder or a file."""
@@ -80,7 +79,7 @@ def export_weights(model: Any) -> dict[str, Values]:
     return weights
 
 
-def _normalization(layer: Any) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def _normalization(layer: Any) -> tuple[Doubles, Doubles]:
     """What a batch normalization multiplies each channel by, and adds to it, when it is not trained."""
     from ..backends.keras.imported import keras
 
@@ -132,8 +131,8 @@ def load(path: Path) -> ExportedModel:
 
 
 def _check_room(size: int) -> None:
-    if size > MOST_BYTES:
-        raise ValueError(f"it unpacks to {size:,} bytes; expected no more than {MOST_BYTES:,}")
+    if size > MAX_UNPACKED_BYTES:
+        raise ValueError(f"it unpacks to {size:,} bytes; expected no more than {MAX_UNPACKED_BYTES:,}")
 
 
 def _float32(name: str, values: npt.NDArray[Any]) -> Values:

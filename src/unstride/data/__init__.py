@@ -21,8 +21,13 @@ import numpy.typing as npt
 from .._messages.wording import counted
 
 Bytes = npt.NDArray[np.uint8]
-Grey = npt.NDArray[np.float32]
-Split = tuple[Bytes, Bytes]
+Values = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
+Samples = npt.NDArray[np.generic]
+Grey = Values
+"""Images from 0 to 1."""
+Pair = tuple[Bytes, Bytes]
+"""An image and its labels or its mask, or a large image and a small one."""
 
 FILES = (
     "train-images-idx3-ubyte",
@@ -41,7 +46,7 @@ _SHA256 = {
     "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
     "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
-_MOST_BYTES = 1 << 30
+_MAX_IDX_BYTES = 1 << 30
 """Of a file, unpacked: twice EMNIST's largest."""
 _GZIP_MAGIC = b"\x1f\x8b"
 _TYPES = {0x08: "uint8", 0x09: "int8", 0x0B: "int16", 0x0C: "int32", 0x0D: "float32", 0x0E: "float64"}
@@ -51,7 +56,7 @@ class DataError(ValueError):
     """A data file that is missing, damaged or not what it should be. The message names the file."""
 
 
-def mnist(path: str | os.PathLike[str] | None = None, transpose: bool = False) -> tuple[Split, Split]:
+def mnist(path: str | os.PathLike[str] | None = None, transpose: bool = False) -> tuple[Pair, Pair]:
     """The digits, as `keras.datasets.mnist.load_data` returns them.
 
     Parameters
@@ -80,7 +85,7 @@ def mnist(path: str | os.PathLike[str] | None = None, transpose: bool = False) -
     return _split(path, train_images, train_labels, transpose), mnist_test(path, transpose)
 
 
-def mnist_test(path: str | os.PathLike[str] | None = None, transpose: bool = False) -> Split:
+def mnist_test(path: str | os.PathLike[str] | None = None, transpose: bool = False) -> Pair:
     """The second half of `mnist` alone, which takes a seventh of the time."""
     _, _, test_images, test_labels = FILES
     return _split(path, test_images, test_labels, transpose)
@@ -91,7 +96,7 @@ def is_emnist(path: str | os.PathLike[str] | None) -> bool:
     return path is not None and _located(Path(path))[1] is not None
 
 
-def _split(path: str | os.PathLike[str] | None, images_name: str, labels_name: str, transpose: bool) -> Split:
+def _split(path: str | os.PathLike[str] | None, images_name: str, labels_name: str, transpose: bool) -> Pair:
     images_file, labels_file = _find(path, images_name), _find(path, labels_name)
     embedded = path is None
     images = _parse(images_file, _content(images_file, _SHA256[images_name] if embedded else None), dimensions=3)
@@ -166,13 +171,13 @@ def _content(file: Path, sha256: str | None) -> bytes:
     if content.startswith(_GZIP_MAGIC):
         try:
             with gzip.GzipFile(fileobj=io.BytesIO(content)) as unpacked:
-                content = unpacked.read(_MOST_BYTES + 1)
+                content = unpacked.read(_MAX_IDX_BYTES + 1)
         except EOFError as error:
             raise DataError(f"{file}: truncated: its gzip stream ends too early") from error
         except (OSError, zlib.error) as error:
             raise DataError(f"{file}: damaged: {error}") from error
-        if len(content) > _MOST_BYTES:
-            raise DataError(f"{file}: unpacks to more than {_MOST_BYTES:,} bytes, which no set of these has")
+        if len(content) > _MAX_IDX_BYTES:
+            raise DataError(f"{file}: unpacks to more than {_MAX_IDX_BYTES:,} bytes, which no set of these has")
     if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
         raise DataError(f"{file}: damaged: its SHA-256 is not that of MNIST; install unstride again")
     return content

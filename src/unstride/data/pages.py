@@ -10,13 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageFilter
 
+from . import Bytes, Pair, Values
 from .scenes import SIDE, Source, inked
 
-Bytes = npt.NDArray[np.uint8]
-Values = npt.NDArray[np.float32]
 Place = tuple[int, int, float]
 """Top, left and the size of a digit."""
 
@@ -24,7 +22,7 @@ SIZES = (18.0, 64.0)
 """The longer side of a digit's ink, in pixels. An MNIST image of 28 pixels has ink of 20."""
 OVERHANG = 32
 """A page to learn from is cut out of one this much larger on each side, half of the time, so that digits are cut."""
-MOST = 24
+MAX_DIGITS = 24
 """Digits on a page."""
 CONTRAST = 100
 """Between paper and ink, at least, of 255."""
@@ -49,9 +47,7 @@ class Sheet:
     empty: bool = False
 
 
-def page(
-    source: Source, key: Sequence[int], shape: tuple[int, int] = (SIDE, SIDE), sheet: Sheet | None = None
-) -> tuple[Bytes, Bytes]:
+def page(source: Source, key: Sequence[int], shape: tuple[int, int] = (SIDE, SIDE), sheet: Sheet | None = None) -> Pair:
     """The page of a key, such as (seed, number).
 
     Returns
@@ -89,7 +85,7 @@ def page(
     return _photographed(image[whole], rng), np.ascontiguousarray(mask[whole])
 
 
-def test_pages(source: Source, count: int) -> list[tuple[Bytes, Bytes]]:
+def test_pages(source: Source, count: int) -> list[Pair]:
     """Pages of 224x160 pixels: all of TEST_SIZES by turns, on light paper and on dark."""
     pages = []
     for number in range(count):
@@ -128,7 +124,7 @@ def _rule(image: Values, colour: Values, size: float, rng: np.random.Generator) 
 def _places(height: int, width: int, size: float, rng: np.random.Generator) -> list[Place]:
     """Where digits go: in lines, or scattered."""
     size = min(size, height - 2.0, width - 2.0)
-    room = max(1, min(MOST, int(height * width / (1.7 * size**2))))
+    room = max(1, min(MAX_DIGITS, int(height * width / (1.7 * size**2))))
     places: list[Place] = []
     if rng.random() < 0.5:
         gap, line = size * rng.uniform(-0.15, 0.6), size * rng.uniform(1.1, 1.8)
@@ -141,7 +137,7 @@ def _places(height: int, width: int, size: float, rng: np.random.Generator) -> l
                     places.append((max(0, round(top + lift)), round(left), size * rng.uniform(0.9, 1.05)))
                 left += size * 0.75 + gap
             top += line
-        return places[:MOST]
+        return places[:MAX_DIGITS]
     for _ in range(3 * int(rng.integers(1, room + 1))):
         side = min(size * rng.uniform(0.9, 1.1), height - 1.0, width - 1.0)
         top, left = (float(rng.uniform(0, length - side)) for length in (height, width))

@@ -9,13 +9,9 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from . import DataError
-
-Bytes = npt.NDArray[np.uint8]
 
 TRAINING = (
     ("skimage", "camera.png"),

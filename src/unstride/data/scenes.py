@@ -10,12 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
-from . import mnist, mnist_test, photographs
-
-Bytes = npt.NDArray[np.uint8]
+from . import Bytes, Doubles, Pair, Values, mnist, mnist_test, photographs
 
 SIDE = 96
 HELD_OUT = 6000
@@ -52,7 +49,7 @@ def source(part: str) -> Source:
     return Source(digits, labels, [np.asarray(photographs.read(*name).convert("RGB")) for name in names])
 
 
-def scene(source: Source, key: Sequence[int], digits: tuple[int, int] = DIGITS) -> tuple[Bytes, Bytes]:
+def scene(source: Source, key: Sequence[int], digits: tuple[int, int] = DIGITS) -> Pair:
     """The scene of a key, such as (seed, number), with at least and at most that many digits.
 
     Returns
@@ -83,7 +80,7 @@ def scene(source: Source, key: Sequence[int], digits: tuple[int, int] = DIGITS) 
     return np.round(image).clip(0, 255).astype(np.uint8), mask
 
 
-def _texture(photograph: Bytes, rng: np.random.Generator) -> npt.NDArray[np.float32]:
+def _texture(photograph: Bytes, rng: np.random.Generator) -> Values:
     """A piece of a photograph, turned, enlarged or shrunk, lighter or darker."""
     side = int(rng.integers(SIDE * 2 // 3, min(2 * SIDE, *photograph.shape[:2]) + 1))
     top, left = (int(rng.integers(size - side + 1)) for size in photograph.shape[:2])
@@ -95,7 +92,7 @@ def _texture(photograph: Bytes, rng: np.random.Generator) -> npt.NDArray[np.floa
     return np.ascontiguousarray(values * rng.uniform(0.7, 1.1) + rng.uniform(-20, 20)).clip(0, 255)
 
 
-def inked(digit: Bytes, side: float) -> npt.NDArray[np.float32]:
+def inked(digit: Bytes, side: float) -> Values:
     """The digit cut to its ink, whose longer side becomes `side`, as the share of each pixel that it covers."""
     rows, columns = np.flatnonzero(digit.any(1)), np.flatnonzero(digit.any(0))
     cut = Image.fromarray(digit[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
@@ -104,7 +101,7 @@ def inked(digit: Bytes, side: float) -> npt.NDArray[np.float32]:
     return np.asarray(cut.resize(size, Image.Resampling.BILINEAR), np.float32) / np.float32(255)
 
 
-def _colour(under: npt.NDArray[np.float32], rng: np.random.Generator) -> npt.NDArray[np.float64]:
+def _colour(under: Values, rng: np.random.Generator) -> Doubles:
     """Any that stands out from the one under it."""
     while True:
         colour = rng.uniform(0, 255, 3)

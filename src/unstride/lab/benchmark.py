@@ -18,9 +18,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..conventions import torch_call
+from ..data import Values
 from ..geometry import Geometry
 
 PEERS = {
@@ -36,7 +36,6 @@ ROUNDS = (3, 15)  # at least, at most
 ALL_SECONDS = 3.0  # after which no round begins but the first ones
 SECONDS = 0.04  # that each takes in a round, at least
 
-Array = NDArray[np.float32]
 Call = Callable[[], Any]
 
 
@@ -154,10 +153,10 @@ def _once(call: Call) -> float:
             return taken / count
 
 
-Maker = Callable[[Array, Array, Geometry, int], tuple[Call, Callable[[Any], Array]]]
+Maker = Callable[[Values, Values, Geometry, int], tuple[Call, Callable[[Any], Values]]]
 
 
-def _zeros(x: Array, kernel: Array, geometry: Geometry, _: int) -> tuple[Call, Callable[[Any], Array]]:
+def _zeros(x: Values, kernel: Values, geometry: Geometry, _: int) -> tuple[Call, Callable[[Any], Values]]:
     """As it is often drawn: zeros between the cells and around them, then an ordinary convolution."""
     from numpy.lib.stride_tricks import sliding_window_view
 
@@ -176,7 +175,7 @@ def _zeros(x: Array, kernel: Array, geometry: Geometry, _: int) -> tuple[Call, C
     return call, lambda result: np.asarray(result)
 
 
-def _torch(x: Array, kernel: Array, geometry: Geometry, threads: int) -> tuple[Call, Callable[[Any], Array]]:
+def _torch(x: Values, kernel: Values, geometry: Geometry, threads: int) -> tuple[Call, Callable[[Any], Values]]:
     """In the memory format that its users choose for speed, channels last."""
     import torch
 
@@ -195,7 +194,7 @@ def _torch(x: Array, kernel: Array, geometry: Geometry, threads: int) -> tuple[C
     return call, lambda result: result.permute(0, 2, 3, 1).numpy()
 
 
-def _onnxruntime(x: Array, kernel: Array, geometry: Geometry, threads: int) -> tuple[Call, Callable[[Any], Array]]:
+def _onnxruntime(x: Values, kernel: Values, geometry: Geometry, threads: int) -> tuple[Call, Callable[[Any], Values]]:
     import onnx
     import onnxruntime
     from onnx import helper, numpy_helper
@@ -215,7 +214,7 @@ def _onnxruntime(x: Array, kernel: Array, geometry: Geometry, threads: int) -> t
     return lambda: session.run(None, feed)[0], lambda result: np.asarray(result).transpose(0, 2, 3, 1)
 
 
-def _jax(x: Array, kernel: Array, geometry: Geometry, _: int) -> tuple[Call, Callable[[Any], Array]]:
+def _jax(x: Values, kernel: Values, geometry: Geometry, _: int) -> tuple[Call, Callable[[Any], Values]]:
     import jax
 
     arguments = geometry.to("jax")
@@ -230,7 +229,7 @@ def _jax(x: Array, kernel: Array, geometry: Geometry, _: int) -> tuple[Call, Cal
     return lambda: compiled(a, w).block_until_ready(), np.asarray
 
 
-def _tensorflow(x: Array, kernel: Array, geometry: Geometry, threads: int) -> tuple[Call, Callable[[Any], Array]]:
+def _tensorflow(x: Values, kernel: Values, geometry: Geometry, threads: int) -> tuple[Call, Callable[[Any], Values]]:
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .. import data
-from ..data import photographs
+from ..app.tasks.upscaler.metrics import psnr
+from ..data import Doubles, photographs
 from ..ops import conv, conv_transpose
-
-Picture = NDArray[np.float64]
 
 SIDE = 128
 
@@ -34,16 +31,16 @@ class Comparison:
         What the blur leaves of each frequency along a row, from 0 to half a period a pixel.
     """
 
-    sharp: Picture
-    blurred: Picture
-    transposed: Picture
-    deconvolved: Picture
+    sharp: Doubles
+    blurred: Doubles
+    transposed: Doubles
+    deconvolved: Doubles
     quality: dict[str, float]
-    response: Picture
+    response: Doubles
 
 
 @cache
-def _photograph() -> Picture:
+def _photograph() -> Doubles:
     from PIL import Image
 
     image = photographs.read("skimage", "astronaut.png").convert("L").crop((96, 0, 352, 256))
@@ -51,7 +48,7 @@ def _photograph() -> Picture:
 
 
 @cache
-def _digits() -> Picture:
+def _digits() -> Doubles:
     """Sixteen of MNIST's test digits."""
     (_, _), (images, _) = data.mnist()
     rows = images[:16].reshape(4, 4, 28, 28).transpose(0, 2, 1, 3).reshape(112, 112)
@@ -59,31 +56,31 @@ def _digits() -> Picture:
 
 
 @cache
-def _points() -> Picture:
+def _points() -> Doubles:
     """Single points: what is left of one is the kernel."""
     image = np.zeros((SIDE, SIDE))
     image[16::32, 16::32] = 1
     return image
 
 
-def _gaussian(width: int) -> Picture:
+def _gaussian(width: int) -> Doubles:
     axis = np.arange(width) - width // 2
     line = np.exp(-(axis**2) / (2 * (width / 5) ** 2))
     return np.outer(line, line)
 
 
-def _disc(width: int) -> Picture:
+def _disc(width: int) -> Doubles:
     axis = np.arange(width) - width // 2
     return (np.add.outer(axis**2, axis**2) <= (width / 2) ** 2).astype(float)
 
 
-def _motion(width: int) -> Picture:
+def _motion(width: int) -> Doubles:
     """Along a diagonal, more at the one end: no mirror image of itself, so that a flip would show."""
     return np.diag(np.linspace(0.2, 1, width))
 
 
-SUBJECTS: dict[str, Callable[[], Picture]] = {"Photograph": _photograph, "Digits": _digits, "Points": _points}
-KERNELS: dict[str, Callable[[int], Picture]] = {"Gaussian": _gaussian, "Disc": _disc, "Motion": _motion}
+SUBJECTS: dict[str, Callable[[], Doubles]] = {"Photograph": _photograph, "Digits": _digits, "Points": _points}
+KERNELS: dict[str, Callable[[int], Doubles]] = {"Gaussian": _gaussian, "Disc": _disc, "Motion": _motion}
 METHODS = ("Wiener", "Richardson-Lucy")
 
 
@@ -113,12 +110,12 @@ def compare(subject: str, blur: str, width: int, noise: float, method: str) -> C
     transposed = conv_transpose(extended, kernel, padding=2 * margin, channels=None)
     deconvolved = _deconvolved(blurred, kernel[::-1, ::-1], noise, method)
     images = {"blurred": blurred, "transposed": transposed, "deconvolved": deconvolved}
-    quality = {name: psnr(sharp, image) for name, image in images.items()}
+    quality = {name: psnr(sharp, image, 1) for name, image in images.items()}
     response = np.abs(np.fft.rfft(kernel.sum(axis=0), 128))
     return Comparison(sharp, **images, quality=quality, response=response)
 
 
-def _deconvolved(blurred: Picture, spread: Picture, noise: float, method: str) -> Picture:
+def _deconvolved(blurred: Doubles, spread: Doubles, noise: float, method: str) -> Doubles:
     """By scikit-image; `spread` is what the blur makes of a point: the kernel, flipped."""
     import skimage.restoration
 
@@ -134,13 +131,3 @@ def _deconvolved(blurred: Picture, spread: Picture, noise: float, method: str) -
     rounds = 60 if noise < 0.002 else max(int(12 / (100 * noise + 0.3)), 4)  # each sharpens the noise too
     restored = restoration.richardson_lucy(np.clip(wide, 1e-6, None), spread, num_iter=rounds, clip=False)
     return np.asarray(restored, float)[around:-around, around:-around]
-
-
-def psnr(truth: Picture, image: Picture) -> float:
-    """The peak signal-to-noise ratio of images from 0 to 1, in decibels.
-
-    >>> psnr(np.zeros(4), np.full(4, 0.1))
-    20.0
-    """
-    error = float(np.mean((truth - image) ** 2))
-    return math.inf if error == 0 else round(-10 * math.log10(error), 6)

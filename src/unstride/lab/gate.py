@@ -24,7 +24,7 @@ from starlette.websockets import WebSocketClose
 PARAMETER = "access_token"
 LOGIN = "/login"
 LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
-MOST_BYTES = 64 * 2**20
+MAX_REQUEST_BYTES = 64 * 2**20
 """Of a request: pictures that are brought are its largest."""
 FORM_BYTES = 4096
 """Of the form with the token, from whoever it is."""
@@ -153,11 +153,11 @@ async def _form(request: Request) -> bytes | None:
 
 
 class TooLargeError(Exception):
-    """A request is larger than `MOST_BYTES`."""
+    """A request is larger than `MAX_REQUEST_BYTES`."""
 
 
 async def _bounded(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
-    """`app`, but with an answer of 413 to a request of more than `MOST_BYTES`, which are not read."""
+    """`app`, but with an answer of 413 to a request of more than `MAX_REQUEST_BYTES`, which are not read."""
     if scope["type"] != "http":
         await app(scope, receive, send)
         return
@@ -167,7 +167,7 @@ async def _bounded(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> 
         nonlocal got
         message = await receive()
         got += len(message.get("body", b""))
-        if got > MOST_BYTES:
+        if got > MAX_REQUEST_BYTES:
             raise TooLargeError
         return message
 
@@ -178,12 +178,12 @@ async def _bounded(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> 
 
     said = Headers(scope=scope).get("content-length", "0")
     try:
-        if said.isdecimal() and int(said[:20]) > MOST_BYTES:
+        if said.isdecimal() and int(said[:20]) > MAX_REQUEST_BYTES:
             raise TooLargeError
         await app(scope, counted, watched)
     except TooLargeError:
         if not begun:
-            await Response(f"Expected no more than {MOST_BYTES // 2**20} MB.", 413)(scope, receive, send)
+            await Response(f"Expected no more than {MAX_REQUEST_BYTES // 2**20} MB.", 413)(scope, receive, send)
 
 
 async def _answer(scope: Scope, answer: Response, receive: Receive, send: Send) -> None:
@@ -193,4 +193,4 @@ async def _answer(scope: Scope, answer: Response, receive: Receive, send: Send) 
         await answer(scope, receive, send)
 
 
-__all__ = ["LOGIN", "MOST_BYTES", "PARAMETER", "Gate", "TooLargeError"]
+__all__ = ["LOGIN", "MAX_REQUEST_BYTES", "PARAMETER", "Gate", "TooLargeError"]

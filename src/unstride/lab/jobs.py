@@ -30,7 +30,7 @@ from ..app.runs.reading import read_json
 FOLDER = Path("runs")
 """Where the runs are, as on the command line: below the folder that the lab was started in."""
 
-MOST = 2
+MAX_TRAININGS = 2
 """Trainings at once: more would make each slower than one after the other."""
 
 CLOCK = 60.0
@@ -357,7 +357,7 @@ def _named(folder: Path, name: str) -> Job:
 
 def _check_room(folder: Path) -> None:
     at_work = [job.name for job in _recorded(folder) if job.process() is not None]
-    if len(at_work) >= MOST:
+    if len(at_work) >= MAX_TRAININGS:
         raise JobError(f"{' and '.join(at_work)} are being trained; stop one, or wait for its end")
 
 

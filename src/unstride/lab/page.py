@@ -281,13 +281,6 @@ def entrance(form: str, message: str) -> str:
 
 
 def _template(name: str, **values: Any) -> str:
-    import jinja2
+    from ..app.html import render
 
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template(name).render(style=style(), **values)
+    return render(Path(__file__).parent / "templates", name, style=style(), **values)

@@ -27,7 +27,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from . import page
 from .chapters import BY_SLUG, CHAPTERS, Chapter
-from .gate import MOST_BYTES, PARAMETER, Gate, TooLargeError
+from .gate import MAX_REQUEST_BYTES, PARAMETER, Gate, TooLargeError
 from .opening import open_browser
 
 PORT = 2741
@@ -263,6 +263,6 @@ def serve(place: socket.socket, host: str, token: str | None, chapter: Chapter |
         application(token, port, is_local(host)),
         log_level="warning",
         timeout_graceful_shutdown=1,  # open pages hold their connections for ever
-        ws_max_size=MOST_BYTES,  # pictures come through the web socket
+        ws_max_size=MAX_REQUEST_BYTES,  # pictures come through the web socket
     )
     uvicorn.Server(config).run(sockets=[place])

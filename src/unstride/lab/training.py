@@ -16,7 +16,6 @@ from .._messages.wording import counted
 from ..app import weights
 from ..app.errors import RunError
 from ..app.runs import duration
-from ..app.runs.options import Options
 from ..app.runs.reading import why
 from ..app.tasks.compressor.inference import activity, random_weights, stretched
 from ..app.weights import ExportedModel
@@ -88,12 +87,9 @@ def curves(progress: Progress, name: str) -> Any:
         drawn = drawn.replace(place, colour)
     # Two drawings on a page may not have the same names in them.
     drawn = re.sub(r'(id="|url\(#|href="#)', rf"\g<1>c{len(rows)}{abs(hash(name)) % 997}-", drawn)
-    first, last = rows[0], rows[-1]
-    alt = (
-        f"Loss by epoch. Training: from {first['loss']:.4g} to {last['loss']:.4g}. "
-        f"Validation: from {first['val_loss']:.4g} to {last['val_loss']:.4g}."
+    drawn = drawn.replace(
+        "<svg ", f'<svg role="img" aria-label="{escape(charts.losses_in_words(rows))}" class="lab-curves" ', 1
     )
-    drawn = drawn.replace("<svg ", f'<svg role="img" aria-label="{escape(alt)}" class="lab-curves" ', 1)
     return page.figure(drawn, scroll=False, name="curves")
 
 
@@ -152,15 +148,6 @@ def shared() -> list[Any]:
     return [page.note(words, name="shared-runs")]
 
 
-def described(options: Options) -> str:
-    """What a run was asked for, in a line."""
-    parts = [counted(options.epochs, "epoch"), f"batches of {options.batch_size}"]
-    parts.append(counted(options.limit, "image") if options.limit else "all images")
-    if options.layers:
-        parts.append(options.layers)
-    return ", ".join(parts)
-
-
 @cache
 def untrained(upsample: str, kernel: int) -> tuple[Any, float]:
     """How strongly each pixel of a decoder answers before it has learned anything, from its least to its largest; and
@@ -188,14 +175,3 @@ class Digits:
         """The first image of each class, (10, 28, 28)."""
         images, labels = cls.read()
         return images[[int(np.flatnonzero(labels == label)[0]) for label in range(10)]]
-
-
-def strip(images: Any, columns: int = 10, gap: int = 2) -> Any:
-    """Images (n, height, width) side by side in rows of `columns`, as one."""
-    count, height, width = images.shape
-    rows = -(-count // columns)
-    sheet = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap), 0.5, np.float32)
-    for number, image in enumerate(images):
-        top, left = number // columns * (height + gap), number % columns * (width + gap)
-        sheet[top : top + height, left : left + width] = image
-    return sheet

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .. import conventions
+from ..data import Doubles
 from ..explainer.figures import figure
 from ..geometry import Geometry, GeometryError
 from ..ops import conv_transpose
@@ -22,7 +22,7 @@ class Row:
     """One way to call it: the arguments, and what comes out, or why nothing does."""
 
     call: str
-    output: NDArray[np.float64] | None
+    output: Doubles | None
     problem: str = ""
 
     @property

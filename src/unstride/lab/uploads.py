@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from PIL import Image
 
-from ..app.images.files import ImageError, Upload
-from ..app.images.files import opened as read
-from ..app.images.pixels import PixelError, Pixels
+from ..app.images.files import ImageError, Upload, rgb
 
-MOST = 60_000_000
+MAX_PIXELS = 60_000_000
 """Pixels of a picture that is opened at all: about what the largest cameras make."""
 
 
@@ -22,29 +20,24 @@ def opened(name: str, content: bytes, side: int | None = None) -> tuple[Image.Im
     ImageError
         If it is no picture, a damaged one, or too large. The message begins with the file's name.
     """
-    said: list[str] = []
-    sizes: list[tuple[int, int]] = []
+    remarks: list[str] = []
+    original: tuple[int, int] = (0, 0)
 
     def check(size: tuple[int, int]) -> None:
-        width, height = size
-        sizes.append(size)
-        if width * height > MOST:
+        nonlocal original
+        original = width, height = size
+        if width * height > MAX_PIXELS:
             raise ImageError(
-                f"{name}: {width}×{height} pixels; expected at most {MOST // 1_000_000} million. "
+                f"{name}: {width}×{height} pixels; expected at most {MAX_PIXELS // 1_000_000} million. "
                 "For a picture of that size use the command line, which works through it in tiles"
             )
 
-    image, kind = read(Upload(name, content), said.append, check=check, side=side)
-    try:
-        pixels = Pixels.of(image, kind)
-    except PixelError as error:
-        raise ImageError(f"{name}: {error}; convert it to RGB first") from error
-    said = [text.removeprefix(f"{name}: ") for text in said] + [text for text in (pixels.remark(),) if text]
-    picture = Image.fromarray(pixels.rgb())
-    if side is not None and max(sizes[0]) > side:
+    picture = Image.fromarray(rgb(Upload(name, content), remarks.append, check=check, side=side))
+    remarks = [text.removeprefix(f"{name}: ") for text in remarks]
+    if side is not None and max(original) > side:
         picture.thumbnail((side, side), Image.Resampling.BICUBIC)
-        width, height = sizes[0]
-        if (width > height) != (picture.width > picture.height):  # turned
+        width, height = original
+        if (width > height) != (picture.width > picture.height):  # turned by its EXIF orientation
             width, height = height, width
-        said.append(f"made smaller, from {width}×{height} to {picture.width}×{picture.height}")
-    return picture, "; ".join(said)
+        remarks.append(f"made smaller, from {width}×{height} to {picture.width}×{picture.height}")
+    return picture, "; ".join(remarks)

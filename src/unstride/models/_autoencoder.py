@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 SIDE = 28
 KINDS = {"conv": "Conv2D", "up": "Conv2DTranspose"}
-MOST = 512
+MAX_FILTERS = 512
 """Filters of a layer, so that a slip of the keyboard does not fill the memory."""
 
 
@@ -38,7 +38,7 @@ class Layer:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(f"a layer is {self.kind!r}; expected one of: {', '.join(KINDS)}")
-        for name, most in (("filters", MOST), ("kernel", SIDE), ("stride", SIDE)):
+        for name, most in (("filters", MAX_FILTERS), ("kernel", SIDE), ("stride", SIDE)):
             value = getattr(self, name)
             if not isinstance(value, int) or not 1 <= value <= most:
                 raise ValueError(f"{name} of a layer is {value!r}; expected a whole number from 1 to {most}")

@@ -32,7 +32,7 @@ from .shared import (
 if TYPE_CHECKING:
     from PIL import Image
 
-SIDE, ZOOM = 28, 8
+ZOOM = 8
 
 
 @click.command()
@@ -182,17 +182,13 @@ def _end(name: str, run: Run) -> Any:
 
 
 def _strip(images: Any) -> Image.Image:
-    """Side by side, enlarged, in rows of up to ten."""
+    """The images in rows of up to ten, enlarged."""
     import numpy as np
     from PIL import Image
 
-    columns = min(10, len(images))
-    rows = -(-len(images) // columns)
-    page = np.zeros((rows * SIDE, columns * SIDE), np.uint8)
-    for number, image in enumerate(np.rint(images * 255).astype(np.uint8)):
-        top, left = number // columns * SIDE, number % columns * SIDE
-        page[top : top + SIDE, left : left + SIDE] = image
-    picture = Image.fromarray(page)
+    from ..mosaic import grid
+
+    picture = Image.fromarray(grid(np.rint(images * 255).astype(np.uint8), gap=0))
     return picture.resize((picture.width * ZOOM, picture.height * ZOOM), Image.Resampling.BICUBIC)
 
 

@@ -29,7 +29,7 @@ from .shared import (
     table,
 )
 
-MOST = 400
+MAX_IMAGES = 400
 """Images in one picture of reconstructions."""
 
 
@@ -80,9 +80,9 @@ def reconstruct(run: str, images: tuple[str, ...], output: str, backend: str | N
     backend = chosen_backend(opened, backend)
     format = picture_format(output)
     paths = expanded(images)
-    if len(paths) > MOST:
+    if len(paths) > MAX_IMAGES:
         raise OptionError(
-            f"{len(paths):,} images are too many for one picture; expected at most {MOST}: give some of them"
+            f"{len(paths):,} images are too many for one picture; expected at most {MAX_IMAGES}: give some of them"
         )
     check_apart([output], read_of(opened, *images, *map(str, paths)))
     import numpy as np

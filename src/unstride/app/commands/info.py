@@ -68,7 +68,7 @@ def collected() -> dict[str, Any]:
     return {
         "unstride": __version__,
         "native": {"instruction_set": _native.instruction_set(), "available": list(_native.instruction_sets())},
-        "processor": environment._processor(),
+        "processor": environment.processor(),
         "threads": {"number": get_num_threads(), "reason": _threads_reason()},
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
-from ...data import SIDE
+from ...data import SIDE, Bytes, Doubles, Grey
 from . import files
 from .files import ImageError, Remark, Source, name_of
-from .pixels import PixelError, Pixels
 
-__all__ = ["BOX", "ImageError", "convert", "read"]
+__all__ = ["BOX", "ImageError", "read"]
 
-Bytes = npt.NDArray[np.uint8]
-Levels = npt.NDArray[np.float32]
 
 BOX = 20
 """The longer side of MNIST's digits, in pixels: 20 of 69,984 of them, 19 of the other 16."""
@@ -63,14 +59,6 @@ def read(source: Source, remark: Remark | None = None, *, crop: bool = True) -> 
         raise ImageError(f"{name_of(source)}: {error}") from None
 
 
-def convert(image: Image.Image, *, crop: bool = True) -> Bytes:
-    """An opened picture as `read` returns it."""
-    try:
-        return _fitted(Pixels.of(image).grey(), crop)
-    except PixelError as error:
-        raise ImageError(str(error)) from error
-
-
 def _fitted(values: Bytes, crop: bool) -> Bytes:
     levels, clean = _light_on_dark(values)
     if not crop:
@@ -87,7 +75,7 @@ def _fitted(values: Bytes, crop: bool) -> Bytes:
     return _placed(ink, *(_start(ink, axis) for axis in (0, 1)))
 
 
-def _light_on_dark(values: Bytes) -> tuple[Levels, bool]:
+def _light_on_dark(values: Bytes) -> tuple[Grey, bool]:
     """With a black background; and whether that had no noise."""
     levels = _above_noise(np.asarray(values, np.float32)) or _above_noise(_evenly_lit(values))
     if levels is None:
@@ -95,21 +83,21 @@ def _light_on_dark(values: Bytes) -> tuple[Levels, bool]:
     return levels
 
 
-def _evenly_lit(values: Bytes) -> Levels:
+def _evenly_lit(values: Bytes) -> Grey:
     """As if the light that falls on it were the same everywhere: divided by the plane through its border."""
     edge = max(1, min(values.shape) // 16)
-    places: Levels = np.indices(values.shape).astype(np.float32)
+    places: Grey = np.indices(values.shape).astype(np.float32)
     rows, columns = places[0], places[1]
     border = np.ones(values.shape, bool)
     border[edge:-edge, edge:-edge] = False
     terms = np.stack([rows[border], columns[border], np.ones(border.sum(), np.float32)], 1)
-    plane: Levels = np.linalg.lstsq(terms, np.asarray(values, np.float32)[border], rcond=None)[0]
+    plane: Grey = np.linalg.lstsq(terms, np.asarray(values, np.float32)[border], rcond=None)[0]
     down, across, start = (float(term) for term in plane)
     light = np.maximum(start + down * rows + across * columns, 1)
     return np.asarray(values * (light.max() / light), np.float32).clip(0, 255)
 
 
-def _above_noise(values: Levels) -> tuple[Levels, bool] | None:
+def _above_noise(values: Grey) -> tuple[Grey, bool] | None:
     """As above; None where nothing stands out from the noise of the border."""
     edge = max(1, min(values.shape) // 16)
     inner = values[edge:-edge, edge:-edge]
@@ -133,7 +121,7 @@ def _above_noise(values: Levels) -> tuple[Levels, bool] | None:
     return levels, deviation == 0
 
 
-def _cropped(levels: Levels, share: float) -> Levels:
+def _cropped(levels: Grey, share: float) -> Grey:
     """To what is lighter than a share of the lightest; specks apart from the rest are left out."""
     coarse, factor = _coarse(levels)
     (top, bottom), (left, right) = _box(coarse, share)
@@ -144,13 +132,13 @@ def _cropped(levels: Levels, share: float) -> Levels:
     return levels
 
 
-def _box(levels: Levels, share: float) -> tuple[tuple[int, int], tuple[int, int]]:
+def _box(levels: Grey, share: float) -> tuple[tuple[int, int], tuple[int, int]]:
     ink = np.where(levels > share * levels.max(), levels, 0)
     speck = SPECK if share else 0.0
     return _span(ink.sum(1, dtype=np.float64), speck), _span(ink.sum(0, dtype=np.float64), speck)
 
 
-def _span(mass: npt.NDArray[np.float64], speck: float) -> tuple[int, int]:
+def _span(mass: Doubles, speck: float) -> tuple[int, int]:
     """From where to where it reaches, without ends that are apart and hold next to nothing of it."""
     inside = np.flatnonzero(np.minimum(mass.cumsum(), mass[::-1].cumsum()[::-1]) > speck * mass.sum())
     first, last = int(inside[0]), int(inside[-1])
@@ -159,7 +147,7 @@ def _span(mass: npt.NDArray[np.float64], speck: float) -> tuple[int, int]:
     return (int(before[-1]) + 1 if len(before) else 0), (int(after[0]) if len(after) else len(mass))
 
 
-def _coarse(levels: Levels) -> tuple[Levels, int]:
+def _coarse(levels: Grey) -> tuple[Grey, int]:
     """The means of squares, and their side."""
     factor = -(-max(levels.shape) // COARSE)
     if factor == 1:
@@ -167,20 +155,20 @@ def _coarse(levels: Levels) -> tuple[Levels, int]:
     return np.asarray(Image.fromarray(np.ascontiguousarray(levels)).reduce(factor)), factor
 
 
-def _resized(levels: Levels, height: int, width: int) -> Levels:
+def _resized(levels: Grey, height: int, width: int) -> Grey:
     """Antialiased."""
     image = Image.fromarray(np.ascontiguousarray(levels)).resize((width, height), Image.Resampling.LANCZOS)
     return np.asarray(image).clip(0, 255)
 
 
-def _start(ink: Levels, axis: int) -> int:
+def _start(ink: Grey, axis: int) -> int:
     """The row or column where the ink begins, so that its centre of mass is in the middle, and nothing is cut off."""
     mass = ink.sum(1 - axis, dtype=np.float64)
     middle = float((mass * np.arange(len(mass))).sum() / mass.sum())
     return int(np.clip(round(CENTRE - middle), 0, SIDE - len(mass)))
 
 
-def _placed(ink: Levels, top: int, left: int) -> Bytes:
+def _placed(ink: Grey, top: int, left: int) -> Bytes:
     canvas = np.zeros((SIDE, SIDE), np.uint8)
     height, width = ink.shape
     canvas[top : top + height, left : left + width] = np.rint(ink)

@@ -14,18 +14,15 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, TypeVar
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 
-import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from ..._messages.wording import counted
-from ...data import DataError
+from ...data import Bytes, DataError
 from .pixels import Kind, PixelError, Pixels
 
-Bytes = npt.NDArray[np.uint8]
 Made = TypeVar("Made")
 Remark = Callable[[str], object]
 """Is told what the user should know of a file that is read nevertheless: a line that begins with its name."""
@@ -39,7 +36,7 @@ PARTS = {"TIFF": "pages", "DCX": "pages", "MPO": "pictures"}
 """What a format calls what it has several of; the others have frames."""
 
 LIMIT = "UNSTRIDE_MAX_PIXELS"
-MOST = 200_000_000
+MAX_PIXELS = 200_000_000
 """Pixels of a picture that is opened, unless the environment says otherwise."""
 
 _opening = threading.Lock()
@@ -59,45 +56,54 @@ class Upload(NamedTuple):
 Source = str | os.PathLike[str] | Upload
 
 
-def pixels(source: Source, remark: Remark | None = None) -> Pixels:
-    """The picture in a file, its numbers as they are.
+def pixels(
+    source: Source,
+    remark: Remark | None = None,
+    *,
+    check: Callable[[tuple[int, int]], None] | None = None,
+    side: int | None = None,
+) -> Pixels:
+    """The picture in a file, its numbers unchanged.
 
     Parameters
     ----------
     source : path or Upload
     remark : callable, optional
-        Is told, in a line, that there are more pictures in the file, or that not all of their bits are read.
+        Called with a line if the file has more pictures than one, or samples of which not all bits are read.
+    check, side
+        See `opened`.
 
     Raises
     ------
     ImageError
         The file is no picture, or a damaged, empty or too large one. The message says which, and what to do.
     """
-    image, kind = opened(source, remark)
+    image, kind = opened(source, remark, check=check, side=side)
     try:
         return Pixels.of(image, kind)
     except PixelError as error:
         raise ImageError(f"{name_of(source)}: {error}; convert it to RGB first") from error
 
 
-def rgb(source: Source, remark: Remark | None = None) -> Bytes:
-    """The picture in a file as it looks, (height, width, 3); arguments and errors are those of `pixels`."""
-    return _looked_at(source, remark).rgb()
+def rgb(source: Source, remark: Remark | None = None, **limits: Any) -> Bytes:
+    """The picture in a file as it looks, (height, width, 3). Arguments and errors are those of `pixels`."""
+    return _shown(source, remark, **limits).rgb()
 
 
 def grey(source: Source, remark: Remark | None = None) -> Bytes:
     """The luminance of `rgb`, (height, width)."""
-    return _looked_at(source, remark).grey()
+    return _shown(source, remark).grey()
 
 
 def photograph(source: Source, remark: Remark | None = None) -> Image.Image:
     """As `rgb`; of a grey picture its greys, in mode L."""
-    picture = _looked_at(source, remark)
+    picture = _shown(source, remark)
     return Image.fromarray(picture.grey() if picture.mode == "L" else picture.rgb())
 
 
-def _looked_at(source: Source, remark: Remark | None) -> Pixels:
-    picture = pixels(source, remark)
+def _shown(source: Source, remark: Remark | None, **limits: Any) -> Pixels:
+    """The picture, with a remark on how its numbers are shown."""
+    picture = pixels(source, remark, **limits)
     if remark is not None and (said := picture.remark()):
         remark(f"{name_of(source)}: {said}")
     return picture
@@ -194,8 +200,10 @@ def _open(file: BinaryIO) -> Image.Image:
 def _check_size(name: str, size: tuple[int, int]) -> None:
     text = os.environ.get(LIMIT, "").strip().replace("_", "")
     if text and not (text.isdecimal() and int(text)):
-        raise ImageError(f"{name}: not opened, because {LIMIT} is {text!r}; expected a number of pixels, as {MOST}")
-    most = int(text or MOST)
+        raise ImageError(
+            f"{name}: not opened, because {LIMIT} is {text!r}; expected a number of pixels, as {MAX_PIXELS}"
+        )
+    most = int(text or MAX_PIXELS)
     width, height = size
     count = width * height
     if count > most:

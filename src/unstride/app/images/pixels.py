@@ -25,9 +25,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from ..._messages.wording import counted
-
-Bytes = npt.NDArray[np.uint8]
-Numbers = npt.NDArray[np.generic]
+from ...data import Bytes, Samples
 
 ROWS = 256
 """Deep greys are converted so many rows at once, to save memory."""
@@ -81,7 +79,7 @@ class Pixels:
     """
 
     mode: str
-    values: Numbers
+    values: Samples
     white: int = 255
     negative: bool = False
     empty: float | None = None
@@ -198,7 +196,7 @@ class Pixels:
         return levels
 
 
-def image_of(mode: str, values: Numbers) -> Image.Image:
+def image_of(mode: str, values: Samples) -> Image.Image:
     """A Pillow image of numbers (height, width, channels): uint8 in one of the modes, or uint16 or float32 greys."""
     plain = np.ascontiguousarray(values[..., 0] if values.shape[-1] == 1 else values)
     if mode in ("L", "RGB", "RGBA", "LA"):  # Pillow finds these out by shape and type
@@ -207,7 +205,7 @@ def image_of(mode: str, values: Numbers) -> Image.Image:
     return Image.frombuffer(mode, (width, height), plain, "raw", mode, 0, 1)
 
 
-def _deep(image: Image.Image, kind: Kind) -> tuple[Numbers, int]:
+def _deep(image: Image.Image, kind: Kind) -> tuple[Samples, int]:
     """Greys of more than 8 bits, as their file has them, and what white is."""
     values = np.asarray(image)
     if image.mode == "F":

@@ -6,21 +6,22 @@ import struct
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-MOST = 2**32 - 4096
+from ...data import Samples
+
+MAX_TIFF_BYTES = 2**32 - 4096
 """Bytes of numbers: addresses in a TIFF have 32 bits."""
 
 
-def write(path: Path, values: npt.NDArray[np.generic], empty: float | None = None) -> None:
-    """Numbers (height, width) as one uncompressed strip, little-endian; `empty` is the one that stands for "no data".
+def write(path: Path, values: Samples, empty: float | None = None) -> None:
+    """Samples (height, width) as one uncompressed strip, little-endian; `empty` is the one that stands for "no data".
 
     Raises
     ------
     ValueError
         They take more than the 4 GB that a TIFF holds.
     """
-    if values.nbytes > MOST:
+    if values.nbytes > MAX_TIFF_BYTES:
         raise ValueError(f"{values.nbytes / 1e9:.1f} GB of numbers; expected at most 4.2, as a TIFF holds no more")
     height, width = values.shape
     data = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))

@@ -12,20 +12,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
-import numpy.typing as npt
 from matplotlib.figure import Figure
 from PIL import Image
 
 from ..._files import write_bytes, write_text
 from ..._messages.wording import counted
 from ...backends.keras.imported import keras
+from ...data import Values
+from .. import html
 from ..runs import Run, duration
 from ..runs.options import flag
 from . import charts
-
-Values = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -58,6 +56,7 @@ class Kernels:
     picture: Picture
 
 
+TEMPLATES = Path(__file__).parent / "templates"
 CONTENTS = "<!-- contents -->"
 """Where base.html has the table of contents, which is made of the headings that follow."""
 
@@ -85,15 +84,7 @@ def render(run: Run, template: str, model: keras.Model, **values: Any) -> None:
         "counted": counted,
         **values,
     }
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["duration"] = duration
-    page = environment.get_template(template).render(values)
+    page = html.render(TEMPLATES, template, {"duration": duration}, **values)
     write_text(run.report, page.replace(CONTENTS, contents(page), 1))
 
 
@@ -201,11 +192,7 @@ def _kept(run: Run, name: str, alt: str, light: bytes, dark: bytes, size: tuple[
 def losses(run: Run, name: str, floor: float | None = None) -> Picture:
     """The loss curves; `name` is the loss's."""
     rows = run.rows()
-    first, last = rows[0], rows[-1]
-    alt = (
-        f"Loss by epoch. Training: from {first['loss']:.4g} to {last['loss']:.4g}. "
-        f"Validation: from {first['val_loss']:.4g} to {last['val_loss']:.4g}."
-    )
+    alt = charts.losses_in_words(rows)
     if floor is not None:
         alt += f" Floor: {floor:.4f}."
     return draw(run, "losses", alt, lambda theme: charts.losses(rows, floor, theme, name))

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..._messages.wording import escaped
 
-MOST_BYTES = 2**24
+MAX_TEXT_BYTES = 2**24
 """Of a run's text files; longer ones are none of ours."""
 
 
@@ -17,9 +17,9 @@ def content(path: Path) -> bytes:
     if path.exists() and not path.is_file():  # opening a pipe would wait for somebody to write into it
         raise ValueError("not a regular file")
     with path.open("rb") as file:
-        text = file.read(MOST_BYTES + 1)
-    if len(text) > MOST_BYTES:
-        raise ValueError(f"more than {MOST_BYTES:,} bytes")
+        text = file.read(MAX_TEXT_BYTES + 1)
+    if len(text) > MAX_TEXT_BYTES:
+        raise ValueError(f"more than {MAX_TEXT_BYTES:,} bytes")
     return text
 
 

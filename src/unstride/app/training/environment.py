@@ -135,7 +135,7 @@ def describe(backend: str) -> dict[str, Any]:
         "versions": {"python": platform.python_version()}
         | {name: _version(name) for name in ("unstride", "keras", backend, "numpy")},
         "instruction_set": instruction_set(),
-        "processor": _processor(),
+        "processor": processor(),
         "cores": _cores(),
         "device": _device(backend),
         "system": f"{platform.system()} {platform.machine()}",
@@ -161,7 +161,7 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def _processor() -> str:
+def processor() -> str:
     """Its name as it calls itself, where the system tells."""
     try:
         with open("/proc/cpuinfo") as file:  # noqa: PTH123 - a device of the kernel's, not a file

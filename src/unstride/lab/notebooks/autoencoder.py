@@ -17,6 +17,7 @@ def _():
 
     from unstride import models
     from unstride._messages.wording import counted
+    from unstride.app import mosaic
     from unstride.app.tasks.autoencoder.inference import Autoencoder, code_row
     from unstride.app.tasks.autoencoder.metrics import cross_entropy, squared_error
     from unstride.app.tasks.autoencoder.task import TASK
@@ -42,6 +43,7 @@ def _():
         cross_entropy,
         jobs,
         mo,
+        mosaic,
         models,
         np,
         page,
@@ -325,14 +327,14 @@ def _(Autoencoder, get_done, job, training):
 
 
 @app.cell(hide_code=True)
-def _(cross_entropy, missing, mo, network, np, page, squared_error, training):
+def _(cross_entropy, missing, mo, mosaic, network, np, page, squared_error, training):
     mo.stop(network is None, page.note(missing, name="reconstructions"))
     _digits = training.Digits.one_each()
     _reconstructed = network.reconstructed(_digits)
     mo.vstack(
         [
             page.picture(
-                training.strip(np.concatenate([_digits, _reconstructed])),
+                mosaic.grid(np.concatenate([_digits, _reconstructed])),
                 "Above ten test images, one of each class; below their reconstructions.",
                 "One test image of each class, above what comes back. After every epoch they are drawn anew.",
                 scale=2.4,
@@ -367,7 +369,7 @@ def _(Pad, mo):
 
 
 @app.cell(hide_code=True)
-def _(counted, missing, mo, network, np, pad, page, squared_error, training):
+def _(counted, missing, mo, mosaic, network, np, pad, page, squared_error):
     def _result():
         if network is None:
             return page.note(missing, name="drawn")
@@ -384,7 +386,7 @@ def _(counted, missing, mo, network, np, pad, page, squared_error, training):
                 page.row(
                     page.picture(back[0], "Your digit as it comes back.", "Given back", scale=7, name="drawn"),
                     page.picture(
-                        training.strip(maps / max(float(maps.max()), 1e-6), 4),
+                        mosaic.grid(maps / max(float(maps.max()), 1e-6), 4),
                         "The channels of the code of your digit.",
                         f"Its code, {code.shape[0]}×{code.shape[1]} cells and {counted(code.shape[2], 'channel')}",
                         scale=2,
@@ -496,13 +498,13 @@ def _(mo):
 
 
 @app.cell(hide_code=True)
-def _(counted, looked_at, mo, network, np, page, training):
+def _(counted, looked_at, mo, mosaic, network, np, page):
     mo.stop(network is None)
 
     def _maps(at, row, values):
         channels = np.moveaxis(values[0], -1, 0)
         return page.picture(
-            training.strip(channels / max(float(values.max()), 1e-6), min(8, len(channels))),
+            mosaic.grid(channels / max(float(values.max()), 1e-6), min(8, len(channels))),
             f"{counted(len(channels), 'map')} of the layer {row.name}.",
             f"{row.name}: {row.side}×{row.side}×{row.layer.filters}{', the code' if at == network.coded else ''}",
             scale=2 if len(channels) > 1 else 4,

@@ -198,13 +198,18 @@ def _(mo):
 
 
 @app.cell(hide_code=True)
-def _(class_map, image, mo, np, page, inference, truth):
+def _(class_map, image, mo, page, inference, truth):
     mo.stop(truth is None)
-    _wrong = np.where((truth != class_map)[..., None], [220, 40, 40], image * 0.35).astype(np.uint8)
     page.row(
         page.picture(inference.coloured(truth), "The true classes.", "Truth", scale=2.4),
         page.picture(inference.coloured(class_map), "The classes found.", "Found", scale=2.4, name="found"),
-        page.picture(_wrong, "The wrong pixels in red.", "Wrong pixels", scale=2.4, name="wrong"),
+        page.picture(
+            inference.wrong_pixels(image, truth, class_map),
+            "The wrong pixels in red.",
+            "Wrong pixels",
+            scale=2.4,
+            name="wrong",
+        ),
         least="9rem",
     )
     return

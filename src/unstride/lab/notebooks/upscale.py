@@ -80,7 +80,7 @@ def _(SCALES, mo, photographs):
 def _(chosen, names, photographs, scale, upload, uploads, way):
     known = way.value.startswith("Make")
     LARGEST = 1000  # of the longer side of what is compared: enough for any screen, and quick
-    MOST = 16_000_000  # pixels of what is enlarged as it is
+    MAX_PIXELS = 16_000_000  # pixels of what is enlarged as it is
     picture, title, said, problem = None, chosen.value, "", ""
     try:
         if upload.value:
@@ -95,10 +95,10 @@ def _(chosen, names, photographs, scale, upload, uploads, way):
                 f"{title}: {picture.width}×{picture.height} pixels; expected at least {_least} a side to make it "
                 f"{scale.value} times smaller. Enlarge it as it is instead"
             )
-        elif not known and _pixels > MOST:
+        elif not known and _pixels > MAX_PIXELS:
             problem = (
                 f"{title}: {picture.width}×{picture.height} pixels, of which ×{scale.value} makes "
-                f"{_pixels / 1e6:.0f} million; expected at most {MOST // 1_000_000} million on this page. Use a "
+                f"{_pixels / 1e6:.0f} million; expected at most {MAX_PIXELS // 1_000_000} million on this page. Use a "
                 "smaller scale, or the command line, which works in tiles: unstride upscale PICTURE -o large.png "
                 f"--scale {scale.value}"
             )

@@ -18,8 +18,9 @@ from typing import Any
 
 import anywidget
 import numpy as np
-import numpy.typing as npt
 import traitlets
+
+from ...data import Bytes
 
 __all__ = ["Compare", "Map", "Numbers", "Pad", "Pixels", "Pulse"]
 
@@ -42,7 +43,7 @@ class Pad(anywidget.AnyWidget):  # type: ignore[misc]
     pixels: Any = traitlets.List([]).tag(sync=True)
 
     @property
-    def image(self) -> npt.NDArray[np.uint8] | None:
+    def image(self) -> Bytes | None:
         """The drawing (28, 28), or None if nothing is drawn."""
         values = np.asarray(self.pixels, np.float64)
         if values.size != SIDE**2 or not np.isfinite(values).all() or values.max() < 1:

@@ -8,13 +8,11 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from ....data import Grey
+from ....data import Grey, Values
 from ....geometry import GeometryError
 from ....models._autoencoder import SIDE, Row, parsed, table
 from ....ops import conv, conv_transpose
 from ...weights import ExportedModel
-
-Values = npt.NDArray[np.float32]
 
 
 class Autoencoder:
@@ -31,7 +29,7 @@ class Autoencoder:
         outputs = []
         for row in self.rows:
             x = self._linear(row, x)
-            x = np.maximum(x, 0) if row.layer.activation == "relu" else _sigmoid(x)
+            x = np.maximum(x, 0) if row.layer.activation == "relu" else sigmoid(x)
             outputs.append(x)
         return outputs
 
@@ -100,5 +98,6 @@ def _back(row: Row, gradient: Values, kernel: Values) -> Values:
     return grad_input
 
 
-def _sigmoid(x: Values) -> Values:
+def sigmoid(x: Values) -> Values:
+    """1 / (1 + exp(-x)), without an overflow."""
     return np.asarray(0.5 * (1 + np.tanh(0.5 * x)), np.float32)

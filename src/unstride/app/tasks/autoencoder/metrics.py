@@ -8,9 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ....data import Bytes, Grey
-
-Values = npt.NDArray[np.float64]
+from ....data import Bytes, Doubles, Grey
 
 # Keras's own, so that the loss here is the one that it trains.
 EPSILON = 1e-7
@@ -44,7 +42,7 @@ class Evaluation:
         return asdict(self)
 
 
-def cross_entropy(targets: Grey, predictions: Grey) -> Values:
+def cross_entropy(targets: Grey, predictions: Grey) -> Doubles:
     """-(t log p + (1 - t) log(1 - p)), the mean of each image's pixels, of arrays (n, height, width)."""
     t = targets.astype(np.float64)
     # Clipped in float32 as Keras does, where 1 - EPSILON is a little less than that.
@@ -52,12 +50,12 @@ def cross_entropy(targets: Grey, predictions: Grey) -> Values:
     return np.asarray(-np.mean(t * np.log(p) + (1 - t) * np.log1p(-p), axis=(1, 2)))
 
 
-def entropy(targets: Grey) -> Values:
+def entropy(targets: Grey) -> Doubles:
     """The least that `cross_entropy` can be, at p = t: 0 for black and white, log 2 for a middle grey."""
     return cross_entropy(targets, targets)
 
 
-def squared_error(targets: Grey, predictions: Grey) -> Values:
+def squared_error(targets: Grey, predictions: Grey) -> Doubles:
     """(t - p)², the mean of each image's pixels."""
     return np.asarray(np.mean(np.square(targets.astype(np.float64) - predictions), axis=(1, 2)))
 

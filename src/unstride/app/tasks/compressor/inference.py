@@ -6,12 +6,12 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
-import numpy.typing as npt
 
-from ....data import Grey
+from ....data import Doubles, Grey, Values
 from ....models._compressor import SMALL, WIDTHS
 from ....ops import conv, conv_transpose
-from ...weights import ExportedModel, Values
+from ...weights import ExportedModel
+from ..autoencoder.inference import sigmoid
 
 DRAWS, CODES = 32, 32
 """Sets of random weights, and random codes for each, that `activity` is the mean of."""
@@ -147,14 +147,9 @@ def interleaved(x: Values) -> Values:
     return x.reshape(n, 2 * height, 2 * width, channels // 4)
 
 
-def _cut_normal(rng: np.random.Generator, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
+def _cut_normal(rng: np.random.Generator, shape: tuple[int, ...]) -> Doubles:
     """Normal numbers, those beyond two deviations drawn again."""
     values = rng.standard_normal(shape)
     while (beyond := np.abs(values) > 2).any():
         values[beyond] = rng.standard_normal(int(beyond.sum()))
     return values
-
-
-def sigmoid(x: Values) -> Values:
-    """1 / (1 + exp(-x)), without an overflow."""
-    return np.asarray(0.5 * (1 + np.tanh(0.5 * x)), np.float32)

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from ....data import Grey
+from ....data import Grey, Values
 from ....geometry import Geometry, convolution
 from ....models._compressor import SMALL, WIDTHS
 from ....ops import conv, conv_transpose, kernel_gradient
-from ...weights import Values
-from .inference import interleaved, sigmoid
+from ..autoencoder.inference import sigmoid
+from .inference import interleaved
 
 RATE, DECAYS, EPSILON = 0.002, (0.9, 0.999), 1e-7
 """Adam's, as Keras has them but for the rate."""

@@ -9,11 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ....data import Bytes, pages, scenes
+from ....data import Pair, pages, scenes
 from ..datasets import Described
 from .inference import VOID
-
-Pair = tuple[Bytes, Bytes]
 
 PHOTOGRAPHS, PAGES, EMPTY = "over photographs", "on plain pages", "without a digit"
 SIDE = scenes.SIDE

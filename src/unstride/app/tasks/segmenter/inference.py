@@ -8,11 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
+from ....data import Bytes, Doubles, Values
 from ....ops import conv, conv_transpose
 from ...weights import ExportedModel
-
-Bytes = npt.NDArray[np.uint8]
-Values = npt.NDArray[np.float32]
 
 VOID = 255
 """The class of pixels that do not count, in masks; PASCAL VOC's."""
@@ -81,7 +79,7 @@ def confusion(mask: Bytes, predicted: Bytes, count: int) -> npt.NDArray[np.int64
     return np.bincount(pairs, minlength=count**2).reshape(count, count)
 
 
-def ious(confusion: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+def ious(confusion: npt.NDArray[np.int64]) -> Doubles:
     """Of each class the pixels both meant and found, over those meant or found; NaN for one that is neither."""
     both = np.diag(confusion)
     either = confusion.sum(0) + confusion.sum(1) - both
@@ -173,6 +171,12 @@ def coloured(classes: Bytes) -> Bytes:
     colours = BRIGHT[classes % len(BRIGHT)]
     colours = np.where((classes == 0)[..., None], 40, colours)
     return np.where((classes == VOID)[..., None], 255, colours).astype(np.uint8)
+
+
+def wrong_pixels(image: Bytes, mask: Bytes, predicted: Bytes) -> Bytes:
+    """The image darkened, with the pixels in red whose class is wrong."""
+    wrong = (mask != predicted) & (mask != VOID)
+    return np.where(wrong[..., None], [220, 40, 40], image * 0.35).astype(np.uint8)
 
 
 def _bright() -> Bytes:

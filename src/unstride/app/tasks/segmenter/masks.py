@@ -12,13 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-from ....data import DataError
+from ....data import Bytes, DataError, Pair
 from ...images.files import ImageError, Remark, gather, listing, opened, rgb
 from .inference import VOID, palette
-
-Bytes = npt.NDArray[np.uint8]
 
 FOLDERS = (("images", "masks"), ("JPEGImages", "SegmentationClass"))
 
@@ -27,7 +24,7 @@ FOLDERS = (("images", "masks"), ("JPEGImages", "SegmentationClass"))
 class Labelled:
     """Images (height, width, 3) with their masks (height, width), and what the classes are called."""
 
-    pairs: list[tuple[Bytes, Bytes]]
+    pairs: list[Pair]
     names: tuple[str, ...]
     problems: list[str]
     remarks: list[str]
@@ -56,7 +53,7 @@ def read(folder: str) -> Labelled:
     return Labelled(pairs, names, problems, remarks)
 
 
-def _pair(path: Path, mask: Path, remark: Remark) -> tuple[Bytes, Bytes]:
+def _pair(path: Path, mask: Path, remark: Remark) -> Pair:
     image = rgb(path, remark)
     if not mask.is_file():
         raise ImageError(f"{path}: no mask: there is no {mask}")

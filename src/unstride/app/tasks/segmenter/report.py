@@ -7,17 +7,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from ....backends.keras.imported import keras
+from ....data import Bytes, Pair
+from ...mosaic import side_by_side
 from ...report.charts import DPI, Theme, drawable
 from ...report.page import Picture, draw, keep, layers, losses, render
 from ...runs import Run
 from ..base import Metrics
 from . import inference
 from .data import Scenes
-
-Bytes = npt.NDArray[np.uint8]
 
 SHOWN = 6
 
@@ -53,26 +53,18 @@ def _shown(data: Scenes) -> list[int]:
     return [int(first) + at for first, count in places for at in range(min(each, count))]
 
 
-def rows(pairs: list[tuple[Bytes, Bytes]], predicted: list[Bytes], height: int = 192) -> Image.Image:
-    """Image, true classes, classes found, and the pixels that are wrong, in red, in a row each."""
-    columns = ("image", "true classes", "classes found", "wrong pixels")
-    gap, head = 6, 24
-    font = ImageFont.load_default(15)
-    lines = []
-    for (image, mask), classes in zip(pairs, predicted, strict=True):
-        wrong = np.where(((mask != classes) & (mask != inference.VOID))[..., None], [220, 40, 40], image * 0.35)
-        tiles = (image, inference.coloured(mask), inference.coloured(classes), wrong.astype(np.uint8))
-        width = max(1, round(height * image.shape[1] / image.shape[0]))
-        lines.append([Image.fromarray(tile).resize((width, height), Image.Resampling.NEAREST) for tile in tiles])
-    widths = [max(line[at].width for line in lines) for at in range(4)]
-    page = Image.new("RGB", (sum(widths) + 3 * gap, head + len(lines) * (height + gap) - gap), "white")
-    pen = ImageDraw.Draw(page)
-    for at, name in enumerate(columns):
-        left = sum(widths[:at]) + at * gap
-        pen.text((left + widths[at] / 2, head / 2), name, fill="black", font=font, anchor="mm")
-        for number, line in enumerate(lines):
-            page.paste(line[at], (left, head + number * (height + gap)))
-    return page
+def rows(pairs: list[Pair], predicted: list[Bytes]) -> Image.Image:
+    """A row for each image: the image, its true classes, those predicted, and the wrong pixels in red."""
+    tiles = [
+        (
+            image,
+            inference.coloured(mask),
+            inference.coloured(class_map),
+            inference.wrong_pixels(image, mask, class_map),
+        )
+        for (image, mask), class_map in zip(pairs, predicted, strict=True)
+    ]
+    return side_by_side(("image", "true classes", "classes found", "wrong pixels"), tiles)
 
 
 def _confusion(run: Run, total: npt.NDArray[np.int64], names: tuple[str, ...]) -> Picture:

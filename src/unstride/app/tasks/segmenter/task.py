@@ -14,24 +14,18 @@ from ...runs import Run
 from ...runs.options import Options
 from ..base import Metrics, Task, check_batch, cosine_decay
 from . import inference, masks
-from .data import Scenes, arrays, mixed, piece, tested_on
+from .data import EMPTY, Scenes, arrays, mixed, piece, tested_on
 
 if TYPE_CHECKING:
     import keras
 
-Bytes = npt.NDArray[np.uint8]
-Pair = tuple[Bytes, Bytes]
 
 EPOCH, VALIDATION, TEST = 3200, 160, 500
 """Scenes."""
 TEST_PAGES, TEST_EMPTY = 240, 100
 """Plain pages that are tested too, and pictures of either kind without a digit."""
-PHOTOGRAPHS, PAGES, EMPTY = "over photographs", "on plain pages", "without a digit"
-SIDE = scenes.SIDE
 CALIBRATION, CALIBRATED = 2**32, 128
 """In place of an epoch, the key of the examples that show what normalizations see at the start; how many."""
-KINDS = 9
-"""Ends the key by which the kind of a scene is chosen, so that it is independent of what is in it."""
 
 
 class SegmenterTask(Task):

@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ....backends.keras.imported import keras
+from ....data import Values
 from ...errors import RunError
-
-Values = npt.NDArray[np.float32]
 
 
 def assign(model: keras.Model, weights: dict[str, Values], images: Values, last: str) -> None:

@@ -7,15 +7,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
-from ....data import Bytes, photographs
+from ....data import Bytes, Doubles, Pair, Values, photographs
 from ....models._upscaler import MARGIN
 from ..datasets import Described
-
-Values = npt.NDArray[np.float32]
-Pair = tuple[Bytes, Bytes]
 
 PATCH = 48
 """The side of what a piece of a small image teaches; `MARGIN` pixels more on every side are seen."""
@@ -54,7 +50,7 @@ class Photographs(Described):
         return digest.hexdigest()
 
     @cached_property
-    def shares(self) -> npt.NDArray[np.float64]:
+    def shares(self) -> Doubles:
         """How often each plane is cut from: by its size."""
         sizes = np.array([large.size for large, _ in self.planes], np.float64)
         return np.asarray(sizes / sizes.sum())

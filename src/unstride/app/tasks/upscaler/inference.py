@@ -14,12 +14,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from ....data import Samples, Values
 from ....models._upscaler import DEPTH, MARGIN, bicubic, crop
 from ....ops import conv, conv_transpose
 from ...images.pixels import Pixels
 from ...weights import ExportedModel
-
-Values = npt.NDArray[np.float32]
 
 TILE = 256
 """The side of a tile of the small image: its features stay in the processor's cache."""
@@ -86,7 +85,7 @@ class Upscaler:
         Raises
         ------
         ValueError
-            Numbers that Pillow has no mode for; `numbers` enlarges them.
+            Samples that Pillow has no mode for; `numbers` enlarges them.
         """
         pixels = Pixels.of(image) if isinstance(image, Image.Image) else image
         kind = pixels.values.dtype
@@ -100,7 +99,7 @@ class Upscaler:
             large.paste(Image.frombytes(mode, (columns, rows), values.tobytes()), (left, top))
         return large
 
-    def numbers(self, pixels: Pixels, advance: Callable[[int], None] | None = None) -> npt.NDArray[np.generic]:
+    def numbers(self, pixels: Pixels, advance: Callable[[int], None] | None = None) -> Samples:
         """As `picture`, (height, width, channels): numbers of the picture's own type, whatever that is.
 
         Those that are no numbers, NaN, infinities and the file's "no data" value, stay where they are, each as a
@@ -112,9 +111,7 @@ class Upscaler:
             large[top : top + values.shape[0], left : left + values.shape[1]] = values
         return large
 
-    def _tiles(
-        self, pixels: Pixels, advance: Callable[[int], None] | None
-    ) -> Iterator[tuple[int, int, npt.NDArray[np.generic]]]:
+    def _tiles(self, pixels: Pixels, advance: Callable[[int], None] | None) -> Iterator[tuple[int, int, Samples]]:
         """The enlarged tiles: where each begins, and its numbers."""
         kind: Any = pixels.values.dtype
         low, high, _ = pixels.ends()
@@ -124,7 +121,7 @@ class Upscaler:
         least, most = (-np.inf, np.inf) if kind.kind == "f" else (np.iinfo(kind).min, np.iinfo(kind).max)
         if kind == np.uint16:
             most = pixels.white
-        # Numbers of 32 bits are exact in float64 only.
+        # Samples of 32 bits are exact in float64 only.
         exact: Any = np.float32 if kind.itemsize < 4 else np.float64
         for (top, left, bottom, right), block in tiles(source, TILE):
             shares: Any = (block.astype(exact) - exact(low)) / exact(span)
@@ -158,7 +155,7 @@ def holds(kind: np.dtype[Any]) -> bool:
     return kind in (np.uint8, np.uint16, np.float32)
 
 
-def _filled(values: npt.NDArray[np.generic], usable: npt.NDArray[np.bool_]) -> npt.NDArray[np.generic]:
+def _filled(values: Samples, usable: npt.NDArray[np.bool_]) -> Samples:
     """With the next usable number to the left, or else to the right, in place of each that is not; of rows without
     any, the row above or else below."""
     if not usable.any():
@@ -168,7 +165,7 @@ def _filled(values: npt.NDArray[np.generic], usable: npt.NDArray[np.bool_]) -> n
     return _carried(filled.T, np.broadcast_to(rows, filled.T.shape)).T
 
 
-def _carried(values: npt.NDArray[np.generic], usable: npt.NDArray[np.bool_]) -> npt.NDArray[np.generic]:
+def _carried(values: Samples, usable: npt.NDArray[np.bool_]) -> Samples:
     """Along each row, from the left; what comes before the first usable one has that."""
     at = np.where(usable, np.arange(usable.shape[1]), -1)
     at = np.maximum.accumulate(at, axis=1)
@@ -176,9 +173,7 @@ def _carried(values: npt.NDArray[np.generic], usable: npt.NDArray[np.bool_]) -> 
     return np.asarray(np.take_along_axis(values, at, 1))
 
 
-def tiles(
-    image: npt.NDArray[np.generic], side: int | None
-) -> Iterator[tuple[tuple[int, int, int, int], npt.NDArray[np.generic]]]:
+def tiles(image: Samples, side: int | None) -> Iterator[tuple[tuple[int, int, int, int], Samples]]:
     """Boxes (top, left, bottom, right) that cover the image, each with its pixels and `MARGIN` more on every side.
 
     Beyond the image's edge its last pixels repeat.

@@ -5,16 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ....backends.keras.imported import keras
+from ....data import Bytes
 from ...mosaic import PIECE, most_gained, pixels, side_by_side
 from ...report.page import Picture, keep, layers, losses, render
 from ...runs import Run
 from ..base import Metrics
 from .data import Photographs
-
-Bytes = npt.NDArray[np.uint8]
 
 SHOWN = 8
 
@@ -42,7 +40,7 @@ def _piece(run: Run, number: int, scale: int, name: str, large: Bytes, cubic: By
     top, left = most_gained(large, cubic, ours)
     here = np.s_[top : top + PIECE, left : left + PIECE]
     small = large[here]
-    columns = [("pixels", pixels(small, scale)), ("bicubic", cubic[here]), ("network", ours[here]), ("original", small)]
-    picture = side_by_side(columns)
+    names = ("pixels", "bicubic", "network", "original")
+    picture = side_by_side(names, [[pixels(small, scale), cubic[here], ours[here], small]])
     alt = f"A piece of {name}, four times: the small image's pixels, bicubic interpolation, the network, the original."
     return keep(run, f"piece-{number}", alt, picture)

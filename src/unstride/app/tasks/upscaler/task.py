@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from ....data import DataError, photographs
+from ....data import DataError, Values, photographs
 from ...images import files
 from ...runs import Run
 from ...runs.options import Options
@@ -20,9 +20,6 @@ from .metrics import quality
 if TYPE_CHECKING:
     import keras
 
-Bytes = npt.NDArray[np.uint8]
-Values = npt.NDArray[np.float32]
-Pair = tuple[Bytes, Bytes]
 
 EPOCH = 1600
 
