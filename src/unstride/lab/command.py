@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ..app.commands.shared import console, debug_option, say
+from ..app.commands.shared import State, console, debug_option, say
 from ..app.errors import OptionError
 
 NEEDED = ("marimo", "uvicorn", "starlette", "zmq", "anywidget", "jinja2", "PIL")
@@ -66,7 +66,8 @@ def lab(chapter: str | None, edit: bool, folder: str, **options: Any) -> int:
         return editing.edit(first, folder, options["host"], port, token, browser=not options["no_browser"])
     say(screen, f"The lab: {server.address(options['host'], port, token, first)}")
     say(screen, "Ctrl-C ends it.")
-    server.serve(place, options["host"], token, first, browser=not options["no_browser"])
+    debug = click.get_current_context().ensure_object(State).debug
+    server.serve(place, options["host"], token, first, browser=not options["no_browser"], debug=debug)
     return 0
 
 

@@ -45,7 +45,7 @@ class LabError(RuntimeError):
     """The lab cannot start. The message says why, and what to do."""
 
 
-def application(token: str | None, port: int, local: bool = True) -> ASGIApp:
+def application(token: str | None, port: int, local: bool = True, debug: bool = False) -> ASGIApp:
     """The lab as an ASGI application.
 
     Parameters
@@ -56,6 +56,8 @@ def application(token: str | None, port: int, local: bool = True) -> ASGIApp:
         Where it will be served.
     local : bool
         Whether it is served to this machine only.
+    debug : bool
+        Whether the terminal gets the traceback of an error in answering a request.
     """
     page.in_lab(True)
     # marimo says that matplotlib is there before its own module for it is, and a cell that ends meanwhile, in any
@@ -79,7 +81,7 @@ def application(token: str | None, port: int, local: bool = True) -> ASGIApp:
         Route("/", index),
         Route("/favicon.ico", favicon),
         Mount(ASSETS, _Kept(directory=frontend)),
-        Mount("/", _Found(chapters)),
+        Mount("/", _Found(chapters, debug)),
     ]
     quiet = _Quiet()
 
@@ -115,12 +117,13 @@ class _Kept(StaticFiles):
 class _Found:
     """Wraps `app`, and replaces its 404 answers by the lab's own page.
 
-    If `app` raises, as marimo does on requests that its pages never make, it has answered 500 already; the terminal
-    gets one line instead of a traceback.
+    If `app` raises, as marimo does on requests that its pages never make, it has answered 500 already. The terminal
+    gets one line, and the traceback below it if `debug` is set.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, debug: bool = False) -> None:
         self.app = app
+        self.debug = debug
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -130,12 +133,13 @@ class _Found:
         except Exception as error:
             if scope["type"] != "http":
                 raise
-            logging.getLogger("uvicorn.error").warning(  # uvicorn's own way is the whole traceback
+            logging.getLogger("uvicorn.error").warning(  # which uvicorn would do with the traceback always
                 "%s %s: %s: %s",
                 scope["method"],
                 ascii(scope["path"])[1:-1],
                 type(error).__name__,
                 ascii(str(error))[1:-1],
+                exc_info=error if self.debug else None,
             )
 
     async def _answered(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -254,13 +258,15 @@ def new_token() -> str:
     return secrets.token_urlsafe(16)
 
 
-def serve(place: socket.socket, host: str, token: str | None, chapter: Chapter | None, browser: bool) -> None:
+def serve(
+    place: socket.socket, host: str, token: str | None, chapter: Chapter | None, *, browser: bool, debug: bool = False
+) -> None:
     """Serve the lab on a bound socket until it is interrupted."""
     port = place.getsockname()[1]
     if browser:
         open_browser(address(host, port, token, chapter))
     config = uvicorn.Config(
-        application(token, port, is_local(host)),
+        application(token, port, is_local(host), debug),
         log_level="warning",
         timeout_graceful_shutdown=1,  # open pages hold their connections for ever
         ws_max_size=MAX_REQUEST_BYTES,  # pictures come through the web socket
