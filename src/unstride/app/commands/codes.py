@@ -1,4 +1,4 @@
-"""`unstride encode`, `decode` and `walk`: codes of pictures, pictures of codes, and those between two."""
+"""`unstride encode`, `decode` and `walk`: from pictures to codes, back, and from one picture to another."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ ZOOM = 8
 @backend_option
 @debug_option
 def encode(run: str, images: tuple[str, ...], output: str, backend: str | None) -> int:
-    """Write the code of each IMAGE, or of the images of a folder, by RUN's compressor, as JSON.
+    """Encode each IMAGE, or the images in a folder, with RUN's compressor, and write the codes as JSON.
 
-    Any size and format: an image is cropped to its ink, which is inverted if it is dark on light, and centred in
-    28x28 as MNIST's are (all of it is shrunk where RUN learned from data of your own). What cannot be read is named,
-    the rest is done, and the exit code is then 1.
+    Images may have any size and format. Each is cropped to its ink, inverted if it is dark on light, and centred in
+    28x28 pixels like MNIST's digits. If RUN was trained on your own data, the whole image is shrunk instead. Files
+    that cannot be read are named and skipped; the exit code is then 1.
     """
     opened = _compressor(run)
     backend = chosen_backend(opened, backend)
@@ -82,11 +82,14 @@ def encode(run: str, images: tuple[str, ...], output: str, backend: str | None) 
 @click.command()
 @click.argument("run", metavar="RUN")
 @click.argument("codes_file", metavar="CODES.json")
-@click.option("-o", "--output", default="decoded.png", show_default=True, help="The picture, the images side by side.")
+@click.option("-o", "--output", default="decoded.png", show_default=True, help="A picture of all images, side by side.")
 @backend_option
 @debug_option
 def decode(run: str, codes_file: str, output: str, backend: str | None) -> None:
-    """Draw the images that RUN's compressor makes of codes, as `encode` writes them or a list of lists of numbers."""
+    """Decode codes with RUN's compressor and draw the images.
+
+    CODES.json is a file that `encode` wrote, or a list of lists of numbers.
+    """
     opened = _compressor(run)
     backend = chosen_backend(opened, backend)
     format = picture_format(output)
@@ -107,16 +110,16 @@ def decode(run: str, codes_file: str, output: str, backend: str | None) -> None:
 @click.argument("run", metavar="RUN")
 @click.argument("first", metavar="FIRST")
 @click.argument("last", metavar="LAST")
-@click.option("--steps", type=int, default=10, show_default=True, help="How many images, both ends among them.")
+@click.option("--steps", type=int, default=10, show_default=True, help="Number of images, including both ends.")
 @click.option(
-    "-o", "--output", default="walk.png", show_default=True, help="A picture; an animation if it ends with .gif."
+    "-o", "--output", default="walk.png", show_default=True, help="A picture, or an animation if it ends with .gif."
 )
 @backend_option
 @debug_option
 def walk(run: str, first: str, last: str, steps: int, output: str, backend: str | None) -> None:
-    """Draw what lies between two images: the codes on the line from FIRST's to LAST's, decoded by RUN's compressor.
+    """Walk from one image to another: decode the codes on the straight line between their codes.
 
-    FIRST and LAST are image files, or numbers of MNIST's test images, as 0 and 3.
+    FIRST and LAST are image files, or numbers of MNIST's test images, such as 0 and 3.
     """
     opened = _compressor(run)
     backend = chosen_backend(opened, backend)
@@ -134,7 +137,7 @@ def walk(run: str, first: str, last: str, steps: int, output: str, backend: str 
     images = codes.decoded(model.get_layer("decoder"), codes.between(encoded[0], encoded[1], steps))
     if format == "GIF":
         frames = [_strip(images[at : at + 1]) for at in range(len(images))]
-        frames += frames[-2:0:-1]  # and back
+        frames += frames[-2:0:-1]  # and the same way back
         _animate(frames, Path(output))
     else:
         picture = _strip(images)

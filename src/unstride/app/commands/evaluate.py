@@ -1,4 +1,4 @@
-"""`unstride evaluate` and `unstride reconstruct`: how good a run's model is, in numbers and in pictures."""
+"""`unstride evaluate` and `unstride reconstruct`: a run's model on its test images and on your own."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from .shared import (
 )
 
 MAX_IMAGES = 400
-"""Images in one picture of reconstructions."""
+"""Of one picture of reconstructions."""
 
 
 @click.command()
@@ -39,7 +39,7 @@ MAX_IMAGES = 400
 @json_option
 @debug_option
 def evaluate(run: str, backend: str | None, as_json_: bool) -> None:
-    """Print the figures of RUN's model on its test images."""
+    """Evaluate RUN's model on its test images and print the metrics."""
     opened = runs.load(run)
     backend = chosen_backend(opened, backend)
     task = tasks.get(opened.options.model)
@@ -61,18 +61,18 @@ def evaluate(run: str, backend: str | None, as_json_: bool) -> None:
     "--output",
     default="reconstructions.png",
     show_default=True,
-    help="The picture; its ending is its format.",
+    help="The picture. Its ending chooses the format.",
 )
 @backend_option
 @json_option
 @debug_option
 def reconstruct(run: str, images: tuple[str, ...], output: str, backend: str | None, as_json_: bool) -> int:
-    """Draw each IMAGE, or the images of a folder, above what RUN's model makes of it.
+    """Draw each IMAGE, or the images in a folder, above its reconstruction by RUN's model.
 
-    Any size and format: an image is cropped to its ink, which is inverted if it is dark on light, and centred in
-    28x28 as MNIST's are (all of it is shrunk where RUN learned from data of your own). Without IMAGE: one test digit
-    of each class. RUN is one of an autoencoder or a compressor. What cannot be read is named, the rest is done, and the
-    exit code is then 1.
+    RUN is a run of an autoencoder or a compressor. Without IMAGE, one test digit of each class is drawn. Images may
+    have any size and format. Each is cropped to its ink, inverted if it is dark on light, and centred in 28x28 pixels
+    like MNIST's digits. If RUN was trained on your own data, the whole image is shrunk instead. Files that cannot be
+    read are named and skipped; the exit code is then 1.
     """
     opened = runs.load(run)
     if opened.options.model not in ("autoencoder", "compressor"):

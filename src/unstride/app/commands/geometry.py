@@ -1,4 +1,4 @@
-"""`unstride solve`, `convert` and `plan`: the arguments of a transposed convolution, found, translated, counted."""
+"""`unstride solve`, `convert` and `plan`: find arguments, translate them between frameworks, count the work."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .shared import debug_option
 from .values import FIELDS, as_json, errors_of, fields, size
 
 FRAMEWORKS = ("keras", "torch", "tensorflow", "jax", "onnx")
-NAMES = {  # of each framework's own arguments: how to write them in short
+NAMES = {  # each framework's arguments by their short names
     "keras": {"k": "kernel_size", "s": "strides", "p": "padding", "op": "output_padding", "d": "dilation_rate",
               "g": "groups"},
     "torch": {"k": "kernel_size", "s": "stride", "p": "padding", "op": "output_padding", "d": "dilation",
@@ -35,17 +35,17 @@ NAMES = {  # of each framework's own arguments: how to write them in short
                  "g": "groups"},
 }  # fmt: skip
 WORD = {"onnx": "auto_pad"}
-"""What a word alone stands for, where it is not the padding."""
+"""The argument that a word without a name sets, where it is not the padding."""
 
 
 def geometry_options(command: Any) -> Any:
-    """Those of `Geometry`, but for the kernel's size."""
+    """Add the options of `Geometry` to a command, except the kernel's size."""
     for option in (
-        click.option("--groups", type=int, help="Independent parts that the channels fall into."),
-        click.option("--dilation", metavar="N", help="A number, or one an axis."),
-        click.option("--output-padding", metavar="N", help="A number, or one an axis."),
-        click.option("--padding", metavar="P", help="A number, one an axis, begin:end an axis (1:0,1:0), same, valid."),
-        click.option("--stride", metavar="N", help="A number, or one an axis: 2,1."),
+        click.option("--groups", type=int, help="Number of independent groups of channels."),
+        click.option("--dilation", metavar="N", help="A number, or one for each axis."),
+        click.option("--output-padding", metavar="N", help="A number, or one for each axis."),
+        click.option("--padding", metavar="P", help="A number, or one or begin:end an axis (1:0,1:0), same, valid."),
+        click.option("--stride", metavar="N", help="A number, or one for each axis: 2,1."),
     ):
         command = option(command)
     return command
@@ -54,19 +54,19 @@ def geometry_options(command: Any) -> Any:
 @click.command()
 @click.argument("input_size", metavar="INPUT")
 @click.argument("output_size", metavar="OUTPUT")
-@click.option("--kernel-size", metavar="N", help="A number, or one an axis.")
+@click.option("--kernel-size", metavar="N", help="A number, or one for each axis.")
 @geometry_options
-@click.option("--limit", type=click.IntRange(1), default=3, show_default=True, help="The most to print.")
+@click.option("--limit", type=click.IntRange(1), default=3, show_default=True, help="The most solutions to print.")
 @json_option
 @debug_option
 def solve(input_size: str, output_size: str, limit: int, as_json_: bool, **options: Any) -> None:
-    """Find the arguments that make OUTPUT from INPUT, in every framework; the simplest first.
+    """Find the arguments that turn size INPUT into size OUTPUT, in every framework, simplest first.
 
     \b
     unstride solve 7x7 28x28
     unstride solve 7x7 14x14 --kernel-size 3 --stride 2
 
-    Sizes are those of space, without batch and channels. Options that are given are kept, the others searched.
+    Sizes are spatial, without batch and channels. Given options are fixed; the others are searched.
     """
     names = FIELDS | {"input_size": "INPUT", "output_size": "OUTPUT"}
     small, big = size("INPUT", input_size), size("OUTPUT", output_size)
@@ -90,7 +90,7 @@ def solve(input_size: str, output_size: str, limit: int, as_json_: bool, **optio
 
 
 def _nothing(small: int | list[int], big: int | list[int], given: bool) -> str:
-    """What to try where there is no solution."""
+    """Advice where there is no solution."""
     ends = [[size] if isinstance(size, int) else size for size in (small, big)]
     sizes = ["x".join(map(str, end)) for end in ends]
     if not given and all(b <= a for a, b in zip(*ends, strict=True)):
@@ -106,19 +106,21 @@ def _nothing(small: int | list[int], big: int | list[int], given: bool) -> str:
 @click.argument("framework", metavar="FROM")
 @click.argument("arguments", metavar="ARGUMENTS")
 @click.argument("target", metavar="TO")
-@click.option("--size", "input_size", metavar="SIZE", help="The input's, as 7x7. TensorFlow's arguments depend on it.")
+@click.option("--size", "input_size", metavar="SIZE", help="The input's size, such as 7x7. TensorFlow needs it.")
 @json_option
 @debug_option
 def convert(framework: str, arguments: str, target: str, input_size: str | None, as_json_: bool) -> None:
-    """Translate ARGUMENTS of a transposed convolution: keras, torch, tensorflow, jax, onnx or unstride to any other.
+    """Translate the ARGUMENTS of a transposed convolution from one framework to another.
+
+    FROM and TO are keras, torch, tensorflow, jax, onnx or unstride.
 
     \b
     unstride convert keras "k=4 s=2 same" torch
     unstride convert onnx "kernel_shape=3x3 strides=2x2 auto_pad=SAME_UPPER" keras
     unstride convert torch "k=3 s=2 p=1 op=1" tensorflow --size 7
 
-    Names are the framework's own, or k, s, p, op, d, g for kernel, stride, padding, output padding, dilation, groups.
-    Where one call cannot do it, the error says how to do it all the same.
+    Use the framework's own names, or k, s, p, op, d, g for kernel, stride, padding, output padding, dilation, groups.
+    If one call of TO cannot do it, the error says how to do it in several.
     """
     for place, name in (("FROM", framework), ("TO", target)):
         if name not in NAMES:
@@ -131,7 +133,7 @@ def convert(framework: str, arguments: str, target: str, input_size: str | None,
     kernel = NAMES[framework]["k"]
     if kernel not in given:
         raise click.UsageError(f"ARGUMENTS has no kernel size; expected {kernel}=..., or k=..., as k=4")
-    if isinstance(space, list) and isinstance(given[kernel], int):  # for all axes of --size
+    if isinstance(space, list) and isinstance(given[kernel], int):  # one number for all axes of --size
         given[kernel] = [given[kernel]] * len(space)
     read: Callable[..., Geometry] = Geometry if framework == "unstride" else getattr(conventions, framework)
     with errors_of({"input_size": "--size", "input size": "--size", "size": "--size"}):
@@ -152,15 +154,15 @@ def convert(framework: str, arguments: str, target: str, input_size: str | None,
 @geometry_options
 @click.option(
     "--map", "map_", metavar="MAP", default="conv_transpose", show_default=True,
-    help="Or one of its gradients: conv, kernel_gradient.",
+    help="The map, or one of its gradients: conv, kernel_gradient.",
 )  # fmt: skip
 @click.option("--dtype", metavar="TYPE", default="float32", show_default=True, help="float32 or float64.")
 @json_option
 @debug_option
 def plan(x: str, kernel: str, map_: str, dtype: str, as_json_: bool, **options: Any) -> None:
-    """Count what a call does with arrays of these shapes, channels last.
+    """Count the work of a call with arrays of these shapes.
 
-    X is batch, space and channels; KERNEL is space, output channels / groups and input channels.
+    X is (batch, *space, channels); KERNEL is (*space, output channels / groups, input channels).
 
     \b
     unstride plan 1x16x16x64 4x4x32x64 --stride 2 --padding 1
@@ -181,7 +183,7 @@ def _type(name: str) -> str:
 
 
 def _everywhere(geometry: Geometry, small: Any) -> dict[str, Any]:
-    """A geometry and each framework's arguments for it, or why there are none."""
+    """A geometry with each framework's arguments for it, or the reason why there are none."""
     content: dict[str, Any] = as_json(geometry)
     for framework in FRAMEWORKS:
         try:
@@ -192,7 +194,7 @@ def _everywhere(geometry: Geometry, small: Any) -> dict[str, Any]:
 
 
 def _written(arguments: dict[str, Any]) -> str:
-    """As one writes a call's arguments; one axis's as a number."""
+    """A call's arguments as source code, with a plain number for a single axis."""
 
     def value(name: str, given: Any) -> str:
         one = isinstance(given, tuple) and len(given) == 1 and isinstance(given[0], int)
@@ -202,7 +204,7 @@ def _written(arguments: dict[str, Any]) -> str:
 
 
 def _parsed(framework: str, text: str) -> dict[str, Any]:
-    """ "k=4 s=2 same" as the framework's own arguments."""
+    """The framework's arguments from text such as "k=4 s=2 same"."""
     short = NAMES[framework]
     parsed: dict[str, Any] = {}
     for token in _tokens(text):
@@ -224,7 +226,7 @@ def _parsed(framework: str, text: str) -> dict[str, Any]:
 
 
 def _tokens(text: str) -> list[str]:
-    """Apart by blanks, or by a comma before a word, but for what is in brackets.
+    """Split at blanks, and at commas before a word, outside brackets.
 
     >>> _tokens("k=4,s=2,same"), _tokens("k = 3,3, p=[(1, 0), (0, 1)]")
     (['k=4', 's=2', 'same'], ['k=3,3', 'p=[(1, 0), (0, 1)]'])

@@ -1,4 +1,4 @@
-"""`unstride info`: what is installed here, and what a call or a command will use of it. Imports no framework."""
+"""`unstride info`: installed versions, and what a call or a command will use. Imports no framework."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ..training import environment
 from .printing import json_option, print_json, print_text
 from .shared import debug_option
 
-FRAMEWORKS = {  # module: its name, what installs it, the distributions that have it
+FRAMEWORKS = {  # module: its name, how to install it, the distributions that contain it
     "keras": ("Keras", 'pip install "unstride[keras]"', ("keras", "keras-nightly")),
     "jax": ("JAX", 'pip install "unstride[keras]"', ("jax",)),
     "torch": ("PyTorch", 'pip install "unstride[torch]"', ("torch",)),
@@ -39,7 +39,7 @@ OLDEST_KERAS = (3, 15)
 @json_option
 @debug_option
 def info(as_json_: bool) -> None:
-    """Show versions, the native core, threads, the frameworks that are installed, and Keras's backend."""
+    """Show versions, the native core, threads, installed frameworks, and Keras's backend."""
     facts = collected()
     if as_json_:
         print_json(facts)
@@ -62,7 +62,7 @@ def info(as_json_: bool) -> None:
 
 
 def collected() -> dict[str, Any]:
-    """All of it, for JSON."""
+    """All facts, as `--json` prints them."""
     runs = Path("runs")
     name, reason = keras_backend()
     return {
@@ -80,7 +80,7 @@ def collected() -> dict[str, Any]:
 
 
 def framework(module: str) -> dict[str, Any]:
-    """Whether it is installed, in which version, whether that is new enough, and what to do if not."""
+    """A framework's version and whether it is new enough, or how to install it."""
     _, install, distributions = FRAMEWORKS[module]
     if not _is_found(module):
         return {"version": None, "usable": False, "install": install}
@@ -91,7 +91,7 @@ def framework(module: str) -> dict[str, Any]:
 
 
 def keras_backend() -> tuple[str | None, str]:
-    """The backend that Keras has, or will have, and why it is this one; None, and what to do, where there is none."""
+    """Keras's backend and the reason for it; or None, and what to do."""
     if not _is_found("keras"):
         return None, "none, as Keras is not installed"
     try:
@@ -115,10 +115,10 @@ def _threads_reason() -> str:
 
 
 def _is_found(module: str) -> bool:
-    """Whether it could be imported; nothing is."""
+    """Whether a module could be imported. It is not."""
     try:
         return importlib.util.find_spec(module) is not None
-    except ValueError:  # imported already, by hand
+    except ValueError:  # a module without a spec, imported by hand
         return True
 
 

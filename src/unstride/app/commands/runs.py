@@ -1,4 +1,4 @@
-"""`unstride runs`: list the runs, and show how two or more of them differ."""
+"""`unstride runs`: list runs, and show how some of them differ."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from .printing import json_option, print_json
 from .shared import console, debug_option, say, table
 
 FIGURES = ("loss", "error", "probe_accuracy", "psnr", "ssim", "gain", "mean_iou", "pixels_right")
-"""In the order in which they are shown; others follow."""
+"""Their order in the output. Others follow."""
 GAP = 2
 """Blanks between columns."""
 STATE = 10
-"""Characters of a state that always stay in a line."""
+"""Characters of a state that are never broken."""
 
 
 @click.command("runs")
@@ -33,14 +33,14 @@ STATE = 10
 @json_option
 @debug_option
 def runs(names: tuple[str, ...], as_json_: bool) -> None:
-    """List the runs in runs/, or in a folder; or show what two or more RUNs differ in.
+    """List the runs in runs/ or in another folder, or show how two or more RUNs differ.
 
     \b
     unstride runs
     unstride runs elsewhere/
     unstride runs RUN RUN
 
-    A run that is damaged is listed with the reason.
+    A damaged run is listed with the reason.
     """
     if len(names) > 1 or (names and _is_run(Path(names[0]))):
         listed = [described(load(name).path) for name in names]
@@ -63,7 +63,7 @@ def runs(names: tuple[str, ...], as_json_: bool) -> None:
 
 
 def described(path: Path) -> dict[str, Any]:
-    """What a run folder says of itself; `problem` is what is wrong with it."""
+    """A summary of a run folder. `problem` says what is wrong with it."""
     summary: dict[str, Any] = {
         "run": str(path), "date": None, "state": "damaged", "epochs": None, "options": None, "figures": {},
         "problem": None,
@@ -87,12 +87,12 @@ def described(path: Path) -> dict[str, Any]:
 def _date(file: Path) -> str | None:
     try:
         return time.strftime("%Y-%m-%d %H:%M", time.localtime(file.stat().st_mtime))
-    except (ValueError, OverflowError):  # a time that no calendar has
+    except (ValueError, OverflowError):  # a time beyond any calendar
         return None
 
 
 def _figures(run: Run) -> dict[str, float]:
-    """The single numbers of evaluation.json; {} where there is none yet."""
+    """The single numbers in evaluation.json; {} if it does not exist yet."""
     file = run.path / "evaluation.json"
     if not file.exists():
         return {}
@@ -119,13 +119,13 @@ def _state(run: Run, epochs: int) -> str:
 
 COLUMNS = ("run", "model", "date", "epochs", "figures", "state")
 IMPORTANCE = ("figures", "epochs", "date", "model")
-"""Of the columns that a narrow terminal may leave out."""
+"""The columns that a narrow terminal may leave out, most important first."""
 
 
 def _list(listed: list[dict[str, Any]]) -> None:
     screen = console()
     if not screen.is_terminal:
-        for one in listed:  # a line each, whatever its length, for grep and cut
+        for one in listed:  # one line for each, however long, for grep and cut
             print("\t".join([escaped(one["run"]), *_cells(one)[1:]]))  # the console would make blanks of tabs
         return
     rows = [_cells(one) for one in listed]
@@ -141,7 +141,7 @@ def _list(listed: list[dict[str, Any]]) -> None:
 
 
 def _cells(one: dict[str, Any]) -> list[str]:
-    """What the columns say of a run."""
+    """A run's row."""
     options = one["options"] or {}
     epochs = f"{one['epochs']}/{options['epochs']}" if one["epochs"] is not None and options else "–"
     state = one["state"] if one["problem"] is None else f"damaged: {one['problem']}"
@@ -150,8 +150,10 @@ def _cells(one: dict[str, Any]) -> list[str]:
 
 
 def _fitting(rows: Sequence[Sequence[str]], width: int) -> dict[str, int]:
-    """The columns for which there is room, and how wide they are: runs, whose names are whole, states, which
-    may be broken at their blanks, and others by importance."""
+    """The columns that fit, and their widths.
+
+    Runs have their whole names. States may be broken at blanks. The other columns are taken by importance.
+    """
     widths = [max(len(name), *map(len, cells)) for name, cells in zip(COLUMNS, zip(*rows, strict=True), strict=True)]
     needed = dict(zip(COLUMNS, widths, strict=True))
     needed["state"] = min(needed["state"], STATE)
@@ -168,7 +170,7 @@ def _fitting(rows: Sequence[Sequence[str]], width: int) -> dict[str, int]:
 
 
 def _compare(compared: list[dict[str, Any]]) -> None:
-    """Options that differ, then figures; of a single run all of them that are given."""
+    """Print the options that differ, then the figures. Of a single run, print all given options."""
     screen = console()
     names = list(Options.__dataclass_fields__)
     values = {name: [one["options"][name] for one in compared] for name in names}

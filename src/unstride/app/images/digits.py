@@ -1,4 +1,4 @@
-"""Pictures of the user's own digits as MNIST has them: 28x28, light on dark, 20 pixels long, centred by mass."""
+"""Pictures of digits, converted to MNIST's format: 28x28, light on dark, 20 pixels long, centred by mass."""
 
 from __future__ import annotations
 
@@ -13,44 +13,48 @@ __all__ = ["BOX", "ImageError", "read"]
 
 
 BOX = 20
-"""The longer side of MNIST's digits, in pixels: 20 of 69,984 of them, 19 of the other 16."""
+"""The longer side of a digit in pixels. In MNIST 69,984 digits have 20, the other 16 have 19."""
 CENTRE = SIDE // 2
 """The row and the column of a digit's centre of mass."""
 
 FAINT = 0.08
-"""What has less than this share of the ink's strength does not count when the ink is measured."""
+"""Pixels below this share of the ink's strength do not count as ink."""
 LEAST = 24
-"""How much lighter ink has to be than its background, of 255."""
+"""The least contrast between ink and background, of 255."""
 NOISE = 4
-"""And how many times as far as the background's own deviation."""
+"""The least contrast, in standard deviations of the background."""
 COARSE = 256
-"""Ink is found on a picture of about this side, in which noise is averaged out."""
+"""Ink is located in a picture reduced to about this side, which averages noise out."""
 SPECK = 0.003
-"""Ends of the ink that hold less than this share of it do not count where a gap is between: dust."""
+"""Parts at the ends with less than this share of the ink, beyond a gap, are dust."""
 
 
 def read(source: Source, remark: Remark | None = None, *, crop: bool = True) -> Bytes:
-    """The picture in any file that `unstride.app.images.files` reads, as a 28x28 array of uint8.
+    """The digit in a file that `unstride.app.images.files` can read, as a 28x28 array of uint8.
 
-    In this order it is made grey, as it looks on white; inverted if it is dark on light, which it is if the median of
-    its border is lighter than the mean of what the border surrounds; darkened until that median, and the noise around
-    it, is black, as paper in a photograph is not; cropped to its ink; shrunk or enlarged, its proportions kept, until
-    the longer side is 20 pixels, its lightest pixel then white; and placed so that its centre of mass is in the middle.
+    The steps are those by which MNIST was made:
 
-    That is how MNIST was made. Its own images come out as they went in, but for 2 of the 70,000, which move by a pixel.
+    1. Convert to grey, over white.
+    2. Invert, if the median of the border is lighter than the mean of the interior.
+    3. Darken until the background, the border's median and the noise around it, is black.
+    4. Crop to the ink.
+    5. Scale, in proportion, to a longer side of 20 pixels, and make the lightest pixel white.
+    6. Place the centre of mass in the middle.
+
+    MNIST's own images do not change, except 2 of the 70,000, which move by a pixel.
 
     Parameters
     ----------
     source : path or Upload
     remark : callable, optional
-        Is told what there is to know of the file (see `imagefiles.pixels`).
+        Called with notes on the file (see `unstride.app.images.files.pixels`).
     crop : bool
-        False leaves the margins: the whole picture is made to fit. For models of other sets than MNIST.
+        False scales the whole picture with its margins, for models trained on other data than MNIST.
 
     Raises
     ------
     ImageError
-        The file is not an image, is damaged, or shows nothing: all of one tone.
+        The file is not an image, is damaged, or has only one tone.
     """
     values = files.grey(source, remark)
     try:
@@ -66,7 +70,7 @@ def _fitted(values: Bytes, crop: bool) -> Bytes:
         height, width = (max(1, round(size * scale)) for size in levels.shape)
         return _placed(_resized(levels, height, width), (SIDE - height) // 2, (SIDE - width) // 2)
     ink = _cropped(levels, 0.0) if clean else levels
-    if max(ink.shape) not in (BOX - 1, BOX):  # those are as long already, and would only be blurred
+    if max(ink.shape) not in (BOX - 1, BOX):  # right already: scaling would only blur it
         ink = _cropped(levels, FAINT)
         scale = BOX / max(ink.shape)
         height, width = (max(1, round(size * scale)) for size in ink.shape)
@@ -76,7 +80,7 @@ def _fitted(values: Bytes, crop: bool) -> Bytes:
 
 
 def _light_on_dark(values: Bytes) -> tuple[Grey, bool]:
-    """With a black background; and whether that had no noise."""
+    """The levels on a black background, and whether the background has no noise."""
     levels = _above_noise(np.asarray(values, np.float32)) or _above_noise(_evenly_lit(values))
     if levels is None:
         raise ImageError("its background is too uneven to find the ink; expected one tone, or a smooth fall of light")
@@ -84,7 +88,7 @@ def _light_on_dark(values: Bytes) -> tuple[Grey, bool]:
 
 
 def _evenly_lit(values: Bytes) -> Grey:
-    """As if the light that falls on it were the same everywhere: divided by the plane through its border."""
+    """The picture under even light: divided by the plane fitted to its border."""
     edge = max(1, min(values.shape) // 16)
     places: Grey = np.indices(values.shape).astype(np.float32)
     rows, columns = places[0], places[1]
@@ -98,7 +102,7 @@ def _evenly_lit(values: Bytes) -> Grey:
 
 
 def _above_noise(values: Grey) -> tuple[Grey, bool] | None:
-    """As above; None where nothing stands out from the noise of the border."""
+    """As `_light_on_dark`, or None if nothing stands out from the noise of the border."""
     edge = max(1, min(values.shape) // 16)
     inner = values[edge:-edge, edge:-edge]
     border = np.ones(values.shape, bool)
@@ -106,7 +110,7 @@ def _above_noise(values: Grey) -> tuple[Grey, bool] | None:
     background = float(np.median(values[border]))
     if background > (inner if inner.size else values).mean():
         values, background = 255 - values, 255 - background
-    # Of the border, because the ink may cover most of the rest. Half of the border is nearer than this to its median.
+    # From the border, because ink may cover most of the rest: its standard deviation, by the median deviation.
     deviation = 1.4826 * float(np.median(np.abs(values[border] - np.float32(background))))
     floor = background + 2 * deviation
     strength = float(_coarse(np.asarray(values, np.float32))[0].max()) - background
@@ -122,11 +126,11 @@ def _above_noise(values: Grey) -> tuple[Grey, bool] | None:
 
 
 def _cropped(levels: Grey, share: float) -> Grey:
-    """To what is lighter than a share of the lightest; specks apart from the rest are left out."""
+    """Crop to the pixels above a share of the lightest one, without separate specks."""
     coarse, factor = _coarse(levels)
     (top, bottom), (left, right) = _box(coarse, share)
     levels = levels[top * factor : bottom * factor, left * factor : right * factor]
-    if factor > 1:  # to the pixel
+    if factor > 1:  # exact to the pixel
         (top, bottom), (left, right) = _box(levels, share)
         levels = levels[top:bottom, left:right]
     return levels
@@ -139,7 +143,7 @@ def _box(levels: Grey, share: float) -> tuple[tuple[int, int], tuple[int, int]]:
 
 
 def _span(mass: Doubles, speck: float) -> tuple[int, int]:
-    """From where to where it reaches, without ends that are apart and hold next to nothing of it."""
+    """The range that the mass covers, without separate ends that hold almost none of it."""
     inside = np.flatnonzero(np.minimum(mass.cumsum(), mass[::-1].cumsum()[::-1]) > speck * mass.sum())
     first, last = int(inside[0]), int(inside[-1])
     empty = np.flatnonzero(mass == 0)
@@ -148,7 +152,7 @@ def _span(mass: Doubles, speck: float) -> tuple[int, int]:
 
 
 def _coarse(levels: Grey) -> tuple[Grey, int]:
-    """The means of squares, and their side."""
+    """The means over square blocks, and the blocks' side."""
     factor = -(-max(levels.shape) // COARSE)
     if factor == 1:
         return levels, 1
@@ -156,13 +160,13 @@ def _coarse(levels: Grey) -> tuple[Grey, int]:
 
 
 def _resized(levels: Grey, height: int, width: int) -> Grey:
-    """Antialiased."""
+    """Resize with antialiasing."""
     image = Image.fromarray(np.ascontiguousarray(levels)).resize((width, height), Image.Resampling.LANCZOS)
     return np.asarray(image).clip(0, 255)
 
 
 def _start(ink: Grey, axis: int) -> int:
-    """The row or column where the ink begins, so that its centre of mass is in the middle, and nothing is cut off."""
+    """The row or column at which the ink begins if its centre of mass is in the middle and nothing is cut off."""
     mass = ink.sum(1 - axis, dtype=np.float64)
     middle = float((mass * np.arange(len(mass))).sum() / mass.sum())
     return int(np.clip(round(CENTRE - middle), 0, SIDE - len(mass)))

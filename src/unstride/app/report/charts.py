@@ -1,7 +1,7 @@
-"""A run's pictures: loss curves, mosaics of digits beside their reconstructions, feature maps.
+"""The charts of reports: loss curves, digits above their reconstructions, feature maps, kernels.
 
-Figures of their own, without pyplot, whose global state would outlive them. Colours are Okabe and Ito's,
-which colour-blind eyes tell apart.
+They are Matplotlib figures made without pyplot, whose global state would outlive them. The colours are Okabe and
+Ito's, which colour-blind readers can distinguish.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ def image(figure: Figure) -> Image.Image:
 
 
 def drawable(text: str) -> str:
-    """With ? for each letter that figures have no glyph for: Matplotlib warns at some, and fails at others."""
+    """The text with ? for each character without a glyph, at which Matplotlib warns or fails."""
     font = get_font(findfont(FontProperties()))
     return "".join(letter if letter == "\n" or font.get_char_index(ord(letter)) else "?" for letter in text)
 
 
 def losses(rows: Sequence[Row], floor: float | None, theme: Theme, name: str = "binary cross-entropy") -> Figure:
-    """Training and validation loss by epoch, on a logarithmic scale, above their floor if they have one."""
-    # Narrow with large type, so that it can be read on a telephone.
+    """Training and validation loss by epoch, on a logarithmic scale, with their floor if there is one."""
+    # Narrow, with large type, so that it can be read on a phone.
     figure = Figure(figsize=(9.2, 6.4), dpi=DPI, facecolor=theme.paper, layout="constrained")
     axes = figure.add_subplot(facecolor=theme.paper)
     epochs = [row["epoch"] + 1 for row in rows]
@@ -97,7 +97,7 @@ def losses_in_words(rows: Sequence[Row]) -> str:
 
 
 def by_class(groups: Sequence[tuple[int, Sequence[Grey], Sequence[Grey]]], theme: Theme) -> Figure:
-    """For each (class, originals, reconstructions) a row of the originals above one of the others."""
+    """For each (class, originals, reconstructions), a row of originals above a row of reconstructions."""
     columns = max(len(originals) for _, originals, _ in groups)
     scale, gap, margin, between = 3, 3, 26, 12
     width, height = margin + columns * (28 + gap) - gap, len(groups) * (2 * 28 + gap + between) - between
@@ -128,13 +128,13 @@ def pairs(originals: Sequence[Grey], predictions: Sequence[Grey], captions: Sequ
 
 
 def feature_maps(maps: Values, theme: Theme) -> Figure:
-    """A layer's maps (height, width, channels), on one scale from 0 (dark) to its largest value (light)."""
+    """A layer's maps (height, width, channels), on one scale from 0 (dark) to the largest value (light)."""
     tiles = np.moveaxis(maps, -1, 0) / (float(maps.max()) or 1.0)
     return Page(grid(tiles, 8, fill=np.nan), 3, colours="cividis").draw(theme)
 
 
 def kernels(values: Values, theme: Theme) -> Figure:
-    """Kernels (height, width, rows, columns) on one scale: blue above 0, white at 0, red below."""
+    """Kernels (height, width, rows, columns) on one scale: blue above 0, white at 0, red below 0."""
     height, width, rows, columns = values.shape
     tiles = values.transpose(2, 3, 0, 1).reshape(rows * columns, height, width)
     cells = grid((tiles / (float(np.abs(values).max()) or 1.0) + 1) / 2, columns, gap=1, fill=np.nan)
@@ -143,9 +143,9 @@ def kernels(values: Values, theme: Theme) -> Figure:
 
 
 class Page:
-    """Tiles and words at places counted in the tiles' pixels, each `scale` pixels of the page wide and high.
+    """Tiles and text. Positions are in pixels of the tiles, which are drawn `scale` times as large.
 
-    One picture under all the words: hundreds of axes would take seconds.
+    All tiles are one picture, because hundreds of axes would take seconds.
     """
 
     def __init__(self, cells: Values, scale: int, colours: str = "gray") -> None:
@@ -159,13 +159,13 @@ class Page:
         self.cells[top : top + height, left : left + width] = values
 
     def text(self, x: float, y: float, words: str, size: float) -> None:
-        """Centred on (x, y); `size` is its height."""
+        """Add text centred at (x, y), of height `size`."""
         self.words.append((x, y, words, size))
 
     def draw(self, theme: Theme) -> Figure:
         height, width = self.cells.shape
         figure = Figure(figsize=(width * self.scale / DPI, height * self.scale / DPI), dpi=DPI, facecolor=theme.paper)
-        # figimage puts the pixels on the page as they are.
+        # figimage draws pixels without resampling.
         pixels = np.repeat(np.repeat(self.cells, self.scale, 0), self.scale, 1)
         figure.figimage(
             np.ma.masked_invalid(pixels),

@@ -1,4 +1,4 @@
-"""What the reports of all models share: one self-contained page, and its pictures as files beside it."""
+"""What the reports of all models share: a self-contained page, and its pictures as files in the run folder."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from . import charts
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture in the page, drawn for light and for dark pages; `file` has the light one."""
+    """A picture of the page in a light and a dark version. `file` holds the light one."""
 
     file: str
     alt: str
@@ -49,7 +49,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Kernels:
-    """A layer's learned kernels: `words` say what the rows and the columns of the picture are."""
+    """A layer's learned kernels. `words` describe the rows and columns of the picture."""
 
     name: str
     words: str
@@ -58,16 +58,16 @@ class Kernels:
 
 TEMPLATES = Path(__file__).parent / "templates"
 CONTENTS = "<!-- contents -->"
-"""Where base.html has the table of contents, which is made of the headings that follow."""
+"""The place in base.html of the table of contents, which is made from the headings."""
 
 ROWS, COLUMNS = 32, 64
-"""Kernels of a layer that are drawn, at most; all of the autoencoder's layers have fewer."""
+"""The most kernels that are drawn of a layer. The autoencoder's layers have fewer."""
 
 
 def render(run: Run, template: str, model: keras.Model, **values: Any) -> None:
-    """Write report.html from a template, which also knows what every model's page shows.
+    """Write report.html from a template.
 
-    `values` hold what the template needs besides, and `tasks.base.Task.page_values`.
+    `values` are what the template needs in addition to the values of every report, with `Task.page_values` among them.
     """
     rows = run.rows()
     values = {
@@ -89,7 +89,7 @@ def render(run: Run, template: str, model: keras.Model, **values: Any) -> None:
 
 
 def contents(page: str) -> str:
-    """Links to a page's headings of the second order, each of which has an id.
+    """Links to the second-level headings of a page, each of which has an id.
 
     >>> contents('<h2 id="a">One</h2> <h2 id="b">Two</h2>')
     '<ol>\\n<li><a href="#a">One</a></li>\\n<li><a href="#b">Two</a></li>\\n</ol>'
@@ -101,7 +101,7 @@ def contents(page: str) -> str:
 
 
 def commands(run: Run) -> list[tuple[str, str]]:
-    """What one may do with a run next, each a sentence and the command for it."""
+    """What to do with a run next: pairs of a sentence and a command."""
     path = shlex.quote(str(run.path))
     again = f"unstride train --resume --run {path} --epochs {2 * run.options.epochs}"
     by_model = {
@@ -128,7 +128,7 @@ def commands(run: Run) -> list[tuple[str, str]]:
         run.options.model, "autoencoder"
     )
     return [
-        ("The test figures again, one by one", f"unstride evaluate {path}"),
+        ("The metrics on the test images, one by one", f"unstride evaluate {path}"),
         *by_model[run.options.model],
         ("Train it for longer", again),
         ("The subject to play with, in a browser", f"unstride lab {chapter}"),
@@ -136,16 +136,16 @@ def commands(run: Run) -> list[tuple[str, str]]:
 
 
 def kernels(run: Run, model: keras.Model) -> list[Kernels]:
-    """The learned kernels of every layer that convolves images, also of those in models within the model."""
+    """The learned kernels of all convolutions, including those of nested models."""
     pictures = []
     for number, (name, layer) in enumerate(_convolutions(model), start=1):
         values = np.asarray(keras.ops.convert_to_numpy(layer.kernel), np.float32)
         backwards = isinstance(layer, keras.layers.Conv2DTranspose)
         if backwards:
-            values = values.swapaxes(2, 3)  # as a convolution's: (height, width, in, out)
+            values = values.swapaxes(2, 3)  # in a convolution's order: (height, width, in, out)
         height, width, into, out = values.shape
         rows, columns = counted(into, "input channel"), counted(out, "output channel")
-        if out == 1 < into:  # one kernel for each of them: a row, as where there is one input channel
+        if out == 1 < into:  # one kernel for each input channel: a row, too
             values, rows, columns = values.swapaxes(2, 3), columns, rows
         shown = values[:, :, :ROWS, :COLUMNS]
         words = f"{height}×{width}; rows: {rows}, columns: {columns}"
@@ -169,14 +169,14 @@ def _convolutions(model: keras.Model, before: str = "") -> Iterator[tuple[str, A
 
 
 def draw(run: Run, name: str, alt: str, figure: Callable[[charts.Theme], Figure]) -> Picture:
-    """Draw it twice and write the light one to pictures/."""
+    """Draw a light and a dark version, and write the light one to pictures/."""
     first = figure(charts.LIGHT)
     width, height = (round(size * charts.DPI) for size in first.get_size_inches())
     return _kept(run, name, alt, charts.png(first), charts.png(figure(charts.DARK)), (width, height))
 
 
 def keep(run: Run, name: str, alt: str, picture: Image.Image) -> Picture:
-    """The same for a photograph, which has no light and dark."""
+    """Write a photograph to pictures/. It has a single version."""
     file = io.BytesIO()
     picture.save(file, "PNG")
     return _kept(run, name, alt, file.getvalue(), file.getvalue(), picture.size)
@@ -190,7 +190,7 @@ def _kept(run: Run, name: str, alt: str, light: bytes, dark: bytes, size: tuple[
 
 
 def losses(run: Run, name: str, floor: float | None = None) -> Picture:
-    """The loss curves; `name` is the loss's."""
+    """The loss curves. `name` is the name of the loss."""
     rows = run.rows()
     alt = charts.losses_in_words(rows)
     if floor is not None:
@@ -199,7 +199,7 @@ def losses(run: Run, name: str, floor: float | None = None) -> Picture:
 
 
 def layers(run: Run, model: keras.Model, image: Values | None, prefix: str = "layer") -> list[Layer]:
-    """Every layer, with its maps of the one image in `image` if they are pictures."""
+    """All layers, with their feature maps of the single image in `image`."""
     outputs: list[Any] = [None] * len(model.layers)
     if image is not None:
         inspector = keras.Model(model.inputs, [layer.output for layer in model.layers])

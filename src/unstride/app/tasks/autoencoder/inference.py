@@ -1,4 +1,4 @@
-"""The autoencoder without Keras: every layer's numbers on NumPy arrays, and which cells of the code reach a pixel."""
+"""The autoencoder on NumPy arrays, without Keras: the output of every layer, and the cells that reach a pixel."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ...weights import ExportedModel
 
 
 class Autoencoder:
-    """A trained autoencoder. `rows` are its layers; the code is what the last one before a transposed one makes."""
+    """A trained autoencoder. `rows` are its layers, and `coded` is the number of the layer whose output is the code."""
 
     def __init__(self, exported: ExportedModel) -> None:
         self.exported = exported
@@ -24,7 +24,7 @@ class Autoencoder:
         self.coded = code_row(self.rows)
 
     def activations(self, images: Grey) -> list[Values]:
-        """What each layer makes of images (n, 28, 28) from 0 to 1: arrays (n, side, side, filters)."""
+        """The outputs (n, side, side, filters) of all layers for images (n, 28, 28) from 0 to 1."""
         x: Values = np.ascontiguousarray(images, np.float32)[..., None]
         outputs = []
         for row in self.rows:
@@ -34,7 +34,7 @@ class Autoencoder:
         return outputs
 
     def reconstructed(self, images: Grey) -> Grey:
-        """What it makes of images (n, 28, 28), from 0 to 1, in the same shape."""
+        """The reconstructions of images (n, 28, 28) from 0 to 1, in the same shape."""
         return np.asarray(self.activations(images)[-1][..., 0])
 
     @cached_property
@@ -43,14 +43,14 @@ class Autoencoder:
         return (row.side, row.side, row.layer.filters)
 
     def reach(self, pixel: tuple[int, int]) -> npt.NDArray[np.bool_]:
-        """Which cells of the code's grid reach an output pixel, by the geometry of the layers between alone."""
+        """The mask of the code's cells that can reach an output pixel."""
         return reach(self.rows, pixel)
 
     def influence(self, image: Grey, pixel: tuple[int, int]) -> Values:
-        """How a pixel's logit, before the last sigmoid, changes with each number of the code of an image (28, 28).
+        """The derivative of a pixel's logit, before the last sigmoid, with respect to the code of an image (28, 28).
 
-        The chain rule by the layers' own transposes: back through a transposed convolution goes the convolution with
-        the same kernel, and the other way round.
+        The chain rule uses the layers' transposes: the gradient goes back through a transposed convolution by the
+        convolution with the same kernel, and the other way round.
         """
         outputs = self.activations(image[None])
         gradient = np.zeros_like(outputs[-1])
@@ -70,13 +70,13 @@ class Autoencoder:
 
 
 def code_row(rows: Sequence[Row]) -> int:
-    """Which layer makes the code: the last before the first transposed one, or else the last but one."""
+    """The layer whose output is the code: the last before a transposed one, or else the last but one."""
     ups = [number for number, row in enumerate(rows) if row.layer.kind == "up"]
     return max(0, (ups[0] if ups else len(rows) - 1) - 1)
 
 
 def reach(rows: Sequence[Row], pixel: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    """Which cells of the code's grid (side, side) reach an output pixel through layers with these geometries."""
+    """The mask (side, side) of the code's cells that reach an output pixel, by the geometry of the layers alone."""
     if not all(0 <= place < SIDE for place in pixel):
         raise GeometryError(f"pixel is {pixel!r}; expected two numbers from 0 to {SIDE - 1}")
     cells: Values = np.zeros((1, rows[-1].side, rows[-1].side, 1), np.float32)
@@ -88,7 +88,7 @@ def reach(rows: Sequence[Row], pixel: tuple[int, int]) -> npt.NDArray[np.bool_]:
 
 
 def _back(row: Row, gradient: Values, kernel: Values) -> Values:
-    """From a layer's output to its input."""
+    """The gradient with respect to a layer's input, from that of its output."""
     sizes = (row.input_side,) * 2, (row.side,) * 2
     geometry = row.layer.geometry(row.input_side)
     if row.layer.kind == "up":

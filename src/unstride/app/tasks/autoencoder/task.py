@@ -1,4 +1,4 @@
-"""The reading's autoencoder on MNIST."""
+"""Trains the reading's autoencoder, or one with other layers, on MNIST."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ print(model.predict(images).shape)"""
 
 
 def digit_metrics(model: keras.Model, data: Dataset, *, cross_entropy: bool) -> Metrics:
-    """Of a model that reconstructs the digits; with its cross-entropy, or with the squared error alone."""
+    """The metrics of a model that reconstructs digits: squared error and, optionally, cross-entropy."""
     from ..batches import predict
 
     predictions = predict(model, data.test)
