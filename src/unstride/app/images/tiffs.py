@@ -14,7 +14,7 @@ MAX_TIFF_BYTES = 2**32 - 4096
 
 
 def write(path: Path, values: Samples, empty: float | None = None) -> None:
-    """Samples (height, width) as one uncompressed strip, little-endian; `empty` is the one that stands for "no data".
+    """Write numbers (height, width) as one uncompressed little-endian strip. `empty` is the one that means "no data".
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Pictures of the compressor's codes and decoders: tables of small images, and points in a plane."""
+"""Charts of the compressor's codes and decoders: tables of digits, and points in a plane."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ...mosaic import grid
 from ...report.charts import DPI, Page, Theme
 
 POINTS = {
-    # For light and for dark pages, told apart by colour-blind eyes as far as ten can be.
+    # For light and for dark pages, as distinguishable for colour-blind readers as ten colours can be.
     "#ffffff": "#4477aa #ee6677 #228833 #b59f00 #3399bb #aa3377 #777777 #ee7733 #004488 #44bb99",
     "#161a1f": "#77aadd #ee8899 #55bb66 #ddcc44 #66ccee #cc66aa #bbbbbb #ee9955 #6699ff #44bb99",
 }
 
 
 def table(columns: Sequence[str], rows: Sequence[tuple[str, Sequence[Grey]]], theme: Theme) -> Figure:
-    """Rows of tiles, each with its name to the left, below the columns' names; no names, no room for them."""
+    """Rows of tiles with their names on the left, below the names of the columns. Names may be missing."""
     count, side, gap = len(rows[0][1]), 28, 4
     margin = 42 if any(name for name, _ in rows) else 0
     head = 18 if columns else 0
@@ -34,7 +34,7 @@ def table(columns: Sequence[str], rows: Sequence[tuple[str, Sequence[Grey]]], th
 
 
 def scatter(places: Values, labels: Bytes, theme: Theme) -> Figure:
-    """Points coloured by their classes, whose numbers are in the middle of their points."""
+    """Points coloured by class, with each class's number in the middle of its points."""
     figure = Figure(figsize=(8, 7), dpi=DPI, facecolor=theme.paper, layout="constrained")
     axes = figure.add_subplot(facecolor=theme.paper)
     colours = POINTS[theme.paper].split()

@@ -1,4 +1,4 @@
-"""A compressor's decoder taught without Keras, which would compile a program for each decoder before its first step."""
+"""Trains the compressor's decoders on NumPy arrays, because Keras would first compile a program for each."""
 
 from __future__ import annotations
 
@@ -15,32 +15,31 @@ from ..autoencoder.inference import sigmoid
 from .inference import interleaved
 
 RATE, DECAYS, EPSILON = 0.002, (0.9, 0.999), 1e-7
-"""Adam's, as Keras has them but for the rate."""
+"""Adam's parameters: Keras's defaults, with another rate."""
 
 
 def taught(
     weights: Mapping[str, Values], upsample: str, codes: Values, targets: Grey, *, steps: int, batch: int, seed: int
 ) -> dict[str, Values]:
-    """A decoder's weights after `steps` steps of Adam on the cross-entropy of its images.
+    """Train a decoder with `steps` steps of Adam on the cross-entropy of its images, and return its weights.
 
     Parameters
     ----------
     weights : arrays by name
-        What it begins with, as `compressing.random_weights` makes them.
+        The initial weights, such as those of `random_weights`.
     upsample : {"transposed", "resize", "subpixel"}
-        How it enlarges.
+        How the decoder upsamples.
     codes, targets : arrays (n, code) and (n, 28, 28)
-        What it is given, and what it should make of that, from 0 to 1.
+        The inputs, and the images that they should become, from 0 to 1.
     steps, batch : int
-        How many steps, and the images of each. The images are taken in an order that `seed` decides, and again in
-        another one once all were taken.
+        The number of steps, and of images in each. `seed` shuffles the images, anew for each pass over them.
     """
     now = {name: np.array(values, np.float32) for name, values in weights.items()}
     first = {name: np.zeros_like(values) for name, values in now.items()}
     second = {name: np.zeros_like(values) for name, values in now.items()}
     beta, gamma = DECAYS
     for step, chosen in zip(range(1, steps + 1), _batches(len(codes), batch, seed), strict=False):
-        rate = RATE * math.sqrt(1 - gamma**step) / (1 - beta**step)  # NumPy's would make all of it float64
+        rate = RATE * math.sqrt(1 - gamma**step) / (1 - beta**step)  # a NumPy float would make everything float64
         for name, grad in gradients(now, upsample, codes[chosen], targets[chosen]).items():
             first[name] += (1 - beta) * (grad - first[name])
             second[name] += (1 - gamma) * (np.square(grad) - second[name])
@@ -58,7 +57,8 @@ def _batches(count: int, batch: int, seed: int) -> Iterator[np.ndarray]:
 def gradients(weights: Mapping[str, Values], upsample: str, codes: Values, targets: Grey) -> dict[str, Values]:
     """The gradient of the mean binary cross-entropy with respect to each of a decoder's weights.
 
-    Back through a transposed convolution goes the convolution with the same kernel, and the other way round.
+    The gradient goes back through a transposed convolution by the convolution with the same kernel, and the other
+    way round.
     """
     grads: dict[str, Values] = {}
 
@@ -87,7 +87,7 @@ def _geometry(upsample: str, kernel: int, side: int) -> Geometry:
 
 
 def _doubled(weights: Mapping[str, Values], upsample: str, number: int, x: Values) -> Values:
-    """A layer that makes the grid twice as wide and high, before its activation."""
+    """A layer that doubles the grid, without its activation."""
     kernel, bias = weights[f"{upsample}_{number}/kernel"], weights[f"{upsample}_{number}/bias"]
     if upsample == "transposed":
         return np.asarray(conv_transpose(x, kernel, bias, _geometry(upsample, len(kernel), x.shape[1])))
@@ -100,7 +100,7 @@ def _doubled(weights: Mapping[str, Values], upsample: str, number: int, x: Value
 def _back(
     weights: Mapping[str, Values], upsample: str, number: int, x: Values, grad_output: Values, grads: dict[str, Values]
 ) -> Values:
-    """The gradients of that layer's weights, into `made`, and the gradient with respect to `x`."""
+    """Store the gradients of that layer's weights in `grads`, and return the gradient with respect to `x`."""
     name = f"{upsample}_{number}"
     kernel = weights[f"{name}/kernel"]
     if upsample == "transposed":
@@ -123,7 +123,7 @@ def _back(
 
 
 def _apart(x: Values) -> Values:
-    """What `interleaved` was made from."""
+    """Space to depth with blocks of 2x2, the inverse of `interleaved`."""
     n, height, width, channels = x.shape
     x = x.reshape(n, height // 2, 2, width // 2, 2, channels).transpose(0, 1, 3, 2, 4, 5)
     return np.ascontiguousarray(x.reshape(n, height // 2, width // 2, 4 * channels))

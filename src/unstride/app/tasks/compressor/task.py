@@ -1,4 +1,4 @@
-"""The compressor on MNIST: digits as a few numbers, and back."""
+"""Trains the compressor on MNIST: digits to a few numbers, and back."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ print(codes.shape, model.get_layer("decoder").predict(codes).shape)"""
         class Noisy(Batches):
             def batch(self, chosen: npt.NDArray[np.intp]) -> tuple[Any, Any]:
                 clean, _ = super().batch(chosen)
-                # Each image's own, whichever batch or process it is in.
+                # An image's noise is the same in any batch or process.
                 rngs = [np.random.default_rng((self.seed, self.epoch, int(number))) for number in chosen]
                 return np.stack([noisy(*at) for at in zip(clean, repeat(deviation), rngs, strict=False)]), clean
 
@@ -86,12 +86,12 @@ print(codes.shape, model.get_layer("decoder").predict(codes).shape)"""
         return noisy(images, options.noise or 0.0, np.random.default_rng(options.seed)), images
 
     def evaluate(self, model: keras.Model, data: Dataset) -> Metrics:
-        """Of clean images, whatever it learned from; and the accuracy of a linear classifier on their codes."""
+        """The metrics on images without noise, and the accuracy of a linear classifier on their codes."""
         from .... import codes
         from .inference import Compressor
 
         metrics = digit_metrics(model, data, cross_entropy=False)
-        network = Compressor(self.export(model, data))  # which compiles nothing
+        network = Compressor(self.export(model, data))  # does not compile anything
         train, test = (network.encoded(grey(images)) for images in (data.training[: codes.PROBED], data.test))
         accuracy = codes.probe(train, data.training_labels[: codes.PROBED], test, data.test_labels)
         size = network.code
@@ -99,7 +99,7 @@ print(codes.shape, model.get_layer("decoder").predict(codes).shape)"""
             lines=(
                 ("Code", f"{counted(size, 'number')} for {28 * 28} pixels, {28 * 28 / size:.1f} to 1"),
                 *metrics.lines,
-                ("Probe", f"{accuracy:.1%}  of the classes told from the codes by a linear classifier"),
+                ("Probe", f"{accuracy:.1%}  accuracy of a linear classifier on the codes"),
             ),
             columns=("class", "images", "error"),
             rows=tuple((row[0], row[1], row[-1]) for row in metrics.rows),
@@ -114,7 +114,7 @@ print(codes.shape, model.get_layer("decoder").predict(codes).shape)"""
 
 
 def noisy(images: Any, deviation: float, rng: np.random.Generator) -> Any:
-    """With normal noise on every pixel, cut off at black and white."""
+    """Add normal noise to every pixel, and clip at black and white."""
     if not deviation:
         return images
     return (images + rng.normal(0, deviation, images.shape).astype(np.float32)).clip(0, 1)

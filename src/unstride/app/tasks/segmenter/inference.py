@@ -1,4 +1,4 @@
-"""Segmentation without Keras: the U-Net on NumPy arrays, class maps as palette images, overlays, and their figures."""
+"""Segmentation on NumPy arrays, without Keras: the U-Net, its metrics, and class maps as pictures."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from ....ops import conv, conv_transpose
 from ...weights import ExportedModel
 
 VOID = 255
-"""The class of pixels that do not count, in masks; PASCAL VOC's."""
+"""The class of pixels that do not count, as in PASCAL VOC's masks."""
 LEAST = 30
-"""Pixels of a class that are connected, at least, for the class to be listed: fewer than any digit has."""
+"""The smallest connected region for which a class is listed, in pixels: fewer than any digit has."""
 
 
 def palette(count: int = 256) -> Bytes:
-    """PASCAL VOC's colours, (count, 3): the bits of a class's number, by turns, from the highest of red, green, blue.
+    """PASCAL VOC's colours, (count, 3): the bits of the class become, in turn, the highest bits of red, green and blue.
 
     >>> palette(4).tolist()
     [[0, 0, 0], [128, 0, 0], [0, 128, 0], [128, 128, 0]]
@@ -33,7 +33,7 @@ def palette(count: int = 256) -> Bytes:
 
 
 def logits(exported: ExportedModel, image: Values) -> Values:
-    """(height, width, 3) from 0 to 1 to (height, width, classes), of any size; as the Keras model computes them."""
+    """The logits (height, width, classes) of an image (height, width, 3) from 0 to 1, of any size."""
     x, skips = image[None], []
     levels = int(exported.about["levels"])
     for level in range(levels):
@@ -57,9 +57,9 @@ def _twice(exported: ExportedModel, x: Values, name: str) -> Values:
 
 
 def _halved(x: Values) -> Values:
-    """The largest of each 2x2; an odd row or column is its own."""
+    """The maximum of each 2x2 block. An odd last row or column is kept."""
     _, height, width, _ = x.shape
-    if height % 2 or width % 2:  # never negative after a ReLU, so that zeros add nothing
+    if height % 2 or width % 2:  # zeros change no maximum, as nothing is negative after a ReLU
         x = np.pad(x, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)))
     return np.maximum(
         np.maximum(x[:, ::2, ::2], x[:, 1::2, ::2]),
@@ -73,21 +73,21 @@ def classes(exported: ExportedModel, image: Bytes) -> Bytes:
 
 
 def confusion(mask: Bytes, predicted: Bytes, count: int) -> npt.NDArray[np.int64]:
-    """How many pixels of each class (row) were found to be which (column); those of class VOID aside."""
+    """The number of pixels of each true class (row) by predicted class (column), without those of class VOID."""
     counted = mask != VOID
     pairs = mask[counted].astype(np.int64) * count + predicted[counted]
     return np.bincount(pairs, minlength=count**2).reshape(count, count)
 
 
 def ious(confusion: npt.NDArray[np.int64]) -> Doubles:
-    """Of each class the pixels both meant and found, over those meant or found; NaN for one that is neither."""
+    """The intersection over union of each class; NaN for a class that is neither true nor predicted anywhere."""
     both = np.diag(confusion)
     either = confusion.sum(0) + confusion.sum(1) - both
     return np.asarray(np.divide(both, either, out=np.full(len(both), np.nan), where=either > 0))
 
 
 def as_palette(class_map: Bytes) -> Image.Image:
-    """A class map in mode P, with VOC's colours."""
+    """A class map as an image in mode P, with VOC's colours."""
     image = Image.fromarray(class_map)  # in mode L, whose bytes are those of mode P
     image = image.convert("L")
     image.putpalette(palette().tobytes())
@@ -95,18 +95,18 @@ def as_palette(class_map: Bytes) -> Image.Image:
 
 
 def present(class_map: Bytes, least: int = LEAST, background: int = 0) -> list[int]:
-    """The classes, the background aside, that have a connected region of at least `least` pixels.
+    """The classes, except the background, with a connected region of at least `least` pixels.
 
-    >>> found = np.zeros((8, 8), np.uint8)
-    >>> found[1:5, 1:5], found[7, 7] = 2, 3
-    >>> present(found, least=10), present(found, least=1)
+    >>> class_map = np.zeros((8, 8), np.uint8)
+    >>> class_map[1:5, 1:5], class_map[7, 7] = 2, 3
+    >>> present(class_map, least=10), present(class_map, least=1)
     ([2], [2, 3])
     """
     return [at for at, size in sizes(class_map, background).items() if size >= least]
 
 
 def sizes(class_map: Bytes, background: int = 0) -> dict[int, int]:
-    """Of each class, the background aside, how many pixels its largest connected region has.
+    """The size in pixels of each class's largest connected region, except the background's.
 
     >>> sizes(np.array([[1, 1, 0], [2, 0, 1]], np.uint8))
     {1: 3, 2: 1}
@@ -114,26 +114,26 @@ def sizes(class_map: Bytes, background: int = 0) -> dict[int, int]:
     from scipy import ndimage  # type: ignore[import-untyped]
 
     classes = [int(at) for at in np.unique(class_map) if at not in (background, VOID)]
-    eight = np.ones((3, 3), bool)  # diagonal neighbours connect, too
+    eight = np.ones((3, 3), bool)  # with diagonal neighbours
     return {at: int(np.bincount(ndimage.label(class_map == at, eight)[0].ravel())[1:].max()) for at in classes}
 
 
 def only(class_map: Bytes, classes: Sequence[int], background: int = 0) -> Bytes:
-    """The class map with these classes; pixels of all others are background."""
+    """The class map with these classes only. All other pixels become background."""
     return np.where(np.isin(class_map, classes), class_map, np.uint8(background)).astype(np.uint8)
 
 
 def noun(names: Sequence[str]) -> str:
-    """What a network's classes are called: "digits" if they are the ten digits, as with the one that ships."""
+    """The word for a network's classes: "digits" if they are the ten digits, otherwise "classes"."""
     return "digits" if tuple(names[1:]) == tuple("0123456789") else "classes"
 
 
 def overlay(
     image: Bytes, class_map: Bytes, names: Sequence[str], background: int | None = 0, none: str | None = None
 ) -> Image.Image:
-    """The classes' colours over the greyed image, and a legend of those that it has to its right.
+    """The greyed image in the colours of its classes, with a legend on the right.
 
-    `none` is the legend where it has none. Default: "no digits found", or "no classes found".
+    `none` is the legend if there are no classes. Default: "no digits found" or "no classes found".
     """
     picture = Image.fromarray(tinted(image, class_map, background))
     scale = max(1, round(320 / max(picture.size)))
@@ -159,7 +159,7 @@ def overlay(
 
 
 def tinted(image: Bytes, class_map: Bytes, background: int | None = 0) -> Bytes:
-    """The classes' colours over the greyed image."""
+    """The greyed image in the colours of its classes."""
     grey = image.mean(-1, keepdims=True)
     coloured = 0.35 * grey + 0.65 * BRIGHT[class_map % len(BRIGHT)]
     shown = np.where((class_map == background)[..., None], 0.75 * grey + 0.25 * image, coloured)
@@ -167,7 +167,7 @@ def tinted(image: Bytes, class_map: Bytes, background: int | None = 0) -> Bytes:
 
 
 def coloured(classes: Bytes) -> Bytes:
-    """A class map in the overlay's colours, its background dark, pixels of no class white."""
+    """A class map in the overlay's colours, with a dark background and white for VOID."""
     colours = BRIGHT[classes % len(BRIGHT)]
     colours = np.where((classes == 0)[..., None], 40, colours)
     return np.where((classes == VOID)[..., None], 255, colours).astype(np.uint8)
@@ -180,7 +180,7 @@ def wrong_pixels(image: Bytes, mask: Bytes, predicted: Bytes) -> Bytes:
 
 
 def _bright() -> Bytes:
-    """Colours that are told apart on a greyed photograph: VOC's are too dark for it. Class 0 has grey."""
+    """Colours that can be distinguished on a greyed photograph, for which VOC's are too dark. Class 0 is grey."""
     import colorsys
 
     colours = [(160, 160, 160)]

@@ -1,4 +1,4 @@
-"""The segmenter's report: scenes beside their class maps, each class's figures, and what is taken for what."""
+"""The segmenter's report: scenes with their class maps, metrics for each class, and the confusion matrix."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def write_report(run: Run, model: keras.Model, data: Scenes, metrics: Metrics, *
         scenes=keep(
             run,
             "scenes",
-            "Test images beside their true classes, the classes found, and where these differ.",
+            "Test images, each with its true classes, the classes found, and the pixels where these differ.",
             rows([data.test[at] for at in shown], [predicted[at] for at in shown]),
         ),
         confusion=_confusion(run, total, data.names),
@@ -45,7 +45,7 @@ def write_report(run: Run, model: keras.Model, data: Scenes, metrics: Metrics, *
 
 
 def _shown(data: Scenes) -> list[int]:
-    """The first test images, as many of each kind as of the others."""
+    """The first test images of each kind, in equal numbers."""
     kinds = data.kinds or {"": len(data.test)}
     firsts = np.cumsum([0, *kinds.values()])
     each = -(-SHOWN // len(kinds))
@@ -81,7 +81,7 @@ def _diagonal(total: npt.NDArray[np.int64]) -> list[float]:
 
 
 def confusion_figure(total: npt.NDArray[np.int64], names: tuple[str, ...], theme: Theme) -> Figure:
-    """Shares of each row, dark for none."""
+    """The confusion matrix as shares of each row, dark for 0."""
     shares = total / np.maximum(total.sum(1, keepdims=True), 1)
     figure = Figure(figsize=(8, 7), dpi=DPI, facecolor=theme.paper, layout="constrained")
     axes = figure.add_subplot(facecolor=theme.paper)

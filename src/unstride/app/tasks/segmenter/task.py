@@ -1,4 +1,4 @@
-"""The segmenter on scenes of digits, over photographs and on plain pages, or on a folder of images and masks."""
+"""Trains the segmenter on scenes of digits, or on a folder of images with masks."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 
 EPOCH, VALIDATION, TEST = 3200, 160, 500
-"""Scenes."""
+"""The number of scenes for each part."""
 TEST_PAGES, TEST_EMPTY = 240, 100
-"""Plain pages that are tested too, and pictures of either kind without a digit."""
+"""Further test images: plain pages, and pictures of either kind without digits."""
 CALIBRATION, CALIBRATED = 2**32, 128
-"""In place of an epoch, the key of the examples that show what normalizations see at the start; how many."""
+"""The key, in place of an epoch, and the number of the examples that calibrate normalizations at the start."""
 
 
 class SegmenterTask(Task):
@@ -157,7 +157,7 @@ print(model.predict(images).argmax(-1).shape)  # the number of each pixel's clas
 def _by_kind(
     kinds: dict[str, int], each: list[npt.NDArray[np.int64]]
 ) -> tuple[list[tuple[str, str]], dict[str, float]]:
-    """The mean IoU of each kind of scene, and what is found where no digit is: as lines, and for evaluation.json."""
+    """The mean IoU of each kind of scene, and the wrong pixels where no digit is: as lines, and for evaluation.json."""
     lines, json = [], {}
     first = 0
     for kind, count in kinds.items():

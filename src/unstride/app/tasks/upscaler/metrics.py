@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ....data import Bytes
 
 MAX_PSNR = 10 * math.log10(255**2 / 1e-10)
-"""In dB, of equal images, whose PSNR is infinite."""
+"""The value for equal images, whose PSNR is infinite, in dB."""
 
 
 def psnr(truth: npt.NDArray[Any], image: npt.NDArray[Any], white: float) -> float:
@@ -28,7 +28,7 @@ def psnr(truth: npt.NDArray[Any], image: npt.NDArray[Any], white: float) -> floa
 
 
 def quality(large: Bytes, image: Bytes, scale: int) -> tuple[float, float]:
-    """PSNR in dB and SSIM of two luminances, without `scale` pixels at every border."""
+    """PSNR in dB and SSIM of two luminances, without `scale` pixels on every side."""
     from skimage.metrics import structural_similarity
 
     inner = np.s_[scale:-scale, scale:-scale]

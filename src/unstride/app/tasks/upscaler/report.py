@@ -1,4 +1,4 @@
-"""The upscaler's report: its figures beside bicubic interpolation, and pieces of the photographs to look at."""
+"""The upscaler's report: its metrics and those of bicubic interpolation, and pieces of photographs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def write_report(run: Run, model: keras.Model, data: Photographs, metrics: Metri
 
 
 def _piece(run: Run, number: int, scale: int, name: str, large: Bytes, cubic: Bytes, ours: Bytes) -> Picture:
-    """The piece where the network gains most, four times."""
+    """The piece where the network gains most, in four versions."""
     top, left = most_gained(large, cubic, ours)
     here = np.s_[top : top + PIECE, left : left + PIECE]
     small = large[here]

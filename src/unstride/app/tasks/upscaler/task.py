@@ -1,4 +1,4 @@
-"""The upscaler on pieces of photographs: those of scikit-image and scikit-learn, or a folder of the user's own."""
+"""Trains the upscaler on photographs, those of scikit-image and scikit-learn or the user's own."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ print(model.predict(np.pad(images, margin, "edge")).shape)"""
         return Pieces(len(data.training), options.batch_size, options.seed)
 
     def validation_data(self, options: Options, data: Photographs) -> tuple[Any, Any]:
-        """Pieces in a grid over the validation's photographs, for which images may have any size."""
+        """The validation photographs, cut into a grid of pieces because they differ in size."""
         from ....models._upscaler import MARGIN
 
         assert options.scale is not None
@@ -136,7 +136,7 @@ print(model.predict(np.pad(images, margin, "edge")).shape)"""
         gain = mean["psnr_ours"] - mean["psnr_bicubic"]
         return Metrics(
             lines=(
-                ("PSNR", f"{mean['psnr_ours']:.2f} dB, {gain:+.2f} dB beside bicubic interpolation"),
+                ("PSNR", f"{mean['psnr_ours']:.2f} dB, {gain:+.2f} dB against bicubic interpolation"),
                 ("SSIM", f"{mean['ssim_ours']:.4f}, bicubic {mean['ssim_bicubic']:.4f}"),
             ),
             columns=("photograph", "bicubic, dB", "ours, dB", "gain, dB", "bicubic, SSIM", "ours, SSIM"),
