@@ -1,4 +1,4 @@
-"""Which arrays a model's weights are, by what its file says about it: what is loaded is checked against them."""
+"""The shapes of a model's weights by the description in their file, to check what is loaded."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Shape = tuple[int | None, ...]
 
 
 def expected(about: dict[str, Any]) -> dict[str, Shape]:
-    """The shape of every weight of a model that is described so.
+    """The shape of every weight of the described model.
 
     >>> expected({"model": "upscaler", "scale": 2})["enlarge/kernel"]
     (8, 8, 1, 17)
@@ -20,7 +20,7 @@ def expected(about: dict[str, Any]) -> dict[str, Shape]:
     Raises
     ------
     ValueError, TypeError
-        Naming what is missing of the description, or no legal value.
+        Part of the description is missing or invalid. The message names it.
     """
     shapes: dict[str, Shape] = {}
     for name, kernel, channels in _MODELS[about["model"]](about):
@@ -33,7 +33,7 @@ def is_known(model: Any) -> bool:
 
 
 Layers = Iterator[tuple[str, Shape, int]]
-"""Of each layer its name, its kernel's shape and how many channels it makes."""
+"""The name, the shape of the kernel and the number of output channels of each layer."""
 
 
 def _chosen(about: dict[str, Any], name: str, choices: tuple[Any, ...]) -> Any:

@@ -1,6 +1,6 @@
-"""A model's weights alone, to be used without Keras: a .npz file of float32 arrays and what to know of them.
+"""Exports a model's weights for use without Keras: a .npz file of float32 arrays with a description of the model.
 
-`unstride train` leaves one in the run's folder, weights.npz; those in the package are such files.
+`unstride train` writes one to the run folder, weights.npz. The files in the package have the same format.
 """
 
 from __future__ import annotations
@@ -20,17 +20,25 @@ from . import runs, weight_shapes
 from .errors import RunError
 
 FILE, LAST = "weights.npz", "last.npz"
-"""Of the trained model; and of the model after the last epoch, while it is still being trained."""
+"""The weights of the trained model, and, during the training, those after the last epoch."""
 MAX_UNPACKED_BYTES = 1 << 28
-"""Of a file's arrays, unpacked: far more than any of our models has."""
+"""The most bytes of a file's arrays, unpacked: far more than any of our models has."""
 SHIPS = "shipped"
-"""The name by which options choose the weights in the package, where others are a run's folder or a file."""
+"""The value of an option that chooses the weights in the package, instead of a run folder or a file."""
 SHIPPED = Path(__file__).parents[1] / "models" / "weights"
 
 
 @dataclass(frozen=True)
 class ExportedModel:
-    """`weights` by layer and name, as "map_1/kernel"; `about`: the model's name and arguments, and its figures."""
+    """A model for use without Keras.
+
+    Attributes
+    ----------
+    about : dict
+        The model's name and what else its inference needs, such as the scale.
+    weights : dict
+        The arrays by layer and name, such as "map_1/kernel".
+    """
 
     about: dict[str, Any]
     weights: dict[str, Values]
@@ -40,14 +48,14 @@ class ExportedModel:
 
 
 def export_weights(model: Any) -> dict[str, Values]:
-    """The kernels and biases of a Keras model's layers, a batch normalization after a convolution being part of it.
+    """The kernels and biases of a Keras model's layers, with batch normalizations folded into the layers before them.
 
-    Those of a model in the model have its name before theirs, as "decoder/grid/kernel".
+    Names in a nested model begin with its own name, as in "decoder/grid/kernel".
 
     Raises
     ------
     ValueError
-        A batch normalization cannot be part of the layer before it: that has an activation, or goes elsewhere too.
+        A batch normalization cannot be folded, because the layer before it has an activation or other consumers.
     """
     from ..backends.keras.imported import keras
 
@@ -60,7 +68,7 @@ def export_weights(model: Any) -> dict[str, Values]:
         if not hasattr(layer, "kernel"):
             continue
         kernel = np.asarray(keras.ops.convert_to_numpy(layer.kernel), np.float32)
-        axis = -2 if isinstance(layer, transposed) else -1  # the axis of the channels that it makes
+        axis = -2 if isinstance(layer, transposed) else -1  # the axis of the output channels
         bias = np.zeros(kernel.shape[axis], np.float32)
         if layer.bias is not None:
             bias = np.asarray(keras.ops.convert_to_numpy(layer.bias), np.float32)
@@ -80,7 +88,7 @@ def export_weights(model: Any) -> dict[str, Values]:
 
 
 def _normalization(layer: Any) -> tuple[Doubles, Doubles]:
-    """What a batch normalization multiplies each channel by, and adds to it, when it is not trained."""
+    """The factor and the shift of a batch normalization in inference, for each channel."""
     from ..backends.keras.imported import keras
 
     def numbers(variable: Any, missing: float) -> Any:
@@ -91,7 +99,7 @@ def _normalization(layer: Any) -> tuple[Doubles, Doubles]:
 
 
 def save(path: Path, exported: ExportedModel, kind: type[np.floating[Any]] = np.float32) -> None:
-    """Write them; as float16 they take half the room, and are float32 again when they are loaded."""
+    """Write a model. float16 halves the file; `load` converts it back to float32."""
     about = np.frombuffer(json.dumps(exported.about, sort_keys=True).encode(), np.uint8)
 
     def fill(temporary: Path) -> None:
@@ -108,12 +116,12 @@ def load(path: Path) -> ExportedModel:
     Raises
     ------
     RunError
-        Naming the file, and what is wrong with it: it is missing, damaged or larger than any of ours, or its arrays are
-        not those of the model that it says it is, or not finite.
+        The file is missing, damaged or too large, or its arrays do not fit its model or are not finite. The message
+        names the file.
     """
     if not path.exists():
         raise RunError(f"{path}: no such file; expected weights that `unstride train` wrote")
-    if not path.is_file():  # opening a pipe would wait for somebody to write into it
+    if not path.is_file():  # opening a pipe would wait for a writer
         raise RunError(f"{path}: no regular file; expected weights that `unstride train` wrote")
     try:
         with zipfile.ZipFile(path) as archive:
@@ -126,7 +134,7 @@ def load(path: Path) -> ExportedModel:
         if weight_shapes.is_known(about.get("model")):
             _check_shapes(weights, weight_shapes.expected(about))
         return ExportedModel(about, weights)
-    except Exception as error:  # at a damaged file NumPy raises zipfile's, zlib's and its own
+    except Exception as error:  # for damaged files NumPy raises errors of zipfile, zlib and its own
         raise RunError(f"{path}: not weights that can be loaded ({error})") from error
 
 
@@ -158,7 +166,7 @@ def _check_shapes(weights: dict[str, Values], expected: dict[str, weight_shapes.
 
 
 def find(model: str, shipped: str, chosen: str | None) -> ExportedModel:
-    """The weights to use: those of the run or file `chosen`, or else those that ship with the package."""
+    """The model of the run or file `chosen`, or else the one in the package."""
     if chosen is None:
         return load(SHIPPED / f"{shipped}.npz")
     if not chosen:
