@@ -1,4 +1,4 @@
-"""A picture blurred, and what the transposed convolution and a real deconvolution make of it."""
+"""Blurs a picture, and compares the transposed convolution of it with a real deconvolution."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ SIDE = 128
 
 @dataclass(frozen=True)
 class Comparison:
-    """One picture four times, from 0 to 1, all of the same size.
+    """Four versions of a picture, from 0 to 1, of the same size.
 
     Attributes
     ----------
     sharp, blurred, transposed, deconvolved : array (SIDE, SIDE)
-        The picture; blurred, with noise; the transposed convolution of that; a deconvolution of it.
+        The picture, blurred with noise, the transposed convolution of that, and a deconvolution of it.
     quality : dict
-        The last three's peak signal-to-noise ratio to the first, in decibels.
+        The peak signal-to-noise ratios of the last three, in decibels.
     response : array
-        What the blur leaves of each frequency along a row, from 0 to half a period a pixel.
+        The factor of the blur for each frequency along a row, from 0 to half a period per pixel.
     """
 
     sharp: Doubles
@@ -57,7 +57,7 @@ def _digits() -> Doubles:
 
 @cache
 def _points() -> Doubles:
-    """Single points: what is left of one is the kernel."""
+    """Single points, each of which becomes the kernel when blurred."""
     image = np.zeros((SIDE, SIDE))
     image[16::32, 16::32] = 1
     return image
@@ -75,7 +75,7 @@ def _disc(width: int) -> Doubles:
 
 
 def _motion(width: int) -> Doubles:
-    """Along a diagonal, more at the one end: no mirror image of itself, so that a flip would show."""
+    """Along a diagonal, stronger at one end. It is not symmetric, so that a flip would show."""
     return np.diag(np.linspace(0.2, 1, width))
 
 
@@ -90,20 +90,20 @@ def compare(subject: str, blur: str, width: int, noise: float, method: str) -> C
     Parameters
     ----------
     subject, blur, method : str
-        Of `SUBJECTS`, `KERNELS` and `METHODS`.
+        Keys of `SUBJECTS`, `KERNELS` and `METHODS`.
     width : int
-        Of the kernel, odd.
+        The width of the kernel, odd.
     noise : float
-        Its standard deviation, of grey values from 0 to 1.
+        The standard deviation of the noise, for grey values from 0 to 1.
 
-    >>> made = compare("Digits", "Gaussian", 9, 0.0, "Wiener")
-    >>> made.quality["transposed"] < made.quality["blurred"] < made.quality["deconvolved"]
+    >>> quality = compare("Digits", "Gaussian", 9, 0.0, "Wiener").quality
+    >>> quality["transposed"] < quality["blurred"] < quality["deconvolved"]
     True
     """
     sharp, kernel = SUBJECTS[subject](), KERNELS[blur](width)
     kernel = kernel / kernel.sum()
     margin = width // 2
-    # The picture goes on beyond its edge as its mirror image, so that no dark frame comes in.
+    # The picture continues as its mirror image, so that no dark frame appears at the edges.
     clean = conv(np.pad(sharp, margin, mode="symmetric"), kernel, channels=None)
     blurred = clean + noise * np.random.default_rng(0).standard_normal(clean.shape)
     extended = np.pad(blurred, margin, mode="symmetric")
@@ -116,18 +116,18 @@ def compare(subject: str, blur: str, width: int, noise: float, method: str) -> C
 
 
 def _deconvolved(blurred: Doubles, spread: Doubles, noise: float, method: str) -> Doubles:
-    """By scikit-image; `spread` is what the blur makes of a point: the kernel, flipped."""
+    """Deconvolve with scikit-image. `spread`, the image of a point, is the flipped kernel."""
     import skimage.restoration
 
-    restoration: Any = skimage.restoration  # whose functions have no types
+    restoration: Any = skimage.restoration  # without types
     if method == "Wiener":
-        # It takes what is beyond an edge for the opposite one: with its mirror images the picture goes on smoothly.
+        # It treats the picture as periodic. With mirror images the picture continues smoothly.
         wide = np.pad(blurred, [(0, size) for size in blurred.shape], mode="symmetric")
         restored = restoration.wiener(wide, spread, balance=max(60 * noise**2, 1e-4), clip=False)
         return np.asarray(restored, float)[: blurred.shape[0], : blurred.shape[1]]
-    # It takes what is beyond an edge for black.
+    # It assumes black beyond the edges.
     around = 4 * spread.shape[0]
     wide = np.pad(blurred, around, mode="symmetric")
-    rounds = 60 if noise < 0.002 else max(int(12 / (100 * noise + 0.3)), 4)  # each sharpens the noise too
+    rounds = 60 if noise < 0.002 else max(int(12 / (100 * noise + 0.3)), 4)  # each also sharpens the noise
     restored = restoration.richardson_lucy(np.clip(wide, 1e-6, None), spread, num_iter=rounds, clip=False)
     return np.asarray(restored, float)[around:-around, around:-around]

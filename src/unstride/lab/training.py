@@ -1,4 +1,4 @@
-"""What the pages show of a training: a bar, the loss curves, its figures, and the runs there are to choose from."""
+"""What pages show of trainings: a bar, loss curves, the list of runs, and their models."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ WORDS = {
     "damaged": "Damaged",
 }
 SHIPPED = "shipped"
-"""The name of the trained model that is part of the package, in the list of runs."""
+"""The entry in the list of runs for the trained model in the package."""
 
 
 def panel(job: Job, progress: Progress) -> Any:
-    """How far a training is."""
+    """The state and the progress of a training."""
     parts = []
     if progress.epochs:
         share = (progress.done + progress.share) / progress.epochs
@@ -66,7 +66,7 @@ def panel(job: Job, progress: Progress) -> Any:
 
 
 def curves(progress: Progress, name: str) -> Any:
-    """The losses of every epoch; `name` is what the loss is."""
+    """The losses of all epochs. `name` is the name of the loss."""
     from ..app.report import charts
 
     rows = progress.rows
@@ -85,7 +85,7 @@ def curves(progress: Progress, name: str) -> Any:
         (theme.paper, "var(--lab-paper)"),
     ):
         drawn = drawn.replace(place, colour)
-    # Two drawings on a page may not have the same names in them.
+    # The ids of two drawings on a page must differ.
     drawn = re.sub(r'(id="|url\(#|href="#)', rf"\g<1>c{len(rows)}{abs(hash(name)) % 997}-", drawn)
     drawn = drawn.replace(
         "<svg ", f'<svg role="img" aria-label="{escape(charts.losses_in_words(rows))}" class="lab-curves" ', 1
@@ -94,12 +94,12 @@ def curves(progress: Progress, name: str) -> Any:
 
 
 def exported(model: str, job: Job | None) -> ExportedModel:
-    """The model of a run as its last epoch left it, or what ships if there is no job.
+    """The model of a run after its last epoch, or the one in the package if `job` is None.
 
     Raises
     ------
     RunError
-        If the run has no whole epoch behind it, or its weights are damaged or another model's.
+        The run has not finished an epoch, or its weights are damaged or those of another model.
     """
     if job is None:
         return weights.find(model, model, None)
@@ -123,11 +123,11 @@ def _age(path: Path) -> int:
 
 
 def choices(model: str, chosen: Job | None) -> dict[str, str]:
-    """For a list to choose a run from: what is shown, to its name."""
+    """The entries of a list of runs: from the shown text to the run's name."""
     names = {"The trained one that ships with unstride": SHIPPED}
     jobs = listing(model)
     if chosen is not None and chosen.name not in [job.name for job in jobs]:
-        jobs.insert(0, chosen)  # just started: it has no folder yet
+        jobs.insert(0, chosen)  # just started, still without a folder
     for job in jobs:
         progress = job.progress()
         how = f"{progress.done} of {counted(progress.epochs, 'epoch')}" if progress.epochs else "no epoch yet"
@@ -138,7 +138,7 @@ def choices(model: str, chosen: Job | None) -> dict[str, str]:
 
 
 def shared() -> list[Any]:
-    """For below a list of runs: whose they are, where that is not the reader alone; empty otherwise."""
+    """A note for a list of runs that visitors share; empty if the lab has no other visitors."""
     if not page.has_others():
         return []
     words = (
@@ -150,15 +150,13 @@ def shared() -> list[Any]:
 
 @cache
 def untrained(upsample: str, kernel: int) -> tuple[Any, float]:
-    """How strongly each pixel of a decoder answers before it has learned anything, from its least to its largest; and
-    how strong the checkerboard in that is, as `codes.checkerboard` measures it.
-    """
+    """How strongly each pixel of an untrained decoder responds, scaled to 0 to 1, and the checkerboard in that."""
     strength = activity(random_weights(8, upsample, kernel, 0), upsample, 0, codes=16)
     return stretched(strength), codes.checkerboard(strength[None])
 
 
 class Digits:
-    """MNIST's test images, once for all pages."""
+    """MNIST's test images, read once for all pages."""
 
     _known: tuple[Any, Any] | None = None
 

@@ -1,4 +1,4 @@
-"""Where the frameworks' words mislead: settings that look alike, and the numbers that each of them gives."""
+"""Settings of the frameworks that look alike but are not, with their results."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from ..geometry import Geometry, GeometryError
 from ..ops import conv_transpose
 
 INPUT = (1.0, 10.0, 100.0)
-"""What goes in: whichever digit a result shows tells which input cell it came from."""
+"""The input. Each digit of a result shows which input cell it comes from."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One way to call it: the arguments, and what comes out, or why nothing does."""
+    """A call: its arguments, and its output or its error."""
 
     call: str
     output: Doubles | None
@@ -34,7 +34,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Trap:
-    """Some calls that are easily taken for the same."""
+    """Calls that seem to be the same."""
 
     name: str
     title: str
@@ -43,10 +43,10 @@ class Trap:
 
 
 def traps(k: int, s: int) -> tuple[Trap, ...]:
-    """For a kernel 1, 2, ..., k and a stride s.
+    """The traps, for the kernel 1, 2, ..., k and the stride s.
 
-    >>> found = {trap.name: trap for trap in traps(3, 2)}
-    >>> [row.text for row in found["same"].rows if "ONNX" in row.call]
+    >>> by_name = {trap.name: trap for trap in traps(3, 2)}
+    >>> [row.text for row in by_name["same"].rows if "ONNX" in row.call]
     ['[1, 2, 13, 20, 130, 200]', '[2, 13, 20, 130, 200, 300]']
     """
     kernel = np.arange(1.0, k + 1)

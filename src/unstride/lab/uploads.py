@@ -1,4 +1,4 @@
-"""Pictures that visitors bring: opened by the same reader as the command line's, and made small enough to be shown."""
+"""Opens uploaded pictures with the reader of the command line, and reduces them to a size that a page can show."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from PIL import Image
 from ..app.images.files import ImageError, Upload, rgb
 
 MAX_PIXELS = 60_000_000
-"""Pixels of a picture that is opened at all: about what the largest cameras make."""
+"""The largest picture that is opened, about that of the largest cameras."""
 
 
 def opened(name: str, content: bytes, side: int | None = None) -> tuple[Image.Image, str]:
-    """The picture in a file's bytes, in mode RGB, and what was done to it, "" if nothing.
+    """The picture in a file's bytes, in mode RGB, and notes on it, "" if there are none.
 
-    It is what `unstride.app.images.files.rgb` reads, made smaller where its longer side has more than `side` pixels.
+    `unstride.app.images.files.rgb` reads it. If its longer side has more than `side` pixels, it is reduced.
 
     Raises
     ------
     ImageError
-        If it is no picture, a damaged one, or too large. The message begins with the file's name.
+        It is not a picture, or is damaged or too large. The message begins with the file's name.
     """
     remarks: list[str] = []
     original: tuple[int, int] = (0, 0)
