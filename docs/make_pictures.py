@@ -1,7 +1,7 @@
-"""The README's pictures of the models at work: `python docs/make_pictures.py [COMPRESSOR-RUN]`.
+"""Makes the README's pictures of the models: `python docs/make_pictures.py [COMPRESSOR-RUN]`.
 
-What ships in the package draws docs/upscaled.png, docs/segmented.png and docs/checkerboards.png; a run of
-`unstride train compressor` gives its report's docs/codes.png and docs/walk.png.
+The models in the package draw docs/upscaled.png, docs/segmented.png and docs/checkerboards.png. docs/codes.png and
+docs/walk.png are copied from the report of a run of `unstride train compressor`.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from unstride.data import pages, photographs, scenes
 
 DOCS = Path(__file__).parent
 PIECES = (("astronaut.png", 75, 165, 100), ("chelsea.png", 125, 65, 100))
-"""Photographs that were held out, and where to look: left, top and side."""
+"""Held-out photographs and the left, top and side of a piece."""
 SCENES, PAGES = 2, (1, 5)
-"""How many scenes over photographs, and which plain pages: one light, one dark."""
+"""The number of scenes over photographs, and the plain pages: one light, one dark."""
 FROM_RUN = ("codes", "walk")
 
 
 def upscaled() -> Image.Image:
-    """Pieces twice as large: from pixels, by bicubic interpolation, by the network, and as they were."""
+    """Pieces enlarged twice: the pixels, bicubic interpolation, the network, and the original."""
     network = Upscaler(weights.find("upscaler", "upscaler_x2", None))
     lines = []
     for name, left, top, side in PIECES:
@@ -46,7 +46,7 @@ def upscaled() -> Image.Image:
 
 
 def segmented() -> Image.Image:
-    """Digits that were held out, over photographs and on plain pages, with those found and a legend."""
+    """Held-out digits over photographs and on plain pages, each with the classes found and a legend."""
     network = weights.find("segmenter", "segmenter", None)
     names = network.about["classes"]
     source = scenes.source("test")
@@ -73,7 +73,7 @@ def segmented() -> Image.Image:
 
 
 def checkerboards() -> Image.Image:
-    """Decoders of the compressor's codes before and after a lesson, each with how strong its checkerboard is."""
+    """Decoders of the compressor's codes before and after a lesson, with the strengths of their checkerboards."""
     from unstride.app import tasks
     from unstride.app.report import charts
     from unstride.app.tasks.compressor import report
@@ -89,7 +89,7 @@ def checkerboards() -> Image.Image:
 
 
 def stacked(rows: list[Image.Image], gap: int = 8) -> Image.Image:
-    """One below the other."""
+    """Rows below each other."""
     height = sum(row.height + gap for row in rows) - gap
     page = Image.new("RGB", (max(row.width for row in rows), height), "white")
     top = 0

@@ -31,13 +31,13 @@ def _():
 def _(mo):
     mo.md(r"""
     The compressor's encoder has strides: $28 \times 28$ pixels become $14 \times 14$, then $7 \times 7$, then a
-    **code** of a few numbers. Its decoder makes a $7 \times 7$ grid of them and doubles it twice, by transposed
-    convolutions with stride 2. With the code $z = E(x)$ and the decoder $D$, a digit is kept as $z$ alone, and
+    **code** of a few numbers. Its decoder turns them into a $7 \times 7$ grid and doubles it twice, by transposed
+    convolutions with stride 2. With the code $z = E(x)$ and the decoder $D$, only $z$ is kept of a digit, and
     $D(z) \approx x$.
 
     ## A code, number by number
 
-    Choose a test image and a run. Each bar is a number of its code; move one and see what it does to the digit.
+    Choose a test image and a run. Each bar is a number of the code. Change one and see the effect on the digit.
     """)
     return
 
@@ -65,7 +65,7 @@ def _(Compressor, page, run_choice, training):
 
     try:
         network, _shown = _loaded(), None
-    except ValueError as _error:  # a run without a whole epoch
+    except ValueError as _error:  # the run has no whole epoch yet
         network = Compressor(training.exported("compressor", None))
         _shown = page.problem(f"{_error}; the one that ships is used instead", name="run-problem")
     _shown
@@ -103,11 +103,15 @@ def _(change, code, counted, image, network, np, page, squared_error, which):
     _shown = page.html(
         page.row(
             page.picture(image, "The test image.", "The image, 784 pixels", scale=6),
-            page.picture(_kept, "What its code gives back.", f"From its code, {counted(len(code), 'number')}", scale=6),
-            page.picture(_decoded, "What the changed code gives.", "From the changed code", scale=6, name="changed"),
+            page.picture(
+                _kept, "The image decoded from its code.", f"From its code, {counted(len(code), 'number')}", scale=6
+            ),
+            page.picture(
+                _decoded, "The image decoded from the changed code.", "From the changed code", scale=6, name="changed"
+            ),
             least="9rem",
         ).text
-        + page.figure(_svg, "The code, the number that is changed in another colour.", scroll=False).text
+        + page.figure(_svg, "The code, with the changed number in another colour.", scroll=False).text
         + page.facts(
             {
                 "Squared error": f"{squared_error(image[None], _kept[None])[0]:.4f}",
@@ -126,8 +130,8 @@ def _(mo):
     mo.md(r"""
     ## From one digit to another
 
-    On the straight line from code $a$ to code $b$, at the share $t$, lies $(1 - t)\,a + t\,b$. Decoded, it is a shape
-    between the two; the mean of the two *images*, beside it, is both digits at half strength.
+    The point at the share $t$ of the straight line from code $a$ to code $b$ is $(1 - t)\,a + t\,b$. Decoded, it is a
+    shape between the two. The mean of the two *images*, in contrast, shows both digits at half strength.
     """)
     return
 
@@ -198,8 +202,8 @@ def _(mo):
     mo.md(r"""
     ## The map of codes
 
-    The codes of test images as points in the plane in which the classes lie farthest apart (linear discriminants).
-    Point at one to see its digit; click it, or press Enter, to walk from it. The crosses are the two ends above.
+    The codes of test images as points in the plane that separates the classes best (linear discriminants). Point at
+    one to see its digit. Click it, or press Enter, to walk from it. The crosses are the two ends above.
     """)
     return
 
@@ -217,12 +221,12 @@ def _(codes, network, np, size, training):
     mapped_codes = network.encoded(_images[: size.value])
     mapped_labels = _labels[: size.value]
     _places = codes.plane(mapped_codes, mapped_labels)
-    # Also the way to it, for codes that are not among them: the plane is a linear map of the code.
+    # The projection is an affine map of the code, recovered here for other codes.
     _affine, *_ = np.linalg.lstsq(np.c_[mapped_codes, np.ones(len(mapped_codes))], _places, rcond=None)
     low, high = _places.min(0), _places.max(0)
 
     def place(code):
-        """Where a code is on the map, from 0 to 1."""
+        """The position of a code on the map, from 0 to 1."""
         return (np.r_[code, 1] @ _affine - low) / (high - low)
 
     points = (_places - low) / (high - low)

@@ -2,7 +2,7 @@
 # [tool.marimo.display]
 # theme = "system"
 # ///
-"""Chapter 5 of the lab: one setting in five conventions, the traps, and sizes solved for."""
+"""Chapter 5 of the lab: one setting in five conventions, the traps, and solving for sizes."""
 
 import marimo
 
@@ -29,8 +29,8 @@ def _():
 @app.cell(hide_code=True)
 def _(mo):
     mo.md(r"""
-    All frameworks compute the same operation. They differ in what their words mean: how many cells the padding crops
-    at the beginning and at the end, which size “same” aims at, whether the kernel is flipped. Here every setting is a
+    All frameworks compute the same operation. They differ in the meaning of their arguments: how many cells the padding
+    crops at the beginning and at the end, which size “same” aims at, whether the kernel is flipped. Here a setting is a
     kernel size, a stride, a dilation and a **crop** $(b, e)$; the rest is translation.
 
     ## One setting, five conventions
@@ -81,7 +81,7 @@ def _(NAMES, b, d, e, escape, k, mo, n, np, page, s, us):
                     },
                     name="setting",
                 ),
-                page.table(["Framework", "How it is asked for"], _rows, name="calls"),
+                page.table(["Framework", "Call"], _rows, name="calls"),
             ]
         )
     page.split_view(page.stack(n, k, s, d, b, e), _shown)
@@ -107,9 +107,8 @@ def _(mo):
     mo.md(r"""
     ## The traps
 
-    The input is $[1, 10, 100]$ and the kernel $[1, 2, \dots, k]$, so that each digit of a result tells which input
-    cell it came from. Nothing below is written down: every row is the framework's own convention, translated and
-    computed.
+    The input is $[1, 10, 100]$ and the kernel $[1, 2, \dots, k]$, so that each digit of a result shows which input cell
+    it comes from. Every row below is computed from the framework's convention.
     """)
     return
 
@@ -142,8 +141,8 @@ def _(mo):
     mo.md(r"""
     ## “I have 7 × 7 and want 28 × 28”
 
-    `us.solve` searches the geometries that make one size from another. Simplest come first: symmetric crops, and
-    kernels that the stride divides, so that no checkerboard is built in (chapter 4).
+    `us.solve` searches for geometries that turn one size into another. The simplest come first: symmetric crops, and
+    kernels that are multiples of the stride, which have no checkerboard (chapter 4).
     """)
     return
 

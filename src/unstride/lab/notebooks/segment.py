@@ -33,16 +33,16 @@ def _():
 @app.cell(hide_code=True)
 def _(mo):
     mo.md(r"""
-    A segmenter says for *every* pixel what it belongs to. It needs to see much of the image to know what a thing is,
-    and each pixel to know where it ends. A U-Net halves the image three times, and doubles it back by transposed
-    convolutions with $k = s = 2$: no two copies overlap, so that there is no checkerboard to begin with. At each size
-    the decoder is also given what the encoder had there.
+    A segmenter assigns a class to *every* pixel. To know what an object is, it must see much of the image; to know
+    where it ends, single pixels. A U-Net halves the image three times and doubles it again by transposed convolutions
+    with $k = s = 2$, whose copies do not overlap, so that there is no checkerboard. At each size the decoder also gets
+    the encoder's features.
 
-    The network that ships finds handwritten digits, in any colour, over photographs and on plain pages.
+    The network in the package finds handwritten digits, in any colour, over photographs and on plain pages.
 
     ## A scene
 
-    Each number is another scene or page, of digits and photographs that the network has not seen.
+    Each number is another scene or page, with digits and photographs that the network has not seen.
     """)
     return
 
@@ -55,7 +55,7 @@ def _(mo):
 
 @app.cell(hide_code=True)
 def _(mo, secrets, set_number):
-    # Apart from the number's own cell, which does not run again when something in it sets the number.
+    # Not in the number's own cell, which does not run again when something in it sets the number.
     another = mo.ui.button(label="Another scene", on_click=lambda _: set_number(secrets.randbelow(1_000_000)))
     upload = mo.ui.file(kind="area", label="Your own picture: drop it here, or click to choose", max_size=60_000_000)
     return another, upload
@@ -85,7 +85,7 @@ def _(cache, weights, scenes):
 
 @app.cell(hide_code=True)
 def _(np, number, pages, scenes, source, upload, uploads, use):
-    LARGEST = 480  # of a picture's longer side: the digits it learned from are 18 to 64 pixels high
+    LARGEST = 480  # the longer side of a picture, because training digits are 18 to 64 pixels high
     image, truth, title, problem, said = None, None, "", "", ""
     if use.value == "A scene":
         image, truth = scenes.scene(source("test"), (7, number.number("Scene")))
@@ -152,7 +152,7 @@ def _(escape, class_map, listed, names, np, page, problem, inference, truth):
         known = truth is not None
         shares = np.bincount(class_map.ravel(), minlength=len(names)) / class_map.size
         ious = inference.ious(inference.confusion(truth, class_map, len(names))) if known else None
-        # Specks are no digits: what is found on no connected region of some size is in the table only if it is there.
+        # Classes found only in specks are left out, unless they are in the truth.
         seen = sorted({0, *listed, *(map(int, np.unique(truth)) if known else ())})
         columns = ("Class", "Found on", *(("Truly on", "IoU") if known else ()))
         rows = [
@@ -190,9 +190,9 @@ def _(another, compared, figures, image, mo, number, page, problem, said, title,
 @app.cell(hide_code=True)
 def _(mo):
     mo.md(r"""
-    The intersection over union of a class is $|A \cap B| / |A \cup B|$, where $A$ are the pixels that belong to the
-    class and $B$ those found to. The mean is over all classes that are in the picture or were found, even on a single
-    pixel. The table leaves out classes that were found only in specks.
+    The intersection over union of a class is $|A \cap B| / |A \cup B|$, where $A$ are the pixels of the class and $B$
+    those assigned to it. The mean is over all classes that are in the picture or were assigned anywhere, even to a
+    single pixel. The table leaves out classes that were found only in specks.
     """)
     return
 

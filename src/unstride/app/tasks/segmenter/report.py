@@ -69,7 +69,7 @@ def rows(pairs: list[Pair], predicted: list[Bytes]) -> Image.Image:
 
 def _confusion(run: Run, total: npt.NDArray[np.int64], names: tuple[str, ...]) -> Picture:
     alt = (
-        "For each true class (row) which share of its pixels was found to be of which class (column); "
+        "For each true class (row), the shares of its pixels that were assigned to each class (column); "
         f"on the diagonal from {min(_diagonal(total)):.0%} to {max(_diagonal(total)):.0%}."
     )
     return draw(run, "confusion", alt, lambda theme: confusion_figure(total, names, theme))
