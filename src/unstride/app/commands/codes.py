@@ -19,11 +19,11 @@ from .printing import exit_code
 from .shared import (
     backend_option,
     chosen_backend,
-    complain,
     console,
     debug_option,
     load_model,
     picture_format,
+    read_digits,
     remark,
     say,
     say_result,
@@ -55,12 +55,7 @@ def encode(run: str, images: tuple[str, ...], output: str, backend: str | None) 
     check_apart([output], read_of(opened, *images, *map(str, paths)))
     import numpy as np
 
-    from ..images import digits, files
-
-    crop = opened.options.data is None
-    pictures, problems = files.gather(paths, lambda path: digits.read(path, remark, crop=crop))
-    for problem in problems:
-        complain(DataError(problem))
+    pictures, failed = read_digits(opened, paths)
     if pictures:
         from ... import codes
 
@@ -76,7 +71,7 @@ def encode(run: str, images: tuple[str, ...], output: str, backend: str | None) 
         write_json(Path(output), content)
         count, numbers = counted(len(pictures), "image"), counted(vectors.shape[1], "number")
         say(console(), f"{count} as {numbers} each: {escaped(output)}", keep=[escaped(output)])
-    return exit_code(len(problems), len(paths))
+    return exit_code(failed, len(paths))
 
 
 @click.command()

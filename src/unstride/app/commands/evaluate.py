@@ -9,7 +9,6 @@ from rich.text import Text
 
 from ..._files import write
 from ..._messages.wording import escaped
-from ...data import DataError
 from .. import runs, tasks
 from ..errors import OptionError
 from ..tasks import datasets
@@ -18,12 +17,11 @@ from .printing import exit_code, json_option, print_json
 from .shared import (
     backend_option,
     chosen_backend,
-    complain,
     console,
     debug_option,
     load_model,
     picture_format,
-    remark,
+    read_digits,
     say_metrics,
     say_result,
     table,
@@ -87,16 +85,11 @@ def reconstruct(run: str, images: tuple[str, ...], output: str, backend: str | N
     check_apart([output], read_of(opened, *images, *map(str, paths)))
     import numpy as np
 
-    from ..images import digits, files
-
-    problems: list[str] = []
+    failed = 0
     if images:
-        crop = opened.options.data is None
-        pictures, problems = files.gather(paths, lambda path: digits.read(path, remark, crop=crop))
-        for problem in problems:
-            complain(DataError(problem))
+        pictures, failed = read_digits(opened, paths)
         if not pictures:
-            return exit_code(len(problems), len(paths))
+            return exit_code(failed, len(paths))
         names, arrays = [path.name for path, _ in pictures], np.stack([image for _, image in pictures])
     else:
         data = datasets.read(opened.options)
@@ -114,14 +107,14 @@ def reconstruct(run: str, images: tuple[str, ...], output: str, backend: str | N
         rows = report.image_metrics(arrays, predictions)
         each = [{"image": name, **row} for name, row in zip(names, rows, strict=True)]
         print_json({"picture": output, "images": each})
-        return exit_code(len(problems), len(paths))
+        return exit_code(failed, len(paths))
     screen = console()
     shown = table(("image", "loss", "error"), ())
     for name, row in zip(names, report.image_metrics(arrays, predictions), strict=True):
         shown.add_row(Text(escaped(name)), f"{row['loss']:.4f}", f"{row['error']:.5f}")
     screen.print(shown)
     say_result(screen, "Picture", escaped(output), [escaped(output)])
-    return exit_code(len(problems), len(paths))
+    return exit_code(failed, len(paths))
 
 
 COMMANDS = (evaluate, reconstruct)

@@ -120,7 +120,7 @@ def convert(framework: str, arguments: str, target: str, input_size: str | None,
     unstride convert torch "k=3 s=2 p=1 op=1" tensorflow --size 7
 
     Use the framework's own names, or k, s, p, op, d, g for kernel, stride, padding, output padding, dilation, groups.
-    If one call of TO cannot do it, the error says how to do it in several.
+    If one call of TO cannot do it, the error has a recipe.
     """
     for place, name in (("FROM", framework), ("TO", target)):
         if name not in NAMES:

@@ -20,7 +20,7 @@ from ..runs.reading import read_json, trouble, why
 from .printing import json_option, print_json
 from .shared import console, debug_option, say, table
 
-FIGURES = ("loss", "error", "probe_accuracy", "psnr", "ssim", "gain", "mean_iou", "pixels_right")
+METRICS = ("loss", "error", "probe_accuracy", "psnr", "ssim", "gain", "mean_iou", "pixels_right")
 """Their order in the output. Others follow."""
 GAP = 2
 """Blanks between columns."""
@@ -73,7 +73,7 @@ def described(path: Path) -> dict[str, Any]:
         summary["options"] = asdict(run.options)
         summary["date"] = _date(path / "config.json")
         summary["epochs"] = len(run.rows())
-        summary["figures"] = _figures(run)
+        summary["figures"] = _metrics(run)
         summary["state"] = _state(run, summary["epochs"])
     except RunError as error:
         summary["problem"] = str(error).removeprefix(f"{path}: ")
@@ -91,7 +91,7 @@ def _date(file: Path) -> str | None:
         return None
 
 
-def _figures(run: Run) -> dict[str, float]:
+def _metrics(run: Run) -> dict[str, float]:
     """The single numbers in evaluation.json; {} if it does not exist yet."""
     file = run.path / "evaluation.json"
     if not file.exists():
@@ -145,8 +145,8 @@ def _cells(one: dict[str, Any]) -> list[str]:
     options = one["options"] or {}
     epochs = f"{one['epochs']}/{options['epochs']}" if one["epochs"] is not None and options else "–"
     state = one["state"] if one["problem"] is None else f"damaged: {one['problem']}"
-    figures = escaped(_short(one["figures"]))
-    return [_name(one), escaped(options.get("model", "–")), one["date"] or "–", epochs, figures, escaped(state)]
+    metrics = escaped(_short(one["figures"]))
+    return [_name(one), escaped(options.get("model", "–")), one["date"] or "–", epochs, metrics, escaped(state)]
 
 
 def _fitting(rows: Sequence[Sequence[str]], width: int) -> dict[str, int]:
@@ -170,7 +170,7 @@ def _fitting(rows: Sequence[Sequence[str]], width: int) -> dict[str, int]:
 
 
 def _compare(compared: list[dict[str, Any]]) -> None:
-    """Print the options that differ, then the figures. Of a single run, print all given options."""
+    """Print the options that differ, then the metrics. Of a single run, print all given options."""
     screen = console()
     names = list(Options.__dataclass_fields__)
     values = {name: [one["options"][name] for one in compared] for name in names}
@@ -178,8 +178,8 @@ def _compare(compared: list[dict[str, Any]]) -> None:
     rows = [(flag(name), *map(_value, values[name])) for name in differing if set(values[name]) != {None}]
     rows.append(("epochs done", *(str(one["epochs"]) for one in compared)))
     rows.append(("state", *(one["state"] for one in compared)))
-    figures = list(dict.fromkeys(name for one in compared for name in _ordered(one["figures"])))
-    rows += [(escaped(name), *(_number(one["figures"].get(name)) for one in compared)) for name in figures]
+    metrics = list(dict.fromkeys(name for one in compared for name in _ordered(one["figures"])))
+    rows += [(escaped(name), *(_number(one["figures"].get(name)) for one in compared)) for name in metrics]
     screen.print(table(("", *map(_name, compared)), rows))
     if len(compared) > 1 and not differing:
         say(screen, "All options are equal.")
@@ -193,12 +193,12 @@ def _name(one: dict[str, Any]) -> str:
     return escaped(Path(one["run"]).name)
 
 
-def _ordered(figures: dict[str, float]) -> list[str]:
-    return sorted(figures, key=lambda name: FIGURES.index(name) if name in FIGURES else len(FIGURES))
+def _ordered(metrics: dict[str, float]) -> list[str]:
+    return sorted(metrics, key=lambda name: METRICS.index(name) if name in METRICS else len(METRICS))
 
 
-def _short(figures: dict[str, float]) -> str:
-    return ", ".join(f"{name} {_number(figures[name])}" for name in _ordered(figures)[:2]) or "–"
+def _short(metrics: dict[str, float]) -> str:
+    return ", ".join(f"{name} {_number(metrics[name])}" for name in _ordered(metrics)[:2]) or "–"
 
 
 def _number(value: float | None) -> str:

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -15,6 +16,7 @@ from rich.text import Text
 
 from ..._messages.wording import escaped
 from ...backends.keras.keras_backend import INSTALL
+from ...data import Bytes, DataError
 from .. import errors
 from ..runs import Run
 from ..tasks.base import Metrics
@@ -24,7 +26,7 @@ from .printing import fitted, print_problem
 
 __all__ = [
     "State", "backend_option", "chosen_backend", "complain", "console", "debug_option", "load_model", "picture_format",
-    "remark", "say", "say_metrics", "say_result", "say_whole", "table",
+    "read_digits", "remark", "say", "say_metrics", "say_result", "say_whole", "table",
 ]  # fmt: skip
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -107,6 +109,17 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     for row in rows:
         grid.add_row(*(Text(escaped(cell)) for cell in row))
     return grid
+
+
+def read_digits(run: Run, paths: list[Path]) -> tuple[list[tuple[Path, Bytes]], int]:
+    """The digits in image files, as the run's model takes them, and the number of files that failed."""
+    from ..images import digits, files
+
+    crop = run.options.data is None
+    pictures, problems = files.gather(paths, lambda path: digits.read(path, remark, crop=crop))
+    for problem in problems:
+        complain(DataError(problem))
+    return pictures, len(problems)
 
 
 def complain(error: Exception) -> None:

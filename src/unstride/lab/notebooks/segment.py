@@ -148,7 +148,7 @@ def _(escape, class_map, listed, names, np, page, problem, inference, truth):
     def _share(value):
         return "&lt;0.1%" if 0 < value < 0.001 else f"{value:.1%}"
 
-    def _figures():
+    def _metrics():
         known = truth is not None
         shares = np.bincount(class_map.ravel(), minlength=len(names)) / class_map.size
         ious = inference.ious(inference.confusion(truth, class_map, len(names))) if known else None
@@ -160,28 +160,28 @@ def _(escape, class_map, listed, names, np, page, problem, inference, truth):
             for at in seen
         ]
         digits = ", ".join(names[at] for at in listed)
-        figures = {"Digits found": digits or "none: it knows handwritten ones, 20 to 60 pixels high"}
+        metrics = {"Digits found": digits or "none: it knows handwritten ones, 20 to 60 pixels high"}
         if known:
             mean, right = f"{np.nanmean(ious):.3f}", f"{np.mean(truth == class_map):.1%}"
-            figures = {"Mean IoU": mean, "Pixels right": right, **figures}
+            metrics = {"Mean IoU": mean, "Pixels right": right, **metrics}
         return page.stack(
-            page.facts(figures, name="figures"),
+            page.facts(metrics, name="figures"),
             page.table(columns, rows, numbers=tuple(range(1, len(columns))), name="classes"),
         )
 
-    figures = None if problem else _figures()
-    return (figures,)
+    metrics = None if problem else _metrics()
+    return (metrics,)
 
 
 @app.cell(hide_code=True)
-def _(another, compared, figures, image, mo, number, page, problem, said, title, upload, use):
+def _(another, compared, metrics, image, mo, number, page, problem, said, title, upload, use):
     page.split_view(
         page.stack(use, mo.hstack([number, another], justify="start", wrap=True, align="center"), upload),
         page.problem(problem, name="upload-problem")
         if problem
         else page.stack(
             page.shown(title, image.shape[1], image.shape[0], said),
-            page.row(compared, figures, least="18rem"),
+            page.row(compared, metrics, least="18rem"),
         ),
     )
     return

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 class AutoencoderTask(Task):
     name = "autoencoder"
-    data_help = "four IDX files, as MNIST's or EMNIST's (default: MNIST, which is built in)"
+    data_help = "four IDX files, named like MNIST's or EMNIST's (default: MNIST, which is built in)"
     defaults = {"layers": None, "transpose": False}  # noqa: RUF012
     quick = {"epochs": 2, "batch_size": 64, "learning_rate": 0.003}  # noqa: RUF012
     use = """\

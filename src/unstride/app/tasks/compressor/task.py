@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 class CompressorTask(Task):
     name = "compressor"
-    data_help = "four IDX files, as MNIST's or EMNIST's (default: MNIST, which is built in)"
+    data_help = "four IDX files, named like MNIST's or EMNIST's (default: MNIST, which is built in)"
     defaults = {  # noqa: RUF012
         "epochs": 15,
         "batch_size": 128,

@@ -31,7 +31,7 @@ CALIBRATION, CALIBRATED = 2**32, 128
 class SegmenterTask(Task):
     name = "segmenter"
     noun = "scenes"
-    data_help = "images/ and masks/ in it, as VOC's (default: digits over photographs and on plain pages)"
+    data_help = "the folders images and masks, or VOC's (default: digits over photographs and on plain pages)"
     defaults = {"epochs": 20, "batch_size": 16, "learning_rate": 0.002, "start": None}  # noqa: RUF012
     quick = {"epochs": 2, "limit": 320}  # noqa: RUF012
     use = """\
