@@ -1,7 +1,7 @@
-"""Pictures of the lab: `python docs/make_lab_pictures.py [FOLDER]`. Needs Playwright and a Chromium.
+"""Makes pictures of the lab: `python docs/make_lab_pictures.py [FOLDER]`. Needs Playwright and a Chromium.
 
-Without a folder, the README's two; with one, every chapter into it, on a laptop's and on a phone's screen, light and
-dark, to look at.
+Without a folder, it makes the README's two. With one, it writes every chapter to it, at the sizes of a laptop and of a
+phone, light and dark.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from unstride.lab.chapters import CHAPTERS
 
 HERE = Path(__file__).parent
 README = {"why-transposed": ("It is not deconvolution", 600), "autoencoder": ("Which cells of the code", 900)}
-"""The README's chapters: the heading from which on each is shown, and how many pixels of it."""
+"""The README's chapters: the heading at which the picture begins, and its height in pixels."""
 
 WIDE, NARROW = (1280, 900), (360, 740)
 
 
 @contextmanager
 def lab() -> Iterator[str]:
-    """The address of a lab of its own."""
+    """Start a lab and yield its address."""
     command = [sys.executable, "-c", "from unstride.app.cli import main; main()", "lab", "--no-browser", "--no-token"]
     with tempfile.TemporaryDirectory() as folder:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=folder, text=True)
@@ -42,7 +42,7 @@ def lab() -> Iterator[str]:
 
 @contextmanager
 def chapter(browser: Browser, address: str, slug: str, size: tuple[int, int], theme: str) -> Iterator[Page]:
-    """A chapter's page, as high as all that is on it."""
+    """A chapter's page at its full height."""
     width, height = size
     page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=theme, reduced_motion="reduce")  # type: ignore[arg-type]
     page.goto(f"{address}/{slug}/")
@@ -61,7 +61,7 @@ def main() -> None:
         if len(sys.argv) > 1:
             folder = Path(sys.argv[1])
             folder.mkdir(parents=True, exist_ok=True)
-            for slug in (found.slug for found in CHAPTERS):
+            for slug in (each.slug for each in CHAPTERS):
                 for size, theme in ((WIDE, "light"), (WIDE, "dark"), (NARROW, "light"), (NARROW, "dark")):
                     with chapter(browser, address, slug, size, theme) as page:
                         page.screenshot(path=folder / f"{slug}-{size[0]}-{theme}.png")

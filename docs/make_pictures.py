@@ -1,7 +1,7 @@
-"""The README's pictures of the models at work: `python docs/make_pictures.py [COMPRESSOR-RUN]`.
+"""Makes the README's pictures of the models: `python docs/make_pictures.py [COMPRESSOR-RUN]`.
 
-What ships in the package draws docs/upscaled.png, docs/segmented.png and docs/checkerboards.png; a run of
-`unstride train compressor` gives its report's docs/codes.png and docs/walk.png.
+The models in the package draw docs/upscaled.png, docs/segmented.png and docs/checkerboards.png. docs/codes.png and
+docs/walk.png are copied from the report of a run of `unstride train compressor`.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ import numpy as np
 from PIL import Image
 
 from unstride.app import weights
+from unstride.app.mosaic import side_by_side
 from unstride.app.tasks.segmenter import inference
 from unstride.app.tasks.upscaler.inference import Upscaler
-from unstride.app.tasks.upscaler.report import beside
 from unstride.data import pages, photographs, scenes
 
 DOCS = Path(__file__).parent
 PIECES = (("astronaut.png", 75, 165, 100), ("chelsea.png", 125, 65, 100))
-"""Photographs that were held out, and where to look: left, top and side."""
+"""Held-out photographs and the left, top and side of a piece."""
 SCENES, PAGES = 2, (1, 5)
-"""How many scenes over photographs, and which plain pages: one light, one dark."""
+"""The number of scenes over photographs, and the plain pages: one light, one dark."""
 FROM_RUN = ("codes", "walk")
 
 
 def upscaled() -> Image.Image:
-    """Pieces twice as large: from pixels, by bicubic interpolation, by the network, and as they were."""
+    """Pieces enlarged twice: the pixels, bicubic interpolation, the network, and the original."""
     network = Upscaler(weights.find("upscaler", "upscaler_x2", None))
     lines = []
     for name, left, top, side in PIECES:
@@ -40,12 +40,13 @@ def upscaled() -> Image.Image:
             "unstride upscale": network.picture(small),
             "original": large,
         }
-        lines.append(beside([(kind, np.asarray(picture.crop(box))) for kind, picture in kinds.items()], zoom=2))
+        pieces = [np.asarray(picture.crop(box)) for picture in kinds.values()]
+        lines.append(side_by_side(tuple(kinds), [pieces], height=2 * side))
     return stacked(lines)
 
 
 def segmented() -> Image.Image:
-    """Digits that were held out, over photographs and on plain pages, with those found and a legend."""
+    """Held-out digits over photographs and on plain pages, each with the classes found and a legend."""
     network = weights.find("segmenter", "segmenter", None)
     names = network.about["classes"]
     source = scenes.source("test")
@@ -55,11 +56,11 @@ def segmented() -> Image.Image:
         images.append(pages.page(source, (8, number), sheet=pages.Sheet(28.0, dark=dark == 1))[0])
     for image in images:
         classes = inference.classes(network, image)
-        found = inference.overlay(image, inference.only(classes, inference.present(classes)), names)
-        scene = Image.fromarray(image).resize((found.height, found.height), Image.Resampling.NEAREST)
-        page = Image.new("RGB", (scene.width + 8 + found.width, found.height), "white")
+        overlay = inference.overlay(image, inference.only(classes, inference.present(classes)), names)
+        scene = Image.fromarray(image).resize((overlay.height, overlay.height), Image.Resampling.NEAREST)
+        page = Image.new("RGB", (scene.width + 8 + overlay.width, overlay.height), "white")
         page.paste(scene, (0, 0))
-        page.paste(found, (scene.width + 8, 0))
+        page.paste(overlay, (scene.width + 8, 0))
         pictures.append(page.resize((page.width * 2 // 3, page.height * 2 // 3), Image.Resampling.LANCZOS))
     widths = max(picture.width for picture in pictures)
     rows = []
@@ -72,7 +73,7 @@ def segmented() -> Image.Image:
 
 
 def checkerboards() -> Image.Image:
-    """Decoders of the compressor's codes before and after a lesson, each with how strong its checkerboard is."""
+    """Decoders of the compressor's codes before and after a lesson, with the strengths of their checkerboards."""
     from unstride.app import tasks
     from unstride.app.report import charts
     from unstride.app.tasks.compressor import report
@@ -88,7 +89,7 @@ def checkerboards() -> Image.Image:
 
 
 def stacked(rows: list[Image.Image], gap: int = 8) -> Image.Image:
-    """One below the other."""
+    """Rows below each other."""
     height = sum(row.height + gap for row in rows) - gap
     page = Image.new("RGB", (max(row.width for row in rows), height), "white")
     top = 0

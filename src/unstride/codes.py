@@ -1,4 +1,4 @@
-"""What can be done with a compressor's codes: encode, tell the classes from them, lay them out in a plane, walk."""
+"""A compressor's codes: encode and decode, classify, project to a plane, interpolate; and a checkerboard measure."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from .data import Bytes, Grey, grey
+from .data import Bytes, Doubles, Grey, Values, grey
 
 if TYPE_CHECKING:
     import keras
 
-Values = npt.NDArray[np.float32]
 
 PROBED = 10_000
-"""How many training images the linear classifier learns from."""
+"""Training images of the linear classifier."""
 
 
 def encoded(encoder: keras.Model, images: Bytes) -> Values:
@@ -30,7 +29,7 @@ def decoded(decoder: keras.Model, codes: Values) -> Grey:
 
 
 def probe(train: Values, train_labels: Bytes, test: Values, test_labels: Bytes) -> float:
-    """The share of test codes whose class a linear classifier tells, which learned from the training codes."""
+    """The accuracy on the test codes of a linear classifier that was fitted to the training codes."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -40,14 +39,14 @@ def probe(train: Values, train_labels: Bytes, test: Values, test_labels: Bytes) 
         return float(np.mean(test_labels == train_labels[0]))
     classifier: Any = make_pipeline(StandardScaler(), LogisticRegression(max_iter=300, tol=1e-3))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # a probe need not have converged
-        warnings.filterwarnings("ignore", "The number of unique classes")  # of a taste's few images
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the probe need not converge
+        warnings.filterwarnings("ignore", "The number of unique classes")  # in a --quick training, with few images
         classifier.fit(train, train_labels)
     return float(classifier.score(test, test_labels))
 
 
 def plane(codes: Values, labels: Bytes) -> Values:
-    """The codes' places (n, 2) in the plane that shows most of their classes' distances (linear discriminants)."""
+    """Project codes to the plane (n, 2) that separates their classes best (linear discriminants)."""
     from sklearn.decomposition import PCA
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
@@ -55,40 +54,39 @@ def plane(codes: Values, labels: Bytes) -> Values:
         return np.hstack([codes, labels[:, None].astype(np.float32)])
     if len(np.unique(labels)) < 3 or len(codes) <= len(np.unique(labels)):
         return np.asarray(PCA(2).fit_transform(codes), np.float32)
-    found = LinearDiscriminantAnalysis(n_components=2).fit_transform(codes, labels)
-    return np.asarray(found, np.float32)
+    places = LinearDiscriminantAnalysis(n_components=2).fit_transform(codes, labels)
+    return np.asarray(places, np.float32)
 
 
 def between(first: Values, last: Values, count: int) -> Values:
-    """`count` codes on the straight line from one to the other, both included."""
+    """`count` codes on the straight line between two codes, both included."""
     shares = np.linspace(0, 1, count, dtype=np.float32)[:, None]
     return first + shares * (last - first)
 
 
 def checkerboard(images: npt.NDArray[Any], period: int = 4) -> float:
-    """How strong a pattern is that repeats every `period` pixels, in percent of the pictures' contrast.
+    """The strength of a pattern that repeats every `period` pixels, in percent of the images' contrast.
 
-    Let d be the pictures less their local mean, over `period` pixels along each axis, and m(r, c) the mean of d over
-    all pixels whose row is r and whose column is c, modulo the period. The m(r, c) are the pattern, and the result is
+    Let d be the images minus their local mean over `period` pixels along each axis, and m(r, c) the mean of d over
+    all pixels with row r and column c, modulo the period. The m(r, c) are the pattern, and the result is
 
-        100 * (standard deviation of m) / (standard deviation of the pictures).
+        100 * (standard deviation of m) / (standard deviation of the images).
 
-    It is 100 for nothing but a pattern and 0 for a smooth ramp, however steep. A decoder that doubles its grid twice
-    makes patterns of period 2, by its last layer, and of period 4; the period 4 finds both. Single pixels of noise
-    average out: of white noise about 100 / sqrt(pixels of a phase) is left, 17 for one picture of 28x28, and the
-    less, the more pictures there are.
+    It is 100 for a pure pattern and 0 for a smooth ramp of any slope. A decoder that doubles its grid twice makes
+    patterns of period 2, in its last layer, and of period 4. Period 4 measures both. Noise averages out: for white
+    noise the result is about 100 / sqrt(pixels of a phase), 17 for a single image of 28x28 and less for several.
 
     Parameters
     ----------
     images : array (n, height, width)
-        The pattern is that of all of them together.
+        The pattern is the mean over all images.
     period : int
-        At least 2; both sides must be at least twice as long.
+        At least 2. Both sides of the images must be at least twice as long.
 
     Raises
     ------
     ValueError
-        If the images are too small, or the array has another number of axes.
+        The images are too small, or the array has another number of axes.
 
     Examples
     --------
@@ -98,7 +96,7 @@ def checkerboard(images: npt.NDArray[Any], period: int = 4) -> float:
     >>> ramp = (rows + 2 * columns)[None] / 84
     >>> round(checkerboard(ramp), 6)
     0.0
-    >>> board = 0.1 * (-1.0) ** (rows + columns)           # its standard deviation is 0.1, that of the ramp 0.215
+    >>> board = 0.1 * (-1.0) ** (rows + columns)           # standard deviation 0.1; the ramp has 0.215
     >>> round(checkerboard(ramp + board), 1)
     42.2
     """
@@ -120,11 +118,11 @@ def checkerboard(images: npt.NDArray[Any], period: int = 4) -> float:
     return float(100 * np.std(pattern) / contrast)
 
 
-def _local_means(values: npt.NDArray[np.float64], period: int) -> npt.NDArray[np.float64]:
-    """The means around every pixel that is far enough from the edges, over one period along each axis.
+def _local_means(values: Doubles, period: int) -> Doubles:
+    """The means over one period along each axis, around every pixel that is far enough from the edges.
 
-    An even number of pixels has no middle: there the mean is over one more, and the outermost two count half. Then a
-    pattern of the period has the same mean everywhere, and a ramp's is the pixel itself.
+    An even number of pixels has no middle. The mean is then over one more, and the outermost two count half. So a
+    pattern of the period has the same mean everywhere, and the mean of a ramp is the pixel itself.
     """
     weights = np.ones(period // 2 * 2 + 1)
     if period % 2 == 0:

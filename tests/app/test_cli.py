@@ -135,6 +135,27 @@ def test_the_bar_on_a_terminal(tmp_path: Path) -> None:
     assert all(len(line) <= 100 for line in last.split("\n"))
 
 
+def test_a_kill_while_the_progress_is_written_leaves_nothing_that_a_resumption_keeps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from unstride._files import sweep
+    from unstride.app.training.progress import TrainingProgress
+
+    def kill(*_: object) -> None:
+        raise SystemExit
+
+    progress = TrainingProgress(Console(file=io.StringIO()), 0, tmp_path)
+    progress.set_params({"epochs": 1, "steps": 2})
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", kill)
+        patch.setattr(Path, "unlink", lambda *_, **__: None)  # a killed process tidies nothing up
+        with pytest.raises(SystemExit):
+            progress._write(1)
+    assert len(list(tmp_path.iterdir())) == 1
+    sweep(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("color_system", [None, "standard"])
 def test_a_terminal_of_60_columns_keeps_a_line_for_each_epoch(tmp_path: Path, color_system: str | None) -> None:
     from unstride.app.training.progress import TrainingProgress

@@ -29,7 +29,7 @@ def a_run(path: Path) -> Run:
     path.mkdir(parents=True)
     run = Run(path, Options(epochs=5, limit=60, batch_size=20), {"name": "MNIST", "sha256": "0"}, {"cores": 2})
     run.save()
-    run.metrics.write_bytes(METRICS.encode())
+    run.history.write_bytes(METRICS.encode())
     (path / "evaluation.json").write_text('{"loss": 0.1, "error": 0.2}')
     (path / "progress.json").write_text('{"epoch": 3, "batch": 1, "batches": 3}')
     for name in ("weights.npz", "last.npz", "last.keras"):
@@ -161,7 +161,7 @@ def check_lab(folder: Path, damaged: bool) -> None:
     training.panel(job, progress)
     training.curves(progress, "loss")
     with pytest.raises(RunError, match=BAD):
-        training.weights("autoencoder", job)
+        training.exported("autoencoder", job)
 
 
 @pytest.mark.parametrize("kind", [*CONFIGS, *ROWS])

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unstride.app.tasks.autoencoder.metrics import cross_entropy, entropy, evaluate, squared_error
+from unstride.app.tasks.autoencoder.metrics import cross_entropy, entropy, reconstruction_metrics, squared_error
 from unstride.data import grey, mnist
 
 
@@ -52,7 +52,7 @@ def test_floors() -> None:
 def test_by_class() -> None:
     targets, predictions = some(3, 6)
     labels = np.array([1, 1, 0, 5, 1, 5], np.uint8)
-    found = evaluate(targets, predictions, labels, [0, 1, 5, 9])
+    found = reconstruction_metrics(targets, predictions, labels, [0, 1, 5, 9])
     assert found.images == 6
     assert [(row.label, row.images) for row in found.classes] == [(0, 1), (1, 3), (5, 2), (9, 0)]
     assert found.classes[3].loss is None

@@ -129,20 +129,20 @@ METRICS = b"epoch,loss,seconds,val_loss\r\n0,0.5,1.0,0.4\r\n1,0.3,1.0,0.25\r\n2,
 def test_rewind(tmp_path: Path, torn: bytes) -> None:
     """A kill may leave rows of epochs that no checkpoint has, and a torn one."""
     run = a_run(tmp_path)
-    run.metrics.write_bytes(METRICS + torn)
+    run.history.write_bytes(METRICS + torn)
     assert [row["epoch"] for row in run.rows()] == [0, 1, 2]
     assert [row["val_loss"] for row in run.rewind(2)] == [0.4, 0.25]
-    assert run.metrics.read_bytes() == METRICS[: METRICS.index(b"2,0.2")]
+    assert run.history.read_bytes() == METRICS[: METRICS.index(b"2,0.2")]
     assert run.rewind(0) == []
-    assert not run.metrics.exists()
+    assert not run.history.exists()
     assert run.rewind(0) == run.rows() == []
 
 
 def test_rewind_a_torn_header(tmp_path: Path) -> None:
     run = a_run(tmp_path)
-    run.metrics.write_bytes(b"epoch,lo")
+    run.history.write_bytes(b"epoch,lo")
     assert run.rewind(0) == []
-    assert not run.metrics.exists()
+    assert not run.history.exists()
 
 
 def test_write_is_all_or_nothing(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def weights(file: Path) -> list[np.ndarray]:
 
 def metrics(run: Run) -> list[list[str]]:
     """metrics.csv without the seconds, which differ."""
-    with run.metrics.open(newline="") as file:
+    with run.history.open(newline="") as file:
         return [[cell for name, cell in row.items() if name != "seconds"] for row in csv.DictReader(file)]
 
 

@@ -10,10 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from unstride.app import weights as deployed
 from unstride.app.errors import RunError
 from unstride.app.weight_shapes import expected
-from unstride.app.weights import SHIPPED
+from unstride.app.weights import SHIPPED, export_weights, load
 from unstride.models import autoencoder, compressor, segmenter, upscaler
 
 FILES = sorted(SHIPPED.glob("*.npz"))
@@ -31,7 +30,7 @@ def written(path, about, weights):
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_what_ships_is_as_its_model_says(file):
-    found = deployed.load(file)
+    found = load(file)
     assert {name: values.shape for name, values in found.weights.items()}.keys() == expected(found.about).keys()
 
 
@@ -48,8 +47,8 @@ def test_what_ships_is_as_its_model_says(file):
     ids=lambda part: "-".join(map(str, part.values())) if isinstance(part, dict) else "",  # the same in each process
 )  # fmt: skip
 def test_the_shapes_are_the_keras_models(about, model, tmp_path):
-    weights = deployed.extracted(model())
-    assert deployed.load(written(tmp_path / "w.npz", about, weights)).about == about
+    weights = export_weights(model())
+    assert load(written(tmp_path / "w.npz", about, weights)).about == about
 
 
 def without(weights, name):
@@ -85,7 +84,7 @@ def test_a_file_that_was_changed(name, tmp_path):
     change, message = CHANGES[name]
     path = written(tmp_path / "w.npz", *change(*parts()))
     with pytest.raises(RunError, match=rf"w\.npz: not weights that can be loaded \(.*{message}"):
-        deployed.load(path)
+        load(path)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +104,7 @@ def test_a_file_that_was_changed(name, tmp_path):
 def test_what_it_says_about_itself_is_wrong(name, about, message, tmp_path):
     old, weights = parts(name)
     with pytest.raises(RunError, match=message):
-        deployed.load(written(tmp_path / "w.npz", old | about, weights))
+        load(written(tmp_path / "w.npz", old | about, weights))
 
 
 def test_a_part_of_a_file_is_no_weights(tmp_path):
@@ -113,14 +112,14 @@ def test_a_part_of_a_file_is_no_weights(tmp_path):
     for end in (0, 1, 100, len(whole) // 2, len(whole) - 1):
         (tmp_path / "w.npz").write_bytes(whole[:end])
         with pytest.raises(RunError, match=r"w\.npz: not weights that can be loaded"):
-            deployed.load(tmp_path / "w.npz")
+            load(tmp_path / "w.npz")
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with names")
 def test_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(RunError, match="pipe: no regular file"):
-        deployed.load(tmp_path / "pipe")
+        load(tmp_path / "pipe")
 
 
 def test_a_small_file_that_unpacks_to_much(tmp_path):
@@ -129,4 +128,4 @@ def test_a_small_file_that_unpacks_to_much(tmp_path):
             part.write(bytes(1 << 20))
     assert Path(tmp_path / "w.npz").stat().st_size < 1 << 20
     with pytest.raises(RunError, match="it unpacks to 314,572,800 bytes; expected no more than 268,435,456"):
-        deployed.load(tmp_path / "w.npz")
+        load(tmp_path / "w.npz")

@@ -110,7 +110,7 @@ def test_damage(folder: Path, name: str, change, message: str) -> None:
 
 
 def test_a_small_file_that_unpacks_to_much(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data, "_MOST_BYTES", 10_000)
+    monkeypatch.setattr(data, "_MAX_IDX_BYTES", 10_000)
     assert len(mnist(folder)[0][0]) == 5
     (folder / TRAIN_IMAGES).write_bytes(gzip.compress(bytes(10_001)))
     with pytest.raises(DataError, match=f"{TRAIN_IMAGES}: unpacks to more than 10,000 bytes"):

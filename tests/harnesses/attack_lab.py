@@ -21,7 +21,7 @@ import psutil
 from lab.harness import running
 
 from unstride.lab.chapters import CHAPTERS
-from unstride.lab.gate import FORM_BYTES, MOST_BYTES
+from unstride.lab.gate import FORM_BYTES, MAX_REQUEST_BYTES
 
 PATHS = [
     "/", "/login", "/favicon.ico", "/nowhere", "//example.com", "//example.com/%2e%2e", "/%2e%2e/%2e%2e/etc/passwd", "/\\example.com",
@@ -80,7 +80,7 @@ def request(rng, lab, cookie):
     if method == "POST":
         size = rng.choice([0, 1, 100, FORM_BYTES, FORM_BYTES + 1, 10**5])
         body = (rng.choice([b"a=1&", b"\x00", b"{", b'{"a":[', b"access_token=x&"]) * size)[:size]
-        said = rng.choice([str(size)] * 6 + [str(MOST_BYTES + 1), "-1", "x", "9" * 30])
+        said = rng.choice([str(size)] * 6 + [str(MAX_REQUEST_BYTES + 1), "-1", "x", "9" * 30])
         headers.append(f"Content-Length: {said}")
     line = f"{method} {path} {rng.choice(['HTTP/1.1'] * 9 + ['HTTP/1.0', 'HTTP/9', ''])}"
     return "\r\n".join([line, *headers, "", ""]).encode("latin-1") + body, known

@@ -227,7 +227,7 @@ def test_a_finger_draws(visit: Callable[..., Visitor]) -> None:
 def test_cells_that_reach_a_pixel(visitor: Visitor, shipped: Autoencoder) -> None:
     page = visitor.open("autoencoder")
     expect(visitor.fact("reach", "Cells that reach it")).to_have_text("81 of 484")
-    output = page.get_by_role("application", name="What comes back")
+    output = page.get_by_role("application", name="The reconstruction")
     output.scroll_into_view_if_needed()
     box = output.bounding_box()
     assert box is not None

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from starlette.responses import PlainTextResponse
 
 from unstride.lab import editing, opening, page
-from unstride.lab.gate import FORM_BYTES, INSIDE, MOST_BYTES, Gate
+from unstride.lab.gate import FORM_BYTES, INSIDE, MAX_REQUEST_BYTES, Gate
 
 TOKEN = "a token"
 HOST = "127.0.0.1:2741"
@@ -125,8 +125,8 @@ def test_what_a_visitor_sends_is_bounded():
     part = bytes(1 << 20)
     assert asked(known=True, parts=[part] * 3, method="POST")[2] == str(3 << 20)
     status, _, _, read = asked(known=True, parts=[part] * 100, method="POST")
-    assert (status, read) == (413, MOST_BYTES // 2**20 + 1)
-    for said in (str(MOST_BYTES + 1), "9" * 4000):
+    assert (status, read) == (413, MAX_REQUEST_BYTES // 2**20 + 1)
+    for said in (str(MAX_REQUEST_BYTES + 1), "9" * 4000):
         headers = [("host", HOST), ("content-length", said)]
         assert asked(known=True, parts=[b"x"], method="POST", headers=headers)[::3] == (413, 0)
 

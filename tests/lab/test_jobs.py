@@ -123,8 +123,8 @@ def test_stopped_before_it_had_begun(folder):
 
 
 def test_more_than_a_machine_can_do(folder):
-    two = [jobs.start("autoencoder", [*SMALL, "--epochs", "4000"], folder) for _ in range(jobs.MOST)]
-    assert len({job.name for job in two}) == jobs.MOST  # of the same second
+    two = [jobs.start("autoencoder", [*SMALL, "--epochs", "4000"], folder) for _ in range(jobs.MAX_TRAININGS)]
+    assert len({job.name for job in two}) == jobs.MAX_TRAININGS  # of the same second
     with pytest.raises(JobError, match="are being trained; stop one"):
         jobs.start("autoencoder", SMALL, folder)
     for job in two:
@@ -156,7 +156,7 @@ def test_twenty_pages_that_start_at_once_share_the_room(folder, monkeypatch):
     monkeypatch.setattr(jobs, "_CHILD", IDLE)
     found = at_once(20, lambda _: jobs.start("autoencoder", SMALL, folder))
     started = [one for one in found if isinstance(one, Job)]
-    assert len(started) == jobs.MOST
+    assert len(started) == jobs.MAX_TRAININGS
     refused = [str(one) for one in found if not isinstance(one, Job)]
     assert all("are being trained; stop one" in one for one in refused), refused
     assert sorted(record.stem for record in (folder / ".lab").glob("*.json")) == sorted(job.name for job in started)
@@ -180,14 +180,14 @@ except jobs.JobError:
 """
     labs = [
         subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        for _ in range(jobs.MOST + 1)
+        for _ in range(jobs.MAX_TRAININGS + 1)
     ]
     for lab in labs:
         assert lab.stdout.readline() == "ready\n"
     for lab in labs:
         lab.stdin.write("\n")
         lab.stdin.flush()
-    assert sum(len(lab.communicate(timeout=60)[0].split()) for lab in labs) == jobs.MOST
+    assert sum(len(lab.communicate(timeout=60)[0].split()) for lab in labs) == jobs.MAX_TRAININGS
 
 
 def test_pages_that_resume_one_run_at_once_start_it_once(folder, monkeypatch):

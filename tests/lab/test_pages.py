@@ -69,7 +69,7 @@ def test_controls_stand_beside_results_and_stay_in_sight(opened):
     """Beside them where there is room for both; where there is not, above them, and nothing is laid over anything."""
     chapter, visitor = opened
     page = visitor.page
-    measure = """() => [...document.querySelectorAll(".lab-beside")].map((both) => {
+    measure = """() => [...document.querySelectorAll(".lab-split")].map((both) => {
         const [left, right] = [...both.children].map((child) => child.getBoundingClientRect());
         return [left.right <= right.left, left.bottom <= right.top, getComputedStyle(both.children[0]).position,
             left.height]; })"""
@@ -95,15 +95,15 @@ def test_on_paper(opened):
     for paper, width in (("A4", 680), ("Letter", 702)):  # pixels between margins of 15 mm
         page.set_viewport_size({"width": width, "height": 1000})
         wide = page.evaluate(
-            """(width) => [...document.querySelectorAll("[data-lab], .lab-head, .markdown, .lab-beside")]
+            """(width) => [...document.querySelectorAll("[data-lab], .lab-head, .markdown, .lab-split")]
                 .filter((e) => e.getBoundingClientRect().right > width + 1).map((e) => e.outerHTML.slice(0, 200))""",
             width,
         )
         assert wide == [], paper
-        fields = page.locator(".lab-beside input[type=number]").evaluate_all("(all) => all.map((e) => e.clientWidth)")
+        fields = page.locator(".lab-split input[type=number]").evaluate_all("(all) => all.map((e) => e.clientWidth)")
         assert min(fields, default=99) > 40, paper
         above = page.evaluate(
-            """[...document.querySelectorAll(".lab-beside")].every((both) =>
+            """[...document.querySelectorAll(".lab-split")].every((both) =>
                 both.children[0].getBoundingClientRect().bottom <= both.children[1].getBoundingClientRect().top)"""
         )
         assert above, paper

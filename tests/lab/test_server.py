@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import signal
@@ -195,6 +196,17 @@ def test_nothing_of_it_is_imported_before_it_is_asked_for():
     code = "import sys, unstride, unstride.app.cli, json; print(json.dumps([m for m in sys.modules if '.' not in m]))"
     loaded = json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
     assert not {"marimo", "uvicorn", "starlette", "anywidget", "jinja2"} & set(loaded)
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_an_error_in_answering_is_a_line_and_with_debug_a_traceback(debug, caplog):
+    async def failing(*_):
+        raise RuntimeError("a page of ours")
+
+    scope = {"type": "http", "method": "POST", "path": "/geometry/api/run"}
+    asyncio.run(server._Found(failing, debug)(scope, None, None))
+    assert "POST /geometry/api/run: RuntimeError: a page of ours" in caplog.text
+    assert ("Traceback" in caplog.text and "in failing" in caplog.text) == debug
 
 
 def test_edit_opens_a_copy_of_the_code(chrome, tmp_path):

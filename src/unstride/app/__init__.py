@@ -1,1 +1,1 @@
-"""The application around the library: its command line, its trainings and their reports."""
+"""The command line, the trainings that it runs, and their reports."""

@@ -1,4 +1,4 @@
-"""The command line: `unstride train` and what follows it. The commands are in `unstride.app.commands`."""
+"""The command line `unstride`, which gathers the commands of `unstride.app.commands`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ try:
     from .commands.printing import EXIT_CODES, print_problem, printable
     from .commands.shared import State, debug_option
 except ModuleNotFoundError as error:
-    # Nothing below can be defined without click and rich, `main` neither.
+    # Without click and rich, nothing below can be defined, not even `main`.
     print(f"unstride: error: {errors.missing(error)}", file=sys.stderr)
     raise SystemExit(2) from None
 
@@ -31,7 +31,7 @@ except ModuleNotFoundError as error:
 @debug_option
 @click.pass_context
 def cli(context: click.Context) -> None:
-    """Transposed convolution at work: train a model, judge it, and see what it does."""
+    """Transposed convolution at work: train a model, evaluate it, and see what it does."""
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
 
@@ -48,9 +48,9 @@ for module in (train, evaluate, runs, codes, upscale, segment, explain, geometry
 
 @printable()
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; its exit code, as `unstride.app.commands.printing` has them.
+    """Run the command line and return its exit code (see `unstride.app.commands.printing`).
 
-    Every error is one line, unless --debug asks for its traceback.
+    An error is printed as one line. With --debug, its traceback comes first.
     """
     state = State()
     try:
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         interruption = errors.interruption(error, state.resume)
         if interruption:
-            print(f"unstride: {interruption}", file=sys.stderr)  # it ends with a command, which is not to be broken
+            print(f"unstride: {interruption}", file=sys.stderr)  # not wrapped, because it ends with a command
             return 130
         print_problem("error: ", errors.message(error))
         return 2

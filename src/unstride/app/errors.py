@@ -1,4 +1,4 @@
-"""What to tell the user of an exception: one line."""
+"""The errors of commands, and the one line that each exception becomes for the user."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import errno
 from .._files import FileNameError
 from .._messages.wording import escaped
 from ..data import DataError
-from ..geometry import GeometryError, NotExpressible
+from ..geometry import ArgumentError, NotExpressible
 
 
 class RunError(ValueError):
-    """A folder that is no run, or options that do not fit it."""
+    """A folder is not a run, or the options do not fit it."""
 
 
 class OptionError(ValueError):
-    """An option with a value that it cannot have. The message names it as the command line does."""
+    """An option has an invalid value. The message names it as on the command line."""
 
 
-class Interrupted(Exception):  # noqa: N818 - it is none
-    """Ctrl-C in a training, whose folder is that of its last whole epoch: the `epochs`-th."""
+class Interrupted(Exception):  # noqa: N818 - not an error
+    """Ctrl-C stopped a training. Its folder holds the state after epoch number `epochs`."""
 
     def __init__(self, epochs: int) -> None:
         super().__init__(f"stopped after epoch {epochs}")
@@ -27,14 +27,14 @@ class Interrupted(Exception):  # noqa: N818 - it is none
 
 
 class EnvironmentProblem(RuntimeError):  # noqa: N818 - EnvironmentError is OSError's old name
-    """Something that is not installed, or an unknown backend. The message says what to install."""
+    """Something is not installed, or a backend is unknown. The message says what to install."""
 
 
 NAMING_FILES = (DataError, FileNameError, OptionError, OSError, RunError)
-"""A line break in one of their messages is in a file's name."""
+"""Errors whose messages contain file names, in which alone a line break may be."""
 
-EXPECTED = (*NAMING_FILES, EnvironmentProblem, GeometryError, NotExpressible)
-"""Those whose message says all that there is to know."""
+EXPECTED = (*NAMING_FILES, EnvironmentProblem, ArgumentError, NotExpressible)
+"""Errors whose message is enough for the user."""
 
 DISK_FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
@@ -45,7 +45,7 @@ def missing(error: ModuleNotFoundError) -> str:
 
 
 def message(error: BaseException) -> str:
-    """The line for anything but an interruption."""
+    """The line for any exception except an interruption."""
     import click
 
     if isinstance(error, click.ClickException):
@@ -64,7 +64,7 @@ def message(error: BaseException) -> str:
 
 
 def interruption(error: BaseException, resume: str | None) -> str | None:
-    """The line for Ctrl-C, with the command that resumes, if there is something to; None for any other error."""
+    """The line for Ctrl-C, with the command that resumes, if any; None for any other exception."""
     import click
 
     if not isinstance(error, (Interrupted, KeyboardInterrupt, click.Abort)):

@@ -1,4 +1,4 @@
-"""Which arrays a model's weights are, by what its file says about it: what is loaded is checked against them."""
+"""The shapes of a model's weights by the description in their file, to check what is loaded."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Shape = tuple[int | None, ...]
 
 
 def expected(about: dict[str, Any]) -> dict[str, Shape]:
-    """The shape of every weight of a model that is described so.
+    """The shape of every weight of the described model.
 
     >>> expected({"model": "upscaler", "scale": 2})["enlarge/kernel"]
     (8, 8, 1, 17)
@@ -20,11 +20,11 @@ def expected(about: dict[str, Any]) -> dict[str, Shape]:
     Raises
     ------
     ValueError, TypeError
-        Naming what is missing of the description, or no legal value.
+        Part of the description is missing or invalid. The message names it.
     """
     shapes: dict[str, Shape] = {}
-    for name, kernel, made in _MODELS[about["model"]](about):
-        shapes[f"{name}/kernel"], shapes[f"{name}/bias"] = kernel, (made,)
+    for name, kernel, channels in _MODELS[about["model"]](about):
+        shapes[f"{name}/kernel"], shapes[f"{name}/bias"] = kernel, (channels,)
     return shapes
 
 
@@ -33,7 +33,7 @@ def is_known(model: Any) -> bool:
 
 
 Layers = Iterator[tuple[str, Shape, int]]
-"""Of each layer its name, its kernel's shape and how many channels it makes."""
+"""The name, the shape of the kernel and the number of output channels of each layer."""
 
 
 def _chosen(about: dict[str, Any], name: str, choices: tuple[Any, ...]) -> Any:
@@ -61,14 +61,14 @@ def _compressor_layers(about: dict[str, Any]) -> Layers:
     flat = _compressor.SMALL**2 * wide
     yield "encoder/conv_1", (3, 3, 1, narrow), narrow
     yield "encoder/conv_2", (3, 3, narrow, wide), wide
-    for name, taken, made in (("encoder/dense", flat, 256), ("encoder/code", 256, code)):
-        yield name, (taken, made), made
-    for name, taken, made in (("decoder/dense", code, 256), ("decoder/grid", 256, flat)):
-        yield name, (taken, made), made
-    for number, taken, filters in ((1, wide, narrow), (2, narrow, 1)):
-        made = 4 * filters if upsample == "subpixel" else filters
-        ends = (made, taken) if upsample == "transposed" else (taken, made)
-        yield f"decoder/{upsample}_{number}", (None, None, *ends), made
+    for name, inputs, outputs in (("encoder/dense", flat, 256), ("encoder/code", 256, code)):
+        yield name, (inputs, outputs), outputs
+    for name, inputs, outputs in (("decoder/dense", code, 256), ("decoder/grid", 256, flat)):
+        yield name, (inputs, outputs), outputs
+    for number, inputs, filters in ((1, wide, narrow), (2, narrow, 1)):
+        outputs = 4 * filters if upsample == "subpixel" else filters
+        ends = (outputs, inputs) if upsample == "transposed" else (inputs, outputs)
+        yield f"decoder/{upsample}_{number}", (None, None, *ends), outputs
 
 
 def _upscaler_layers(about: dict[str, Any]) -> Layers:
@@ -88,15 +88,15 @@ def _segmenter_layers(about: dict[str, Any]) -> Layers:
     if not isinstance(names, list) or len(names) < 2 or not all(isinstance(name, str) for name in names):
         raise ValueError(f"classes is {names!r}; expected at least two names")
 
-    def twice(name: str, taken: int, made: int) -> Layers:
-        yield f"{name}_1", (3, 3, taken, made), made
-        yield f"{name}_2", (3, 3, made, made), made
+    def twice(name: str, inputs: int, outputs: int) -> Layers:
+        yield f"{name}_1", (3, 3, inputs, outputs), outputs
+        yield f"{name}_2", (3, 3, outputs, outputs), outputs
 
-    for level, made in enumerate(widths):
-        yield from twice(f"down_{level}", widths[level - 1] if level else 3, made)
-    for level, made in enumerate(widths[:-1]):
-        yield f"double_{level}", (2, 2, made, widths[level + 1]), made
-        yield from twice(f"up_{level}", 2 * made, made)
+    for level, outputs in enumerate(widths):
+        yield from twice(f"down_{level}", widths[level - 1] if level else 3, outputs)
+    for level, outputs in enumerate(widths[:-1]):
+        yield f"double_{level}", (2, 2, outputs, widths[level + 1]), outputs
+        yield from twice(f"up_{level}", 2 * outputs, outputs)
     yield "logits", (1, 1, widths[0], len(names)), len(names)
 
 

@@ -1,6 +1,6 @@
-"""A model's weights alone, to be used without Keras: a .npz file of float32 arrays and what to know of them.
+"""Exports a model's weights for use without Keras: a .npz file of float32 arrays with a description of the model.
 
-`unstride train` leaves one in the run's folder, weights.npz; those in the package are such files.
+`unstride train` writes one to the run folder, weights.npz. The files in the package have the same format.
 """
 
 from __future__ import annotations
@@ -15,23 +15,30 @@ import numpy as np
 import numpy.typing as npt
 
 from .._files import write
+from ..data import Doubles, Values
 from . import runs, weight_shapes
 from .errors import RunError
 
-Values = npt.NDArray[np.float32]
-
 FILE, LAST = "weights.npz", "last.npz"
-"""Of the trained model; and of the model after the last epoch, while it is still being trained."""
-MOST_BYTES = 1 << 28
-"""Of a file's arrays, unpacked: far more than any of our models has."""
+"""The weights of the trained model, and, during the training, those after the last epoch."""
+MAX_UNPACKED_BYTES = 1 << 28
+"""The most bytes of a file's arrays, unpacked: far more than any of our models has."""
 SHIPS = "shipped"
-"""The name by which options choose the weights in the package, where others are a run's folder or a file."""
+"""The value of an option that chooses the weights in the package, instead of a run folder or a file."""
 SHIPPED = Path(__file__).parents[1] / "models" / "weights"
 
 
 @dataclass(frozen=True)
-class Deployed:
-    """`weights` by layer and name, as "map_1/kernel"; `about`: the model's name and arguments, and its figures."""
+class ExportedModel:
+    """A model for use without Keras.
+
+    Attributes
+    ----------
+    about : dict
+        The model's name and what else its inference needs, such as the scale.
+    weights : dict
+        The arrays by layer and name, such as "map_1/kernel".
+    """
 
     about: dict[str, Any]
     weights: dict[str, Values]
@@ -40,15 +47,15 @@ class Deployed:
         return self.weights[f"{name}/kernel"], self.weights[f"{name}/bias"]
 
 
-def extracted(model: Any) -> dict[str, Values]:
-    """The kernels and biases of a Keras model's layers, a batch normalization after a convolution being part of it.
+def export_weights(model: Any) -> dict[str, Values]:
+    """The kernels and biases of a Keras model's layers, with batch normalizations folded into the layers before them.
 
-    Those of a model in the model have its name before theirs, as "decoder/grid/kernel".
+    Names in a nested model begin with its own name, as in "decoder/grid/kernel".
 
     Raises
     ------
     ValueError
-        A batch normalization cannot be part of the layer before it: that has an activation, or goes elsewhere too.
+        A batch normalization cannot be folded, because the layer before it has an activation or other consumers.
     """
     from ..backends.keras.imported import keras
 
@@ -56,13 +63,13 @@ def extracted(model: Any) -> dict[str, Values]:
     weights: dict[str, Values] = {}
     for layer in model.layers:
         if hasattr(layer, "layers"):
-            weights |= {f"{layer.name}/{name}": values for name, values in extracted(layer).items()}
+            weights |= {f"{layer.name}/{name}": values for name, values in export_weights(layer).items()}
             continue
         if not hasattr(layer, "kernel"):
             continue
         kernel = np.asarray(keras.ops.convert_to_numpy(layer.kernel), np.float32)
-        made = -2 if isinstance(layer, transposed) else -1  # the axis of the channels that it makes
-        bias = np.zeros(kernel.shape[made], np.float32)
+        axis = -2 if isinstance(layer, transposed) else -1  # the axis of the output channels
+        bias = np.zeros(kernel.shape[axis], np.float32)
         if layer.bias is not None:
             bias = np.asarray(keras.ops.convert_to_numpy(layer.bias), np.float32)
         after = [node.operation for node in layer._outbound_nodes]
@@ -74,14 +81,14 @@ def extracted(model: Any) -> dict[str, Values]:
                     "goes elsewhere too, and so cannot be part of it"
                 )
             factor, shift = _normalization(normal)
-            kernel = (kernel * (factor[:, None] if made == -2 else factor)).astype(np.float32)
+            kernel = (kernel * (factor[:, None] if axis == -2 else factor)).astype(np.float32)
             bias = (bias * factor + shift).astype(np.float32)
         weights[f"{layer.name}/kernel"], weights[f"{layer.name}/bias"] = kernel, bias
     return weights
 
 
-def _normalization(layer: Any) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """What a batch normalization multiplies each channel by, and adds to it, when it is not trained."""
+def _normalization(layer: Any) -> tuple[Doubles, Doubles]:
+    """The factor and the shift of a batch normalization in inference, for each channel."""
     from ..backends.keras.imported import keras
 
     def numbers(variable: Any, missing: float) -> Any:
@@ -91,30 +98,30 @@ def _normalization(layer: Any) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.
     return factor, numbers(layer.beta, 0) - numbers(layer.moving_mean, 0) * factor
 
 
-def save(path: Path, deployed: Deployed, kind: type[np.floating[Any]] = np.float32) -> None:
-    """Write them; as float16 they take half the room, and are float32 again when they are loaded."""
-    about = np.frombuffer(json.dumps(deployed.about, sort_keys=True).encode(), np.uint8)
+def save(path: Path, exported: ExportedModel, kind: type[np.floating[Any]] = np.float32) -> None:
+    """Write a model. float16 halves the file; `load` converts it back to float32."""
+    about = np.frombuffer(json.dumps(exported.about, sort_keys=True).encode(), np.uint8)
 
-    def fill(beside: Path) -> None:
-        values: dict[str, Any] = {name: value.astype(kind) for name, value in deployed.weights.items()}
-        with beside.open("wb") as file:
+    def fill(temporary: Path) -> None:
+        values: dict[str, Any] = {name: value.astype(kind) for name, value in exported.weights.items()}
+        with temporary.open("wb") as file:
             np.savez_compressed(file, about=about, **values)
 
     write(path, fill)
 
 
-def load(path: Path) -> Deployed:
+def load(path: Path) -> ExportedModel:
     """The weights in a file.
 
     Raises
     ------
     RunError
-        Naming the file, and what is wrong with it: it is missing, damaged or larger than any of ours, or its arrays are
-        not those of the model that it says it is, or not finite.
+        The file is missing, damaged or too large, or its arrays do not fit its model or are not finite. The message
+        names the file.
     """
     if not path.exists():
         raise RunError(f"{path}: no such file; expected weights that `unstride train` wrote")
-    if not path.is_file():  # opening a pipe would wait for somebody to write into it
+    if not path.is_file():  # opening a pipe would wait for a writer
         raise RunError(f"{path}: no regular file; expected weights that `unstride train` wrote")
     try:
         with zipfile.ZipFile(path) as archive:
@@ -126,24 +133,24 @@ def load(path: Path) -> Deployed:
             weights = {name: _float32(name, file[name]) for name in file.files if name != "about"}
         if weight_shapes.is_known(about.get("model")):
             _check_shapes(weights, weight_shapes.expected(about))
-        return Deployed(about, weights)
-    except Exception as error:  # at a damaged file NumPy raises zipfile's, zlib's and its own
+        return ExportedModel(about, weights)
+    except Exception as error:  # for damaged files NumPy raises errors of zipfile, zlib and its own
         raise RunError(f"{path}: not weights that can be loaded ({error})") from error
 
 
 def _check_room(size: int) -> None:
-    if size > MOST_BYTES:
-        raise ValueError(f"it unpacks to {size:,} bytes; expected no more than {MOST_BYTES:,}")
+    if size > MAX_UNPACKED_BYTES:
+        raise ValueError(f"it unpacks to {size:,} bytes; expected no more than {MAX_UNPACKED_BYTES:,}")
 
 
 def _float32(name: str, values: npt.NDArray[Any]) -> Values:
     if values.dtype.kind != "f":
         raise ValueError(f"{name} is of type {values.dtype}; expected floating-point numbers")
     with np.errstate(over="ignore"):
-        made = values.astype(np.float32)
-    if not np.isfinite(made).all():
+        single = values.astype(np.float32)
+    if not np.isfinite(single).all():
         raise ValueError(f"{name} has numbers that are not finite in float32")
-    return made
+    return single
 
 
 def _check_shapes(weights: dict[str, Values], expected: dict[str, weight_shapes.Shape]) -> None:
@@ -152,14 +159,14 @@ def _check_shapes(weights: dict[str, Values], expected: dict[str, weight_shapes.
     if others := sorted(weights.keys() - expected.keys()):
         raise ValueError(f"it has {others[0]}, which its model has not")
     for name, shape in expected.items():
-        found = weights[name].shape
-        if len(found) != len(shape) or any(n != m for n, m in zip(found, shape, strict=True) if m is not None):
+        actual = weights[name].shape
+        if len(actual) != len(shape) or any(n != m for n, m in zip(actual, shape, strict=True) if m is not None):
             wanted = "(" + ", ".join("any" if m is None else str(m) for m in shape) + ")"
-            raise ValueError(f"{name} has shape {found}; expected {wanted}")
+            raise ValueError(f"{name} has shape {actual}; expected {wanted}")
 
 
-def find(model: str, shipped: str, chosen: str | None) -> Deployed:
-    """The weights to use: those of the run or file `chosen`, or else those that ship with the package."""
+def find(model: str, shipped: str, chosen: str | None) -> ExportedModel:
+    """The model of the run or file `chosen`, or else the one in the package."""
     if chosen is None:
         return load(SHIPPED / f"{shipped}.npz")
     if not chosen:
@@ -172,7 +179,7 @@ def find(model: str, shipped: str, chosen: str | None) -> Deployed:
         path = path / FILE
         if not path.is_file():
             raise RunError(f"{path.parent}: not trained to its end; continue it with: unstride train --resume --run")
-    found = load(path)
-    if found.about.get("model") != model:
-        raise RunError(f"{path}: weights of {found.about.get('model')}; expected those of {model}")
-    return found
+    exported = load(path)
+    if exported.about.get("model") != model:
+        raise RunError(f"{path}: weights of {exported.about.get('model')}; expected those of {model}")
+    return exported

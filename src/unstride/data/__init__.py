@@ -1,7 +1,7 @@
-"""The MNIST database of handwritten digits, from the files in this package, or the user's own files, EMNIST's too.
+"""MNIST's handwritten digits from the package, or from the user's own IDX files, such as EMNIST's.
 
-The IDX format: four bytes of magic (two zeros, the type of the numbers, how many dimensions), each dimension
-as a big-endian 32-bit integer, then the numbers, the last dimension running fastest.
+The IDX format: four bytes of magic (two zeros, the type of the numbers, the number of dimensions), each dimension as a
+big-endian 32-bit integer, then the numbers, with the last dimension varying fastest.
 """
 
 from __future__ import annotations
@@ -21,8 +21,13 @@ import numpy.typing as npt
 from .._messages.wording import counted
 
 Bytes = npt.NDArray[np.uint8]
-Grey = npt.NDArray[np.float32]
-Split = tuple[Bytes, Bytes]
+Values = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
+Samples = npt.NDArray[np.generic]
+Grey = Values
+"""Images from 0 to 1."""
+Pair = tuple[Bytes, Bytes]
+"""An image and its labels or its mask, or a large image and a small one."""
 
 FILES = (
     "train-images-idx3-ubyte",
@@ -31,7 +36,7 @@ FILES = (
     "t10k-labels-idx1-ubyte",
 )
 EMNIST_SPLITS = ("balanced", "byclass", "bymerge", "digits", "letters", "mnist")
-"""EMNIST's, as they are in its files' names: emnist-letters-train-images-idx3-ubyte."""
+"""EMNIST's splits, as in the names of its files: emnist-letters-train-images-idx3-ubyte."""
 SIDE = 28
 
 _EMBEDDED = Path(__file__).parent / "mnist"
@@ -41,17 +46,17 @@ _SHA256 = {
     "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
     "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
-_MOST_BYTES = 1 << 30
-"""Of a file, unpacked: twice EMNIST's largest."""
+_MAX_IDX_BYTES = 1 << 30
+"""The largest unpacked file: twice EMNIST's largest."""
 _GZIP_MAGIC = b"\x1f\x8b"
 _TYPES = {0x08: "uint8", 0x09: "int8", 0x0B: "int16", 0x0C: "int32", 0x0D: "float32", 0x0E: "float64"}
 
 
 class DataError(ValueError):
-    """A data file that is missing, damaged or not what it should be. The message names the file."""
+    """A data file is missing, damaged or of another kind. The message names the file."""
 
 
-def mnist(path: str | os.PathLike[str] | None = None, transpose: bool = False) -> tuple[Split, Split]:
+def mnist(path: str | os.PathLike[str] | None = None, transpose: bool = False) -> tuple[Pair, Pair]:
     """The digits, as `keras.datasets.mnist.load_data` returns them.
 
     Parameters
@@ -59,39 +64,39 @@ def mnist(path: str | os.PathLike[str] | None = None, transpose: bool = False) -
     path : str or path, optional
         A folder with the user's own four IDX files, gzipped or not, under MNIST's names
         (``train-images-idx3-ubyte`` or ``train-images.idx3-ubyte``, with or without ``.gz``) or EMNIST's
-        (``emnist-letters-train-images-idx3-ubyte`` and so on). A folder that holds several of EMNIST's splits is
-        followed by the name of one: ``FOLDER/emnist-letters``. Default: the 70,000 digits embedded in this package,
-        verified by their checksums.
+        (``emnist-letters-train-images-idx3-ubyte`` and so on). If a folder holds several of EMNIST's splits, add the
+        name of one: ``FOLDER/emnist-letters``. Default: the 70,000 digits in this package, verified by their
+        checksums.
     transpose : bool, default False
-        Swap each image's rows and columns. EMNIST's are stored so that this turns them upright.
+        Swap rows and columns of each image, which turns EMNIST's images upright.
 
     Returns
     -------
     (x_train, y_train), (x_test, y_test)
-        Images as uint8 of shape (n, 28, 28), 0 for the background; labels as uint8 of shape (n,), as they are in the
-        file: those of EMNIST's letters start at 1.
+        Images as uint8 of shape (n, 28, 28), with 0 for the background. Labels as uint8 of shape (n,), as in the file:
+        those of EMNIST's letters start at 1.
 
     Raises
     ------
     DataError
-        Names the file, and what is wrong with it.
+        A file is missing, damaged or of another kind. The message names it.
     """
     train_images, train_labels, _, _ = FILES
     return _split(path, train_images, train_labels, transpose), mnist_test(path, transpose)
 
 
-def mnist_test(path: str | os.PathLike[str] | None = None, transpose: bool = False) -> Split:
-    """The second half of `mnist` alone, which takes a seventh of the time."""
+def mnist_test(path: str | os.PathLike[str] | None = None, transpose: bool = False) -> Pair:
+    """Only the test images and labels of `mnist`, in a seventh of the time."""
     _, _, test_images, test_labels = FILES
     return _split(path, test_images, test_labels, transpose)
 
 
 def is_emnist(path: str | os.PathLike[str] | None) -> bool:
-    """Whether `mnist` reads files with EMNIST's names from there, whose images are stored transposed."""
+    """Whether the files at `path` have EMNIST's names; EMNIST stores its images transposed."""
     return path is not None and _located(Path(path))[1] is not None
 
 
-def _split(path: str | os.PathLike[str] | None, images_name: str, labels_name: str, transpose: bool) -> Split:
+def _split(path: str | os.PathLike[str] | None, images_name: str, labels_name: str, transpose: bool) -> Pair:
     images_file, labels_file = _find(path, images_name), _find(path, labels_name)
     embedded = path is None
     images = _parse(images_file, _content(images_file, _SHA256[images_name] if embedded else None), dimensions=3)
@@ -105,7 +110,7 @@ def _split(path: str | os.PathLike[str] | None, images_name: str, labels_name: s
 
 
 def _find(path: str | os.PathLike[str] | None, name: str) -> Path:
-    """The file that is called `name` in MNIST."""
+    """The file that MNIST calls `name`."""
     if path is None:
         return _EMBEDDED / f"{name}.gz"
     folder, split = _located(Path(path))
@@ -118,7 +123,7 @@ def _find(path: str | os.PathLike[str] | None, name: str) -> Path:
 
 
 def _located(path: Path) -> tuple[Path, str | None]:
-    """The folder of the files, and which of EMNIST's splits they are; None for files with MNIST's names."""
+    """The folder of the files, and their EMNIST split, or None for files with MNIST's names."""
     if path.name.startswith("emnist-") and not path.exists() and path.parent.is_dir():
         split = path.name.removeprefix("emnist-")
         if split not in EMNIST_SPLITS:
@@ -158,7 +163,7 @@ def _spellings(name: str) -> tuple[str, ...]:
 
 
 def _content(file: Path, sha256: str | None) -> bytes:
-    """The bytes of `file`, unpacked if it is gzipped, whatever its name."""
+    """The bytes of `file`, unpacked if it is gzipped under any name."""
     try:
         content = file.read_bytes()
     except OSError as error:
@@ -166,31 +171,31 @@ def _content(file: Path, sha256: str | None) -> bytes:
     if content.startswith(_GZIP_MAGIC):
         try:
             with gzip.GzipFile(fileobj=io.BytesIO(content)) as unpacked:
-                content = unpacked.read(_MOST_BYTES + 1)
+                content = unpacked.read(_MAX_IDX_BYTES + 1)
         except EOFError as error:
             raise DataError(f"{file}: truncated: its gzip stream ends too early") from error
         except (OSError, zlib.error) as error:
             raise DataError(f"{file}: damaged: {error}") from error
-        if len(content) > _MOST_BYTES:
-            raise DataError(f"{file}: unpacks to more than {_MOST_BYTES:,} bytes, which no set of these has")
+        if len(content) > _MAX_IDX_BYTES:
+            raise DataError(f"{file}: unpacks to more than {_MAX_IDX_BYTES:,} bytes, which no set of these has")
     if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
         raise DataError(f"{file}: damaged: its SHA-256 is not that of MNIST; install unstride again")
     return content
 
 
 def _parse(file: Path, content: bytes, dimensions: int) -> Bytes:
-    """The array in an IDX file of unsigned bytes with that many dimensions."""
+    """The array in an IDX file of unsigned bytes with the given number of dimensions."""
     start = 4 + 4 * dimensions
     if len(content) < 4:
         raise DataError(f"{file}: truncated: {len(content)} bytes, too few for an IDX header")
-    zeros, kind, found = struct.unpack(">HBB", content[:4])
+    zeros, kind, rank = struct.unpack(">HBB", content[:4])
     if zeros != 0 or kind not in _TYPES:
         raise DataError(f"{file}: not an IDX file: it begins with the bytes {content[:4].hex(' ')}")
     if kind != 0x08:
         raise DataError(f"{file}: holds {_TYPES[kind]} numbers; expected uint8")
-    if found != dimensions:
+    if rank != dimensions:
         expected = "images" if dimensions == 3 else "labels"
-        raise DataError(f"{file}: has {counted(found, 'dimension')}; expected {dimensions}, as {expected} have")
+        raise DataError(f"{file}: has {counted(rank, 'dimension')}; expected {dimensions}, as {expected} have")
     if len(content) < start:
         raise DataError(f"{file}: truncated: {len(content)} bytes, too few for a header of {start}")
     shape = struct.unpack(f">{dimensions}I", content[4:start])
@@ -203,10 +208,10 @@ def _parse(file: Path, content: bytes, dimensions: int) -> Bytes:
             f"{file}: {state}: its header says {'x'.join(map(str, shape))}, {length} bytes in all; "
             f"it has {len(content)}"
         )
-    # A copy, because an array over `content` could not be written to.
+    # A copy, because an array over `content` would be read-only.
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape).copy()
 
 
 def grey(images: Bytes) -> Grey:
-    """0 to 255 as 0 to 1."""
+    """Convert levels from 0 to 255 to numbers from 0 to 1."""
     return np.divide(images, 255, dtype=np.float32)

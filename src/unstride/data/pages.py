@@ -1,7 +1,6 @@
-"""Plain pages to segment: dark digits on light paper or light ones on dark, in several sizes, with the class of every
-pixel.
+"""Plain pages to segment: digits on light or dark paper, in several sizes, with the class of every pixel.
 
-Like the scenes, each page is a function of its key, and the test's digits are not those of the training.
+Like a scene, each page is a function of its key. The test's digits are not used for training.
 """
 
 from __future__ import annotations
@@ -10,24 +9,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageFilter
 
+from . import Bytes, Pair, Values
 from .scenes import SIDE, Source, inked
 
-Bytes = npt.NDArray[np.uint8]
-Values = npt.NDArray[np.float32]
 Place = tuple[int, int, float]
-"""Top, left and the size of a digit."""
+"""The top, left and size of a digit."""
 
 SIZES = (18.0, 64.0)
-"""The longer side of a digit's ink, in pixels. An MNIST image of 28 pixels has ink of 20."""
+"""The longer side of a digit's ink in pixels. In MNIST it is 20."""
 OVERHANG = 32
-"""A page to learn from is cut out of one this much larger on each side, half of the time, so that digits are cut."""
-MOST = 24
-"""Digits on a page."""
+"""Half of the training pages are cut out of pages this much larger on each side, so that digits are cut off."""
+MAX_DIGITS = 24
+"""The most digits on a page."""
 CONTRAST = 100
-"""Between paper and ink, at least, of 255."""
+"""The least contrast between paper and ink, of 255."""
 
 TEST_SIZES = (20, 28, 36, 44, 52, 60)
 TEST_SHAPE = (160, 224)
@@ -35,13 +32,16 @@ TEST_SHAPE = (160, 224)
 
 @dataclass(frozen=True)
 class Sheet:
-    """What a page is to be; None leaves it to chance.
+    """The properties of a page. None means random.
 
     Attributes
     ----------
-    size : the longer side of its digits, in pixels
-    dark : light ink on dark paper
-    empty : without digits
+    size : float or None
+        The longer side of its digits, in pixels.
+    dark : bool or None
+        Whether it has light ink on dark paper.
+    empty : bool
+        Whether it has no digits.
     """
 
     size: float | None = None
@@ -49,15 +49,13 @@ class Sheet:
     empty: bool = False
 
 
-def page(
-    source: Source, key: Sequence[int], shape: tuple[int, int] = (SIDE, SIDE), sheet: Sheet | None = None
-) -> tuple[Bytes, Bytes]:
-    """The page of a key, such as (seed, number).
+def page(source: Source, key: Sequence[int], shape: tuple[int, int] = (SIDE, SIDE), sheet: Sheet | None = None) -> Pair:
+    """The page for a key, such as (seed, number).
 
     Returns
     -------
     image, mask : arrays of uint8, (height, width, 3) and (height, width)
-        In the mask 0 is the paper and d + 1 the digit d, where it covers at least half of the pixel.
+        In the mask 0 is the paper and d + 1 the digit d, if it covers at least half of the pixel.
     """
     rng = np.random.default_rng(key)
     sheet = sheet or Sheet()
@@ -76,7 +74,7 @@ def page(
     for top, left, side in [] if sheet.empty else _places(height, width, size, rng):
         chosen = int(rng.integers(len(source.digits)))
         cover = inked(source.digits[chosen], side)
-        if hardness > 1:  # as a pen draws, not as a scan is enlarged
+        if hardness > 1:  # sharp, as drawn by a pen, not blurred, as in an enlarged scan
             cover = ((cover - 0.5 + weight) * hardness + 0.5).clip(0, 1).astype(np.float32)
         rows, columns = cover.shape
         here = np.s_[top : top + rows, left : left + columns]
@@ -89,8 +87,8 @@ def page(
     return _photographed(image[whole], rng), np.ascontiguousarray(mask[whole])
 
 
-def test_pages(source: Source, count: int) -> list[tuple[Bytes, Bytes]]:
-    """Pages of 224x160 pixels: all of TEST_SIZES by turns, on light paper and on dark."""
+def test_pages(source: Source, count: int) -> list[Pair]:
+    """Pages of 224x160 pixels, with all of TEST_SIZES in turn, on light and on dark paper."""
     pages = []
     for number in range(count):
         sheet = Sheet(float(TEST_SIZES[number // 2 % len(TEST_SIZES)]), dark=number % 2 == 1)
@@ -99,7 +97,7 @@ def test_pages(source: Source, count: int) -> list[tuple[Bytes, Bytes]]:
 
 
 def _colours(dark: bool, rng: np.random.Generator) -> tuple[Values, Values]:
-    """Of paper and ink: black and white half of the time, else grey or tinted."""
+    """The colours of paper and ink: half of the time black and white, otherwise grey or tinted."""
     light, black = 255.0, 0.0
     tint = np.zeros(3)
     if rng.random() < 0.5:
@@ -108,7 +106,7 @@ def _colours(dark: bool, rng: np.random.Generator) -> tuple[Values, Values]:
         tint = rng.uniform(-20, 20, 3) * (rng.random() < 0.5)
     paper, ink = (black, light) if dark else (light, black)
     colour = np.full(3, ink)
-    if rng.random() < 0.25:  # a coloured pen, as far from the paper as the grey
+    if rng.random() < 0.25:  # a coloured pen with at least the same contrast
         colour = colour + (rng.uniform(0, 255, 3) - colour) * rng.uniform(0.2, 0.7)
         away = np.sign(ink - paper)
         if away * (colour.mean() - paper) < CONTRAST:
@@ -117,7 +115,7 @@ def _colours(dark: bool, rng: np.random.Generator) -> tuple[Values, Values]:
 
 
 def _rule(image: Values, colour: Values, size: float, rng: np.random.Generator) -> None:
-    """Ruled or squared paper."""
+    """Draw the lines of ruled or squared paper."""
     step = int(rng.integers(max(8, round(size / 2)), max(10, round(2 * size))))
     start = int(rng.integers(step))
     image[start::step] = colour
@@ -126,9 +124,9 @@ def _rule(image: Values, colour: Values, size: float, rng: np.random.Generator) 
 
 
 def _places(height: int, width: int, size: float, rng: np.random.Generator) -> list[Place]:
-    """Where digits go: in lines, or scattered."""
+    """The places of the digits: in lines, or scattered."""
     size = min(size, height - 2.0, width - 2.0)
-    room = max(1, min(MOST, int(height * width / (1.7 * size**2))))
+    room = max(1, min(MAX_DIGITS, int(height * width / (1.7 * size**2))))
     places: list[Place] = []
     if rng.random() < 0.5:
         gap, line = size * rng.uniform(-0.15, 0.6), size * rng.uniform(1.1, 1.8)
@@ -141,7 +139,7 @@ def _places(height: int, width: int, size: float, rng: np.random.Generator) -> l
                     places.append((max(0, round(top + lift)), round(left), size * rng.uniform(0.9, 1.05)))
                 left += size * 0.75 + gap
             top += line
-        return places[:MOST]
+        return places[:MAX_DIGITS]
     for _ in range(3 * int(rng.integers(1, room + 1))):
         side = min(size * rng.uniform(0.9, 1.1), height - 1.0, width - 1.0)
         top, left = (float(rng.uniform(0, length - side)) for length in (height, width))
@@ -150,7 +148,7 @@ def _places(height: int, width: int, size: float, rng: np.random.Generator) -> l
 
 
 def _photographed(image: Values, rng: np.random.Generator) -> Bytes:
-    """As a camera or scanner shows it: half of the time unevenly lit, not quite sharp, noisy."""
+    """The page as a camera or scanner shows it: sometimes unevenly lit, blurred or noisy."""
     height, width, _ = image.shape
     if rng.random() < 0.3:
         down, across = rng.uniform(-0.15, 0.15, 2)

@@ -1,7 +1,7 @@
-"""Photographs that ship with scikit-image and scikit-learn, some held out; and a user's own folder of them.
+"""Photographs that ship with scikit-image and scikit-learn, divided into training, validation and test.
 
-Small images for the upscaler are made from large ones: by bicubic interpolation over all that a small pixel covers,
-rounded to the 256 levels of a file, as a camera's or an editor's would be.
+Small images for the upscaler are made from large ones by bicubic interpolation over the area of each small pixel,
+rounded to the 256 levels of a file.
 """
 
 from __future__ import annotations
@@ -9,13 +9,9 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from . import DataError
-
-Bytes = npt.NDArray[np.uint8]
 
 TRAINING = (
     ("skimage", "camera.png"),
@@ -36,26 +32,26 @@ _FOLDERS = {"skimage": ("scikit-image", "data"), "sklearn": ("scikit-learn", "da
 
 
 def path(package: str, name: str) -> Path:
-    """Where a photograph of an installed package is, or a DataError that says what to install."""
+    """The file of a photograph in an installed package. A DataError says what to install."""
     distribution, folder = _FOLDERS[package]
-    # Not imported: what is needed of it is one file.
-    found = importlib.util.find_spec(package)
-    if found is None or found.origin is None:
+    # The package is not imported, because only a file of it is needed.
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
         raise DataError(f'{name} ships with {distribution}, which is not installed; pip install "unstride[app]"')
-    file = Path(found.origin).parent / folder / name
+    file = Path(spec.origin).parent / folder / name
     if not file.is_file():
         raise DataError(f"{file}: no such file; expected it to ship with {distribution}")
     return file
 
 
 def read(package: str, name: str) -> Image.Image:
-    """It, in mode RGB or L."""
+    """The photograph, in mode RGB or L."""
     with Image.open(path(package, name)) as image:
         return image.convert("L" if image.mode == "L" else "RGB")
 
 
 def small(image: Image.Image, scale: int) -> tuple[Image.Image, Image.Image]:
-    """The image cut to a multiple of `scale`, and it made so many times smaller."""
+    """The image cropped to a multiple of `scale`, and its reduction by `scale`."""
     width, height = (size // scale * scale for size in image.size)
     large = image.crop((0, 0, width, height))
     return large, large.resize((width // scale, height // scale), Image.Resampling.BICUBIC)

@@ -1,7 +1,7 @@
-"""Scenes to segment: coloured MNIST digits over photographs, with the class of every pixel. `pages` has plain ones.
+"""Scenes to segment: coloured MNIST digits over photographs, with the class of every pixel.
 
-Each scene is a function of the seed and its number, so that there are as many as anybody wants and none is stored.
-The test's digits and photographs are not those of the training.
+Each scene is a function of the seed and its number, so any number of them can be made and none is stored. The test's
+digits and photographs are not used for training. For digits on plain paper see `pages`.
 """
 
 from __future__ import annotations
@@ -10,26 +10,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
-from . import mnist, mnist_test, photographs
-
-Bytes = npt.NDArray[np.uint8]
+from . import Bytes, Doubles, Pair, Values, mnist, mnist_test, photographs
 
 SIDE = 96
 HELD_OUT = 6000
-"""Training digits that validate."""
+"""Training digits that are used for validation."""
 CLASSES = ("background", *map(str, range(10)))
 DIGITS = (3, 6)
 SIZES = (28, 46)
 CONTRAST = 110
-"""How far a digit's colour is from the mean of what is under it, at least, in RGB from 0 to 255."""
+"""The least distance of a digit's colour from the mean colour under it, in RGB from 0 to 255."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """What scenes are made from: digits (n, 28, 28) with their labels, and photographs."""
+    """The material of scenes: digits (n, 28, 28) with their labels, and photographs."""
 
     digits: Bytes
     labels: Bytes
@@ -37,7 +34,7 @@ class Source:
 
 
 def source(part: str) -> Source:
-    """That of "training", "validation" or "test"."""
+    """The material for "training", "validation" or "test"."""
     names = {
         "training": photographs.TRAINING,
         "validation": photographs.VALIDATION,
@@ -47,18 +44,18 @@ def source(part: str) -> Source:
         digits, labels = mnist_test()
     else:
         (digits, labels), _ = mnist()
-        own = slice(None, -HELD_OUT) if part == "training" else slice(-HELD_OUT, None)
-        digits, labels = digits[own], labels[own]
+        part_of_digits = slice(None, -HELD_OUT) if part == "training" else slice(-HELD_OUT, None)
+        digits, labels = digits[part_of_digits], labels[part_of_digits]
     return Source(digits, labels, [np.asarray(photographs.read(*name).convert("RGB")) for name in names])
 
 
-def scene(source: Source, key: Sequence[int], digits: tuple[int, int] = DIGITS) -> tuple[Bytes, Bytes]:
-    """The scene of a key, such as (seed, number), with at least and at most that many digits.
+def scene(source: Source, key: Sequence[int], digits: tuple[int, int] = DIGITS) -> Pair:
+    """The scene for a key, such as (seed, number). `digits` are the least and the most digits.
 
     Returns
     -------
     image, mask : arrays of uint8, (96, 96, 3) and (96, 96)
-        In the mask 0 is the background and d + 1 the digit d, where it covers at least half of the pixel.
+        In the mask 0 is the background and d + 1 the digit d, if it covers at least half of the pixel.
     """
     rng = np.random.default_rng(key)
     image = _texture(source.photographs[int(rng.integers(len(source.photographs)))], rng)
@@ -68,7 +65,7 @@ def scene(source: Source, key: Sequence[int], digits: tuple[int, int] = DIGITS) 
         chosen = int(rng.integers(len(source.digits)))
         ink = inked(source.digits[chosen], int(rng.integers(SIZES[0], SIZES[1] + 1)))
         height, width = ink.shape
-        for _ in range(20):  # a place where it hides little of the others; if there is none, no digit
+        for _ in range(20):  # find a place where it covers little of other digits, or leave it out
             top, left = rng.integers(SIDE - height + 1), rng.integers(SIDE - width + 1)
             here = np.s_[top : top + height, left : left + width]
             if (taken[here] & (ink > 0.1)).sum() <= 4:
@@ -83,8 +80,8 @@ def scene(source: Source, key: Sequence[int], digits: tuple[int, int] = DIGITS) 
     return np.round(image).clip(0, 255).astype(np.uint8), mask
 
 
-def _texture(photograph: Bytes, rng: np.random.Generator) -> npt.NDArray[np.float32]:
-    """A piece of a photograph, turned, enlarged or shrunk, lighter or darker."""
+def _texture(photograph: Bytes, rng: np.random.Generator) -> Values:
+    """A piece of a photograph, turned, scaled, and made lighter or darker."""
     side = int(rng.integers(SIDE * 2 // 3, min(2 * SIDE, *photograph.shape[:2]) + 1))
     top, left = (int(rng.integers(size - side + 1)) for size in photograph.shape[:2])
     piece = Image.fromarray(photograph[top : top + side, left : left + side])
@@ -95,8 +92,8 @@ def _texture(photograph: Bytes, rng: np.random.Generator) -> npt.NDArray[np.floa
     return np.ascontiguousarray(values * rng.uniform(0.7, 1.1) + rng.uniform(-20, 20)).clip(0, 255)
 
 
-def inked(digit: Bytes, side: float) -> npt.NDArray[np.float32]:
-    """The digit cut to its ink, whose longer side becomes `side`, as the share of each pixel that it covers."""
+def inked(digit: Bytes, side: float) -> Values:
+    """The digit cropped to its ink and scaled to a longer side of `side`, as the share that it covers of each pixel."""
     rows, columns = np.flatnonzero(digit.any(1)), np.flatnonzero(digit.any(0))
     cut = Image.fromarray(digit[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
     scale = side / max(cut.size)
@@ -104,8 +101,8 @@ def inked(digit: Bytes, side: float) -> npt.NDArray[np.float32]:
     return np.asarray(cut.resize(size, Image.Resampling.BILINEAR), np.float32) / np.float32(255)
 
 
-def _colour(under: npt.NDArray[np.float32], rng: np.random.Generator) -> npt.NDArray[np.float64]:
-    """Any that stands out from the one under it."""
+def _colour(under: Values, rng: np.random.Generator) -> Doubles:
+    """A random colour that stands out from the one under it."""
     while True:
         colour = rng.uniform(0, 255, 3)
         if np.linalg.norm(colour - under) >= CONTRAST:

@@ -1,8 +1,8 @@
-"""A small benchmark of one layer against what is installed: ``python -m unstride.lab.benchmark SETTING``.
+"""Benchmarks one layer against the installed libraries: ``python -m unstride.lab.benchmark SETTING``.
 
-It runs in a process of its own, so that the other libraries' threads and memory stay out of the lab, and prints a
-line of JSON for everything that there is to tell: what is ready, what is not, and every round's times. All take turns
-within each round, so that whatever else the machine does falls on all alike.
+It runs in a separate process, so that the other libraries' threads and memory stay out of the lab. It prints lines of
+JSON: which libraries are ready, which are not, and the times of every round. In each round all take turns, so that
+other load on the machine affects all alike.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..conventions import torch_call
+from ..data import Values
 from ..geometry import Geometry
 
 PEERS = {
@@ -30,19 +30,18 @@ PEERS = {
     "jax": ("JAX", ("jax",)),
     "tensorflow": ("TensorFlow", ("tensorflow",)),
 }
-"""What can be compared with: its name, and what it needs."""
+"""The competitors: their names, and the modules that they need."""
 
-ROUNDS = (3, 15)  # at least, at most
-ALL_SECONDS = 3.0  # after which no round begins but the first ones
-SECONDS = 0.04  # that each takes in a round, at least
+ROUNDS = (3, 15)  # the fewest and the most
+ALL_SECONDS = 3.0  # after this, only the first rounds are started
+SECONDS = 0.04  # the least time of each in a round
 
-Array = NDArray[np.float32]
 Call = Callable[[], Any]
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A layer, channels last: `size` cells square with `c_in` channels, `batch` of them."""
+    """A layer with square inputs: shapes (batch, size, size, c_in), channels last."""
 
     batch: int
     size: int
@@ -72,11 +71,11 @@ LAYERS = {
     "FCN-8s: 21 to 21 channels, k16 s8": Setting(1, 32, 21, 21, 16, 8, 4),
     "The reading's: 16 to 32 channels, k3 s1": Setting(32, 26, 16, 32, 3, 1, 0),
 }
-"""Layers that many use."""
+"""Layers of well-known models."""
 
 
 def installed() -> dict[str, str]:
-    """Which peers there are here, with their names."""
+    """The installed competitors and their names."""
     return {
         peer: name
         for peer, (name, modules) in PEERS.items()
@@ -85,9 +84,9 @@ def installed() -> dict[str, str]:
 
 
 def run(setting: Setting, peers: list[str], threads: int) -> Iterator[dict[str, Any]]:
-    """Benchmark in a new process; what it tells, as it comes."""
+    """Run the benchmark in a new process and yield its messages."""
     order = json.dumps({"setting": asdict(setting), "peers": peers, "threads": threads})
-    # What a library prints on its own account goes to the standard error, which is kept for the case of a failure.
+    # The standard error is kept for the message of a failure.
     command = [sys.executable, "-m", "unstride.lab.benchmark", order]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -96,11 +95,11 @@ def run(setting: Setting, peers: list[str], threads: int) -> Iterator[dict[str, 
             for line in process.stdout:
                 if line.startswith("{"):
                     yield json.loads(line)
-            told = process.stderr.read()
+            errors = process.stderr.read()
         finally:
             process.kill()
     if process.returncode not in (0, -9):
-        last = told.strip().splitlines()
+        last = errors.strip().splitlines()
         yield {"failed": last[-1] if last else f"the benchmark's process ended with code {process.returncode}"}
 
 
@@ -130,7 +129,7 @@ def _main() -> None:
             continue
         contestants[peer] = call
         _tell(ready=peer, difference=difference)
-    for call in contestants.values():  # caches and clocks
+    for call in contestants.values():  # warm caches and clocks
         _once(call)
     start, (least, most) = time.perf_counter(), ROUNDS
     for number in range(most):
@@ -144,7 +143,7 @@ def _tell(**values: Any) -> None:
 
 
 def _once(call: Call) -> float:
-    """The mean time of a call, over as many as take `SECONDS`."""
+    """The mean time of a call, over `SECONDS`."""
     start, count = time.perf_counter(), 0
     while True:
         call()
@@ -154,11 +153,11 @@ def _once(call: Call) -> float:
             return taken / count
 
 
-Maker = Callable[[Array, Array, Geometry, int], tuple[Call, Callable[[Any], Array]]]
+Maker = Callable[[Values, Values, Geometry, int], tuple[Call, Callable[[Any], Values]]]
 
 
-def _zeros(x: Array, kernel: Array, geometry: Geometry, _: int) -> tuple[Call, Callable[[Any], Array]]:
-    """As it is often drawn: zeros between the cells and around them, then an ordinary convolution."""
+def _zeros(x: Values, kernel: Values, geometry: Geometry, _: int) -> tuple[Call, Callable[[Any], Values]]:
+    """The textbook way: zeros between and around the cells, then an ordinary convolution."""
     from numpy.lib.stride_tricks import sliding_window_view
 
     (k, _k), (s, _s), ((begin, end), _c) = geometry.kernel_size, geometry.stride, geometry.crops
@@ -176,8 +175,8 @@ def _zeros(x: Array, kernel: Array, geometry: Geometry, _: int) -> tuple[Call, C
     return call, lambda result: np.asarray(result)
 
 
-def _torch(x: Array, kernel: Array, geometry: Geometry, threads: int) -> tuple[Call, Callable[[Any], Array]]:
-    """In the memory format that its users choose for speed, channels last."""
+def _torch(x: Values, kernel: Values, geometry: Geometry, threads: int) -> tuple[Call, Callable[[Any], Values]]:
+    """In channels_last, PyTorch's faster memory format."""
     import torch
 
     torch.set_num_threads(threads)
@@ -195,7 +194,7 @@ def _torch(x: Array, kernel: Array, geometry: Geometry, threads: int) -> tuple[C
     return call, lambda result: result.permute(0, 2, 3, 1).numpy()
 
 
-def _onnxruntime(x: Array, kernel: Array, geometry: Geometry, threads: int) -> tuple[Call, Callable[[Any], Array]]:
+def _onnxruntime(x: Values, kernel: Values, geometry: Geometry, threads: int) -> tuple[Call, Callable[[Any], Values]]:
     import onnx
     import onnxruntime
     from onnx import helper, numpy_helper
@@ -215,12 +214,12 @@ def _onnxruntime(x: Array, kernel: Array, geometry: Geometry, threads: int) -> t
     return lambda: session.run(None, feed)[0], lambda result: np.asarray(result).transpose(0, 2, 3, 1)
 
 
-def _jax(x: Array, kernel: Array, geometry: Geometry, _: int) -> tuple[Call, Callable[[Any], Array]]:
+def _jax(x: Values, kernel: Values, geometry: Geometry, _: int) -> tuple[Call, Callable[[Any], Values]]:
     import jax
 
     arguments = geometry.to("jax")
     arguments.pop("rhs_dilation", None)
-    layout = ("NHWC", "HWIO", "NHWC")  # of the convolution that it is the transpose of
+    layout = ("NHWC", "HWIO", "NHWC")  # of the convolution whose transpose this is
 
     def layer(a: Any, w: Any) -> Any:
         return jax.lax.conv_transpose(a, w, dimension_numbers=layout, **arguments)
@@ -230,7 +229,7 @@ def _jax(x: Array, kernel: Array, geometry: Geometry, _: int) -> tuple[Call, Cal
     return lambda: compiled(a, w).block_until_ready(), np.asarray
 
 
-def _tensorflow(x: Array, kernel: Array, geometry: Geometry, threads: int) -> tuple[Call, Callable[[Any], Array]]:
+def _tensorflow(x: Values, kernel: Values, geometry: Geometry, threads: int) -> tuple[Call, Callable[[Any], Values]]:
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)

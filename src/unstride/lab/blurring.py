@@ -1,57 +1,54 @@
-"""A picture blurred, and what the transposed convolution and a real deconvolution make of it."""
+"""Blurs a picture, and compares the transposed convolution of it with a real deconvolution."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .. import data
-from ..data import photographs
+from ..app.tasks.upscaler.metrics import psnr
+from ..data import Doubles, photographs
 from ..ops import conv, conv_transpose
-
-Image = NDArray[np.float64]
 
 SIDE = 128
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One picture four times, from 0 to 1, all of the same size.
+    """Four versions of a picture, from 0 to 1, of the same size.
 
     Attributes
     ----------
     sharp, blurred, transposed, deconvolved : array (SIDE, SIDE)
-        The picture; blurred, with noise; the transposed convolution of that; a deconvolution of it.
+        The picture, blurred with noise, the transposed convolution of that, and a deconvolution of it.
     quality : dict
-        The last three's peak signal-to-noise ratio to the first, in decibels.
+        The peak signal-to-noise ratios of the last three, in decibels.
     response : array
-        What the blur leaves of each frequency along a row, from 0 to half a period a pixel.
+        The factor of the blur for each frequency along a row, from 0 to half a period per pixel.
     """
 
-    sharp: Image
-    blurred: Image
-    transposed: Image
-    deconvolved: Image
+    sharp: Doubles
+    blurred: Doubles
+    transposed: Doubles
+    deconvolved: Doubles
     quality: dict[str, float]
-    response: Image
+    response: Doubles
 
 
 @cache
-def _photograph() -> Image:
-    from PIL import Image as Pictures
+def _photograph() -> Doubles:
+    from PIL import Image
 
     image = photographs.read("skimage", "astronaut.png").convert("L").crop((96, 0, 352, 256))
-    return np.asarray(image.resize((SIDE, SIDE), Pictures.Resampling.BICUBIC), float) / 255
+    return np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BICUBIC), float) / 255
 
 
 @cache
-def _digits() -> Image:
+def _digits() -> Doubles:
     """Sixteen of MNIST's test digits."""
     (_, _), (images, _) = data.mnist()
     rows = images[:16].reshape(4, 4, 28, 28).transpose(0, 2, 1, 3).reshape(112, 112)
@@ -59,31 +56,31 @@ def _digits() -> Image:
 
 
 @cache
-def _points() -> Image:
-    """Single points: what is left of one is the kernel."""
+def _points() -> Doubles:
+    """Single points, each of which becomes the kernel when blurred."""
     image = np.zeros((SIDE, SIDE))
     image[16::32, 16::32] = 1
     return image
 
 
-def _gaussian(width: int) -> Image:
+def _gaussian(width: int) -> Doubles:
     axis = np.arange(width) - width // 2
     line = np.exp(-(axis**2) / (2 * (width / 5) ** 2))
     return np.outer(line, line)
 
 
-def _disc(width: int) -> Image:
+def _disc(width: int) -> Doubles:
     axis = np.arange(width) - width // 2
     return (np.add.outer(axis**2, axis**2) <= (width / 2) ** 2).astype(float)
 
 
-def _motion(width: int) -> Image:
-    """Along a diagonal, more at the one end: no mirror image of itself, so that a flip would show."""
+def _motion(width: int) -> Doubles:
+    """Along a diagonal, stronger at one end. It is not symmetric, so that a flip would show."""
     return np.diag(np.linspace(0.2, 1, width))
 
 
-SUBJECTS: dict[str, Callable[[], Image]] = {"Photograph": _photograph, "Digits": _digits, "Points": _points}
-KERNELS: dict[str, Callable[[int], Image]] = {"Gaussian": _gaussian, "Disc": _disc, "Motion": _motion}
+SUBJECTS: dict[str, Callable[[], Doubles]] = {"Photograph": _photograph, "Digits": _digits, "Points": _points}
+KERNELS: dict[str, Callable[[int], Doubles]] = {"Gaussian": _gaussian, "Disc": _disc, "Motion": _motion}
 METHODS = ("Wiener", "Richardson-Lucy")
 
 
@@ -93,54 +90,44 @@ def compare(subject: str, blur: str, width: int, noise: float, method: str) -> C
     Parameters
     ----------
     subject, blur, method : str
-        Of `SUBJECTS`, `KERNELS` and `METHODS`.
+        Keys of `SUBJECTS`, `KERNELS` and `METHODS`.
     width : int
-        Of the kernel, odd.
+        The width of the kernel, odd.
     noise : float
-        Its standard deviation, of grey values from 0 to 1.
+        The standard deviation of the noise, for grey values from 0 to 1.
 
-    >>> made = compare("Digits", "Gaussian", 9, 0.0, "Wiener")
-    >>> made.quality["transposed"] < made.quality["blurred"] < made.quality["deconvolved"]
+    >>> quality = compare("Digits", "Gaussian", 9, 0.0, "Wiener").quality
+    >>> quality["transposed"] < quality["blurred"] < quality["deconvolved"]
     True
     """
     sharp, kernel = SUBJECTS[subject](), KERNELS[blur](width)
     kernel = kernel / kernel.sum()
     margin = width // 2
-    # The picture goes on beyond its edge as its mirror image, so that no dark frame comes in.
+    # The picture continues as its mirror image, so that no dark frame appears at the edges.
     clean = conv(np.pad(sharp, margin, mode="symmetric"), kernel, channels=None)
     blurred = clean + noise * np.random.default_rng(0).standard_normal(clean.shape)
     extended = np.pad(blurred, margin, mode="symmetric")
     transposed = conv_transpose(extended, kernel, padding=2 * margin, channels=None)
     deconvolved = _deconvolved(blurred, kernel[::-1, ::-1], noise, method)
-    found = {"blurred": blurred, "transposed": transposed, "deconvolved": deconvolved}
-    quality = {name: psnr(sharp, image) for name, image in found.items()}
+    images = {"blurred": blurred, "transposed": transposed, "deconvolved": deconvolved}
+    quality = {name: psnr(sharp, image, 1) for name, image in images.items()}
     response = np.abs(np.fft.rfft(kernel.sum(axis=0), 128))
-    return Comparison(sharp, **found, quality=quality, response=response)
+    return Comparison(sharp, **images, quality=quality, response=response)
 
 
-def _deconvolved(blurred: Image, spread: Image, noise: float, method: str) -> Image:
-    """By scikit-image; `spread` is what the blur makes of a point: the kernel, flipped."""
-    from skimage import restoration as found
+def _deconvolved(blurred: Doubles, spread: Doubles, noise: float, method: str) -> Doubles:
+    """Deconvolve with scikit-image. `spread`, the image of a point, is the flipped kernel."""
+    import skimage.restoration
 
-    restoration: Any = found  # whose functions have no types
+    restoration: Any = skimage.restoration  # without types
     if method == "Wiener":
-        # It takes what is beyond an edge for the opposite one: with its mirror images the picture goes on smoothly.
+        # It treats the picture as periodic. With mirror images the picture continues smoothly.
         wide = np.pad(blurred, [(0, size) for size in blurred.shape], mode="symmetric")
-        made = restoration.wiener(wide, spread, balance=max(60 * noise**2, 1e-4), clip=False)
-        return np.asarray(made, float)[: blurred.shape[0], : blurred.shape[1]]
-    # It takes what is beyond an edge for black.
+        restored = restoration.wiener(wide, spread, balance=max(60 * noise**2, 1e-4), clip=False)
+        return np.asarray(restored, float)[: blurred.shape[0], : blurred.shape[1]]
+    # It assumes black beyond the edges.
     around = 4 * spread.shape[0]
     wide = np.pad(blurred, around, mode="symmetric")
-    rounds = 60 if noise < 0.002 else max(int(12 / (100 * noise + 0.3)), 4)  # each sharpens the noise too
-    made = restoration.richardson_lucy(np.clip(wide, 1e-6, None), spread, num_iter=rounds, clip=False)
-    return np.asarray(made, float)[around:-around, around:-around]
-
-
-def psnr(truth: Image, image: Image) -> float:
-    """The peak signal-to-noise ratio of images from 0 to 1, in decibels.
-
-    >>> psnr(np.zeros(4), np.full(4, 0.1))
-    20.0
-    """
-    error = float(np.mean((truth - image) ** 2))
-    return math.inf if error == 0 else round(-10 * math.log10(error), 6)
+    rounds = 60 if noise < 0.002 else max(int(12 / (100 * noise + 0.3)), 4)  # each also sharpens the noise
+    restored = restoration.richardson_lucy(np.clip(wide, 1e-6, None), spread, num_iter=rounds, clip=False)
+    return np.asarray(restored, float)[around:-around, around:-around]

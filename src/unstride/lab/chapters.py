@@ -1,4 +1,4 @@
-"""The chapters as data: the index, the links between them and the tests are made from this."""
+"""The chapters as data, from which the index, the links and the tests are made."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ class Chapter:
     Attributes
     ----------
     number : int
-        From 1 on.
+        From 1.
     slug : str
-        Its address below the lab's own.
+        The address within the lab.
     title : str
     summary : str
         One line.
     imports : tuple of str
-        Modules that take long to import, which the server fetches before anyone opens the page.
+        Modules that are slow to import, which the server imports ahead.
     """
 
     number: int
@@ -63,7 +63,7 @@ CHAPTERS = _numbered(
     (
         "checkerboard",
         "The checkerboard",
-        "Where uneven overlap comes from, and three ways to be rid of it.",
+        "Where uneven overlap comes from, and three ways to avoid it.",
         (),
     ),
     (
@@ -81,13 +81,13 @@ CHAPTERS = _numbered(
     (
         "compress",
         "Compress",
-        "Digits as a few numbers, and the way from one to another.",
+        "Digits as a few numbers, and walks from one to another.",
         ("sklearn.decomposition", "sklearn.discriminant_analysis"),
     ),
     (
         "upscale",
         "Upscale",
-        "Your own picture, larger: bicubic beside a trained network.",
+        "Your own picture, larger: bicubic against a trained network.",
         ("skimage.metrics",),
     ),
     (
@@ -99,7 +99,7 @@ CHAPTERS = _numbered(
     (
         "speed",
         "How fast",
-        "What is computed, what is avoided, and how long it takes here.",
+        "What is computed, what is avoided, and how long it takes on this machine.",
         (),
     ),
 )

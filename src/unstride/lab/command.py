@@ -1,4 +1,4 @@
-"""`unstride lab`: the subject as pages to play with, in a browser."""
+"""`unstride lab`: interactive pages on transposed convolution, in a browser."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ..app.commands.shared import console, debug_option, say
+from ..app.commands.shared import State, console, debug_option, say
 from ..app.errors import OptionError
 
 NEEDED = ("marimo", "uvicorn", "starlette", "zmq", "anywidget", "jinja2", "PIL")
@@ -15,20 +15,20 @@ NEEDED = ("marimo", "uvicorn", "starlette", "zmq", "anywidget", "jinja2", "PIL")
 
 @click.command()
 @click.argument("chapter", required=False)
-@click.option("--host", default="127.0.0.1", show_default=True, help="Whom to serve: 0.0.0.0 is everybody.")
-@click.option("--port", type=click.IntRange(1, 65535), help="Default: 2741, or any that is free.")
-@click.option("--no-browser", is_flag=True, help="Only print the address.")
-@click.option("--no-token", is_flag=True, help="Let in everybody who can reach the address.")
-@click.option("--token", metavar="TOKEN", help="Let in who gives this. Default: a new one each time.")
-@click.option("--edit", is_flag=True, help="Open the code, a copy of it in --folder, in marimo's editor.")
 @click.option(
-    "--folder", default="unstride-lab", show_default=True, help="Where --edit puts what is not there already."
+    "--host", default="127.0.0.1", show_default=True, help="The address to serve at; 0.0.0.0 serves everybody."
 )
+@click.option("--port", type=click.IntRange(1, 65535), help="Default: 2741, or a free one.")
+@click.option("--no-browser", is_flag=True, help="Only print the address.")
+@click.option("--no-token", is_flag=True, help="Admit everybody who can reach the address.")
+@click.option("--token", metavar="TOKEN", help="Admit those who give this. Default: a new one each time.")
+@click.option("--edit", is_flag=True, help="Open a copy of the code, in --folder, in marimo's editor.")
+@click.option("--folder", default="unstride-lab", show_default=True, help="Folder of --edit. Existing files are kept.")
 @debug_option
 def lab(chapter: str | None, edit: bool, folder: str, **options: Any) -> int:
-    """Open the lab, or a CHAPTER of it (its number or name), in a browser.
+    """Open the lab, or a CHAPTER of it (a number or name), in a browser.
 
-    It is served to this machine only unless --host says otherwise, and needs no network.
+    It needs no network, and is served to this machine only, unless --host says otherwise.
     """
     for module in NEEDED:
         if importlib.util.find_spec(module) is None:
@@ -45,7 +45,7 @@ def lab(chapter: str | None, edit: bool, folder: str, **options: Any) -> int:
     from . import page, server
 
     try:
-        found = server.find(chapter)
+        first = server.find(chapter)
         place = server.bind(options["host"], options["port"])
     except server.LabError as error:
         raise OptionError(str(error)) from error
@@ -63,10 +63,11 @@ def lab(chapter: str | None, edit: bool, folder: str, **options: Any) -> int:
 
         assert token is not None
         place.close()
-        return editing.edit(found, folder, options["host"], port, token, browser=not options["no_browser"])
-    say(screen, f"The lab: {server.address(options['host'], port, token, found)}")
+        return editing.edit(first, folder, options["host"], port, token, browser=not options["no_browser"])
+    say(screen, f"The lab: {server.address(options['host'], port, token, first)}")
     say(screen, "Ctrl-C ends it.")
-    server.serve(place, options["host"], token, found, browser=not options["no_browser"])
+    debug = click.get_current_context().ensure_object(State).debug
+    server.serve(place, options["host"], token, first, browser=not options["no_browser"], debug=debug)
     return 0
 
 

@@ -1,4 +1,4 @@
-"""The buttons of a chapter that trains: start, stop, continue; and which run the page shows."""
+"""The buttons of a chapter that trains (start, stop, continue), and the choice of the run that it shows."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from .jobs import Job, JobError, Progress
 
 @dataclass(frozen=True)
 class Controls:
-    """What a press of a button changes on the page: the states of a notebook, set here and read in its cells.
+    """The states of a notebook that its buttons set and its cells read.
 
-    The job must be found in a cell of its own: marimo does not run a cell again when what it made itself (a button,
-    say) sets the state that it reads.
+    The job must be looked up in a separate cell: marimo does not run a cell again if a button that the cell made sets a
+    state that it reads.
 
     Attributes
     ----------
     query : dict
-        The page's address, which keeps the run's name, so that a page that is loaded again shows it again.
+        The page's query parameters, which keep the run's name when the page is reloaded.
     set_name, set_problem : callable
-        Take the run's name, and what could not be done ("" for nothing).
+        Set the run's name, and the message of an error ("" for none).
     set_changes : callable
-        Counts what has happened to the job.
+        Counts changes of the job.
     """
 
     query: Any
@@ -31,7 +31,7 @@ class Controls:
     set_problem: Callable[[Any], None]
     set_changes: Callable[[Any], None]
     started: list[Job] = field(default_factory=list)
-    """What this page has started, the last one last: a second click may come before the page shows the first's job."""
+    """Jobs that this page has started, in order. A second click may come before the page shows the first job."""
 
     def choose(self, name: str) -> None:
         """Show this run."""
@@ -41,11 +41,11 @@ class Controls:
         self.changed()
 
     def changed(self) -> None:
-        """The job is no longer what the page shows."""
+        """Note that the job has changed."""
         self.set_changes(lambda count: count + 1)
 
-    def told(self, action: Callable[[], object]) -> Callable[[object], None]:
-        """Does it when a button is pressed, and says on the page what is wrong with it."""
+    def reporting(self, action: Callable[[], object]) -> Callable[[object], None]:
+        """A handler of a button that runs `action` and shows its error on the page."""
 
         def act(_: object) -> None:
             try:
@@ -59,7 +59,7 @@ class Controls:
         return act
 
     def begin(self, job: Job | None, make: Callable[[], Job]) -> None:
-        """Start a training and show it. If this page's last one, or `job`, which it shows, is at work, show that."""
+        """Start a training and show it, unless this page's last one or `job`, which it shows, is active."""
         for other in (*self.started[-1:], *([job] if job is not None else [])):
             if other.progress().active:
                 self.choose(other.name)
@@ -73,17 +73,17 @@ class Controls:
         start: tuple[str, Callable[[], Job]],
         more: Callable[[Job, Progress], tuple[str, Callable[[], object]] | None],
     ) -> tuple[Any, Any, Any]:
-        """To start a training, to stop `job`, to continue it.
+        """The buttons that start a training, stop `job`, and continue it.
 
         Parameters
         ----------
         job : Job or None
-            The one that is shown.
+            The shown job.
         start : (str, callable)
-            The first button's words, and what makes a new job.
+            The label of the first button, and the function that starts a new job.
         more : callable
-            Takes the job and its progress when it is not at work; returns the third button's words and what it does,
-            or None if there is nothing to continue.
+            Called with an inactive job and its progress. Returns the label and the action of the third button, or
+            None if there is nothing to continue.
         """
         import marimo as mo
 
@@ -95,13 +95,13 @@ class Controls:
                 label=start[0],
                 kind="success",
                 disabled=now is not None and now.active,
-                on_click=self.told(lambda: self.begin(job, start[1])),
+                on_click=self.reporting(lambda: self.begin(job, start[1])),
             ),
             mo.ui.button(
                 label="Stop",
                 kind="danger",
                 disabled=now is None or not now.active,
-                on_click=self.told(lambda: job.stop() if job is not None else None),
+                on_click=self.reporting(lambda: job.stop() if job is not None else None),
             ),
-            mo.ui.button(label=words, disabled=further is None, on_click=self.told(proceed)),
+            mo.ui.button(label=words, disabled=further is None, on_click=self.reporting(proceed)),
         )

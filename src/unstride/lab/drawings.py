@@ -1,4 +1,4 @@
-"""Pictures that the chapters draw from the library's numbers, as SVG; ``lab.css`` gives the colours, light and dark."""
+"""SVG drawings for the chapters. ``lab.css`` has their colours, light and dark."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def _box(x: float, y: float, look: str, text: str = "", size: float = CELL) -> s
 
 
 def copies(geometry: Geometry, n: int) -> str:
-    """One axis: where the copies of the kernel land on the full grid, and what the crop leaves of it.
+    """The copies of the kernel on the full grid along one axis, and the output after cropping.
 
     Parameters
     ----------
     geometry : Geometry
-        Of which the first axis is drawn.
+        Its first axis is drawn.
     n : int
-        The input's size along it.
+        The size of the input along that axis.
 
     >>> drawn = copies(Geometry(3, 2, 1), 4)
     >>> drawn.count('class="copy"'), drawn.count('class="cut"'), drawn.count('class="out"')
@@ -78,7 +78,7 @@ def _below(index: int) -> str:
 
 
 def board(values: ArrayLike, label: str, *, rows: str = "", columns: str = "") -> str:
-    """A matrix: its numbers on a scale around 0, nothing where it is 0.
+    """A matrix, coloured on a scale around 0. Zeros are blank.
 
     >>> board([[1, 0], [2, 1]], "a matrix").count('class="zero"')
     1
@@ -106,7 +106,7 @@ def board(values: ArrayLike, label: str, *, rows: str = "", columns: str = "") -
 
 
 def phases(plan: Plan, most: int = 10) -> str:
-    """The output's first cells of a plan with two axes: which pass computes each, and how many products it takes.
+    """The first output cells of a plan with two axes: the pass that computes each, and its number of products.
 
     >>> from unstride import plan
     >>> drawn = phases(plan((1, 8, 8, 4), (3, 3, 2, 4), stride=2), most=4)
@@ -133,7 +133,7 @@ def phases(plan: Plan, most: int = 10) -> str:
 
 
 def _products(geometry: Geometry, axis: int, size: int, cells: int) -> list[int]:
-    """How many products each of the output's first cells along an axis is the sum of, for an input of `size` cells."""
+    """The number of products in each of the first output cells along an axis, for an input of `size` cells."""
     k, s, d = geometry.kernel_size[axis], geometry.stride[axis], geometry.dilation[axis]
     begin = geometry.crops[axis][0]
     reached = [i * s + j * d - begin for i in range(size) for j in range(k)]
@@ -141,7 +141,7 @@ def _products(geometry: Geometry, axis: int, size: int, cells: int) -> list[int]
 
 
 def bars(rows: Sequence[tuple[str, float, float, float, str]], label: str, unit: str) -> str:
-    """A bar for each (name, least, middle, most, text): the bar ends in the middle, a line shows the spread.
+    """A bar for each (name, least, middle, most, text). It ends at the middle, and a line shows the spread.
 
     >>> "3 ms" in bars([("ours", 1, 2, 3, "3 ms")], "times", "ms")
     True
@@ -165,7 +165,7 @@ def bars(rows: Sequence[tuple[str, float, float, float, str]], label: str, unit:
 
 
 def curves(lines: Sequence[tuple[str, ArrayLike]], label: str, below: str) -> str:
-    """Curves over the same range, from 0 to 1 or to their highest value, each with its name at its end.
+    """Curves over the same range, from 0 to 1 or to their highest value, with a legend.
 
     >>> curves([("one", [0, 1])], "a line", "x").count("<polyline")
     2

@@ -1,6 +1,6 @@
 """``unstride lab --edit``: the chapters' code in marimo's editor.
 
-What is edited is a copy in the reader's own folder: the package stays as it was installed, and changes are kept.
+It opens a copy in the reader's folder, so that the installed package does not change and edits are kept.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .server import address
 
 
 def copied(folder: Path) -> list[Path]:
-    """Put the notebooks and their style sheet into `folder`, but leave what is there; what was written."""
+    """Copy the notebooks and their style sheet to `folder`, except files that exist. Returns the new files."""
     if folder.exists() and not folder.is_dir():
         raise OptionError(f"--folder {folder} is a file; expected a folder, or the name of a new one")
     folder.mkdir(parents=True, exist_ok=True)
@@ -33,17 +33,17 @@ def copied(folder: Path) -> list[Path]:
 
 
 def edit(chapter: Chapter | None, folder: str, host: str, port: int, token: str, *, browser: bool) -> int:
-    """Open marimo's editor on the copy, of one chapter or of the folder, until it is closed; its exit code."""
+    """Open marimo's editor on one chapter or on the folder. Returns its exit code when it is closed."""
     place = Path(folder)
     copied(place)
     target = place / chapter.notebook.name if chapter else place
     command = [sys.executable, "-m", "marimo", "edit", str(target), "--host", host, "--port", str(port)]
     command += ["--skip-update-check", "--headless", "--token", "--token-password-file"]
-    # These notebooks are ours, so that they may run without being asked to.
+    # The notebooks are ours, so they may run at once.
     environment = os.environ | {"_MARIMO_CONFIG_OVERLOAD_RUNTIME_AUTO_INSTANTIATE": "true"}
     if browser:
         open_browser(address(host, port, token))
-    # Not in the command line, which every local user can read. The folder is this user's alone.
+    # The token is not in the command line, which every local user can read, but in a private folder.
     with tempfile.TemporaryDirectory() as private:
         secret = Path(private) / "token"
         secret.write_text(token)

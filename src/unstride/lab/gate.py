@@ -1,7 +1,7 @@
-"""Who may enter: one token for the whole lab, asked for once, before anything reaches a notebook.
+"""Access control: one token for the whole lab, asked for once, before a request reaches a notebook.
 
-marimo's own token is kept in a cookie of each notebook it serves, so that every chapter would ask again. The lab has
-marimo's way of giving it, ``?access_token=``, but one cookie for all.
+marimo keeps its token in a cookie for each notebook, so that every chapter would ask again. The lab accepts the token
+as marimo does, in ``?access_token=``, but has one cookie for all chapters.
 """
 
 from __future__ import annotations
@@ -24,30 +24,30 @@ from starlette.websockets import WebSocketClose
 PARAMETER = "access_token"
 LOGIN = "/login"
 LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
-MOST_BYTES = 64 * 2**20
-"""Of a request: pictures that are brought are its largest."""
+MAX_REQUEST_BYTES = 64 * 2**20
+"""The largest request. Uploaded pictures are the largest ones."""
 FORM_BYTES = 4096
-"""Of the form with the token, from whoever it is."""
+"""The largest form with a token, which anybody may send."""
 HOST = re.compile(r"([\w.~%-]+|\[[0-9a-fA-F:.]+\])(:\d{1,5})?", re.ASCII)
 INSIDE = re.compile(r"/(?!/)[^\\\x00-\x20\x7f]*")
-"""An address that a browser looks for on this server: it skips blanks, and reads a backslash as a slash."""
+"""A path that a browser resolves on this server. (Browsers skip blanks and read a backslash as a slash.)"""
 
 
 class Gate:
-    """Lets through who has the token, and only requests that this lab's own pages made.
+    """Middleware that admits visitors with the token, and only requests from the lab's own pages.
 
     Parameters
     ----------
     app : ASGI application
     token : str or None
-        None: everybody may enter.
+        None admits everybody.
     port : int
-        Of the server; cookies do not tell ports apart, so it is part of the cookie's name.
+        The server's port, which is part of the cookie's name because cookies do not distinguish ports.
     local : bool
-        Whether the server listens on this machine's own address only. Then, without a token, a request that calls
-        the server by another name was led here by a foreign page, and is refused.
-    page : function
-        Makes the page that asks for the token, from the form's address and a message.
+        Whether the server listens on a local address only. Without a token, requests with another host name are then
+        refused, because a foreign page has sent them.
+    page : callable
+        Returns the page that asks for the token, from the form's address and a message.
     """
 
     def __init__(
@@ -77,12 +77,12 @@ class Gate:
             await (await self._ask(Request(scope, receive)))(scope, receive, send)
 
     def _foreign(self, headers: Headers) -> str | None:
-        """Why a request is none of the lab's own, if so."""
+        """Why a request does not come from the lab's own pages; None if it does."""
         host = headers.get("host", "")
         if self.local and self.token is None and _name(host) not in LOCAL:
             return f"The lab listens on this machine only, and not under the name {host!r}."
         origin = headers.get("origin")
-        # Behind a proxy the name that the browser knows is in another header, which no foreign page can set.
+        # Behind a proxy the browser's name for the server is in another header, which a foreign page cannot set.
         if origin is not None and urlsplit(origin).netloc not in (host, headers.get("x-forwarded-host")):
             return f"A page of {origin!r} may not use the lab."
         return None
@@ -92,12 +92,12 @@ class Gate:
         return hmac.compare_digest(given.encode(), self._pass().encode())
 
     def _pass(self) -> str:
-        """What the cookie holds: proof of the token, not the token."""
+        """The content of the cookie: a proof of the token, not the token itself."""
         assert self.token is not None
         return hmac.new(self.secret, self.token.encode(), hashlib.sha256).hexdigest()
 
     async def _ask(self, request: Request) -> Response:
-        """The way in: a token in the address or in the form, or else the form."""
+        """Accept a token in the address or the form, or else answer with the form."""
         kept = [(name, value) for name, value in request.query_params.multi_items() if name != PARAMETER]
         wanted = quote(request.scope["path"]) + (f"?{urlencode(kept)}" if kept else "")
         given, tried = request.query_params.get(PARAMETER), PARAMETER in request.query_params
@@ -108,7 +108,7 @@ class Gate:
             form = parse_qs(content.decode("utf-8", "replace"))
             given, tried = form.get(PARAMETER, [""])[0], True
             wanted = request.query_params.get("next", "/")
-        if not INSIDE.fullmatch(wanted):  # to this server, nowhere else
+        if not INSIDE.fullmatch(wanted):  # never redirect to another server
             wanted = "/"
         if given is not None and self.token and hmac.compare_digest(given.encode(), self.token.encode()):
             answer: Response = RedirectResponse(wanted, 303)
@@ -120,7 +120,7 @@ class Gate:
 
 
 def _malformed(headers: Headers) -> str:
-    """What is wrong with the headers that name the lab and the page that asks, "" if nothing."""
+    """What is wrong with the Host and Origin headers; "" if nothing."""
     hosts, origins = headers.getlist("host"), headers.getlist("origin")
     if len(hosts) > 1 or any(not HOST.fullmatch(host) for host in hosts):
         return "The Host header is malformed."
@@ -142,9 +142,9 @@ def _name(host: str) -> str:
 
 
 async def _form(request: Request) -> bytes | None:
-    """The body, or None if it is too large; reading stops at the limit."""
+    """The body, or None if it is too large. Reading stops at the limit."""
     content = b""
-    with suppress(ClientDisconnect):  # nobody is there to be told
+    with suppress(ClientDisconnect):  # the client is gone
         async for part in request.stream():
             content += part
             if len(content) > FORM_BYTES:
@@ -153,11 +153,11 @@ async def _form(request: Request) -> bytes | None:
 
 
 class TooLargeError(Exception):
-    """A request is larger than `MOST_BYTES`."""
+    """A request is larger than `MAX_REQUEST_BYTES`."""
 
 
 async def _bounded(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
-    """`app`, but with an answer of 413 to a request of more than `MOST_BYTES`, which are not read."""
+    """Run `app`, but answer 413 to a request of more than `MAX_REQUEST_BYTES`, without reading the rest."""
     if scope["type"] != "http":
         await app(scope, receive, send)
         return
@@ -167,7 +167,7 @@ async def _bounded(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> 
         nonlocal got
         message = await receive()
         got += len(message.get("body", b""))
-        if got > MOST_BYTES:
+        if got > MAX_REQUEST_BYTES:
             raise TooLargeError
         return message
 
@@ -178,12 +178,12 @@ async def _bounded(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> 
 
     said = Headers(scope=scope).get("content-length", "0")
     try:
-        if said.isdecimal() and int(said[:20]) > MOST_BYTES:
+        if said.isdecimal() and int(said[:20]) > MAX_REQUEST_BYTES:
             raise TooLargeError
         await app(scope, counted, watched)
     except TooLargeError:
         if not begun:
-            await Response(f"Expected no more than {MOST_BYTES // 2**20} MB.", 413)(scope, receive, send)
+            await Response(f"Expected no more than {MAX_REQUEST_BYTES // 2**20} MB.", 413)(scope, receive, send)
 
 
 async def _answer(scope: Scope, answer: Response, receive: Receive, send: Send) -> None:
@@ -193,4 +193,4 @@ async def _answer(scope: Scope, answer: Response, receive: Receive, send: Send) 
         await answer(scope, receive, send)
 
 
-__all__ = ["LOGIN", "MOST_BYTES", "PARAMETER", "Gate", "TooLargeError"]
+__all__ = ["LOGIN", "MAX_REQUEST_BYTES", "PARAMETER", "Gate", "TooLargeError"]

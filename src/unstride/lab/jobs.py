@@ -1,9 +1,8 @@
-"""Trainings in the background: each a process of its own, `unstride train` on a run folder.
+"""Trainings in the background: each is a process, `unstride train` on a run folder.
 
-A process, so that the page answers while it computes; and all that is known of it is on the disk, so that a page that
-is opened again, or another one, finds it. Beside the run folders of ``runs/`` lies ``runs/.lab/``, which holds for
-each run that a lab started NAME.json (which process it is) and NAME.log (what it says), and the file `lock`, whose
-holder alone looks for room and starts a training.
+Pages stay responsive, and because all state is on the disk, any page can find a training. ``runs/.lab/`` contains, for
+each run that a lab started, NAME.json (its process) and NAME.log (its output), and the file `lock`. Only the holder of
+the lock checks the number of trainings and starts one.
 """
 
 from __future__ import annotations
@@ -28,23 +27,24 @@ from ..app.runs import Row, Run
 from ..app.runs.reading import read_json
 
 FOLDER = Path("runs")
-"""Where the runs are, as on the command line: below the folder that the lab was started in."""
+"""The folder of the runs, as on the command line: within the folder in which the lab was started."""
 
-MOST = 2
-"""Trainings at once: more would make each slower than one after the other."""
+MAX_TRAININGS = 2
+"""Simultaneous trainings. More would be slower than one after another."""
 
 CLOCK = 60.0
-"""Seconds that the clock may be set by while a training goes on."""
+"""Seconds by which the clock may be changed during a training."""
 
 WATCHED = 0.25
-"""Seconds between two looks of a training at whether it should stop."""
+"""Seconds between two checks of a training whether it should stop."""
 
 AGAIN = 10.0
-"""Seconds until one that was interrupted, and is still there, is interrupted once more."""
+"""Seconds until a training that did not stop is interrupted again."""
 
-# In the new process: gentle to the page and the browser; Ctrl-C as a terminal has it, even if the lab was started
-# without one. It interrupts itself when its record asks it to stop, or once the lab is gone, as nobody could stop it
-# any more; again after a while, because an interruption may be lost in a library that is just being imported.
+# Runs in the new process, at low priority, so that the page and the browser stay responsive. Ctrl-C works as in a
+# terminal, even if the lab was started without one. The process interrupts itself when its record asks it to stop, or
+# when the lab has ended, because then nobody could stop it. It repeats this after a while, because an interruption can
+# be lost while a library is imported.
 _CHILD = f"""
 import os, pathlib, signal, sys, _thread, threading, time
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -55,7 +55,7 @@ def unwanted():
     except OSError:
         return False
 def interrupt():
-    if hasattr(signal, "pthread_kill"):  # which ends a wait, too
+    if hasattr(signal, "pthread_kill"):  # also ends a wait
         signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
     else:
         _thread.interrupt_main()
@@ -76,24 +76,24 @@ sys.exit(main())
 
 
 class JobError(RuntimeError):
-    """A training that cannot be started, stopped or continued. The message says why."""
+    """A training cannot be started, stopped or continued. The message says why."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a training is.
+    """The progress of a training.
 
     Attributes
     ----------
     state : {"starting", "training", "stopping", "reporting", "stopped", "finished", "failed", "damaged"}
     done, epochs : int
-        Whole epochs behind it, and asked for.
+        Epochs that are finished, and all epochs.
     share : float
-        Of the present epoch, from 0 to 1.
+        The finished part of the present epoch, from 0 to 1.
     rows : list
-        metrics.csv's.
+        The rows of metrics.csv.
     message : str
-        What went wrong; "" if nothing did.
+        The error; "" if there is none.
     """
 
     state: str
@@ -105,7 +105,7 @@ class Progress:
 
     @property
     def active(self) -> bool:
-        """Whether its process is at work."""
+        """Whether its process is running."""
         return self.state in ("starting", "training", "stopping", "reporting")
 
     @property
@@ -115,35 +115,35 @@ class Progress:
 
 @dataclass(frozen=True)
 class Job:
-    """A run in `FOLDER`, trained by a lab or not."""
+    """A run in `folder`, whether a lab or the command line trains it."""
 
     name: str
     folder: Path
 
     @property
     def path(self) -> Path:
-        """Its run folder."""
+        """The run folder."""
         return self.folder / self.name
 
     @property
     def log(self) -> Path:
-        """What its process says."""
+        """The file with the output of the process."""
         return self.folder / ".lab" / f"{self.name}.log"
 
     @property
     def record(self) -> Path:
-        """Which process it is."""
+        """The file that names the process."""
         return self.folder / ".lab" / f"{self.name}.json"
 
     def run(self) -> Run | None:
-        """Its run, once there is one that is not damaged."""
+        """The run, or None if it does not exist yet or is damaged."""
         try:
             return runs.load(self.path)
         except RunError:
             return None
 
     def damage(self) -> str:
-        """Why its folder cannot be read as a run's; "" if it can be, or is not there yet."""
+        """Why the folder cannot be read as a run; "" if it can, or does not exist yet."""
         try:
             runs.load(self.path)
         except RunError as error:
@@ -151,12 +151,11 @@ class Job:
         return ""
 
     def process(self) -> psutil.Process | None:
-        """The process that trains it now, if a lab started it."""
+        """The process that trains the run now, if a lab started it."""
         known = self._known()
         try:
             process = psutil.Process(int(known["pid"]))
-            # A process's number is given again; its number and the time it was created are not. That time moves a
-            # little with the clock, from which it is reckoned.
+            # Process numbers are reused, so the time of creation is compared, too. It moves when the clock is set.
             same = abs(process.create_time() - known["created"]) < CLOCK
             if same and process.status() != psutil.STATUS_ZOMBIE:
                 return process
@@ -165,7 +164,7 @@ class Job:
         return None
 
     def progress(self) -> Progress:
-        """How far it is. Reads a few small files."""
+        """The progress, from a few small files."""
         at_work = self.process() is not None
         run = self.run()
         if run is None:
@@ -189,18 +188,18 @@ class Job:
         return Progress("failed" if message else "stopped", done, epochs, 0.0, rows, message)
 
     def stop(self) -> None:
-        """As Ctrl-C does: after the batch, in a state that can be continued."""
+        """Stop after the current batch, like Ctrl-C. The run can be continued."""
         with _alone(self.folder):
             process = self.process()
             if process is None:
                 raise JobError(f"{self.name} is not being trained now, so there is nothing to stop")
             try:
-                self._remember(self._known() | {"stopping": True})  # where it looks
-            except OSError:  # the disk may be full, which is a reason to stop
+                self._remember(self._known() | {"stopping": True})  # which the process checks
+            except OSError:  # the disk may be full
                 process.terminate()
 
     def resume(self, epochs: int | None = None) -> None:
-        """Go on where its last epoch ended; with more epochs, if that many are asked for."""
+        """Continue after the last epoch, with more epochs in all if `epochs` is larger."""
         run = self.run()
         if run is None:
             if damage := self.damage():
@@ -214,23 +213,23 @@ class Job:
             self._spawn(["train", "--resume", "--run", str(self.path), *more])
 
     def _spawn(self, arguments: Sequence[str]) -> None:
-        """Start its process and record it. The caller must hold the lock, and have checked for room under it."""
-        self._remember({})  # a process that was stopped, if there was one, is no longer this one
+        """Start the process and record it. The caller holds the lock and has called `_check_room`."""
+        self._remember({})  # forget an earlier process
         with self.log.open("ab") as log:
             child = subprocess.Popen(
                 [sys.executable, "-c", _CHILD, str(self.record), *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # the terminal's Ctrl-C is the lab's own
+                start_new_session=True,  # Ctrl-C in the terminal is for the lab only
                 env={**os.environ, "PYTHONUNBUFFERED": "1"},
             )
         created = psutil.Process(child.pid).create_time()
-        threading.Thread(target=child.wait, daemon=True).start()  # so that none stays a zombie
+        threading.Thread(target=child.wait, daemon=True).start()  # so that it does not become a zombie
         try:
             self._remember({"pid": child.pid, "created": created, "started": time.time()})
         except BaseException:
-            child.kill()  # without a record nobody could see or stop it
+            child.kill()  # without a record, nobody could see or stop it
             raise
 
     def _remember(self, known: dict[str, Any]) -> None:
@@ -243,7 +242,7 @@ class Job:
             return {}
 
     def _share(self, run: Run, done: int) -> float:
-        """How much of the present epoch is done, as the training itself says."""
+        """The finished part of the present epoch, by progress.json."""
         try:
             said = read_json(run.path / runs.PROGRESS)
             share = float(said["batch"] / said["batches"]) if said["epoch"] == done else 0.0
@@ -252,7 +251,7 @@ class Job:
         return share if 0 <= share <= 1 else 0.0
 
     def _says(self, what: str) -> str:
-        """The last line with which the command line ended in an error; "" if it did not."""
+        """The message of the error with which the process ended; "" if there is none."""
         try:
             lines = self.log.read_text(errors="replace").strip().splitlines()
         except OSError:
@@ -268,12 +267,12 @@ class Job:
 
 
 def start(model: str, options: Sequence[str], folder: Path | None = None) -> Job:
-    """A new training of `model`, with options as on the command line.
+    """Start a training of `model`, with options as on the command line.
 
     Raises
     ------
     JobError
-        If too many are at work.
+        Too many trainings are running.
     """
     folder = FOLDER if folder is None else folder
     with _alone(folder):
@@ -288,14 +287,14 @@ def start(model: str, options: Sequence[str], folder: Path | None = None) -> Job
 
 
 _THREADS = threading.RLock()
-"""Held with each folder's lock: some systems have locks for threads only."""
+"""Held together with a folder's lock, for systems without file locks."""
 
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Let one thread, of all labs on this folder, look at the records and change them.
+    """Hold the lock that admits one thread, of all labs on this folder, to the records.
 
-    The lock is the open file's, so a lab that is killed leaves none behind.
+    It belongs to an open file, so that it ends with the process.
     """
     place = folder / ".lab"
     place.mkdir(parents=True, exist_ok=True)
@@ -306,29 +305,29 @@ def _alone(folder: Path) -> Iterator[None]:
             pass
         else:
             fcntl.flock(file, fcntl.LOCK_EX)
-        sweep(place)  # records are written here only, so what is left is of a lab that was killed
+        sweep(place)  # under the lock, a temporary file is that of a killed lab
         yield
 
 
 def find(name: str | None, folder: Path | None = None) -> Job | None:
-    """The run of that name; None if there is none, or no name."""
+    """The job with this name; None if there is none or the name is empty."""
     folder = FOLDER if folder is None else folder
     if not name or name != Path(name).name or name.startswith("."):
         return None
     job = Job(name, folder)
     try:
         return job if job.path.is_dir() or job.record.exists() else None
-    except OSError:  # a name that is too long
+    except OSError:  # the name is too long
         return None
 
 
 def listing(model: str, folder: Path | None = None) -> list[Job]:
-    """The runs of a model: first those that only start, then all others, the newest first.
+    """The jobs of a model: first those that are starting, then the others, the newest first.
 
-    Those too that the command line made, and damaged ones: these by their names, unless their config.json is whole.
+    Runs of the command line and damaged runs are included. A run with a damaged config.json is assigned by its name.
     """
     folder = FOLDER if folder is None else folder
-    begun = [Job(path.name, folder) for path in reversed(runs.found(folder))]
+    begun = [Job(path.name, folder) for path in reversed(runs.folders(folder))]
     starting = [job for job in _recorded(folder) if job not in begun and job.process() is not None]
     starting.sort(key=lambda job: job.name, reverse=True)
     return [job for job in starting if job.name.startswith(f"{model}-")] + [job for job in begun if _is_of(job, model)]
@@ -342,7 +341,7 @@ def _is_of(job: Job, model: str) -> bool:
 
 
 def _named(folder: Path, name: str) -> Job:
-    """One that no other page has taken meanwhile."""
+    """A job with a name that no other page has taken."""
     for attempt in range(1, 1000):
         job = Job(name if attempt == 1 else f"{name}-{attempt}", folder)
         if job.path.exists():
@@ -357,10 +356,10 @@ def _named(folder: Path, name: str) -> Job:
 
 def _check_room(folder: Path) -> None:
     at_work = [job.name for job in _recorded(folder) if job.process() is not None]
-    if len(at_work) >= MOST:
+    if len(at_work) >= MAX_TRAININGS:
         raise JobError(f"{' and '.join(at_work)} are being trained; stop one, or wait for its end")
 
 
 def _recorded(folder: Path) -> list[Job]:
-    """Those that a lab started. A record that is just being written has a name that begins with a dot."""
+    """The jobs that a lab started. (The names of unfinished records begin with a dot.)"""
     return [Job(record.stem, folder) for record in (folder / ".lab").glob("[!.]*.json")]

@@ -1,4 +1,4 @@
-"""A page is opened in the browser without its token in the browser's command line, which every local user can read."""
+"""Opens a page in the browser without its token in a command line, which every local user can read."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from urllib.parse import urlsplit
 
 PATIENCE = 60.0
-"""Seconds that a browser has to ask, and the server behind the address to listen."""
+"""Seconds in which the browser has to ask, and the server has to start."""
 
 
 def once(address: str, patience: float = PATIENCE) -> str:
-    """An address on this machine that leads to `address`, for the first who asks and not for long.
+    """An address on this machine that redirects the first request, within `patience` seconds, to `address`.
 
-    The answer waits until somebody listens there.
+    The answer waits until a server listens there.
     """
     key = secrets.token_urlsafe(16)
 
     class Leading(BaseHTTPRequestHandler):
-        timeout = 5  # for who connects and says nothing
+        timeout = 5  # for silent connections
 
         def do_GET(self) -> None:
             if self.path != f"/{key}" or done.is_set():
@@ -42,7 +42,7 @@ def once(address: str, patience: float = PATIENCE) -> str:
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
-            """Nothing: the terminal is the lab's."""
+            """Write nothing to the terminal."""
 
     end, done = time.monotonic() + patience, threading.Event()
     server = HTTPServer(("127.0.0.1", 0), Leading)
@@ -58,7 +58,7 @@ def once(address: str, patience: float = PATIENCE) -> str:
 
 
 def open_browser(address: str) -> None:
-    """Show it, in the background. Where there is no browser, nothing happens: the terminal says the address."""
+    """Open a browser in the background. Without a browser nothing happens; the terminal shows the address."""
     threading.Thread(target=webbrowser.open, args=[once(address)], name="unstride-lab-browser", daemon=True).start()
 
 

@@ -1,6 +1,6 @@
-"""What the chapters' pages have in common: heading and links, figures, numbers, tables, problems.
+"""HTML that the chapters share: headings and links, figures, numbers, tables, problems.
 
-Everything here returns HTML that looks as ``lab.css`` says, in light and in dark, and is called from the notebooks.
+The notebooks call these functions. ``lab.css`` has the styles, light and dark.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ if TYPE_CHECKING:
     from ..explainer.trace import Trace
 
 Html = Any
-"""marimo's Html, which is imported only where one is made."""
+"""marimo's Html. marimo is imported only where one is made."""
 
 PHONE = 340
-"""How wide the drawings for phones are to be."""
+"""The width of drawings for phones."""
 
 _LAB = {"links": False, "others": False}
 
 
 def in_lab(served: bool) -> None:
-    """Whether the chapters are served together, so that links between them lead somewhere."""
+    """Say whether the chapters are served together, so that they can link to each other."""
     _LAB["links"] = served
 
 
 def for_others(served: bool) -> None:
-    """Whether the lab is served to other machines, too, so that visitors share its runs."""
+    """Say whether the lab is served to other machines, so that visitors share its runs."""
     _LAB["others"] = served
 
 
@@ -47,14 +47,14 @@ def has_others() -> bool:
 
 
 def html(text: str) -> Html:
-    """For marimo to show."""
+    """Text as marimo's Html."""
     import marimo
 
     return marimo.Html(text)
 
 
 def header(slug: str) -> Html:
-    """The top of a chapter: where it belongs, its number and title, what it is about."""
+    """The top of a chapter: its number, title and summary."""
     chapter = BY_SLUG[slug]
     place = f"Chapter {chapter.number} of {len(CHAPTERS)}"
     if _LAB["links"]:
@@ -66,7 +66,7 @@ def header(slug: str) -> Html:
 
 
 def footer(slug: str) -> Html:
-    """The bottom of a chapter: the ones before and after it."""
+    """The bottom of a chapter: links to the chapters before and after it."""
     if not _LAB["links"]:
         return html("")
     links = []
@@ -80,20 +80,20 @@ def footer(slug: str) -> Html:
 
 
 def figure(picture: str, caption: str = "", *, scroll: bool = True, name: str = "") -> Html:
-    """A picture (SVG or other HTML) with a caption; one that is too wide scrolls by itself.
+    """A picture (SVG or other HTML) with a caption. If it is too wide, it scrolls.
 
-    `name` is for those who look for it: the tests, and links.
+    `name` identifies it for tests and links.
     """
     below = f"<figcaption>{caption}</figcaption>" if caption else ""
-    # Only what can be scrolled by keyboard, too, may scroll.
+    # What scrolls must also scroll by keyboard.
     inner = _scrolling(picture, "Figure") if scroll else picture
     return html(f'<figure class="lab-figure"{_named(name)}>{inner}{below}</figure>')
 
 
 def drawing(svg: str, phone: str, alt: str, caption: str = "", *, name: str = "") -> Html:
-    """A whole SVG file, as `Trace.svg` makes them, and another for phones.
+    """An SVG file, such as `Trace.svg` makes, and another for phones.
 
-    As an image, so that marimo's style sheet does not reach into it.
+    They are images, so that marimo's style sheet does not apply to them.
     """
     (wide, source), (narrow, other) = _drawn(svg), _drawn(phone)
     image = (
@@ -105,14 +105,14 @@ def drawing(svg: str, phone: str, alt: str, caption: str = "", *, name: str = ""
 
 
 def _drawn(svg: str) -> tuple[str, str]:
-    """The width of an SVG file, and an address that holds it."""
-    found = re.search(r'<svg [^>]*?width="([\d.]+)"', svg)
-    assert found is not None  # ours have one
-    return found[1], f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
+    """The width of an SVG file, and a data URI of it."""
+    match = re.search(r'<svg [^>]*?width="([\d.]+)"', svg)
+    assert match is not None  # ours have one
+    return match[1], f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
 
 
 def step(trace: Trace, view: str, number: int, *, name: str = "") -> Html:
-    """A trace after `number` steps of the view "scatter" or "grid", as the explorer counts: at 0 nothing is done."""
+    """A trace after `number` steps of the view "scatter" or "grid". At 0 nothing is done."""
     from ..explainer import drawing as pictures
 
     steps = trace.steps(view)
@@ -128,18 +128,18 @@ def step(trace: Trace, view: str, number: int, *, name: str = "") -> Html:
 
 
 def row(*parts: Html, least: str = "14rem") -> Html:
-    """Side by side where there is room, one below the other where there is not."""
+    """Parts side by side, or below each other if there is no room."""
     cells = "".join(f"<div>{part.text}</div>" for part in parts)
     return html(f'<div class="lab-row" style="--least:{least}">{cells}</div>')
 
 
-def beside(controls: Html, result: Html) -> Html:
-    """Controls to the left of what they control, and in sight while that is scrolled; on a narrow page above it."""
-    return html(f'<div class="lab-beside"><div>{controls.text}</div><div>{result.text}</div></div>')
+def split_view(controls: Html, result: Html) -> Html:
+    """Controls left of their result, in sight while it scrolls; above it on a narrow page."""
+    return html(f'<div class="lab-split"><div>{controls.text}</div><div>{result.text}</div></div>')
 
 
 def stack(*parts: Html) -> Html:
-    """One below the other, for `beside` and `row`."""
+    """Parts below each other, for `split_view` and `row`."""
     return html(f'<div class="lab-stack">{"".join(part.text for part in parts)}</div>')
 
 
@@ -148,7 +148,7 @@ def _slider() -> Any:
     import marimo
 
     class Slider(marimo.ui.slider):
-        """One whose value is between its ends, whatever a page sends."""
+        """A slider whose value is within its range, whatever a page sends."""
 
         def _convert_value(self, value: Any) -> Any:
             least, most = self._component_args["start"], self._component_args["stop"]
@@ -159,12 +159,12 @@ def _slider() -> Any:
 
 
 def slider(*arguments: Any, **settings: Any) -> Html:
-    """marimo's ``ui.slider``, with a value between its ends, whatever a page sends."""
+    """marimo's ``ui.slider`` with a value within its range, whatever a page sends."""
     return _slider()(*arguments, **settings)
 
 
 def key(rows: Sequence[tuple[str, str]], label: str, *, name: str = "") -> Html:
-    """A legend: colours, as CSS writes them, and what each stands for."""
+    """A legend: CSS colours and their meanings."""
     items = "".join(
         f'<li><span class="lab-swatch" style="background:{colour}" aria-hidden="true"></span>{escape(words)}</li>'
         for colour, words in rows
@@ -175,7 +175,7 @@ def key(rows: Sequence[tuple[str, str]], label: str, *, name: str = "") -> Html:
 def picture(
     image: ArrayLike, alt: str, caption: str = "", *, scale: float = 1, smooth: bool = False, name: str = ""
 ) -> Html:
-    """An image of numbers from 0 to 1 (or uint8), grey or RGB, `scale` times as large, at most as wide as the page."""
+    """An image of numbers from 0 to 1 (or uint8), grey or RGB, enlarged by `scale`, at most to the page's width."""
     source, width = data_uri(image)
     look = "" if smooth else " lab-pixels"
     shown = f'<img class="lab-picture{look}" alt="{escape(alt)}" width="{round(width * scale)}" src="{source}">'
@@ -183,7 +183,7 @@ def picture(
 
 
 def data_uri(image: ArrayLike) -> tuple[str, int]:
-    """A PNG of the image as an address that holds it, and its width."""
+    """A data URI of the image as a PNG, and its width."""
     from PIL import Image
 
     values = np.asarray(image)
@@ -195,7 +195,7 @@ def data_uri(image: ArrayLike) -> tuple[str, int]:
 
 
 def facts(values: Mapping[str, Any], *, name: str = "") -> Html:
-    """A few numbers with their names, the first the most important."""
+    """A few named numbers, the most important first."""
     cells = "".join(f"<div><dt>{escape(key)}</dt><dd>{value}</dd></div>" for key, value in values.items())
     return html(f'<dl class="lab-facts"{_named(name)}>{cells}</dl>')
 
@@ -208,7 +208,7 @@ def table(
     numbers: Sequence[int] = (),
     name: str = "",
 ) -> Html:
-    """A table whose first column names the rows; the columns `numbers` are set to the right. Cells are HTML."""
+    """A table whose first column names the rows. The columns `numbers` are aligned right. Cells are HTML."""
 
     def kind(place: int) -> str:
         return ' class="n"' if place in numbers else ""
@@ -223,35 +223,37 @@ def table(
         for cells in rows
     )
     title = f"<caption>{caption}</caption>" if caption else ""
-    made = f"<table>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-    look = "lab-table lab-pairs" if len(columns) == 2 else "lab-table"  # these stand one below the other on a phone
-    return html(f'<div class="{look}"{_named(name)}>{_scrolling(made, caption or ", ".join(columns))}</div>')
+    text = f"<table>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    look = (
+        "lab-table lab-pairs" if len(columns) == 2 else "lab-table"
+    )  # on a phone, two columns are shown below each other
+    return html(f'<div class="{look}"{_named(name)}>{_scrolling(text, caption or ", ".join(columns))}</div>')
 
 
 def shown(title: str, width: int, height: int, remark: str = "") -> Html:
-    """Which picture a page shows, and what was done to it to show it."""
+    """The name and size of the shown picture, and what was done to it."""
     more = f": {escape(remark)}" if remark else ""
     return html(f'<p class="lab-soft"{_named("shown")}>{escape(title)}, {width}×{height}{more}</p>')
 
 
 def note(text: str, *, name: str = "") -> Html:
-    """A remark beside the text; `text` is HTML."""
+    """A remark. `text` is HTML."""
     return html(f'<div class="lab-note"{_named(name)}>{text}</div>')
 
 
 def problem(error: BaseException | str, *, name: str = "") -> Html:
-    """What went wrong, and what to do about it, where the result would have been."""
+    """An error, in place of the result."""
     text = str(error)
     return html(f'<div class="lab-problem" role="alert"{_named(name)}>{escape(text)}</div>')
 
 
 def code(text: str, *, name: str = "") -> Html:
-    """A program or what it prints."""
+    """A program or its output."""
     return html(f'<pre class="lab-code" tabindex="0"{_named(name)}><code>{escape(text)}</code></pre>')
 
 
 def _scrolling(inner: str, label: str) -> str:
-    """In a frame that scrolls sideways where it must, by the keyboard too."""
+    """A frame that scrolls sideways if necessary, also by keyboard."""
     return f'<div class="lab-scroll" tabindex="0" role="group" aria-label="{escape(label)}">{inner}</div>'
 
 
@@ -261,33 +263,26 @@ def _named(name: str) -> str:
 
 @cache
 def style() -> str:
-    """The style sheet of the notebooks, and of the pages around them."""
+    """The style sheet of the notebooks and of the lab's other pages."""
     return (NOTEBOOKS / "lab.css").read_text(encoding="utf-8")
 
 
 def index(ahead: Sequence[str] = ()) -> str:
-    """The lab's first page; `ahead` are addresses that a browser may fetch while it is read."""
+    """The lab's first page. `ahead` are addresses for the browser to prefetch."""
     return _template("index.html", chapters=CHAPTERS, ahead=ahead)
 
 
 def missing(path: str) -> str:
-    """The page for an address that leads nowhere."""
+    """The page for an unknown address."""
     return _template("missing.html", path=path, chapters=CHAPTERS, ahead=())
 
 
 def entrance(form: str, message: str) -> str:
-    """The page that asks for the token; `form` is the address that it sends it to, escaped."""
+    """The page that asks for the token. `form` is the escaped address to which the form is sent."""
     return _template("entrance.html", form=form, message=message, ahead=())
 
 
 def _template(name: str, **values: Any) -> str:
-    import jinja2
+    from ..app.html import render
 
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template(name).render(style=style(), **values)
+    return render(Path(__file__).parent / "templates", name, style=style(), **values)

@@ -1,4 +1,4 @@
-"""One server for the whole lab: an index at ``/``, and each chapter's notebook, as an app, at its slug."""
+"""The server of the lab: an index at ``/``, and each chapter's notebook, as an app, at its slug."""
 
 from __future__ import annotations
 
@@ -27,39 +27,41 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from . import page
 from .chapters import BY_SLUG, CHAPTERS, Chapter
-from .gate import MOST_BYTES, PARAMETER, Gate, TooLargeError
+from .gate import MAX_REQUEST_BYTES, PARAMETER, Gate, TooLargeError
 from .opening import open_browser
 
 PORT = 2741
-"""Where the lab is unless that is taken."""
+"""The default port."""
 
 ASSETS = "/marimo"
-"""Where marimo's own files are: the same for all chapters, so that a browser fetches and compiles them once."""
+"""The address of marimo's own files, which is the same for all chapters, so that browsers load them once."""
 
 
 HEAD = "<style>[data-testid='notebook-actions-dropdown'] { display: none; }</style>"
-"""marimo's own menu has a button without a name, and exports pages that need the network."""
+"""Hides marimo's menu, which has a button without a name and exports pages that need the network."""
 
 
 class LabError(RuntimeError):
-    """The lab cannot start. The message says why, and what to do."""
+    """The lab cannot start. The message says why and what to do."""
 
 
-def application(token: str | None, port: int, local: bool = True) -> ASGIApp:
+def application(token: str | None, port: int, local: bool = True, debug: bool = False) -> ASGIApp:
     """The lab as an ASGI application.
 
     Parameters
     ----------
     token : str or None
-        What visitors have to give; None: nothing.
+        The token that visitors must give; None admits everybody.
     port : int
-        Where it will be served.
+        The port at which it will be served.
     local : bool
         Whether it is served to this machine only.
+    debug : bool
+        Whether the terminal gets the traceback of an error in answering a request.
     """
     page.in_lab(True)
-    # marimo says that matplotlib is there before its own module for it is, and a cell that ends meanwhile, in any
-    # window, ends its page: so both are imported before there are pages.
+    # A cell that ends while another window imports Matplotlib, but not yet marimo's module for it, would end its page.
+    # So both are imported before there are pages.
     with contextlib.suppress(ImportError):
         importlib.import_module("marimo._output.mpl")
     frontend = Path(marimo.__file__).parent / "_static"
@@ -79,7 +81,7 @@ def application(token: str | None, port: int, local: bool = True) -> ASGIApp:
         Route("/", index),
         Route("/favicon.ico", favicon),
         Mount(ASSETS, _Kept(directory=frontend)),
-        Mount("/", _Found(chapters)),
+        Mount("/", _Found(chapters, debug)),
     ]
     quiet = _Quiet()
 
@@ -96,14 +98,14 @@ def application(token: str | None, port: int, local: bool = True) -> ASGIApp:
 
 
 def _assets(frontend: Path) -> list[str]:
-    """What every chapter's page loads of marimo's, so that the index can fetch it while it is read."""
+    """marimo's files that every chapter loads, for the index to prefetch."""
     page = (frontend / "index.html").read_text(encoding="utf-8")
-    found = re.findall(r'(?:href|src)="\./(assets/[^"]+\.(?:js|css|woff2))"', page)
-    return [f"{ASSETS}/{name}" for name in dict.fromkeys(found)]
+    names = re.findall(r'(?:href|src)="\./(assets/[^"]+\.(?:js|css|woff2))"', page)
+    return [f"{ASSETS}/{name}" for name in dict.fromkeys(names)]
 
 
 class _Kept(StaticFiles):
-    """Files whose names change with what is in them, as all in marimo's assets folder do."""
+    """Static files. Those in marimo's assets folder never change, because their names depend on their content."""
 
     def file_response(self, full_path: str, *args: object, **settings: object) -> Response:  # type: ignore[override]
         answer = super().file_response(full_path, *args, **settings)  # type: ignore[arg-type]
@@ -113,14 +115,15 @@ class _Kept(StaticFiles):
 
 
 class _Found:
-    """Wraps `app`, and replaces its 404 answers by the lab's own page.
+    """Wraps `app` and replaces its 404 answers by the lab's own page.
 
-    If `app` raises, as marimo does on requests that its pages never make, it has answered 500 already; the terminal
-    gets one line instead of a traceback.
+    If `app` raises, it has answered 500 already. The terminal then gets one line, and with `debug` the traceback.
+    (marimo raises on requests that its pages never make.)
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, debug: bool = False) -> None:
         self.app = app
+        self.debug = debug
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -130,12 +133,13 @@ class _Found:
         except Exception as error:
             if scope["type"] != "http":
                 raise
-            logging.getLogger("uvicorn.error").warning(  # uvicorn's own way is the whole traceback
+            logging.getLogger("uvicorn.error").warning(  # uvicorn would always log the traceback
                 "%s %s: %s: %s",
                 scope["method"],
                 ascii(scope["path"])[1:-1],
                 type(error).__name__,
                 ascii(str(error))[1:-1],
+                exc_info=error if self.debug else None,
             )
 
     async def _answered(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -156,13 +160,13 @@ class _Found:
 
 
 class _Quiet:
-    """When the last request came."""
+    """Knows when the last request came."""
 
     def __init__(self) -> None:
         self.last = time.monotonic()
 
     def watching(self, app: ASGIApp) -> ASGIApp:
-        """`app`, with a look at what it is asked."""
+        """Wrap `app` to note the time of each request."""
 
         async def watched(scope: Scope, receive: Receive, send: Send) -> None:
             self.last = time.monotonic()
@@ -171,24 +175,24 @@ class _Quiet:
         return watched
 
     def wait(self, seconds: float) -> None:
-        """Until nothing has been asked for so long."""
+        """Wait until there was no request for `seconds`."""
         while (left := self.last + seconds - time.monotonic()) > 0:
             time.sleep(left)
 
 
 def _import_ahead(quiet: _Quiet) -> None:
-    """What chapters import: the first one's at once, others' while nobody waits for a page, which they would delay."""
+    """Import the chapters' slow modules: the first chapter's at once, the others while no page is being loaded."""
     for name in dict.fromkeys(name for chapter in CHAPTERS for name in chapter.imports):
         if name not in CHAPTERS[0].imports:
             quiet.wait(1.5)
-        with contextlib.suppress(Exception):  # the chapter that needs it will say what is wrong
+        with contextlib.suppress(Exception):  # the chapter that needs it will show the error
             importlib.import_module(name)
 
 
 async def _close(chapters: object) -> None:
-    """End the sessions of all open pages. Their threads would keep the process from ending.
+    """End the sessions of all open pages, whose threads would keep the process alive.
 
-    marimo does so when its application ends, but an application that is mounted in another is not told of the end.
+    marimo does this when its application shuts down, but a mounted application gets no such event.
     """
     for route in getattr(chapters, "routes", ()):
         manager = getattr(getattr(getattr(route, "app", None), "state", None), "session_manager", None)
@@ -199,7 +203,7 @@ async def _close(chapters: object) -> None:
 
 
 def bind(host: str, port: int | None) -> socket.socket:
-    """A socket at that address; for no port, the lab's own, or any that is free."""
+    """A listening socket at this address. Without a port, it has the default one or any free one."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port or 0, type=socket.SOCK_STREAM)[0]
     except OSError as error:
@@ -222,7 +226,7 @@ def bind(host: str, port: int | None) -> socket.socket:
 
 
 def is_local(host: str) -> bool:
-    """Whether only this machine can reach that address."""
+    """Whether only this machine can reach the address."""
     if host == "localhost":
         return True
     try:
@@ -232,14 +236,14 @@ def is_local(host: str) -> bool:
 
 
 def address(host: str, port: int, token: str | None, chapter: Chapter | None = None) -> str:
-    """What to open in a browser."""
+    """The URL of the lab, or of a chapter."""
     shown = "127.0.0.1" if host == "0.0.0.0" else "[::1]" if host == "::" else f"[{host}]" if ":" in host else host
     path = f"{chapter.slug}/" if chapter else ""
     return f"http://{shown}:{port}/{path}" + (f"?{PARAMETER}={token}" if token else "")
 
 
 def find(name: str | None) -> Chapter | None:
-    """The chapter of that slug or number."""
+    """The chapter with this slug or number."""
     if name is None:
         return None
     if name in BY_SLUG:
@@ -250,19 +254,21 @@ def find(name: str | None) -> Chapter | None:
 
 
 def new_token() -> str:
-    """Unguessable, of letters that an address may hold."""
+    """A random token that can be part of a URL."""
     return secrets.token_urlsafe(16)
 
 
-def serve(place: socket.socket, host: str, token: str | None, chapter: Chapter | None, browser: bool) -> None:
+def serve(
+    place: socket.socket, host: str, token: str | None, chapter: Chapter | None, *, browser: bool, debug: bool = False
+) -> None:
     """Serve the lab on a bound socket until it is interrupted."""
     port = place.getsockname()[1]
     if browser:
         open_browser(address(host, port, token, chapter))
     config = uvicorn.Config(
-        application(token, port, is_local(host)),
+        application(token, port, is_local(host), debug),
         log_level="warning",
-        timeout_graceful_shutdown=1,  # open pages hold their connections for ever
-        ws_max_size=MOST_BYTES,  # pictures come through the web socket
+        timeout_graceful_shutdown=1,  # open pages keep their connections
+        ws_max_size=MAX_REQUEST_BYTES,  # uploads come through the web socket
     )
     uvicorn.Server(config).run(sockets=[place])

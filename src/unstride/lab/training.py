@@ -1,4 +1,4 @@
-"""What the pages show of a training: a bar, the loss curves, its figures, and the runs there are to choose from."""
+"""What pages show of trainings: a bar, loss curves, the list of runs, and their models."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ import numpy as np
 
 from .. import codes
 from .._messages.wording import counted
-from ..app import weights as weight_files
+from ..app import weights
 from ..app.errors import RunError
 from ..app.runs import duration
-from ..app.runs.options import Options
 from ..app.runs.reading import why
 from ..app.tasks.compressor.inference import activity, random_weights, stretched
-from ..app.weights import Deployed
+from ..app.weights import ExportedModel
 from ..data import grey, mnist_test
 from . import page
 from .jobs import Job, Progress, listing
@@ -35,11 +34,11 @@ WORDS = {
     "damaged": "Damaged",
 }
 SHIPPED = "shipped"
-"""The name of the trained model that is part of the package, in the list of runs."""
+"""The entry in the list of runs for the trained model in the package."""
 
 
 def panel(job: Job, progress: Progress) -> Any:
-    """How far a training is."""
+    """The state and the progress of a training."""
     parts = []
     if progress.epochs:
         share = (progress.done + progress.share) / progress.epochs
@@ -67,7 +66,7 @@ def panel(job: Job, progress: Progress) -> Any:
 
 
 def curves(progress: Progress, name: str) -> Any:
-    """The losses of every epoch; `name` is what the loss is."""
+    """The losses of all epochs. `name` is the name of the loss."""
     from ..app.report import charts
 
     rows = progress.rows
@@ -86,37 +85,34 @@ def curves(progress: Progress, name: str) -> Any:
         (theme.paper, "var(--lab-paper)"),
     ):
         drawn = drawn.replace(place, colour)
-    # Two drawings on a page may not have the same names in them.
+    # The ids of two drawings on a page must differ.
     drawn = re.sub(r'(id="|url\(#|href="#)', rf"\g<1>c{len(rows)}{abs(hash(name)) % 997}-", drawn)
-    first, last = rows[0], rows[-1]
-    alt = (
-        f"Loss by epoch. Training: from {first['loss']:.4g} to {last['loss']:.4g}. "
-        f"Validation: from {first['val_loss']:.4g} to {last['val_loss']:.4g}."
+    drawn = drawn.replace(
+        "<svg ", f'<svg role="img" aria-label="{escape(charts.losses_in_words(rows))}" class="lab-curves" ', 1
     )
-    drawn = drawn.replace("<svg ", f'<svg role="img" aria-label="{escape(alt)}" class="lab-curves" ', 1)
     return page.figure(drawn, scroll=False, name="curves")
 
 
-def weights(model: str, job: Job | None) -> Deployed:
-    """The model of a run as its last epoch left it, or what ships if there is no job.
+def exported(model: str, job: Job | None) -> ExportedModel:
+    """The model of a run after its last epoch, or the one in the package if `job` is None.
 
     Raises
     ------
     RunError
-        If the run has no whole epoch behind it, or its weights are damaged or another model's.
+        The run has not finished an epoch, or its weights are damaged or those of another model.
     """
     if job is None:
-        return weight_files.find(model, model, None)
-    newest = max((job.path / name for name in (weight_files.FILE, weight_files.LAST)), key=_age)
+        return weights.find(model, model, None)
+    newest = max((job.path / name for name in (weights.FILE, weights.LAST)), key=_age)
     if not _age(newest):
         raise RunError(f"{job.name} has no whole epoch behind it, so there is nothing to see of it yet")
     try:
-        found = weight_files.load(newest)
+        model_weights = weights.load(newest)
     except OSError as error:
         raise RunError(f"{newest}: it cannot be read ({why(error)})") from error
-    if found.about.get("model") != model:
-        raise RunError(f"{newest}: weights of {found.about.get('model')}; expected those of {model}")
-    return found
+    if model_weights.about.get("model") != model:
+        raise RunError(f"{newest}: weights of {model_weights.about.get('model')}; expected those of {model}")
+    return model_weights
 
 
 def _age(path: Path) -> int:
@@ -127,22 +123,22 @@ def _age(path: Path) -> int:
 
 
 def choices(model: str, chosen: Job | None) -> dict[str, str]:
-    """For a list to choose a run from: what is shown, to its name."""
-    made = {"The trained one that ships with unstride": SHIPPED}
+    """The entries of a list of runs: from the shown text to the run's name."""
+    names = {"The trained one that ships with unstride": SHIPPED}
     jobs = listing(model)
     if chosen is not None and chosen.name not in [job.name for job in jobs]:
-        jobs.insert(0, chosen)  # just started: it has no folder yet
+        jobs.insert(0, chosen)  # just started, still without a folder
     for job in jobs:
         progress = job.progress()
         how = f"{progress.done} of {counted(progress.epochs, 'epoch')}" if progress.epochs else "no epoch yet"
         if progress.state == "damaged":
             how = progress.message
-        made[f"{job.name} ({WORDS[progress.state].split(':')[0].lower()}, {how})"] = job.name
-    return made
+        names[f"{job.name} ({WORDS[progress.state].split(':')[0].lower()}, {how})"] = job.name
+    return names
 
 
 def shared() -> list[Any]:
-    """For below a list of runs: whose they are, where that is not the reader alone; empty otherwise."""
+    """A note for a list of runs that visitors share; empty if the lab has no other visitors."""
     if not page.has_others():
         return []
     words = (
@@ -152,26 +148,15 @@ def shared() -> list[Any]:
     return [page.note(words, name="shared-runs")]
 
 
-def described(options: Options) -> str:
-    """What a run was asked for, in a line."""
-    parts = [counted(options.epochs, "epoch"), f"batches of {options.batch_size}"]
-    parts.append(counted(options.limit, "image") if options.limit else "all images")
-    if options.layers:
-        parts.append(options.layers)
-    return ", ".join(parts)
-
-
 @cache
 def untrained(upsample: str, kernel: int) -> tuple[Any, float]:
-    """How strongly each pixel of a decoder answers before it has learned anything, from its least to its largest; and
-    how strong the checkerboard in that is, as `codes.checkerboard` measures it.
-    """
-    found = activity(random_weights(8, upsample, kernel, 0), upsample, 0, codes=16)
-    return stretched(found), codes.checkerboard(found[None])
+    """How strongly each pixel of an untrained decoder responds, scaled to 0 to 1, and the checkerboard in that."""
+    strength = activity(random_weights(8, upsample, kernel, 0), upsample, 0, codes=16)
+    return stretched(strength), codes.checkerboard(strength[None])
 
 
 class Digits:
-    """MNIST's test images, once for all pages."""
+    """MNIST's test images, read once for all pages."""
 
     _known: tuple[Any, Any] | None = None
 
@@ -188,14 +173,3 @@ class Digits:
         """The first image of each class, (10, 28, 28)."""
         images, labels = cls.read()
         return images[[int(np.flatnonzero(labels == label)[0]) for label in range(10)]]
-
-
-def strip(images: Any, columns: int = 10, gap: int = 2) -> Any:
-    """Images (n, height, width) side by side in rows of `columns`, as one."""
-    count, height, width = images.shape
-    rows = -(-count // columns)
-    sheet = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap), 0.5, np.float32)
-    for number, image in enumerate(images):
-        top, left = number // columns * (height + gap), number % columns * (width + gap)
-        sheet[top : top + height, left : left + width] = image
-    return sheet

@@ -1,4 +1,4 @@
-"""Where the frameworks' words mislead: settings that look alike, and the numbers that each of them gives."""
+"""Settings of the frameworks that look alike but are not, with their results."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .. import conventions
+from ..data import Doubles
 from ..explainer.figures import figure
-from ..geometry import Geometry, GeometryError
+from ..geometry import ArgumentError, Geometry
 from ..ops import conv_transpose
 
 INPUT = (1.0, 10.0, 100.0)
-"""What goes in: whichever digit a result shows tells which input cell it came from."""
+"""The input. Each digit of a result shows which input cell it comes from."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One way to call it: the arguments, and what comes out, or why nothing does."""
+    """A call: its arguments, and its output or its error."""
 
     call: str
-    output: NDArray[np.float64] | None
+    output: Doubles | None
     problem: str = ""
 
     @property
@@ -34,7 +34,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Trap:
-    """Some calls that are easily taken for the same."""
+    """Calls that seem to be the same."""
 
     name: str
     title: str
@@ -43,10 +43,10 @@ class Trap:
 
 
 def traps(k: int, s: int) -> tuple[Trap, ...]:
-    """For a kernel 1, 2, ..., k and a stride s.
+    """The traps, for the kernel 1, 2, ..., k and the stride s.
 
-    >>> found = {trap.name: trap for trap in traps(3, 2)}
-    >>> [row.text for row in found["same"].rows if "ONNX" in row.call]
+    >>> by_name = {trap.name: trap for trap in traps(3, 2)}
+    >>> [row.text for row in by_name["same"].rows if "ONNX" in row.call]
     ['[1, 2, 13, 20, 130, 200]', '[2, 13, 20, 130, 200, 300]']
     """
     kernel = np.arange(1.0, k + 1)
@@ -54,20 +54,20 @@ def traps(k: int, s: int) -> tuple[Trap, ...]:
 
     def row(call: str, geometry: Callable[[], Geometry], flipped: bool = False) -> Row:
         try:
-            made = conv_transpose(
+            output = conv_transpose(
                 np.array(INPUT), kernel[::-1] if flipped else kernel, geometry=geometry(), channels=None
             )
-        except GeometryError as error:
+        except ArgumentError as error:
             return Row(call, None, str(error))
-        return Row(call, made)
+        return Row(call, output)
 
     extra = max(2 * half - (k - s), 0)
     return (
         Trap(
             "same",
             "“same” is not the same",
-            "All of these make n·s cells. Where k − s is odd, one cell more has to go at one end, and they disagree on "
-            "which: the result is shifted by a cell, with the right shape.",
+            "All of these make n·s cells. If k − s is odd, one more cell must be cropped at one end, and they disagree "
+            "on which: the result has the right shape but is shifted by a cell.",
             (
                 row(f"Keras  padding='same', strides={s}", lambda: conventions.keras(k, s, "same")),
                 row(f"JAX  padding='SAME', strides=({s},)", lambda: conventions.jax(k, s, "SAME")),
@@ -82,8 +82,8 @@ def traps(k: int, s: int) -> tuple[Trap, ...]:
         Trap(
             "none",
             "None is not 0",
-            "Keras's output_padding=None does not mean none. With “same” it chooses what makes n·s cells, and 0 makes "
-            "fewer; with “valid” it differs only where the kernel is shorter than the stride.",
+            "Keras's output_padding=None does not mean none. With “same” it is chosen so that there are n·s cells, and "
+            "0 gives fewer. With “valid” it differs from 0 only if the kernel is shorter than the stride.",
             tuple(
                 row(
                     f"Keras  padding='{name}', output_padding={given}",
@@ -96,9 +96,8 @@ def traps(k: int, s: int) -> tuple[Trap, ...]:
         Trap(
             "flip",
             "JAX flips the kernel",
-            "jax.lax.conv_transpose lays the kernel down backwards unless transpose_kernel=True. With symmetric "
-            "kernels "
-            "nobody notices; with trained weights everything is wrong.",
+            "jax.lax.conv_transpose flips the kernel unless transpose_kernel=True. With symmetric kernels nobody "
+            "notices; with trained weights everything is wrong.",
             (
                 row("JAX  default", lambda: conventions.jax(k, s, "VALID"), flipped=True),
                 row("JAX  transpose_kernel=True", lambda: conventions.jax(k, s, "VALID")),
@@ -108,10 +107,9 @@ def traps(k: int, s: int) -> tuple[Trap, ...]:
         Trap(
             "pads",
             "The same number, opposite effects",
-            "PyTorch's and ONNX's padding is cut off the result, so that more makes it smaller. JAX's explicit "
-            "padding is "
-            "put around the zero-spaced grid, so that more makes it larger: (a, b) there is K − 1 − a and K − 1 "
-            "− b here.",
+            "PyTorch's and ONNX's padding is cropped from the result, so more of it makes the result smaller. JAX's "
+            "explicit padding is added around the zero-spaced grid, so more of it makes the result larger: (a, b) "
+            "there corresponds to a crop of K − 1 − a and K − 1 − b.",
             (
                 *(row(f"PyTorch  padding={p}", lambda p=p: conventions.torch(k, s, p)) for p in (0, 1)),  # type: ignore[misc]
                 *(
@@ -123,9 +121,8 @@ def traps(k: int, s: int) -> tuple[Trap, ...]:
         Trap(
             "ends",
             "Output padding adds at one end",
-            "It does not pad with anything: it cuts less off the end. Where there is nothing left to cut, cells "
-            "are added "
-            "that no copy reaches, and that hold the bias alone.",
+            "It does not pad with anything: it crops less at the end. If nothing is left to crop, cells are added that "
+            "no copy reaches and that hold only the bias.",
             tuple(
                 row(f"PyTorch  output_padding={given}", lambda given=given: conventions.torch(k, s, 0, given))  # type: ignore[misc]
                 for given in range(min(max(s, 2), n))

@@ -1,50 +1,43 @@
-"""Pictures that visitors bring: opened by the same reader as the command line's, and made small enough to be shown."""
+"""Opens uploaded pictures with the reader of the command line, and reduces them to a size that a page can show."""
 
 from __future__ import annotations
 
 from PIL import Image
 
-from ..app.images.files import ImageError, Upload
-from ..app.images.files import opened as read
-from ..app.images.pixels import PixelError, Pixels
+from ..app.images.files import ImageError, Upload, rgb
 
-MOST = 60_000_000
-"""Pixels of a picture that is opened at all: about what the largest cameras make."""
+MAX_PIXELS = 60_000_000
+"""The largest picture that is opened, about that of the largest cameras."""
 
 
 def opened(name: str, content: bytes, side: int | None = None) -> tuple[Image.Image, str]:
-    """The picture in a file's bytes, in mode RGB, and what was done to it, "" if nothing.
+    """The picture in a file's bytes, in mode RGB, and notes on it, "" if there are none.
 
-    It is what `unstride.app.images.files.rgb` reads, made smaller where its longer side has more than `side` pixels.
+    `unstride.app.images.files.rgb` reads it. If its longer side has more than `side` pixels, it is reduced.
 
     Raises
     ------
     ImageError
-        If it is no picture, a damaged one, or too large. The message begins with the file's name.
+        It is not a picture, or is damaged or too large. The message begins with the file's name.
     """
-    said: list[str] = []
-    sizes: list[tuple[int, int]] = []
+    remarks: list[str] = []
+    original: tuple[int, int] = (0, 0)
 
     def check(size: tuple[int, int]) -> None:
-        width, height = size
-        sizes.append(size)
-        if width * height > MOST:
+        nonlocal original
+        original = width, height = size
+        if width * height > MAX_PIXELS:
             raise ImageError(
-                f"{name}: {width}×{height} pixels; expected at most {MOST // 1_000_000} million. "
+                f"{name}: {width}×{height} pixels; expected at most {MAX_PIXELS // 1_000_000} million. "
                 "For a picture of that size use the command line, which works through it in tiles"
             )
 
-    image, kind = read(Upload(name, content), said.append, check=check, side=side)
-    try:
-        pixels = Pixels.of(image, kind)
-    except PixelError as error:
-        raise ImageError(f"{name}: {error}; convert it to RGB first") from error
-    said = [text.removeprefix(f"{name}: ") for text in said] + [text for text in (pixels.remark(),) if text]
-    found = Image.fromarray(pixels.rgb())
-    if side is not None and max(sizes[0]) > side:
-        found.thumbnail((side, side), Image.Resampling.BICUBIC)
-        width, height = sizes[0]
-        if (width > height) != (found.width > found.height):  # turned
+    picture = Image.fromarray(rgb(Upload(name, content), remarks.append, check=check, side=side))
+    remarks = [text.removeprefix(f"{name}: ") for text in remarks]
+    if side is not None and max(original) > side:
+        picture.thumbnail((side, side), Image.Resampling.BICUBIC)
+        width, height = original
+        if (width > height) != (picture.width > picture.height):  # turned by its EXIF orientation
             width, height = height, width
-        said.append(f"made smaller, from {width}×{height} to {found.width}×{found.height}")
-    return found, "; ".join(said)
+        remarks.append(f"made smaller, from {width}×{height} to {picture.width}×{picture.height}")
+    return picture, "; ".join(remarks)

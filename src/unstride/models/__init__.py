@@ -1,4 +1,4 @@
-"""The models, each a function that builds a `keras.Model`, and imports Keras only when it is called."""
+"""The models. Each is a function that builds a `keras.Model` and imports Keras only when called."""
 
 from __future__ import annotations
 
@@ -21,4 +21,4 @@ MODELS: dict[str, Callable[..., keras.Model]] = {
     "upscaler": upscaler,
     "segmenter": segmenter,
 }
-"""By name, as `unstride train` knows them."""
+"""The models by the names that `unstride train` uses."""

@@ -1,6 +1,6 @@
-"""The convolutional autoencoder: three convolutions down, three transposed convolutions back up, or others of the kind.
+"""The convolutional autoencoder: convolutions down to the code, transposed convolutions back up.
 
-What its layers are is data, `Layer`, from which the Keras model, the sizes and the parameters are all made.
+Its layers are data, `Layer`, from which the Keras model, the sizes and the numbers of parameters are derived.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 SIDE = 28
 KINDS = {"conv": "Conv2D", "up": "Conv2DTranspose"}
-MOST = 512
-"""Filters of a layer, so that a slip of the keyboard does not fill the memory."""
+MAX_FILTERS = 512
+"""The most filters of a layer, so that a typing error does not fill the memory."""
 
 
 @dataclass(frozen=True)
@@ -38,19 +38,19 @@ class Layer:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(f"a layer is {self.kind!r}; expected one of: {', '.join(KINDS)}")
-        for name, most in (("filters", MOST), ("kernel", SIDE), ("stride", SIDE)):
+        for name, most in (("filters", MAX_FILTERS), ("kernel", SIDE), ("stride", SIDE)):
             value = getattr(self, name)
             if not isinstance(value, int) or not 1 <= value <= most:
                 raise ValueError(f"{name} of a layer is {value!r}; expected a whole number from 1 to {most}")
 
     def geometry(self, side: int) -> Geometry:
-        """Of a grid of that side."""
+        """The layer's geometry on a square grid with this side."""
         if self.kind == "up":
             return Geometry((self.kernel,) * 2, self.stride, self.padding)
         return convolution((side, side), (self.kernel,) * 2, self.stride, self.padding)
 
     def output_side(self, side: int) -> int:
-        """The side of what it makes of a grid of that side."""
+        """The side of the output for a square input with this side."""
         geometry = self.geometry(side)
         size = geometry.output_size((side, side)) if self.kind == "up" else geometry.conv_size((side, side))
         return size[0]
@@ -67,14 +67,14 @@ READING = (
     Layer("up", 16, 3),
     Layer("up", 32, 3),
 )
-"""The reading's, but for the last one, which every autoencoder has."""
+"""The layers of the reading, without the last, which every autoencoder has."""
 
 LAST = Layer("conv", 1, 3, padding="same", activation="sigmoid")
 
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the model's summary: `side` is that of the grid that the layer makes."""
+    """A line of the model's summary. `channels` and `input_side` belong to the input, `side` to the output."""
 
     name: str
     layer: Layer
@@ -85,34 +85,34 @@ class Row:
 
 
 def parsed(text: str) -> tuple[Layer, ...]:
-    """Layers as one writes them: kind, filters, kernel and, unless it is 1, stride; with commas between.
+    """Layers from text: kind, filters, kernel and, unless it is 1, stride, separated by commas.
 
     >>> [layer.kernel for layer in parsed("conv 8 3 2, up 8 4 2")]
     [3, 4]
     """
-    made = []
+    layers = []
     for part in text.split(","):
         kind, *numbers = part.split() or [""]
         if not 2 <= len(numbers) <= 3 or not all(number.isdecimal() for number in numbers):
             raise ValueError(f"a layer is {part.strip()!r}; expected kind, filters, kernel, stride, as 'conv 16 3 2'")
         filters, kernel, *stride = (int(number) for number in numbers)
-        made.append(Layer(kind, filters, kernel, stride[0] if stride else 1))
-    return tuple(made)
+        layers.append(Layer(kind, filters, kernel, stride[0] if stride else 1))
+    return tuple(layers)
 
 
 def described(model: keras.Model) -> str:
-    """The layers of an autoencoder, as `parsed` reads them."""
+    """The layers of an autoencoder as text that `parsed` reads."""
     from ..backends.keras.imported import keras
 
-    made = []
+    layers = []
     for layer in model.layers[:-1]:
         kind = "up" if isinstance(layer, keras.layers.Conv2DTranspose) else "conv"
-        made.append(Layer(kind, layer.filters, layer.kernel_size[0], layer.strides[0]))
-    return ", ".join(map(str, made))
+        layers.append(Layer(kind, layer.filters, layer.kernel_size[0], layer.strides[0]))
+    return ", ".join(map(str, layers))
 
 
 def table(layers: Sequence[Layer] = READING) -> tuple[Row, ...]:
-    """The summary of an autoencoder of these layers and the last one, whatever size it ends with.
+    """The summary of an autoencoder with these layers and the last one. Its output may have any size.
 
     >>> sum(row.parameters for row in table())
     12785
@@ -120,7 +120,7 @@ def table(layers: Sequence[Layer] = READING) -> tuple[Row, ...]:
     Raises
     ------
     GeometryError
-        If a kernel is larger than its grid. The message begins with the layer's name.
+        A kernel is larger than its grid. The message begins with the layer's name.
     """
     side, channels, counts = SIDE, 1, dict.fromkeys(KINDS, 0)
     rows = []
@@ -128,33 +128,33 @@ def table(layers: Sequence[Layer] = READING) -> tuple[Row, ...]:
         counts[layer.kind] += 1
         name = ("conv2d_" if layer.kind == "conv" else "conv2d_transpose_") + str(counts[layer.kind])
         try:
-            made = layer.output_side(side)
+            output_side = layer.output_side(side)
         except GeometryError as error:
             raise GeometryError(f"{name}: {error}") from error
         parameters = layer.kernel**2 * channels * layer.filters + layer.filters
-        rows.append(Row(name, layer, channels, made, side, parameters))
-        side, channels = made, layer.filters
+        rows.append(Row(name, layer, channels, output_side, side, parameters))
+        side, channels = output_side, layer.filters
     return tuple(rows)
 
 
 def autoencoder(layers: str | Sequence[Layer] | None = None) -> keras.Sequential:
     """A 28x28 grey image to 22x22x8 and back, with 12,785 parameters; not compiled.
 
-    Takes and returns images of shape (n, 28, 28, 1) from 0 to 1. No layer has a stride, and none but the last
-    padding: each 3x3 convolution takes one pixel off every side, each transposed one puts it back.
+    Takes and returns images of shape (n, 28, 28, 1) from 0 to 1. No layer has a stride, and only the last has
+    padding: each 3x3 convolution removes one pixel on every side, and each transposed one adds it back.
 
     Parameters
     ----------
     layers : str or sequence of Layer, optional
-        Others than the reading's, as "conv 16 3 2, up 16 4 2": kind, filters, kernel and stride of each; "up" is a
-        transposed convolution. A 3x3 convolution to one channel is always added as the last.
+        The layers, such as "conv 16 3 2, up 16 4 2": kind, filters, kernel and stride of each, where "up" is a
+        transposed convolution. A last 3x3 convolution to one channel is always added. Default: the reading's.
 
     Raises
     ------
     TypeError
-        If `layers` is neither text nor a sequence of Layer.
+        `layers` is neither text nor a sequence of Layer.
     ValueError
-        If a layer is not as above, or the last does not end with 28x28.
+        A layer is invalid, or the output is not 28x28.
     """
     chosen = READING if layers is None else parsed(layers) if isinstance(layers, str) else layers
     if not isinstance(chosen, list | tuple) or not all(isinstance(layer, Layer) for layer in chosen):
@@ -165,7 +165,7 @@ def autoencoder(layers: str | Sequence[Layer] | None = None) -> keras.Sequential
     rows = table(chosen)
     if rows[-1].side != SIDE:
         raise ValueError(f"layers end with {rows[-1].side}x{rows[-1].side}; expected {SIDE}x{SIDE}, the images' size")
-    # Here and not above, so that listing the models costs no import of Keras.
+    # Imported here, so that listing the models does not import Keras.
     from ..backends.keras.imported import keras
     from ..keras import Conv2D, Conv2DTranspose
 

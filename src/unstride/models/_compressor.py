@@ -1,4 +1,4 @@
-"""The compressor: a strided encoder, a code of a few numbers, a decoder that upsamples by its stride."""
+"""The compressor: a strided encoder, a code of a few numbers, and a decoder that upsamples."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ if TYPE_CHECKING:
 
 UPSAMPLE = ("transposed", "resize", "subpixel")
 SMALL, WIDTHS = 7, (64, 32)
-"""The decoder's first grid's side, and its layers' channels."""
+"""The side of the decoder's first grid, and the channels of its layers."""
 
 
 def compressor(code: int = 32, upsample: str = "transposed", kernel: int = 4) -> keras.Model:
     """A 28x28 grey image to `code` numbers and back; not compiled.
 
-    Takes and returns images of shape (n, 28, 28, 1) from 0 to 1. It is made of two models, its layers "encoder",
-    (n, 28, 28, 1) to (n, code), and "decoder", back again.
+    Takes and returns images of shape (n, 28, 28, 1) from 0 to 1. It consists of two models, its layers "encoder",
+    from (n, 28, 28, 1) to (n, code), and "decoder", back again.
 
     Parameters
     ----------
     code : int
-        How many numbers an image becomes, at least 1.
+        The length of the code, at least 1.
     upsample : {"transposed", "resize", "subpixel"}
-        How the decoder doubles a grid, twice. "transposed": transposed convolutions with stride 2. "resize": each
-        pixel repeated 2x2, then a convolution. "subpixel": a convolution to four times as many channels, which
-        become the 2x2 pixels.
+        How the decoder doubles the grid, twice. "transposed": a transposed convolution with stride 2. "resize": repeat
+        each pixel 2x2, then a convolution. "subpixel": a convolution to four times as many channels, which become
+        the 2x2 pixels.
     kernel : int
-        The side of the decoder's kernels, at least 2. A transposed convolution whose kernel is no multiple of its
-        stride reaches some pixels by more taps than others: the checkerboard.
+        The side of the decoder's kernels, at least 2. If it is not a multiple of the stride 2, a transposed
+        convolution reaches some pixels by more taps than others: the checkerboard.
 
     Raises
     ------
     ValueError
-        If an argument is not as above.
+        An argument is invalid.
     """
     if not isinstance(code, int) or code < 1:
         raise ValueError(f"code is {code!r}; expected how many numbers, at least 1")
@@ -48,7 +48,7 @@ def compressor(code: int = 32, upsample: str = "transposed", kernel: int = 4) ->
     encoder = keras.Sequential(
         [
             keras.Input((28, 28, 1)),
-            # A padding of 1 where the stride is 2. Keras has it as two layers; by the end no kernel needs any.
+            # A padding of 1 for the stride 2, which Keras needs a layer for. At the end of the grid none is needed.
             keras.layers.ZeroPadding2D(((1, 0), (1, 0)), name="pad_1"),
             Conv2D(WIDTHS[1], 3, strides=2, name="conv_1", **relu),
             keras.layers.ZeroPadding2D(((1, 0), (1, 0)), name="pad_2"),
@@ -64,7 +64,7 @@ def compressor(code: int = 32, upsample: str = "transposed", kernel: int = 4) ->
 
 
 def decoder(code: int, upsample: str, kernel: int) -> keras.Sequential:
-    """The second half of `compressor`, alone: (n, code) to (n, 28, 28, 1)."""
+    """The second half of `compressor`: (n, code) to (n, 28, 28, 1)."""
     from ..backends.keras.imported import keras
 
     relu: dict[str, Any] = {"activation": "relu", "kernel_initializer": "he_normal"}
@@ -82,7 +82,7 @@ def decoder(code: int, upsample: str, kernel: int) -> keras.Sequential:
 
 
 def _double(side: int, filters: int, upsample: str, kernel: int, number: int, settings: dict[str, Any]) -> list[Any]:
-    """Layers from a grid of that side to one twice as wide and high."""
+    """Layers that double a grid of this side."""
     from ..backends.keras.imported import keras
     from ..keras import Conv2D, Conv2DTranspose
     from ._layers import depth_to_space

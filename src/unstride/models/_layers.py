@@ -1,4 +1,4 @@
-"""What the models need beside the convolutions, made of what Keras has, so that a saved model opens without unstride.
+"""Depth to space and cropping from Keras's own layers, so that a saved model opens without unstride.
 
 Imported by the models when they are built.
 """
@@ -13,7 +13,7 @@ from ..backends.keras.imported import keras
 def depth_to_space(side: int, channels: int, name: str) -> list[Any]:
     """Layers from (n, side, side, 4 * channels) to (n, 2 * side, 2 * side, channels).
 
-    Channel (i * 2 + j) * channels + q of a pixel becomes channel q of the pixel at (i, j) of its block of 2x2.
+    Channel (i * 2 + j) * channels + q of a pixel becomes channel q of the pixel at (i, j) in its block of 2x2.
     """
     return [
         keras.layers.Reshape((side, side, 2, 2, channels), name=f"{name}_blocks"),
@@ -23,10 +23,9 @@ def depth_to_space(side: int, channels: int, name: str) -> list[Any]:
 
 
 def crop_like(channels: int, like_channels: int, name: str) -> Any:
-    """A model of two images: the first, without the last rows and columns that the second does not have.
+    """A model of two images that crops the first, at its end, to the size of the second.
 
-    Their sizes may be unknown until it is called. Keras has no layer for that, but operations, which are saved as
-    layers are.
+    Their sizes may be unknown until the call. Keras has no layer for that, but its operations are saved like layers.
     """
     image, like = keras.Input((None, None, channels)), keras.Input((None, None, like_channels))
     cropped = image
@@ -36,13 +35,13 @@ def crop_like(channels: int, like_channels: int, name: str) -> Any:
     return keras.Model([image, like], cropped, name=name)
 
 
-# The layers that did this in models of before, so that these load.
+# Layers of models that older versions saved, so that these can be loaded.
 
 
 @keras.saving.register_keras_serializable("unstride")
 class DepthToSpace(keras.layers.Layer):  # type: ignore[misc]
     """(n, h, w, c * block²) to (n, h * block, w * block, c): channel (i * block + j) * c + q of a pixel becomes channel
-    q of the pixel at (i, j) of its block.
+    q of the pixel at (i, j) in its block.
     """
 
     def __init__(self, block: int, **kwargs: Any) -> None:
@@ -62,7 +61,7 @@ class DepthToSpace(keras.layers.Layer):  # type: ignore[misc]
 
 @keras.saving.register_keras_serializable("unstride")
 class CropLike(keras.layers.Layer):  # type: ignore[misc]
-    """The first image, without the last rows and columns that the second does not have."""
+    """Crops the first image, at its end, to the size of the second."""
 
     def call(self, inputs: Any) -> Any:
         image, like = inputs

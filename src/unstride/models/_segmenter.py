@@ -1,4 +1,4 @@
-"""The segmenter: a small U-Net whose decoder upsamples by transposed convolutions with 2x2 kernels and stride 2."""
+"""The segmenter: a small U-Net that upsamples by transposed convolutions with 2x2 kernels and stride 2."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ if TYPE_CHECKING:
     import keras
 
 WIDTHS = (16, 32, 64, 96)
-"""The channels at full size, and at each halving."""
+"""The channels at full size and after each halving."""
 
 
 def segmenter(classes: int = 11) -> keras.Model:
-    """A colour image to the logits of every pixel's classes; not compiled.
+    """A colour image to the logits of each pixel's class; not compiled.
 
     Takes images of shape (n, height, width, 3) from 0 to 1, of any size, and returns (n, height, width, classes).
-    Halving rounds up, so that an odd row or column is kept; what doubling then has too much is cut off.
+    Halving rounds up, so that an odd row or column is kept. After doubling, the excess is cropped.
 
     Raises
     ------
     ValueError
-        If `classes` is not a whole number of at least 2.
+        `classes` is not an integer of at least 2.
     """
     if not isinstance(classes, int) or classes < 2:
         raise ValueError(f"classes is {classes!r}; expected how many there are, at least 2")
-    # Here and not above, so that listing the models costs no import of Keras.
+    # Imported here, so that listing the models does not import Keras.
     from ..backends.keras.imported import keras
     from ..keras import Conv2D, Conv2DTranspose
     from ._layers import crop_like

@@ -185,14 +185,14 @@ def test_report(run: str) -> None:
 def test_decoders_are_compared_without_keras(run: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Which compiles a program for each: minutes, after a training of seconds."""
     from unstride.app import tasks
-    from unstride.app import weights as deployed
+    from unstride.app.weights import FILE, load
 
     for name in ("fit", "predict", "compile", "__call__"):
         monkeypatch.setattr(keras.Model, name, None)
     monkeypatch.setattr(report, "STEPS_OF_A_LESSON", (2, 3))
     options = runs.load(run).options
     data: Dataset = tasks.get("compressor").read(options)
-    network = Compressor(deployed.load(Path(run) / deployed.FILE))
+    network = Compressor(load(Path(run) / FILE))
     compared = report.compare(network, data, 0, 2)
     assert [(at.name, at.kernel) for at in compared] == list(report.COMPARED)
     assert all(np.isfinite([at.untrained, at.trained, at.error]).all() for at in compared)

@@ -95,7 +95,7 @@ def test_the_walk_of_a_single_class_is_between_two_of_its_images(
         decoded=lambda values: np.zeros((len(values), 28, 28), np.float32),
     )
     rows = []
-    monkeypatch.setattr(report.code_pictures, "table", lambda _, lines, __: rows.extend(lines))
+    monkeypatch.setattr(report.charts, "table", lambda _, lines, __: rows.extend(lines))
     monkeypatch.setattr(report, "draw", lambda *arguments: arguments[-1](None))
     report._walk(None, network, images)
     assert [len(tiles) for _, tiles in rows] == [report.STEPS]

@@ -10,11 +10,10 @@ import pytest
 from PIL import Image
 
 from unstride import __main__ as cli
-from unstride.app import weights as deployed
 from unstride.app.errors import RunError
 from unstride.app.tasks.segmenter import inference, masks, warm_start
 from unstride.app.tasks.segmenter.inference import VOID, confusion, ious, palette
-from unstride.app.weights import Deployed
+from unstride.app.weights import ExportedModel, export_weights
 from unstride.data import DataError, scenes
 from unstride.models import segmenter
 
@@ -42,9 +41,9 @@ def model() -> keras.Model:
     return made
 
 
-def twin(model: keras.Model) -> Deployed:
+def twin(model: keras.Model) -> ExportedModel:
     about = {"model": "segmenter", "classes": ["background", "a", "b", "c", "d"], "levels": 4}
-    return Deployed(about, deployed.extracted(model))
+    return ExportedModel(about, export_weights(model))
 
 
 @pytest.mark.parametrize("size", [(16, 24), (17, 31), (9, 8), (1, 5)])
@@ -229,7 +228,7 @@ def test_the_overlays_legend_names_what_is_there() -> None:
 def test_a_start_from_weights_computes_what_they_do(model: keras.Model) -> None:
     """Also where every batch is normalized by its own statistics, as in training."""
     images = np.random.default_rng(3).random((8, 32, 32, 3), np.float32)
-    weights = deployed.extracted(model)
+    weights = export_weights(model)
     expected = np.stack([inference.logits(twin(model), image) for image in images])
     again = segmenter(5)
     warm_start.assign(again, weights, images, last="logits")

@@ -15,7 +15,7 @@ from PIL import Image
 
 from unstride import __main__ as cli
 from unstride.app import errors, runs, tasks, weights
-from unstride.app.tasks.base import falling
+from unstride.app.tasks.base import cosine_decay
 from unstride.models import MODELS
 
 SMALL = {
@@ -81,7 +81,7 @@ def test_names() -> None:
 
 def test_the_rate_falls() -> None:
     options = runs.options.Options(epochs=10, learning_rate=0.5)
-    rates = [falling(options, epoch) for epoch in range(10)]
+    rates = [cosine_decay(options, epoch) for epoch in range(10)]
     assert rates[0] == 0.5
     assert rates == sorted(rates, reverse=True)
     assert 0.005 < rates[-1] < 0.02
@@ -167,7 +167,7 @@ def test_photographs_that_are_too_small(tmp_path: Path, capsys: pytest.CaptureFi
 
 
 def test_weights_keep_what_they_are(tmp_path: Path) -> None:
-    made = weights.Deployed(
+    made = weights.ExportedModel(
         {"model": "x", "classes": ["ä"]}, {"a/kernel": np.ones((2, 3), np.float32), "a/bias": np.zeros(3, np.float32)}
     )
     weights.save(tmp_path / "w.npz", made)

@@ -17,7 +17,7 @@ from unstride.app import weights
 from unstride.app.images import files, tiffs
 from unstride.app.tasks.upscaler import inference
 from unstride.app.tasks.upscaler.inference import Upscaler
-from unstride.app.weights import Deployed
+from unstride.app.weights import ExportedModel
 from unstride.models import upscaler
 from unstride.models._upscaler import MARGIN
 
@@ -27,7 +27,7 @@ def network(scale: int, seed: int = 0) -> tuple[keras.Model, Upscaler]:
     rng = np.random.default_rng(seed)
     model = upscaler(scale)
     model.set_weights([rng.normal(0, 0.15, values.shape).astype(np.float32) for values in model.get_weights()])
-    return model, Upscaler(Deployed({"model": "upscaler", "scale": scale}, weights.extracted(model)))
+    return model, Upscaler(ExportedModel({"model": "upscaler", "scale": scale}, weights.export_weights(model)))
 
 
 def cubic(scale: int) -> Upscaler:

@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unstride.app import weights as deployed
 from unstride.app.tasks.autoencoder.inference import Autoencoder, reach
 from unstride.app.tasks.compressor.inference import Compressor, decoded, random_weights
-from unstride.app.weights import Deployed, extracted
+from unstride.app.weights import ExportedModel, export_weights, load, save
 from unstride.models import autoencoder, compressor
 from unstride.models._autoencoder import LAST, READING, Layer, described, parsed, table
 from unstride.models._compressor import UPSAMPLE
@@ -29,7 +28,7 @@ def pair(layers: str | None) -> tuple[keras.Model, Autoencoder]:
     rng = np.random.default_rng(1)
     for layer in model.layers:  # no bias is zero, or one that is dropped would not be missed
         layer.set_weights([layer.get_weights()[0], rng.normal(0, 0.1, layer.bias.shape)])
-    return model, Autoencoder(Deployed({"layers": described(model)}, extracted(model)))
+    return model, Autoencoder(ExportedModel({"layers": described(model)}, export_weights(model)))
 
 
 @pytest.mark.parametrize("layers", [None, STRIDED])
@@ -105,8 +104,8 @@ def test_layers_that_do_not_end_with_28():
 def test_the_compressor(upsample, kernel, tmp_path):
     model = compressor(code=5, upsample=upsample, kernel=kernel)
     about = {"model": "compressor", "code": 5, "upsample": upsample}
-    deployed.save(tmp_path / "w.npz", Deployed(about, extracted(model)))
-    ours = Compressor(deployed.load(tmp_path / "w.npz"))
+    save(tmp_path / "w.npz", ExportedModel(about, export_weights(model)))
+    ours = Compressor(load(tmp_path / "w.npz"))
     codes = ours.encoded(images(3))
     known = model.get_layer("encoder").predict(images(3)[..., None], verbose=0)
     np.testing.assert_allclose(codes, known, atol=1e-4)
@@ -116,7 +115,7 @@ def test_the_compressor(upsample, kernel, tmp_path):
 @pytest.mark.parametrize("upsample", UPSAMPLE)
 def test_random_weights_are_spread_as_keras_spreads_them(upsample):
     ours = random_weights(32, upsample, 3, 0)
-    known = extracted(compressor(32, upsample, 3).get_layer("decoder"))
+    known = export_weights(compressor(32, upsample, 3).get_layer("decoder"))
     assert {name: values.shape for name, values in ours.items()} == {name: at.shape for name, at in known.items()}
     for name, values in ours.items():
         assert values.std() == pytest.approx(known[name].std(), rel=0.12 if values.size > 500 else 0.5), name
@@ -127,8 +126,8 @@ def test_random_weights_are_spread_as_keras_spreads_them(upsample):
 def test_half_precision_halves_the_file(tmp_path):
     values = {"a/kernel": np.random.default_rng(0).random((400, 4), np.float32)}
     for name, kind in (("whole", np.float32), ("half", np.float16)):
-        deployed.save(tmp_path / name, Deployed({}, values), kind)
-    half = deployed.load(tmp_path / "half").weights["a/kernel"]
+        save(tmp_path / name, ExportedModel({}, values), kind)
+    half = load(tmp_path / "half").weights["a/kernel"]
     assert half.dtype == np.float32
     np.testing.assert_allclose(half, values["a/kernel"], atol=1e-3)
     assert (tmp_path / "half").stat().st_size < 0.6 * (tmp_path / "whole").stat().st_size
@@ -144,7 +143,7 @@ def test_a_batch_normalization_is_part_of_the_layer_before_it(layer, settings):
     rng = np.random.default_rng(4)
     for variable in model.variables:
         variable.assign(rng.uniform(0.5, 2, variable.shape))
-    weights = extracted(model)
+    weights = export_weights(model)
     twin = layer(5, 3)
     twin.build((None, 9, 9, 3))
     twin.set_weights([weights["first/kernel"], weights["first/bias"]])
@@ -160,4 +159,4 @@ def test_a_batch_normalization_that_cannot_be_part_of_it(fault):
     made = [keras.layers.BatchNormalization(name="normal")(y)] + [y] * (fault == "branches")
     model = keras.Model(image, keras.layers.Add()(made) if len(made) > 1 else made)
     with pytest.raises(ValueError, match="'normal' follows 'first', which has an activation or goes elsewhere too"):
-        extracted(model)
+        export_weights(model)

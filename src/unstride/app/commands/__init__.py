@@ -1,5 +1,4 @@
-"""The commands, one file a group of them; `unstride.app.cli` gathers them.
+"""The commands, one file for each group. `unstride.app.cli` gathers them.
 
-Keras and Matplotlib take seconds to import, so the commands import what uses them when they run, after the checks
-that need neither.
+Keras and Matplotlib take seconds to import. Commands import them when they run, after all checks that need neither.
 """

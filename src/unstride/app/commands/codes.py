@@ -1,4 +1,4 @@
-"""`unstride encode`, `decode` and `walk`: codes of pictures, pictures of codes, and those between two."""
+"""`unstride encode`, `decode` and `walk`: from pictures to codes, back, and from one picture to another."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from .printing import exit_code
 from .shared import (
     backend_option,
     chosen_backend,
-    complain,
     console,
     debug_option,
     load_model,
     picture_format,
+    read_digits,
     remark,
     say,
     say_result,
@@ -32,7 +32,7 @@ from .shared import (
 if TYPE_CHECKING:
     from PIL import Image
 
-SIDE, ZOOM = 28, 8
+ZOOM = 8
 
 
 @click.command()
@@ -42,11 +42,11 @@ SIDE, ZOOM = 28, 8
 @backend_option
 @debug_option
 def encode(run: str, images: tuple[str, ...], output: str, backend: str | None) -> int:
-    """Write the code of each IMAGE, or of the images of a folder, by RUN's compressor, as JSON.
+    """Encode each IMAGE, or the images in a folder, with RUN's compressor, and write the codes as JSON.
 
-    Any size and format: an image is cropped to its ink, which is inverted if it is dark on light, and centred in
-    28x28 as MNIST's are (all of it is shrunk where RUN learned from data of your own). What cannot be read is named,
-    the rest is done, and the exit code is then 1.
+    Images may have any size and format. Each is cropped to its ink, inverted if it is dark on light, and centred in
+    28x28 pixels like MNIST's digits. If RUN was trained on your own data, the whole image is shrunk instead. Files
+    that cannot be read are named and skipped; the exit code is then 1.
     """
     opened = _compressor(run)
     backend = chosen_backend(opened, backend)
@@ -55,39 +55,36 @@ def encode(run: str, images: tuple[str, ...], output: str, backend: str | None) 
     check_apart([output], read_of(opened, *images, *map(str, paths)))
     import numpy as np
 
-    from ..images import digits as pictures
-    from ..images import files
-
-    crop = opened.options.data is None
-    found, problems = files.gather(paths, lambda path: pictures.read(path, remark, crop=crop))
-    for problem in problems:
-        complain(DataError(problem))
-    if found:
+    pictures, failed = read_digits(opened, paths)
+    if pictures:
         from ... import codes
 
         encoder = load_model(opened, backend).get_layer("encoder")
-        made = codes.encoded(encoder, np.stack([image for _, image in found]))
-        written = {
+        vectors = codes.encoded(encoder, np.stack([image for _, image in pictures]))
+        content = {
             "run": str(opened.path),
             "codes": {
                 str(path): [round(float(value), 5) for value in code]
-                for (path, _), code in zip(found, made, strict=True)
+                for (path, _), code in zip(pictures, vectors, strict=True)
             },
         }
-        write_json(Path(output), written)
-        count, numbers = counted(len(found), "image"), counted(made.shape[1], "number")
+        write_json(Path(output), content)
+        count, numbers = counted(len(pictures), "image"), counted(vectors.shape[1], "number")
         say(console(), f"{count} as {numbers} each: {escaped(output)}", keep=[escaped(output)])
-    return exit_code(len(problems), len(paths))
+    return exit_code(failed, len(paths))
 
 
 @click.command()
 @click.argument("run", metavar="RUN")
 @click.argument("codes_file", metavar="CODES.json")
-@click.option("-o", "--output", default="decoded.png", show_default=True, help="The picture, the images side by side.")
+@click.option("-o", "--output", default="decoded.png", show_default=True, help="A picture of all images, side by side.")
 @backend_option
 @debug_option
 def decode(run: str, codes_file: str, output: str, backend: str | None) -> None:
-    """Draw the images that RUN's compressor makes of codes, as `encode` writes them or a list of lists of numbers."""
+    """Decode codes with RUN's compressor and draw the images.
+
+    CODES.json is a file that `encode` wrote, or a list of lists of numbers.
+    """
     opened = _compressor(run)
     backend = chosen_backend(opened, backend)
     format = picture_format(output)
@@ -100,7 +97,7 @@ def decode(run: str, codes_file: str, output: str, backend: str | None) -> None:
 
     images = codes.decoded(load_model(opened, backend).get_layer("decoder"), values)
     picture = _strip(images)
-    write(Path(output), lambda beside: picture.save(beside, format=format))
+    write(Path(output), lambda temporary: picture.save(temporary, format=format))
     say_result(console(), "Picture", f"{escaped(output)}, {counted(len(images), 'image')}", [escaped(output)])
 
 
@@ -108,16 +105,16 @@ def decode(run: str, codes_file: str, output: str, backend: str | None) -> None:
 @click.argument("run", metavar="RUN")
 @click.argument("first", metavar="FIRST")
 @click.argument("last", metavar="LAST")
-@click.option("--steps", type=int, default=10, show_default=True, help="How many images, both ends among them.")
+@click.option("--steps", type=int, default=10, show_default=True, help="Number of images, including both ends.")
 @click.option(
-    "-o", "--output", default="walk.png", show_default=True, help="A picture; an animation if it ends with .gif."
+    "-o", "--output", default="walk.png", show_default=True, help="A picture, or an animation if it ends with .gif."
 )
 @backend_option
 @debug_option
 def walk(run: str, first: str, last: str, steps: int, output: str, backend: str | None) -> None:
-    """Draw what lies between two images: the codes on the line from FIRST's to LAST's, decoded by RUN's compressor.
+    """Walk from one image to another: decode the codes on the straight line between their codes.
 
-    FIRST and LAST are image files, or numbers of MNIST's test images, as 0 and 3.
+    FIRST and LAST are image files, or numbers of MNIST's test images, such as 0 and 3.
     """
     opened = _compressor(run)
     backend = chosen_backend(opened, backend)
@@ -135,11 +132,11 @@ def walk(run: str, first: str, last: str, steps: int, output: str, backend: str 
     images = codes.decoded(model.get_layer("decoder"), codes.between(encoded[0], encoded[1], steps))
     if format == "GIF":
         frames = [_strip(images[at : at + 1]) for at in range(len(images))]
-        frames += frames[-2:0:-1]  # and back
+        frames += frames[-2:0:-1]  # and the same way back
         _animate(frames, Path(output))
     else:
         picture = _strip(images)
-        write(Path(output), lambda beside: picture.save(beside, format=format))
+        write(Path(output), lambda temporary: picture.save(temporary, format=format))
     say_result(console(), "Picture", f"{escaped(output)}, {counted(steps, 'step')}", [escaped(output)])
 
 
@@ -183,25 +180,21 @@ def _end(name: str, run: Run) -> Any:
 
 
 def _strip(images: Any) -> Image.Image:
-    """Side by side, enlarged, in rows of up to ten."""
+    """The images in rows of up to ten, enlarged."""
     import numpy as np
     from PIL import Image
 
-    columns = min(10, len(images))
-    rows = -(-len(images) // columns)
-    page = np.zeros((rows * SIDE, columns * SIDE), np.uint8)
-    for number, image in enumerate(np.rint(images * 255).astype(np.uint8)):
-        top, left = number // columns * SIDE, number % columns * SIDE
-        page[top : top + SIDE, left : left + SIDE] = image
-    picture = Image.fromarray(page)
+    from ..mosaic import grid
+
+    picture = Image.fromarray(grid(np.rint(images * 255).astype(np.uint8), gap=0))
     return picture.resize((picture.width * ZOOM, picture.height * ZOOM), Image.Resampling.BICUBIC)
 
 
 def _animate(frames: list[Image.Image], path: Path) -> None:
     write(
         path,
-        lambda beside: frames[0].save(
-            beside, format="GIF", save_all=True, append_images=frames[1:], duration=80, loop=0
+        lambda temporary: frames[0].save(
+            temporary, format="GIF", save_all=True, append_images=frames[1:], duration=80, loop=0
         ),
     )
 

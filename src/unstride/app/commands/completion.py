@@ -1,4 +1,4 @@
-"""`unstride completion`, and what completes commands, options, files and runs by Tab."""
+"""`unstride completion`: Tab completion of commands, options, files and runs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WORDS = {
 
 
 class Completed(click.ParamType):  # type: ignore[type-arg]  # in newer versions of click
-    """Text that the shell may complete; the value stays as it was typed."""
+    """A parameter that the shell completes. Its value stays as typed."""
 
     name = "text"
 
@@ -39,13 +39,13 @@ class Completed(click.ParamType):  # type: ignore[type-arg]  # in newer versions
             return [CompletionItem(word) for word in WORDS[self.parameter] if word.startswith(incomplete)]
         if self.parameter in RUNS:
             runs = sorted(str(config.parent) for config in Path("runs").glob("*/config.json"))
-            found = [CompletionItem(run) for run in runs if run.startswith(incomplete)]
-            return found or [CompletionItem(incomplete, type="dir")]
+            matching = [CompletionItem(run) for run in runs if run.startswith(incomplete)]
+            return matching or [CompletionItem(incomplete, type="dir")]
         return click.Path().shell_complete(ctx, param, incomplete)
 
 
 def complete(group: click.Group) -> None:
-    """Let the shell complete what the commands' arguments and options name; they are taken as before."""
+    """Give the commands' parameters their completions. What they accept does not change."""
     for command in group.commands.values():
         for parameter in command.params:
             known = parameter.name in FILES | RUNS | WORDS.keys()
@@ -57,19 +57,19 @@ def complete(group: click.Group) -> None:
 @click.command()
 @click.argument("shell", metavar="bash|zsh|fish")
 def completion(shell: str) -> None:
-    """Print what lets a shell complete unstride's commands, options, runs and files by Tab.
+    """Print the script with which a shell completes unstride's commands, options, runs and files by Tab.
 
     \b
     bash, in ~/.bashrc:  eval "$(unstride completion bash)"
     zsh, in ~/.zshrc:    eval "$(unstride completion zsh)"
     fish:                unstride completion fish > ~/.config/fish/completions/unstride.fish
     """
-    found = get_completion_class(shell) if shell in SHELLS else None
-    if found is None:
+    completer = get_completion_class(shell) if shell in SHELLS else None
+    if completer is None:
         raise click.UsageError(f"there is no completion for {shell!r}; expected one of {', '.join(SHELLS)}")
     group = click.get_current_context().find_root().command
-    script = found(group, {}, "unstride", "_UNSTRIDE_COMPLETE")
-    # Without its check of bash's version, which starts one and warns on the standard output.
+    script = completer(group, {}, "unstride", "_UNSTRIDE_COMPLETE")
+    # `source()` would start bash to check its version, and warn on the standard output.
     click.echo(script.source_template % script.source_vars())
 
 

@@ -1,4 +1,4 @@
-"""`unstride evaluate` and `unstride reconstruct`: how good a run's model is, in numbers and in pictures."""
+"""`unstride evaluate` and `unstride reconstruct`: a run's model on its test images and on your own."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from rich.text import Text
 
 from ..._files import write
 from ..._messages.wording import escaped
-from ...data import DataError
 from .. import runs, tasks
 from ..errors import OptionError
 from ..tasks import datasets
@@ -18,19 +17,18 @@ from .printing import exit_code, json_option, print_json
 from .shared import (
     backend_option,
     chosen_backend,
-    complain,
     console,
     debug_option,
     load_model,
     picture_format,
-    remark,
-    say_figures,
+    read_digits,
+    say_metrics,
     say_result,
     table,
 )
 
-MOST = 400
-"""Images in one picture of reconstructions."""
+MAX_IMAGES = 400
+"""Of one picture of reconstructions."""
 
 
 @click.command()
@@ -39,18 +37,18 @@ MOST = 400
 @json_option
 @debug_option
 def evaluate(run: str, backend: str | None, as_json_: bool) -> None:
-    """Print the figures of RUN's model on its test images."""
+    """Evaluate RUN's model on its test images and print the metrics."""
     opened = runs.load(run)
     backend = chosen_backend(opened, backend)
     task = tasks.get(opened.options.model)
     data = task.read(opened.options)
-    figures = task.judge(load_model(opened, backend), data)
+    metrics = task.evaluate(load_model(opened, backend), data)
     if as_json_:
-        print_json(figures.json)
+        print_json(metrics.json)
         return
     screen = console()
-    say_figures(screen, figures)
-    screen.print(table(figures.columns, figures.rows))
+    say_metrics(screen, metrics)
+    screen.print(table(metrics.columns, metrics.rows))
 
 
 @click.command()
@@ -61,18 +59,18 @@ def evaluate(run: str, backend: str | None, as_json_: bool) -> None:
     "--output",
     default="reconstructions.png",
     show_default=True,
-    help="The picture; its ending is its format.",
+    help="The picture. Its ending chooses the format.",
 )
 @backend_option
 @json_option
 @debug_option
 def reconstruct(run: str, images: tuple[str, ...], output: str, backend: str | None, as_json_: bool) -> int:
-    """Draw each IMAGE, or the images of a folder, above what RUN's model makes of it.
+    """Draw each IMAGE, or the images in a folder, above its reconstruction by RUN's model.
 
-    Any size and format: an image is cropped to its ink, which is inverted if it is dark on light, and centred in
-    28x28 as MNIST's are (all of it is shrunk where RUN learned from data of your own). Without IMAGE: one test digit
-    of each class. RUN is one of an autoencoder or a compressor. What cannot be read is named, the rest is done, and the
-    exit code is then 1.
+    RUN is a run of an autoencoder or a compressor. Without IMAGE, one test digit of each class is drawn. Images may
+    have any size and format. Each is cropped to its ink, inverted if it is dark on light, and centred in 28x28 pixels
+    like MNIST's digits. If RUN was trained on your own data, the whole image is shrunk instead. Files that cannot be
+    read are named and skipped; the exit code is then 1.
     """
     opened = runs.load(run)
     if opened.options.model not in ("autoencoder", "compressor"):
@@ -80,49 +78,43 @@ def reconstruct(run: str, images: tuple[str, ...], output: str, backend: str | N
     backend = chosen_backend(opened, backend)
     format = picture_format(output)
     paths = expanded(images)
-    if len(paths) > MOST:
+    if len(paths) > MAX_IMAGES:
         raise OptionError(
-            f"{len(paths):,} images are too many for one picture; expected at most {MOST}: give some of them"
+            f"{len(paths):,} images are too many for one picture; expected at most {MAX_IMAGES}: give some of them"
         )
     check_apart([output], read_of(opened, *images, *map(str, paths)))
     import numpy as np
 
-    from ..images import digits as pictures
-    from ..images import files
-
-    problems: list[str] = []
+    failed = 0
     if images:
-        crop = opened.options.data is None
-        found, problems = files.gather(paths, lambda path: pictures.read(path, remark, crop=crop))
-        for problem in problems:
-            complain(DataError(problem))
-        if not found:
-            return exit_code(len(problems), len(paths))
-        names, arrays = [path.name for path, _ in found], np.stack([image for _, image in found])
+        pictures, failed = read_digits(opened, paths)
+        if not pictures:
+            return exit_code(failed, len(paths))
+        names, arrays = [path.name for path, _ in pictures], np.stack([image for _, image in pictures])
     else:
         data = datasets.read(opened.options)
         places = [int(data.examples(label, 1)[0]) for label in data.classes]
         names, arrays = [f"class {label}" for label in data.classes], data.gallery[places]
     model = load_model(opened, backend)
-    from ..report import charts as drawing
+    from ..report import charts
     from ..tasks.autoencoder import report
     from ..tasks.batches import predict
 
     predictions = predict(model, arrays)
-    picture = drawing.image(report.reconstruction(arrays, predictions, names))
-    write(Path(output), lambda beside: picture.save(beside, format=format))
+    picture = charts.image(report.reconstruction(arrays, predictions, names))
+    write(Path(output), lambda temporary: picture.save(temporary, format=format))
     if as_json_:
-        rows = report.figures(arrays, predictions)
+        rows = report.image_metrics(arrays, predictions)
         each = [{"image": name, **row} for name, row in zip(names, rows, strict=True)]
         print_json({"picture": output, "images": each})
-        return exit_code(len(problems), len(paths))
+        return exit_code(failed, len(paths))
     screen = console()
     shown = table(("image", "loss", "error"), ())
-    for name, row in zip(names, report.figures(arrays, predictions), strict=True):
+    for name, row in zip(names, report.image_metrics(arrays, predictions), strict=True):
         shown.add_row(Text(escaped(name)), f"{row['loss']:.4f}", f"{row['error']:.5f}")
     screen.print(shown)
     say_result(screen, "Picture", escaped(output), [escaped(output)])
-    return exit_code(len(problems), len(paths))
+    return exit_code(failed, len(paths))
 
 
 COMMANDS = (evaluate, reconstruct)

@@ -1,4 +1,4 @@
-"""The command line's part of this package: `unstride explain` and `unstride quiz`."""
+"""`unstride explain` and `unstride quiz`: every step of a small example, and questions about more of them."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from ...explainer.numbers import OPS, VIEWS
 from ...explainer.presets import PRESETS, preset
 from ...explainer.trace import Trace
 from ...explainer.web.page import HTML_ENDINGS
-from ...geometry import GeometryError
+from ...geometry import ArgumentError
 from .printing import print_text
 from .shared import debug_option
 from .values import FIELDS, in_options, numbers, padding
 
 PAIR = "0 1; 2 3"
 FRAMEWORKS = ("keras", "torch", "tensorflow", "jax", "onnx", "numpy", "unstride")
-CASE = ("x", "kernel", "bias", "stride", "padding", "output_padding", "dilation", "kind")  # the options that make it
+CASE = ("x", "kernel", "bias", "stride", "padding", "output_padding", "dilation", "kind")  # the options that define it
 OPTIONS = FIELDS | {
     "a part of x": "a part of it",
     "x": "--input",
@@ -37,30 +37,30 @@ OPTIONS = FIELDS | {
     "preset": "--preset",
     "framework": "--code",
 }
-"""What Python calls the options."""
+"""The options, by the names that error messages of the library use."""
 SIZE = re.compile(r"\d+(x\d+)*x?")
 NEXT, BACK, QUIT = ("\r", "\n", " ", "n", "\x1b[C"), ("b", "p", "\x7f", "\x1b[D"), ("q", "\x1b", "\x04")
 
 
 @click.command("explain")
 @click.option("--preset", "name", metavar="NAME", help=f"An example to start from: {', '.join(PRESETS)}.")
-@click.option("--input", "x", metavar="GRID", help=f'Rows apart by ;, or a size to fill: 4x4. Default: "{PAIR}".')
+@click.option("--input", "x", metavar="GRID", help=f'Rows separated by ;, or a size to fill: 4x4. Default: "{PAIR}".')
 @click.option("--kernel", metavar="GRID", help="As --input.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the numbers that fill a size.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the numbers that fill a size.")
 @click.option("--bias", type=float, help="Added to every output cell.")
-@click.option("--stride", metavar="N", help="One number, or one an axis: 2,1.")
-@click.option("--padding", metavar="P", help="A number, one an axis, pairs (begin:end an axis: 1:0,1:0), same, valid.")
-@click.option("--output-padding", metavar="N", help="A number, or one an axis.")
-@click.option("--dilation", metavar="N", help="A number, or one an axis.")
-@click.option("--map", "kind", metavar="|".join(OPS), help="conv explains the plain convolution instead.")
+@click.option("--stride", metavar="N", help="A number, or one for each axis: 2,1.")
+@click.option("--padding", metavar="P", help="A number, one or begin:end for each axis (1:0,1:0), same or valid.")
+@click.option("--output-padding", metavar="N", help="A number, or one for each axis.")
+@click.option("--dilation", metavar="N", help="A number, or one for each axis.")
+@click.option("--map", "kind", metavar="|".join(OPS), help="conv: explain the ordinary convolution instead.")
 @click.option("--view", metavar="|".join(VIEWS), help="Default: scatter; grid for --map conv.")
-@click.option("--step", "stepwise", is_flag=True, help="Step by step, by key; in a pipe, all steps.")
-@click.option("--settings", is_flag=True, help="The same setting in each framework's own words.")
+@click.option("--step", "stepwise", is_flag=True, help="One step at a time, by key. In a pipe: all steps.")
+@click.option("--settings", is_flag=True, help="Show the same setting in each framework's arguments.")
 @click.option("--code", metavar="|".join(FRAMEWORKS), help="Print a program that computes this.")
 @click.option("--svg", metavar="FILE", help="Write an animated drawing.")
 @click.option("--png", metavar="FILE", help="Write a picture.")
 @click.option("--gif", metavar="FILE", help="Write an animation.")
-@click.option("--html", metavar="FILE", help="Write a page to explore this case with, offline.")
+@click.option("--html", metavar="FILE", help="Write a page on which this case can be explored offline.")
 @debug_option
 def explain(**options: Any) -> None:
     """Show every step of a transposed convolution of a small grid.
@@ -92,23 +92,23 @@ def explain(**options: Any) -> None:
         elif options["stepwise"]:
             _walk(case, view, color, console.width)
         elif not files:
-            changed = any(options[name] is not None for name in CASE)  # then the preset's note may be wrong
+            changed = any(options[name] is not None for name in CASE)  # the preset's note may then be wrong
             _show(case, view, None if changed else options["name"], color, console)
         for kind, path in files.items():
             write: Callable[..., object] = getattr(case, kind)
-            write(path, view=options["view"] if kind == "html" else view)  # the page has views of its own for examples
+            write(path, view=options["view"] if kind == "html" else view)  # the page has its own default
             name = escaped(path)
             print_text(f"{name} written", keep=[name], file=sys.stderr if options["code"] else None)
 
 
 @click.command("quiz")
-@click.option("--seed", type=int, help="Equal seeds, equal questions. Default: others every time.")
-@click.option("--count", type=click.IntRange(1, 100), default=5, show_default=True, help="How many questions.")
+@click.option("--seed", type=int, help="Equal seeds give equal questions. Default: a random seed.")
+@click.option("--count", type=click.IntRange(1, 100), default=5, show_default=True, help="Number of questions.")
 @debug_option
 def quiz(seed: int | None, count: int) -> None:
-    """Questions on sizes, cells, geometries and checkerboards; wrong answers are explained.
+    """Ask about sizes, cells, geometries and checkerboards, and explain wrong answers.
 
-    Answer with a letter, q ends it. In a pipe the answers are read line by line.
+    Answer with a letter; q ends the quiz. In a pipe, answers are read line by line.
     """
     from ...explainer import quiz as questions
 
@@ -128,7 +128,7 @@ def quiz(seed: int | None, count: int) -> None:
 
 
 def _answer(count: int) -> int | None:
-    """The index of the answer that is typed; None to end."""
+    """The index of the typed answer, or None to end."""
     letters = "abcdefgh"[:count]
     while True:
         click.echo(f"Your answer ({letters[0]}–{letters[-1]}, q to end): ", nl=False)
@@ -149,15 +149,15 @@ def _console() -> Console:
 
 @contextmanager
 def _usage_errors() -> Iterator[None]:
-    """What an option got wrong is no accident of the program: one line, without a traceback."""
+    """Turn the errors that a wrong option causes into usage errors, which have no traceback."""
     try:
         yield
-    except (FileNameError, GeometryError, TypeError) as error:
+    except (FileNameError, ArgumentError, TypeError) as error:
         raise click.UsageError(in_options(escaped(str(error)), OPTIONS)) from error
 
 
 def _case(options: dict[str, Any]) -> Trace:
-    """The trace that the options ask for; a preset's, where they do not say otherwise."""
+    """The trace of the case that the options describe. A preset gives what they leave out."""
     base = None if options["name"] is None else preset(options["name"])
     fields: dict[str, Any] = {} if base is None else dict(base.fields)
     for name in ("stride", "output_padding", "dilation"):
@@ -179,8 +179,10 @@ def _case(options: dict[str, Any]) -> Trace:
 
 
 def _grid(name: str, text: str, seed: int, stream: int) -> Any:
-    """ "0 1; 2 3" is 2×2, "0 1" is 1-D, "0 1;" is 1×2, slices of 3-D are apart by |; "4x4" is filled with digits,
-    "4x" is 1-D."""
+    """The numbers of a grid: "0 1; 2 3" is 2×2, "0 1" is 1-D and "0 1;" is 1×2; | separates the slices of a 3-D grid.
+
+    A size is filled with digits: "4x4", or "4x" for 1-D.
+    """
     if SIZE.fullmatch(text.strip()) and "x" in text:
         size = [int(n) for n in text.strip().rstrip("x").split("x")]
         rng = np.random.default_rng([abs(seed), stream])
@@ -215,7 +217,7 @@ def _show(case: Trace, view: str, name: str | None, color: bool, console: Consol
 
 
 def _walk(case: Trace, view: str, color: bool, width: int) -> None:
-    """One step after another, from 0, where nothing is done yet: by key in a terminal, or else all of them."""
+    """Show the steps from the beginning: by key in a terminal, otherwise all of them."""
     from ...explainer.text import beginning
 
     count = len(case.steps(view))

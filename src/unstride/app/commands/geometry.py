@@ -1,4 +1,4 @@
-"""`unstride solve`, `convert` and `plan`: the arguments of a transposed convolution, found, translated, counted."""
+"""`unstride solve`, `convert` and `plan`: find arguments, translate them between frameworks, count the work."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .shared import debug_option
 from .values import FIELDS, as_json, errors_of, fields, size
 
 FRAMEWORKS = ("keras", "torch", "tensorflow", "jax", "onnx")
-NAMES = {  # of each framework's own arguments: how to write them in short
+NAMES = {  # each framework's arguments by their short names
     "keras": {"k": "kernel_size", "s": "strides", "p": "padding", "op": "output_padding", "d": "dilation_rate",
               "g": "groups"},
     "torch": {"k": "kernel_size", "s": "stride", "p": "padding", "op": "output_padding", "d": "dilation",
@@ -35,17 +35,17 @@ NAMES = {  # of each framework's own arguments: how to write them in short
                  "g": "groups"},
 }  # fmt: skip
 WORD = {"onnx": "auto_pad"}
-"""What a word alone stands for, where it is not the padding."""
+"""The argument that a word without a name sets, where it is not the padding."""
 
 
 def geometry_options(command: Any) -> Any:
-    """Those of `Geometry`, but for the kernel's size."""
+    """Add the options of `Geometry` to a command, except the kernel's size."""
     for option in (
-        click.option("--groups", type=int, help="Independent parts that the channels fall into."),
-        click.option("--dilation", metavar="N", help="A number, or one an axis."),
-        click.option("--output-padding", metavar="N", help="A number, or one an axis."),
-        click.option("--padding", metavar="P", help="A number, one an axis, begin:end an axis (1:0,1:0), same, valid."),
-        click.option("--stride", metavar="N", help="A number, or one an axis: 2,1."),
+        click.option("--groups", type=int, help="Number of independent groups of channels."),
+        click.option("--dilation", metavar="N", help="A number, or one for each axis."),
+        click.option("--output-padding", metavar="N", help="A number, or one for each axis."),
+        click.option("--padding", metavar="P", help="A number, or one or begin:end an axis (1:0,1:0), same, valid."),
+        click.option("--stride", metavar="N", help="A number, or one for each axis: 2,1."),
     ):
         command = option(command)
     return command
@@ -54,43 +54,43 @@ def geometry_options(command: Any) -> Any:
 @click.command()
 @click.argument("input_size", metavar="INPUT")
 @click.argument("output_size", metavar="OUTPUT")
-@click.option("--kernel-size", metavar="N", help="A number, or one an axis.")
+@click.option("--kernel-size", metavar="N", help="A number, or one for each axis.")
 @geometry_options
-@click.option("--limit", type=click.IntRange(1), default=3, show_default=True, help="The most to print.")
+@click.option("--limit", type=click.IntRange(1), default=3, show_default=True, help="The most solutions to print.")
 @json_option
 @debug_option
 def solve(input_size: str, output_size: str, limit: int, as_json_: bool, **options: Any) -> None:
-    """Find the arguments that make OUTPUT from INPUT, in every framework; the simplest first.
+    """Find the arguments that turn size INPUT into size OUTPUT, in every framework, simplest first.
 
     \b
     unstride solve 7x7 28x28
     unstride solve 7x7 14x14 --kernel-size 3 --stride 2
 
-    Sizes are those of space, without batch and channels. Options that are given are kept, the others searched.
+    Sizes are spatial, without batch and channels. Given options are fixed; the others are searched.
     """
     names = FIELDS | {"input_size": "INPUT", "output_size": "OUTPUT"}
     small, big = size("INPUT", input_size), size("OUTPUT", output_size)
     with errors_of(names):
-        found = solve_for(small, big, limit=limit, **fields(options))
+        solutions = solve_for(small, big, limit=limit, **fields(options))
     if as_json_:
-        print_json([_everywhere(geometry, small) for geometry in found])
+        print_json([_everywhere(geometry, small) for geometry in solutions])
         return
-    if not found:
+    if not solutions:
         print_text(_nothing(small, big, given=bool(fields(options))))
-    for number, geometry in enumerate(found, 1):
+    for number, geometry in enumerate(solutions, 1):
         lines = [f"{number}. {geometry}"]
         for framework in FRAMEWORKS:
             try:
                 call = call_name(framework, geometry.rank, transposed=True)
-                told = Setting(framework, call, geometry.to(framework, small)).text
+                text = Setting(framework, call, geometry.to(framework, small)).text
             except NotExpressible as error:
-                told = f"not in one call: {error.reason}"
-            lines.append(f"   {framework:11}{told}")
+                text = f"not in one call: {error.reason}"
+            lines.append(f"   {framework:11}{text}")
         print_text("\n".join(lines), 5)
 
 
 def _nothing(small: int | list[int], big: int | list[int], given: bool) -> str:
-    """What to try where there is no solution."""
+    """Advice where there is no solution."""
     ends = [[size] if isinstance(size, int) else size for size in (small, big)]
     sizes = ["x".join(map(str, end)) for end in ends]
     if not given and all(b <= a for a, b in zip(*ends, strict=True)):
@@ -106,19 +106,21 @@ def _nothing(small: int | list[int], big: int | list[int], given: bool) -> str:
 @click.argument("framework", metavar="FROM")
 @click.argument("arguments", metavar="ARGUMENTS")
 @click.argument("target", metavar="TO")
-@click.option("--size", "input_size", metavar="SIZE", help="The input's, as 7x7. TensorFlow's arguments depend on it.")
+@click.option("--size", "input_size", metavar="SIZE", help="The input's size, such as 7x7. TensorFlow needs it.")
 @json_option
 @debug_option
 def convert(framework: str, arguments: str, target: str, input_size: str | None, as_json_: bool) -> None:
-    """Translate ARGUMENTS of a transposed convolution: keras, torch, tensorflow, jax, onnx or unstride to any other.
+    """Translate the ARGUMENTS of a transposed convolution from one framework to another.
+
+    FROM and TO are keras, torch, tensorflow, jax, onnx or unstride.
 
     \b
     unstride convert keras "k=4 s=2 same" torch
     unstride convert onnx "kernel_shape=3x3 strides=2x2 auto_pad=SAME_UPPER" keras
     unstride convert torch "k=3 s=2 p=1 op=1" tensorflow --size 7
 
-    Names are the framework's own, or k, s, p, op, d, g for kernel, stride, padding, output padding, dilation, groups.
-    Where one call cannot do it, the error says how to do it all the same.
+    Use the framework's own names, or k, s, p, op, d, g for kernel, stride, padding, output padding, dilation, groups.
+    If one call of TO cannot do it, the error has a recipe.
     """
     for place, name in (("FROM", framework), ("TO", target)):
         if name not in NAMES:
@@ -131,17 +133,17 @@ def convert(framework: str, arguments: str, target: str, input_size: str | None,
     kernel = NAMES[framework]["k"]
     if kernel not in given:
         raise click.UsageError(f"ARGUMENTS has no kernel size; expected {kernel}=..., or k=..., as k=4")
-    if isinstance(space, list) and isinstance(given[kernel], int):  # for all axes of --size
+    if isinstance(space, list) and isinstance(given[kernel], int):  # one number for all axes of --size
         given[kernel] = [given[kernel]] * len(space)
     read: Callable[..., Geometry] = Geometry if framework == "unstride" else getattr(conventions, framework)
     with errors_of({"input_size": "--size", "input size": "--size", "size": "--size"}):
         geometry = read(**given)
-        made = as_json(geometry) if target == "unstride" else geometry.to(target, space)
+        translated = as_json(geometry) if target == "unstride" else geometry.to(target, space)
         output = None if space is None else geometry.output_size(space)
     if as_json_:
-        print_json({"arguments": made, "geometry": as_json(geometry), "output_size": output})
+        print_json({"arguments": translated, "geometry": as_json(geometry), "output_size": output})
         return
-    print_text(str(geometry) if target == "unstride" else _written(made))
+    print_text(str(geometry) if target == "unstride" else _written(translated))
     if output is not None:
         print_text(f"makes {'x'.join(map(str, output))} from {input_size}")
 
@@ -152,26 +154,26 @@ def convert(framework: str, arguments: str, target: str, input_size: str | None,
 @geometry_options
 @click.option(
     "--map", "map_", metavar="MAP", default="conv_transpose", show_default=True,
-    help="Or one of its gradients: conv, kernel_gradient.",
+    help="The map, or one of its gradients: conv, kernel_gradient.",
 )  # fmt: skip
 @click.option("--dtype", metavar="TYPE", default="float32", show_default=True, help="float32 or float64.")
 @json_option
 @debug_option
 def plan(x: str, kernel: str, map_: str, dtype: str, as_json_: bool, **options: Any) -> None:
-    """Count what a call does with arrays of these shapes, channels last.
+    """Count the work of a call with arrays of these shapes.
 
-    X is batch, space and channels; KERNEL is space, output channels / groups and input channels.
+    X is (batch, *space, channels); KERNEL is (*space, output channels / groups, input channels).
 
     \b
     unstride plan 1x16x16x64 4x4x32x64 --stride 2 --padding 1
     """
     shape, taps = size("X", x), size("KERNEL", kernel)
-    with errors_of(FIELDS | {"x": "X", "kernel": "KERNEL", "map": "--map", "dtype": "--dtype"}):
-        made = plan_of(shape, taps, map=map_, dtype=_type(dtype), **fields(options))
+    with errors_of(FIELDS | {"x": "X", "kernel": "KERNEL", "op": "--map", "dtype": "--dtype"}):
+        counted = plan_of(shape, taps, op=map_, dtype=_type(dtype), **fields(options))
     if as_json_:
-        print_json(dataclasses.asdict(made) | {"geometry": as_json(made.geometry)})
+        print_json({"map": counted.op} | dataclasses.asdict(counted) | {"geometry": as_json(counted.geometry)})
     else:
-        print_text(str(made))
+        print_text(str(counted))
 
 
 def _type(name: str) -> str:
@@ -181,18 +183,18 @@ def _type(name: str) -> str:
 
 
 def _everywhere(geometry: Geometry, small: Any) -> dict[str, Any]:
-    """A geometry and each framework's arguments for it, or why there are none."""
-    found: dict[str, Any] = as_json(geometry)
+    """A geometry with each framework's arguments for it, or the reason why there are none."""
+    content: dict[str, Any] = as_json(geometry)
     for framework in FRAMEWORKS:
         try:
-            found[framework] = geometry.to(framework, small)
+            content[framework] = geometry.to(framework, small)
         except NotExpressible as error:
-            found[framework] = {"not_expressible": error.reason, "instead": error.recipe}
-    return found
+            content[framework] = {"not_expressible": error.reason, "instead": error.recipe}
+    return content
 
 
 def _written(arguments: dict[str, Any]) -> str:
-    """As one writes a call's arguments; one axis's as a number."""
+    """A call's arguments as source code, with a plain number for a single axis."""
 
     def value(name: str, given: Any) -> str:
         one = isinstance(given, tuple) and len(given) == 1 and isinstance(given[0], int)
@@ -202,9 +204,9 @@ def _written(arguments: dict[str, Any]) -> str:
 
 
 def _parsed(framework: str, text: str) -> dict[str, Any]:
-    """ "k=4 s=2 same" as the framework's own arguments."""
+    """The framework's arguments from text such as "k=4 s=2 same"."""
     short = NAMES[framework]
-    found: dict[str, Any] = {}
+    parsed: dict[str, Any] = {}
     for token in _tokens(text):
         name, equals, value = token.partition("=")
         if not equals:
@@ -213,18 +215,18 @@ def _parsed(framework: str, text: str) -> dict[str, Any]:
                 raise click.UsageError(f"ARGUMENTS has {token!r}; expected name=value, as k=4")
         name = short.get(name.strip(), name.strip())
         if name not in short.values():
-            own = ", ".join(dict.fromkeys(short.values()))
-            raise click.UsageError(f"ARGUMENTS has {name!r}, which is no argument of {framework}; these are: {own}")
-        if name in found:
+            known = ", ".join(dict.fromkeys(short.values()))
+            raise click.UsageError(f"ARGUMENTS has {name!r}, which is no argument of {framework}; these are: {known}")
+        if name in parsed:
             raise click.UsageError(f"ARGUMENTS has {name} twice; give it once")
-        found[name] = _value(name, value.strip())
-    if "auto_pad" in found and isinstance(found["auto_pad"], str):
-        found["auto_pad"] = found["auto_pad"].upper()
-    return found
+        parsed[name] = _value(name, value.strip())
+    if "auto_pad" in parsed and isinstance(parsed["auto_pad"], str):
+        parsed["auto_pad"] = parsed["auto_pad"].upper()
+    return parsed
 
 
 def _tokens(text: str) -> list[str]:
-    """Apart by blanks, or by a comma before a word, but for what is in brackets.
+    """Split at blanks, and at commas before a word, outside brackets.
 
     >>> _tokens("k=4,s=2,same"), _tokens("k = 3,3, p=[(1, 0), (0, 1)]")
     (['k=4', 's=2', 'same'], ['k=3,3', 'p=[(1, 0), (0, 1)]'])

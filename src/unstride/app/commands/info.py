@@ -1,4 +1,4 @@
-"""`unstride info`: what is installed here, and what a call or a command will use of it. Imports no framework."""
+"""`unstride info`: installed versions, and what a call or a command will use. Imports no framework."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ..training import environment
 from .printing import json_option, print_json, print_text
 from .shared import debug_option
 
-FRAMEWORKS = {  # module: its name, what installs it, the distributions that have it
+FRAMEWORKS = {  # module: its name, how to install it, the distributions that contain it
     "keras": ("Keras", 'pip install "unstride[keras]"', ("keras", "keras-nightly")),
     "jax": ("JAX", 'pip install "unstride[keras]"', ("jax",)),
     "torch": ("PyTorch", 'pip install "unstride[torch]"', ("torch",)),
@@ -39,36 +39,36 @@ OLDEST_KERAS = (3, 15)
 @json_option
 @debug_option
 def info(as_json_: bool) -> None:
-    """Show versions, the native core, threads, the frameworks that are installed, and Keras's backend."""
-    found = collected()
+    """Show versions, the native core, threads, installed frameworks, and Keras's backend."""
+    facts = collected()
     if as_json_:
-        print_json(found)
+        print_json(facts)
         return
     rows = [
-        ("unstride", found["unstride"]),
-        ("Native core", f"{found['native']['instruction_set']}, of {', '.join(found['native']['available'])}"),
-        ("Processor", found["processor"]),
-        ("Threads", f"{found['threads']['number']}, {found['threads']['reason']}"),
-        ("Python", f"{found['python']}, {found['system']}"),
-        ("NumPy", found["numpy"]),
+        ("unstride", facts["unstride"]),
+        ("Native core", f"{facts['native']['instruction_set']}, of {', '.join(facts['native']['available'])}"),
+        ("Processor", facts["processor"]),
+        ("Threads", f"{facts['threads']['number']}, {facts['threads']['reason']}"),
+        ("Python", f"{facts['python']}, {facts['system']}"),
+        ("NumPy", facts["numpy"]),
     ]
     for module, (name, *_) in FRAMEWORKS.items():
-        rows.append((name, _said(found["frameworks"][module])))
-    backend = found["keras_backend"]
+        rows.append((name, _said(facts["frameworks"][module])))
+    backend = facts["keras_backend"]
     rows.append(("Backend", f"{backend['name']}: {backend['reason']}" if backend["name"] else backend["reason"]))
-    folder = escaped(found["runs"]["folder"])
-    rows.append(("Runs", f"{folder}, {found['runs']['number']} there"))
-    print_text("\n".join(f"{name:14}{told}" for name, told in rows), 14, [folder])
+    folder = escaped(facts["runs"]["folder"])
+    rows.append(("Runs", f"{folder}, {facts['runs']['number']} there"))
+    print_text("\n".join(f"{name:14}{text}" for name, text in rows), 14, [folder])
 
 
 def collected() -> dict[str, Any]:
-    """All of it, for JSON."""
+    """All facts, as `--json` prints them."""
     runs = Path("runs")
     name, reason = keras_backend()
     return {
         "unstride": __version__,
         "native": {"instruction_set": _native.instruction_set(), "available": list(_native.instruction_sets())},
-        "processor": environment._processor(),
+        "processor": environment.processor(),
         "threads": {"number": get_num_threads(), "reason": _threads_reason()},
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
@@ -80,7 +80,7 @@ def collected() -> dict[str, Any]:
 
 
 def framework(module: str) -> dict[str, Any]:
-    """Whether it is installed, in which version, whether that is new enough, and what to do if not."""
+    """A framework's version and whether it is new enough, or how to install it."""
     _, install, distributions = FRAMEWORKS[module]
     if not _is_found(module):
         return {"version": None, "usable": False, "install": install}
@@ -91,21 +91,21 @@ def framework(module: str) -> dict[str, Any]:
 
 
 def keras_backend() -> tuple[str | None, str]:
-    """The backend that Keras has, or will have, and why it is this one; None, and what to do, where there is none."""
+    """Keras's backend and the reason for it; or None, and what to do."""
     if not _is_found("keras"):
         return None, "none, as Keras is not installed"
     try:
-        made = choice()
+        chosen = choice()
     except ImportError as error:
         return None, f"none: {error}"
-    return made.backend, made.reason
+    return chosen.backend, chosen.reason
 
 
-def _said(found: dict[str, Any]) -> str:
-    if "install" in found:
-        return f"not installed; {found['install']}"
-    version = found["version"] or "of an unknown version"
-    return version if found["usable"] else f"{version}, too old: unstride needs {found['needs']} or later"
+def _said(facts: dict[str, Any]) -> str:
+    if "install" in facts:
+        return f"not installed; {facts['install']}"
+    version = facts["version"] or "of an unknown version"
+    return version if facts["usable"] else f"{version}, too old: unstride needs {facts['needs']} or later"
 
 
 def _threads_reason() -> str:
@@ -115,10 +115,10 @@ def _threads_reason() -> str:
 
 
 def _is_found(module: str) -> bool:
-    """Whether it could be imported; nothing is."""
+    """Whether a module could be imported. It is not."""
     try:
         return importlib.util.find_spec(module) is not None
-    except ValueError:  # imported already, by hand
+    except ValueError:  # a module without a spec, imported by hand
         return True
 
 

@@ -1,4 +1,4 @@
-"""The files that commands write: what they may be called, and which files they are in for several inputs."""
+"""The files that commands write: checks of their names, and the names for several inputs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TIFF = (".tif", ".tiff")
 
 
 def picture_format(output: str, argument: str = "-o") -> str:
-    """Pillow's name of the format that `output` ends with."""
+    """Pillow's name for the format that the ending of `output` chooses."""
     formats = _formats()
     if not output:
         raise FileNameError(f"{argument} is empty; expected a file's name")
@@ -43,17 +43,17 @@ def _formats() -> dict[str, str]:
 
 
 def read_of(run: Run, *others: str | None) -> list[Path]:
-    """The files that a command reads, so that it does not write over them: those of a run, and others if given."""
+    """The files of a run and the others given, which a command reads and must not overwrite."""
     names = ("config.json", "evaluation.json", "metrics.csv", "report.html")
     kinds = ("*.keras", "*.npz")
-    found = [run.path / name for name in names] + [path for kind in kinds for path in run.path.glob(kind)]
-    return found + [Path(other) for other in others if other]
+    paths = [run.path / name for name in names] + [path for kind in kinds for path in run.path.glob(kind)]
+    return paths + [Path(other) for other in others if other]
 
 
 def expanded(names: Sequence[str]) -> list[Path]:
-    """The files, and those in the folders, among `names`.
+    """The given files, and the images in the given folders.
 
-    An empty name is refused, as Path("") is the current folder.
+    An empty name is refused, because Path("") is the current folder.
     """
     from ..images import files
 
@@ -61,10 +61,10 @@ def expanded(names: Sequence[str]) -> list[Path]:
         raise OptionError("an IMAGE is empty; expected the name of a file or a folder")
     paths: list[Path] = []
     for path in map(Path, names):
-        found = files.listing(path, "images") if path.is_dir() else [path]
-        if not found:
+        files_here = files.listing(path, "images") if path.is_dir() else [path]
+        if not files_here:
             raise OptionError(f"{path}: no images in this folder")
-        paths += found
+        paths += files_here
     return paths
 
 
@@ -77,27 +77,27 @@ def named(
     also: str | None = None,
     inputs: Iterable[str | Path] = (),
 ) -> list[Path]:
-    """Where each result goes: `output` itself, or, for several or if it is a folder, a file of the same name in it.
+    """The file for each result: `output` itself, or a file in the folder `output` named like its input.
 
     Parameters
     ----------
     paths : list of paths
-        What is read.
+        The inputs.
     output : str
-        As -o names it.
+        The value of -o.
     several : bool
-        There is to be a file for each, in a folder.
+        Whether `output` is a folder even if it does not exist yet.
     ending : str, optional
-        What the results end with. Default: what their inputs do, or .png where that cannot be written.
+        The ending of the results. Default: that of each input, or .png if its format cannot be written.
     also : str, optional
-        What a second file for each has after its stem, as "-overlay.png".
+        What a second file for each input has after its stem, such as "-overlay.png".
     inputs : paths
-        Other files that are read.
+        Other files that the command reads.
 
     Raises
     ------
     OptionError, FileNameError
-        A result would be written over an input or another result, or has a name without a format.
+        A result would overwrite an input or another result, or its name has no known format.
     """
     if not output:
         raise FileNameError("-o is empty; expected a file's or a folder's name")
@@ -115,8 +115,8 @@ def named(
         writable = _formats()
         targets = []
         for path in paths:
-            own = ending or (path.suffix if path.suffix.lower() in writable else ".png")
-            targets.append(folder / (path.stem + own))
+            suffix = ending or (path.suffix if path.suffix.lower() in writable else ".png")
+            targets.append(folder / (path.stem + suffix))
         taken: dict[Path, Path] = {}
         for path, target in zip(paths, targets, strict=True):
             if target in taken:
@@ -130,23 +130,29 @@ def named(
 
 
 def with_stem(target: Path, also: str) -> Path:
-    """The second file of a result."""
+    """The name of a result's second file."""
     return target.with_name(target.stem + also)
 
 
 def save(image: Any, target: Path, profile: bytes | None = None, transparency: int | None = None) -> None:
-    """In the format that the name ends with, with its colour profile; or an OSError that says what to do."""
+    """Save an image in the format of the file's ending, with its colour profile.
+
+    Raises
+    ------
+    OSError
+        The format cannot hold the image. The message says what to do.
+    """
     format = picture_format(str(target))
     settings: dict[str, Any] = {}
     if profile:
         settings["icc_profile"] = profile
     if format == "PNG":
-        settings["compress_level"] = 3  # a photograph comes out hardly larger than at 9, and many times sooner
+        settings["compress_level"] = 3  # hardly larger than at 9, and many times faster
         if transparency is not None:
             settings["transparency"] = transparency
     elif format in ("JPEG", "WEBP"):
         settings["quality"] = 95
-    elif format in ("ICO", "ICNS"):  # Pillow would make it smaller, and not say so
+    elif format in ("ICO", "ICNS"):  # Pillow would reduce it without a word
         if format == "ICNS" or max(image.size) > 256:
             raise OSError(f"{target}: {format} holds icons of other sizes; name an output like .png or .tif")
         settings["sizes"] = [image.size]
@@ -161,14 +167,14 @@ def save(image: Any, target: Path, profile: bytes | None = None, transparency: i
 
 
 def _cannot_hold(target: Path, format: str, image: Any, error: Exception) -> OSError:
-    """The error for a format that lacks the picture's mode or size, with endings of formats that have them."""
+    """The error for a format that lacks the picture's mode or size. It names formats that have them."""
     endings = {"JPEG": ".jpg", "TIFF": ".tif"} if image.mode == "CMYK" else {"PNG": ".png", "TIFF": ".tif"}
     others = " or ".join(ending for name, ending in endings.items() if name != format)
     return OSError(f"{target}: {format} cannot hold it ({error}); name an output like {others}")
 
 
 def save_enlarged(network: Any, pixels: Pixels, target: Path, advance: Any) -> tuple[int, int]:
-    """Enlarge a picture into a file that holds its type of numbers; its new width and height."""
+    """Enlarge a picture into a file that keeps its type of numbers; return the new width and height."""
     import numpy as np
 
     from ..images import tiffs
@@ -180,7 +186,7 @@ def save_enlarged(network: Any, pixels: Pixels, target: Path, advance: Any) -> t
         if kind == np.float32 and not tiff:
             raise OSError(f"{target}: its numbers are floats, which only TIFF keeps; name an output like .tif")
         image = network.picture(pixels, advance)
-        if kind == np.uint16 and pixels.white != 65535:  # 12 bits, say: a file's white is that of 16
+        if kind == np.uint16 and pixels.white != 65535:  # such as 12 bits: white in a file is that of 16
             image = _stretched(image, pixels.white)
         save(image, target, pixels.profile, None if pixels.empty is None else int(pixels.empty))
         return int(image.width), int(image.height)

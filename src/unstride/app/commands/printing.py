@@ -1,10 +1,8 @@
-"""What commands print: lines that fit a terminal, letters that its encoding lacks, JSON; what exit codes mean.
+"""Output of the commands: lines that fit the terminal, characters that its encoding lacks, JSON, and exit codes.
 
-Every command ends with
-
-* 0: all is done;
-* 1: of several inputs some failed, each named on the standard error; the rest is done;
-* 2: nothing is done: a mistake in the command line, or a failure, named in one line;
+* 0: success.
+* 1: some of several inputs failed, each named on the standard error; the others are done.
+* 2: nothing was done: the command line is wrong, or the command failed, as one line says.
 * 130: stopped by Ctrl-C, or a training by SIGTERM.
 """
 
@@ -33,7 +31,7 @@ quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print errors on
 
 
 def print_json(content: Any) -> None:
-    """In ASCII, so that every console takes it; numbers that JSON lacks as null."""
+    """Print JSON in ASCII, which every console takes. NaN and infinity become null."""
     print(json.dumps(_plain(content), indent=2, allow_nan=False))
 
 
@@ -48,15 +46,15 @@ def _plain(content: Any) -> Any:
 
 
 def print_text(text: str, hanging: int | None = None, keep: Collection[str] = (), file: TextIO | None = None) -> None:
-    """On a terminal each line broken at blanks; elsewhere as it is.
+    """Print text. On a terminal, long lines are broken at blanks.
 
     Parameters
     ----------
     text : str
     hanging : int, optional
-        The column where a line that is broken goes on. Default: two after its indentation.
+        The column at which a broken line continues. Default: two after its indentation.
     keep : strings
-        Names with blanks, not to be broken. Those on the command line never are.
+        Names with blanks that must not be broken. Names on the command line never are.
     file : text stream, optional
         Default: the standard output.
     """
@@ -65,7 +63,7 @@ def print_text(text: str, hanging: int | None = None, keep: Collection[str] = ()
 
 
 def fitted(text: str, width: int | None, hanging: int | None = None, keep: Collection[str] = ()) -> str:
-    """The text as `print_text` prints it on a terminal of this width. A width of None means no terminal."""
+    """The text with its lines broken for a terminal of this width, or unchanged if the width is None."""
     if width is None:
         return text
     names = {*keep, *map(escaped, sys.argv[1:])}
@@ -78,12 +76,12 @@ def fitted(text: str, width: int | None, hanging: int | None = None, keep: Colle
 
 
 def columns(stream: TextIO) -> int | None:
-    """The width of the terminal that this is; None if it is none."""
+    """The width of a terminal; None for any other stream."""
     return Console(file=stream).width if stream.isatty() else None
 
 
 def print_problem(kind: str, text: str) -> None:
-    """A line on the standard error: an error, or a note. It may begin with a file's name and a colon."""
+    """Print an error or a note on the standard error. It may begin with a file's name and a colon."""
     name, colon, _ = text.partition(": ")
     is_file = bool(colon and re.search(r"\S[./\\]\S", name))
     print_text(f"unstride: {kind}{text}", 2, [name] if is_file else (), sys.stderr)
@@ -92,15 +90,15 @@ def print_problem(kind: str, text: str) -> None:
 ASCII = str.maketrans("─━│┃┌┐└┘├┤┬┴┼×·−–→←■∙“”", "--||+++++++++x*--><#.\"\"") | {
     ord("…"): "...", ord("⌊"): "floor(", ord("⌋"): ")", ord("≤"): "<=", ord("≥"): ">=", ord("²"): "^2",
 }  # fmt: skip
-"""What stands for a letter of our texts where the console lacks it; in tables one character for one."""
+"""Replacements for characters of our texts that a console may lack, of the same width in tables."""
 
 
 @contextmanager
 def printable() -> Iterator[None]:
-    """Let the standard streams replace what their encodings lack: nothing that a command prints stops it.
+    """Let the standard streams replace characters that their encodings lack, so that printing never fails.
 
-    Frames and signs have stand-ins, `ASCII`; an e with an accent becomes \\xe9. Bytes of a file's name that are no
-    text are written as they are where Python would have done so (in the C locale), and as \\udcff elsewhere.
+    Frames and signs are replaced as in `ASCII`; an e with an accent becomes \\xe9. Bytes of a file name that are not
+    text are written unchanged where Python would do so (in the C locale), and as \\udcff elsewhere.
     """
     codecs.register_error("unstride.letters", lambda error: _replaced(error, raw=False))
     codecs.register_error("unstride.bytes", lambda error: _replaced(error, raw=True))
@@ -119,7 +117,7 @@ def printable() -> Iterator[None]:
 
 
 def _replaced(error: UnicodeError, raw: bool) -> tuple[str | bytes, int]:
-    """What to write for the first letter that cannot be; surrogates that stand for bytes as these if `raw`."""
+    """The replacement for the first character that cannot be encoded. `raw` turns surrogates back into bytes."""
     assert isinstance(error, UnicodeEncodeError)
     letter = error.object[error.start]
     if raw and "\udc80" <= letter <= "\udcff":
@@ -128,5 +126,5 @@ def _replaced(error: UnicodeError, raw: bool) -> tuple[str | bytes, int]:
 
 
 def exit_code(failed: int, count: int) -> int:
-    """Of a command that had `count` inputs."""
+    """The exit code of a command of whose `count` inputs some failed."""
     return 0 if not failed else 2 if failed == count else 1

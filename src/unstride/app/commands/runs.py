@@ -1,4 +1,4 @@
-"""`unstride runs`: list the runs, and show how two or more of them differ."""
+"""`unstride runs`: list runs, and show how some of them differ."""
 
 from __future__ import annotations
 
@@ -13,20 +13,19 @@ from rich.table import Table
 from rich.text import Text
 
 from ..._messages.wording import escaped
-from .. import runs as folders
 from ..errors import OptionError, RunError
-from ..runs import Run
+from ..runs import Run, folders, load, locked, read_config
 from ..runs.options import Options, flag
 from ..runs.reading import read_json, trouble, why
 from .printing import json_option, print_json
 from .shared import console, debug_option, say, table
 
-FIGURES = ("loss", "error", "probe_accuracy", "psnr", "ssim", "gain", "mean_iou", "pixels_right")
-"""In the order in which they are shown; others follow."""
+METRICS = ("loss", "error", "probe_accuracy", "psnr", "ssim", "gain", "mean_iou", "pixels_right")
+"""Their order in the output. Others follow."""
 GAP = 2
 """Blanks between columns."""
 STATE = 10
-"""Characters of a state that always stay in a line."""
+"""Characters of a state that are never broken."""
 
 
 @click.command("runs")
@@ -34,66 +33,66 @@ STATE = 10
 @json_option
 @debug_option
 def runs(names: tuple[str, ...], as_json_: bool) -> None:
-    """List the runs in runs/, or in a folder; or show what two or more RUNs differ in.
+    """List the runs in runs/ or in another folder, or show how two or more RUNs differ.
 
     \b
     unstride runs
     unstride runs elsewhere/
     unstride runs RUN RUN
 
-    A run that is damaged is listed with the reason.
+    A damaged run is listed with the reason.
     """
     if len(names) > 1 or (names and _is_run(Path(names[0]))):
-        found = [described(folders.load(name).path) for name in names]
+        listed = [described(load(name).path) for name in names]
         if as_json_:
-            print_json(found)
+            print_json(listed)
         else:
-            _compare(found)
+            _compare(listed)
         return
     folder = Path(names[0]) if names else Path("runs")
     if names and not folder.is_dir():
         raise OptionError(f"{folder}: no such folder; expected one with runs, or runs to compare")
-    found = sorted(map(described, sorted(folders.found(folder))), key=lambda one: one["date"] or "")
+    listed = sorted(map(described, sorted(folders(folder))), key=lambda one: one["date"] or "")
     if as_json_:
-        print_json(found)
-    elif not found:
+        print_json(listed)
+    elif not listed:
         place = escaped(str(folder.absolute()))
         say(console(), f"No runs in {place}; `unstride train` makes one.", keep=[place])
     else:
-        _list(found)
+        _list(listed)
 
 
 def described(path: Path) -> dict[str, Any]:
-    """What a run folder says of itself; `problem` is what is wrong with it."""
-    found: dict[str, Any] = {
+    """A summary of a run folder. `problem` says what is wrong with it."""
+    summary: dict[str, Any] = {
         "run": str(path), "date": None, "state": "damaged", "epochs": None, "options": None, "figures": {},
         "problem": None,
     }  # fmt: skip
     try:
-        run = folders.read_config(path)
-        found["options"] = asdict(run.options)
-        found["date"] = _date(path / "config.json")
-        found["epochs"] = len(run.rows())
-        found["figures"] = _figures(run)
-        found["state"] = _state(run, found["epochs"])
+        run = read_config(path)
+        summary["options"] = asdict(run.options)
+        summary["date"] = _date(path / "config.json")
+        summary["epochs"] = len(run.rows())
+        summary["figures"] = _metrics(run)
+        summary["state"] = _state(run, summary["epochs"])
     except RunError as error:
-        found["problem"] = str(error).removeprefix(f"{path}: ")
+        summary["problem"] = str(error).removeprefix(f"{path}: ")
     except OSError as error:
-        found["problem"] = f"a file in it cannot be read ({why(error)})"
-    if found["problem"] is not None:
-        found["state"] = "damaged"
-    return found
+        summary["problem"] = f"a file in it cannot be read ({why(error)})"
+    if summary["problem"] is not None:
+        summary["state"] = "damaged"
+    return summary
 
 
 def _date(file: Path) -> str | None:
     try:
         return time.strftime("%Y-%m-%d %H:%M", time.localtime(file.stat().st_mtime))
-    except (ValueError, OverflowError):  # a time that no calendar has
+    except (ValueError, OverflowError):  # a time beyond any calendar
         return None
 
 
-def _figures(run: Run) -> dict[str, float]:
-    """The single numbers of evaluation.json; {} where there is none yet."""
+def _metrics(run: Run) -> dict[str, float]:
+    """The single numbers in evaluation.json; {} if it does not exist yet."""
     file = run.path / "evaluation.json"
     if not file.exists():
         return {}
@@ -109,7 +108,7 @@ def _figures(run: Run) -> dict[str, float]:
 
 def _state(run: Run, epochs: int) -> str:
     try:
-        with folders.locked(run.path):
+        with locked(run.path):
             pass
     except RunError:
         return "in training"
@@ -120,39 +119,41 @@ def _state(run: Run, epochs: int) -> str:
 
 COLUMNS = ("run", "model", "date", "epochs", "figures", "state")
 IMPORTANCE = ("figures", "epochs", "date", "model")
-"""Of the columns that a narrow terminal may leave out."""
+"""The columns that a narrow terminal may leave out, most important first."""
 
 
-def _list(found: list[dict[str, Any]]) -> None:
+def _list(listed: list[dict[str, Any]]) -> None:
     screen = console()
     if not screen.is_terminal:
-        for one in found:  # a line each, whatever its length, for grep and cut
+        for one in listed:  # one line for each, however long, for grep and cut
             print("\t".join([escaped(one["run"]), *_cells(one)[1:]]))  # the console would make blanks of tabs
         return
-    rows = [_cells(one) for one in found]
+    rows = [_cells(one) for one in listed]
     room = _fitting(rows, screen.width)
-    made = Table(box=None, pad_edge=False, header_style="")
+    grid = Table(box=None, pad_edge=False, header_style="")
     for name, width in room.items():
-        made.add_column(name, justify="right" if name == "epochs" else "left", width=width, overflow="fold")
+        grid.add_column(name, justify="right" if name == "epochs" else "left", width=width, overflow="fold")
     for row in rows:
-        made.add_row(*(Text(row[COLUMNS.index(name)]) for name in room))
-    screen.print(made)
+        grid.add_row(*(Text(row[COLUMNS.index(name)]) for name in room))
+    screen.print(grid)
     if missing := [name for name in COLUMNS if name not in room]:
         say(screen, f"Not shown in {screen.width} columns: {', '.join(missing)}.")
 
 
 def _cells(one: dict[str, Any]) -> list[str]:
-    """What the columns say of a run."""
+    """A run's row."""
     options = one["options"] or {}
     epochs = f"{one['epochs']}/{options['epochs']}" if one["epochs"] is not None and options else "–"
     state = one["state"] if one["problem"] is None else f"damaged: {one['problem']}"
-    figures = escaped(_short(one["figures"]))
-    return [_name(one), escaped(options.get("model", "–")), one["date"] or "–", epochs, figures, escaped(state)]
+    metrics = escaped(_short(one["figures"]))
+    return [_name(one), escaped(options.get("model", "–")), one["date"] or "–", epochs, metrics, escaped(state)]
 
 
 def _fitting(rows: Sequence[Sequence[str]], width: int) -> dict[str, int]:
-    """The columns for which there is room, and how wide they are: runs, whose names are whole, states, which
-    may be broken at their blanks, and others by importance."""
+    """The columns that fit, and their widths.
+
+    Runs have their whole names. States may be broken at blanks. The other columns are taken by importance.
+    """
     widths = [max(len(name), *map(len, cells)) for name, cells in zip(COLUMNS, zip(*rows, strict=True), strict=True)]
     needed = dict(zip(COLUMNS, widths, strict=True))
     needed["state"] = min(needed["state"], STATE)
@@ -168,19 +169,19 @@ def _fitting(rows: Sequence[Sequence[str]], width: int) -> dict[str, int]:
     return {name: needed[name] for name in COLUMNS if name in shown}
 
 
-def _compare(found: list[dict[str, Any]]) -> None:
-    """Options that differ, then figures; of a single run all of them that are given."""
+def _compare(compared: list[dict[str, Any]]) -> None:
+    """Print the options that differ, then the metrics. Of a single run, print all given options."""
     screen = console()
     names = list(Options.__dataclass_fields__)
-    values = {name: [one["options"][name] for one in found] for name in names}
-    differing = [name for name in names if len(found) == 1 or len(set(map(str, values[name]))) > 1]
+    values = {name: [one["options"][name] for one in compared] for name in names}
+    differing = [name for name in names if len(compared) == 1 or len(set(map(str, values[name]))) > 1]
     rows = [(flag(name), *map(_value, values[name])) for name in differing if set(values[name]) != {None}]
-    rows.append(("epochs done", *(str(one["epochs"]) for one in found)))
-    rows.append(("state", *(one["state"] for one in found)))
-    figures = list(dict.fromkeys(name for one in found for name in _ordered(one["figures"])))
-    rows += [(escaped(name), *(_number(one["figures"].get(name)) for one in found)) for name in figures]
-    screen.print(table(("", *map(_name, found)), rows))
-    if len(found) > 1 and not differing:
+    rows.append(("epochs done", *(str(one["epochs"]) for one in compared)))
+    rows.append(("state", *(one["state"] for one in compared)))
+    metrics = list(dict.fromkeys(name for one in compared for name in _ordered(one["figures"])))
+    rows += [(escaped(name), *(_number(one["figures"].get(name)) for one in compared)) for name in metrics]
+    screen.print(table(("", *map(_name, compared)), rows))
+    if len(compared) > 1 and not differing:
         say(screen, "All options are equal.")
 
 
@@ -192,12 +193,12 @@ def _name(one: dict[str, Any]) -> str:
     return escaped(Path(one["run"]).name)
 
 
-def _ordered(figures: dict[str, float]) -> list[str]:
-    return sorted(figures, key=lambda name: FIGURES.index(name) if name in FIGURES else len(FIGURES))
+def _ordered(metrics: dict[str, float]) -> list[str]:
+    return sorted(metrics, key=lambda name: METRICS.index(name) if name in METRICS else len(METRICS))
 
 
-def _short(figures: dict[str, float]) -> str:
-    return ", ".join(f"{name} {_number(figures[name])}" for name in _ordered(figures)[:2]) or "–"
+def _short(metrics: dict[str, float]) -> str:
+    return ", ".join(f"{name} {_number(metrics[name])}" for name in _ordered(metrics)[:2]) or "–"
 
 
 def _number(value: float | None) -> str:

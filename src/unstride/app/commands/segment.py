@@ -1,4 +1,4 @@
-"""`unstride segment`: the digits in pictures, or a network's own classes, pixel by pixel."""
+"""`unstride segment`: the class of every pixel, digits or those of your own network."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ OVERLAY = "-overlay.png"
 
 @click.command()
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
-@click.option("-o", "--output", required=True, help="The class map, a .png; for several, or a folder, a folder.")
+@click.option("-o", "--output", required=True, help="The class map, a .png; a folder for several images.")
 @click.option(
     "--model",
     metavar="RUN",
-    help="A run of `train segmenter`, or its weights.npz, to find its classes. Default: what ships, to find digits.",
+    help="A run of `train segmenter`, or its weights.npz, with its own classes. Default: finds digits.",
 )
 @click.option(
     "--min-pixels",
@@ -33,18 +33,18 @@ OVERLAY = "-overlay.png"
     default=30,
     show_default=True,
     metavar="N",
-    help="Leave out of the list and the overlay what is nowhere at least N connected pixels large.",
+    help="List and draw only classes with a connected region of at least N pixels.",
 )
 @quiet_option
 @debug_option
 def segment(images: tuple[str, ...], output: str, model: str | None, min_pixels: int, quiet: bool) -> int:
-    """Find the handwritten digits in each IMAGE: which pixels belong to which digit.
+    """Find the handwritten digits in each IMAGE, or in the images of a folder, pixel by pixel.
 
-    Written are a palette PNG, with 0 for the background and d + 1 for the digit d, and an overlay with a legend: for
-    OUT.png it is OUT-overlay.png. The digits may be of any colour, on a plain page or a photograph, 20 to 60 pixels
-    high. With --model, a network that you have trained finds its own classes.
+    Two files are written: a palette PNG, with 0 for the background and d + 1 for the digit d, and an overlay with a
+    legend, OUT-overlay.png for OUT.png. Digits may have any colour, on a plain page or a photograph, and should be 20
+    to 60 pixels high. With --model, a network that you have trained finds its own classes.
 
-    What cannot be read is named, the rest is done, and the exit code is then 1. No input is overwritten.
+    Files that cannot be read are named and skipped; the exit code is then 1. No input is overwritten.
     """
     if min_pixels < 1:
         raise OptionError(f"--min-pixels is {min_pixels}; expected at least 1")
@@ -64,43 +64,43 @@ def segment(images: tuple[str, ...], output: str, model: str | None, min_pixels:
     for path, target in track(pairs, "segmenting", console=screen, disable=not screen.is_terminal):
         try:
             values = files.rgb(path, remark)
-            found = inference.classes(network, values)
-            beside = with_stem(target, OVERLAY)
-            listed = inference.present(found, min_pixels)
-            classes = inference.as_palette(found)
-            none = None if listed else _nothing(found, names, min_pixels)
+            class_map = inference.classes(network, values)
+            overlay = with_stem(target, OVERLAY)
+            listed = inference.present(class_map, min_pixels)
+            classes = inference.as_palette(class_map)
+            none = None if listed else _nothing(class_map, names, min_pixels)
             shown = inference.overlay(
-                values, inference.only(found, listed), names, none=none and none.partition(":")[0]
+                values, inference.only(class_map, listed), names, none=none and none.partition(":")[0]
             )
             write(target, lambda place, picture=classes: picture.save(place, format="PNG"))  # type: ignore[misc]
-            write(beside, lambda place, picture=shown: picture.save(place, format="PNG"))  # type: ignore[misc]
+            write(overlay, lambda place, picture=shown: picture.save(place, format="PNG"))  # type: ignore[misc]
         except (DataError, OSError) as error:
             failed += 1
             complain(error)
             continue
-        empty |= not inference.present(found)
-        told = escaped(str(path)), escaped(str(target))
-        say(screen, f"{told[0]}: {none or _found(found, listed, names)}; {told[1]}", keep=told)
+        empty |= not inference.present(class_map)
+        names_shown = escaped(str(path)), escaped(str(target))
+        say(screen, f"{names_shown[0]}: {none or _found(class_map, listed, names)}; {names_shown[1]}", keep=names_shown)
     if empty and not quiet and inference.noun(names) == "digits":
         remark("digits are found if they are about 20 to 60 pixels high; enlarge or shrink a picture of others")
     return exit_code(failed, len(paths))
 
 
-def _found(found: Any, listed: list[int], names: list[str]) -> str:
-    """What is there, with its share of the picture: "digits 3 (0.8%), 7 (<0.1%)"."""
+def _found(class_map: Any, listed: list[int], names: list[str]) -> str:
+    """The listed classes with their shares of the picture: "digits 3 (0.8%), 7 (<0.1%)"."""
     from ..tasks.segmenter import inference
 
-    shares = {at: (found == at).mean() for at in listed}
+    shares = {at: (class_map == at).mean() for at in listed}
     return f"{inference.noun(names)} " + ", ".join(
         f"{names[at]} ({'<0.1%' if share < 0.001 else f'{share:.1%}'})" for at, share in shares.items()
     )
 
 
-def _nothing(found: Any, names: list[str], least: int) -> str:
-    """Why nothing is listed; up to a colon it is the legend, too."""
+def _nothing(class_map: Any, names: list[str], least: int) -> str:
+    """Why nothing is listed. The part before the colon is also the legend."""
     from ..tasks.segmenter import inference
 
-    noun, sizes = inference.noun(names), inference.sizes(found)
+    noun, sizes = inference.noun(names), inference.sizes(class_map)
     largest = max(sizes, key=lambda at: sizes[at], default=0)
     if sizes and inference.LEAST <= sizes[largest] < least:
         return f"no {noun} of {least} pixels: all are smaller than --min-pixels, {names[largest]} has {sizes[largest]}"

@@ -1,4 +1,4 @@
-"""What the commands share: the options that several have, their console, a run's model, what they say and where."""
+"""What the commands share: common options, the console, loading a run's model, messages and tables."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -15,16 +16,17 @@ from rich.text import Text
 
 from ..._messages.wording import escaped
 from ...backends.keras.keras_backend import INSTALL
+from ...data import Bytes, DataError
 from .. import errors
 from ..runs import Run
-from ..tasks.base import Figures
+from ..tasks.base import Metrics
 from ..training import environment
 from .outputs import picture_format
 from .printing import fitted, print_problem
 
 __all__ = [
     "State", "backend_option", "chosen_backend", "complain", "console", "debug_option", "load_model", "picture_format",
-    "remark", "say", "say_figures", "say_result", "say_whole", "table",
+    "read_digits", "remark", "say", "say_metrics", "say_result", "say_whole", "table",
 ]  # fmt: skip
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -32,14 +34,14 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 @dataclass
 class State:
-    """What `main` has to know of a command that failed."""
+    """What `main` has to know about a command that failed."""
 
     debug: bool = False
     resume: str | None = None
 
 
 def debug_option(command: Command) -> Command:
-    """--debug, which may stand before or after the command's name."""
+    """Add --debug, which may come before or after the command's name."""
 
     def remember(context: click.Context, _: click.Parameter, value: bool) -> None:
         context.ensure_object(State).debug |= value
@@ -57,19 +59,19 @@ def debug_option(command: Command) -> Command:
 backend_option = click.option(
     "--backend",
     metavar="|".join(INSTALL),
-    help="What Keras computes with. Default: $KERAS_BACKEND, keras.json's, or else the first that is installed.",
+    help="Keras's backend. Default: $KERAS_BACKEND, then keras.json's, then the first that is installed.",
 )
 
 
 def chosen_backend(run: Run, asked: str | None) -> str:
-    """What to use the run's model with; any will do, the one that trained it if no other is wished for."""
+    """The backend for a run's model. Any works; the default is the one that trained it."""
     backend = asked or os.environ.get("KERAS_BACKEND") or run.options.backend
     environment.require(backend)
     return backend
 
 
 def load_model(run: Run, backend: str) -> Any:
-    """The run's model: the trained one, or as its last epoch left it."""
+    """The run's trained model, or the model after its last epoch."""
     environment.start(backend)
     from ..training import training
 
@@ -81,12 +83,12 @@ def console(quiet: bool = False) -> Console:
 
 
 def say(console: Console, text: str, hanging: int | None = None, keep: Collection[str] = ()) -> None:
-    """No colours for numbers, no markup in paths; on a terminal broken at blanks, as `print_text` does."""
+    """Print without colours and markup. On a terminal, long lines are broken at blanks, as in `print_text`."""
     say_whole(console, fitted(text, console.width if console.is_terminal else None, hanging, keep))
 
 
 def say_whole(console: Console, text: str) -> None:
-    """As it is, for programs and tables: no line broken."""
+    """Print without breaking lines, for programs and tables."""
     console.print(text, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
@@ -94,26 +96,37 @@ def say_result(console: Console, name: str, value: str, keep: Collection[str] = 
     say(console, f"{name:12}{value}", 12, keep)
 
 
-def say_figures(console: Console, figures: Figures) -> None:
-    for name, value in figures.lines:
+def say_metrics(console: Console, metrics: Metrics) -> None:
+    for name, value in metrics.lines:
         say_result(console, name, value)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """The first column to the left, the others, which are numbers, to the right; nothing is cut off."""
-    made = Table()
+    """A table whose first column is aligned left and the others, of numbers, right. Nothing is cut off."""
+    grid = Table()
     for place, name in enumerate(columns):
-        made.add_column(Text(escaped(name)), justify="right" if place else "left", overflow="fold")
+        grid.add_column(Text(escaped(name)), justify="right" if place else "left", overflow="fold")
     for row in rows:
-        made.add_row(*(Text(escaped(cell)) for cell in row))
-    return made
+        grid.add_row(*(Text(escaped(cell)) for cell in row))
+    return grid
+
+
+def read_digits(run: Run, paths: list[Path]) -> tuple[list[tuple[Path, Bytes]], int]:
+    """The digits in image files, as the run's model takes them, and the number of files that failed."""
+    from ..images import digits, files
+
+    crop = run.options.data is None
+    pictures, problems = files.gather(paths, lambda path: digits.read(path, remark, crop=crop))
+    for problem in problems:
+        complain(DataError(problem))
+    return pictures, len(problems)
 
 
 def complain(error: Exception) -> None:
-    """In one line on the standard error; what else there is to do goes on."""
+    """Print an error in one line on the standard error, and go on."""
     print_problem("error: ", errors.message(error))
 
 
 def remark(text: str) -> None:
-    """What the user should know, and need not do anything about; on the standard error, too."""
+    """Print a note on the standard error: worth knowing, but nothing to act on."""
     print_problem("note: ", escaped(text))

@@ -1,4 +1,4 @@
-"""`unstride train`: any of the models, in a run folder that can be resumed."""
+"""`unstride train`: train a model in a run folder, from which it can be resumed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from .shared import (
     debug_option,
     remark,
     say,
-    say_figures,
+    say_metrics,
     say_result,
     say_whole,
 )
@@ -41,7 +41,7 @@ USUAL = Options()
 
 
 class Train(click.Command):
-    """With the models' own defaults and folders below the options."""
+    """A command that lists each model's defaults and FOLDER below its options."""
 
     def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Models, their FOLDER, and defaults that differ"):
@@ -49,7 +49,7 @@ class Train(click.Command):
                 task = tasks.get(name)
                 rows = {name: f"FOLDER: {task.data_help}. {default_text(task.defaults)}".rstrip()}
                 rows["  --quick"] = default_text(task.quick)
-                for term, text in rows.items():  # not by click, which would break --validation-split in two
+                for term, text in rows.items():  # click would break --validation-split in two
                     line = f"{'':{formatter.current_indent}}{term:13}{text}"
                     formatter.write(wrapped(line, formatter.width, " " * (formatter.current_indent + 13)) + "\n")
 
@@ -57,17 +57,17 @@ class Train(click.Command):
 @click.command(cls=Train)
 @click.argument("model", default=USUAL.model)
 @click.argument("source", required=False, metavar="[FOLDER]")
-@click.option("--epochs", type=int, help=f"Passes over the images.  [default: {USUAL.epochs}]")
-@click.option("--batch-size", type=int, help=f"Images in a step.  [default: {USUAL.batch_size}]")
+@click.option("--epochs", type=int, help=f"Number of passes over the images.  [default: {USUAL.epochs}]")
+@click.option("--batch-size", type=int, help=f"Images in each step.  [default: {USUAL.batch_size}]")
 @click.option(
     "--validation-split",
     type=float,
-    help=f"Share of the images, the last ones, that validate.  [default: {USUAL.validation_split}]",
+    help=f"Share of the images to validate on, the last ones.  [default: {USUAL.validation_split}]",
 )
-@click.option("--learning-rate", type=float, help=f"Adam's.  [default: {USUAL.learning_rate}]")
-@click.option("--limit", type=int, metavar="N", help="Use only N images an epoch, and N to test.")
-@click.option("--seed", type=int, default=USUAL.seed, show_default=True, help="Equal seeds, equal numbers.")
-@click.option("--quick", is_flag=True, help="A taste, in seconds: other defaults, which are below.")
+@click.option("--learning-rate", type=float, help=f"Adam's initial step size.  [default: {USUAL.learning_rate}]")
+@click.option("--limit", type=int, metavar="N", help="Use only N images for each epoch, and N for the test.")
+@click.option("--seed", type=int, default=USUAL.seed, show_default=True, help="Equal seeds give equal numbers.")
+@click.option("--quick", is_flag=True, help="A short training with the defaults below.")
 @click.option("--run", "folder", metavar="DIR", help="The run folder. Default: a new one in runs/.")
 @click.option("--resume", is_flag=True, help="Continue the run in --run, or else the newest in runs/.")
 @backend_option
@@ -76,20 +76,20 @@ class Train(click.Command):
     metavar="float32|bfloat16",
     default=USUAL.precision,
     show_default=True,
-    help="What the layers pass on; bfloat16 halves the memory and suits accelerators. Weights are float32.",
+    help="Type of the activations. bfloat16 halves their memory and suits accelerators. Weights are float32.",
 )
 @click.option("--data", metavar="DIR", help="The same as FOLDER.")
-@click.option("--scale", type=int, help="upscaler: how many times as wide and high, 2, 3 or 4.")
-@click.option("--code", type=int, help="compressor: how many numbers an image becomes.")
-@click.option("--upsample", metavar="transposed|resize|subpixel", help="compressor: how its decoder enlarges.")
-@click.option("--kernel", type=int, help="compressor: the side of its decoder's kernels.")
+@click.option("--scale", type=int, help="upscaler: the factor, 2, 3 or 4.")
+@click.option("--code", type=int, help="compressor: numbers in the code of an image.")
+@click.option("--upsample", metavar="transposed|resize|subpixel", help="compressor: how the decoder upsamples.")
+@click.option("--kernel", type=int, help="compressor: side of the decoder's kernels.")
 @click.option(
-    "--noise", type=float, help="compressor: deviation of the noise on its inputs, which it learns to remove."
+    "--noise", type=float, help="compressor: standard deviation of noise on the inputs, which it learns to remove."
 )
 @click.option(
     "--layers",
     metavar="'conv 16 3 2, …'",
-    help="autoencoder: its layers but the last, each conv or up (transposed), filters, kernel and stride.",
+    help="autoencoder: all layers but the last, each conv or up (transposed), filters, kernel and stride.",
 )
 @click.option(
     "--transpose", is_flag=True, help="autoencoder, compressor: swap rows and columns, which turns EMNIST upright."
@@ -97,13 +97,15 @@ class Train(click.Command):
 @click.option(
     "--start",
     metavar="RUN|shipped",
-    help="segmenter: the weights to start from, a run's or those that ship. Default: random ones.",
+    help="segmenter: weights to start from, a run's or those in the package. Default: random ones.",
 )
-@click.option("--distributed", "spread", is_flag=True, help="Use all devices, and those of other processes. JAX only.")
-@click.option("--coordinator", metavar="HOST:PORT", help="Where process 0 listens. Default: $UNSTRIDE_COORDINATOR.")
-@click.option("--processes", type=int, help="How many train together. Default: $UNSTRIDE_PROCESSES, or else 1.")
-@click.option("--process", type=int, help="Which this one is, from 0. Default: $UNSTRIDE_PROCESS, or else 0.")
-@click.option("--no-accelerate", is_flag=True, help="Compute layer by layer, and whole batches at once.")
+@click.option(
+    "--distributed", "spread", is_flag=True, help="Train on all devices, and on those of other processes. JAX only."
+)
+@click.option("--coordinator", metavar="HOST:PORT", help="Address of process 0. Default: $UNSTRIDE_COORDINATOR.")
+@click.option("--processes", type=int, help="Number of processes. Default: $UNSTRIDE_PROCESSES, or 1.")
+@click.option("--process", type=int, help="Number of this process, from 0. Default: $UNSTRIDE_PROCESS, or 0.")
+@click.option("--no-accelerate", is_flag=True, help="Compute layer by layer, on whole batches.")
 @quiet_option
 @debug_option
 @click.pass_context
@@ -123,8 +125,8 @@ def train(
 ) -> int:
     """Train MODEL (autoencoder, compressor, upscaler or segmenter) and write a report.
 
-    The autoencoder's defaults are the reading's settings. Ctrl-C, or SIGTERM, stops after the batch and leaves a run
-    that --resume continues.
+    The autoencoder's defaults are the settings of the reading. Ctrl-C or SIGTERM stops the training after the current
+    batch; --resume continues it.
     """
     context.with_resource(_terminable())
     given = {
@@ -175,32 +177,32 @@ def train(
     from ..training import training
 
     with ExitStack() as stack:
-        own = None if part.first else stack.enter_context(distributed.folder())
+        private = None if part.first else stack.enter_context(distributed.folder())
         if run is None:
-            run, model = training.start(options, lambda: own or runs.create(folder, options.model), data)
+            run, model = training.start(options, lambda: private or runs.create(folder, options.model), data)
             done = 0
-        if own is None:
+        if private is None:
             stack.enter_context(runs.locked(run.path))
         if resume:
-            if own is None:
+            if private is None:
                 sweep(run.path)
             model, done = training.resume(run, data)
-            if own is not None:
-                run = distributed.apart(run, own)
+            if private is not None:
+                run = distributed.apart(run, private)
         state, group = context.ensure_object(State), part if spread else None
         try:
             _train(state, task, run, model, data, done, group, not no_accelerate, quiet)
         except OSError as error:
             if error.errno is None or error.filename is not None:
                 raise
-            # Others' writes, as Keras's of metrics.csv, and all of them on a full disk.
+            # Keras's writes of metrics.csv, for example, name no file, and none does on a full disk.
             raise OSError(error.errno, error.strerror, str(run.path)) from error
     return 1 if problems else 0
 
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """Let SIGTERM, with which a system that shuts down ends its programs, do what Ctrl-C does."""
+    """Let SIGTERM, which a system sends when it shuts down, do what Ctrl-C does."""
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
         yield
         return
@@ -212,19 +214,19 @@ def _terminable() -> Iterator[None]:
 
 
 def _newest() -> Run:
-    """What --resume alone continues; it says which newer runs it passes over."""
+    """The run that --resume continues without --run. A note names each newer run that is damaged."""
     return runs.newest(skipped=lambda error: remark(f"{error}; an older run is resumed"))
 
 
 def _only_its_own(task: Task, given: dict[str, Any]) -> None:
-    """Refuse what another model has an option for."""
+    """Refuse options of other models."""
     for other in map(tasks.get, tasks.NAMES):
         for name in (own_options(other) - own_options(task)) & set(given):
             raise OptionError(f"{flag(name)} is an option of {other.name}; {task.name} has no use for it")
 
 
 def _merge(run: Run, given: dict[str, Any]) -> Run:
-    """The run with more epochs, if asked for; no other option may differ from what it was started with."""
+    """The run, with more epochs if asked for. No other option may differ from its start."""
     if given.pop("quick", False) and not run.options.quick:
         raise OptionError(f"--quick is for new runs, and {run.path} was started without it; leave it out to resume")
     for name in given.keys() - {"epochs"}:
@@ -254,7 +256,7 @@ def _train(
     accelerate: bool,
     quiet: bool,
 ) -> None:
-    """Train, judge and report; `part` if several processes do, of which the first alone goes on after the training."""
+    """Train, evaluate and report. Of several processes, in which this is `part`, only the first reports."""
     from ..training import progress, training
 
     if part is not None and not part.first:
@@ -268,7 +270,7 @@ def _train(
     state.resume = f"unstride train --resume --run {shell_word(str(run.path))}"
     folder = escaped(str(run.path))
     if done < epochs:
-        if done == 0:  # a loaded model's would count the optimizer's numbers too
+        if done == 0:  # of a loaded model it would count the optimizer's numbers too
             model.summary(print_fn=lambda text: say_whole(screen, text))
         say(
             screen,
@@ -276,7 +278,7 @@ def _train(
             f"{len(data.validation):,}, backend {run.options.backend}; run folder {folder}",
             keep=[folder],
         )
-        run.save()  # the raised number of epochs
+        run.save()  # with the raised number of epochs
         with progress.TrainingProgress(screen, done, run.path) as shown:
             training.fit(
                 run,
@@ -294,19 +296,19 @@ def _train(
             f"{folder} is trained already, all {counted(epochs, 'epoch')}; a larger --epochs trains it longer",
             keep=[folder],
         )
-        if not run.model.exists():  # stopped between its last checkpoint and this
+        if not run.model.exists():  # stopped between the last checkpoint and this file
             write(run.model, model.save)
     if part is not None:
         distributed.stop(part)
-        model = training.load(run.model)  # on this process's own device
-    weights.save(run.path / weights.FILE, task.weights(model, data))
-    figures = task.judge(model, data)
-    write_json(run.path / "evaluation.json", figures.json)
+        model = training.load(run.model)  # on this process's device alone
+    weights.save(run.path / weights.FILE, task.export(model, data))
+    metrics = task.evaluate(model, data)
+    write_json(run.path / "evaluation.json", metrics.json)
     program = task.program(run)
     if program is not None:
         write_text(run.program, program)
-    task.report(run, model, data, figures)
-    say_figures(screen, figures)
+    task.report(run, model, data, metrics)
+    say_metrics(screen, metrics)
     say_result(screen, "Time", duration(time.perf_counter() - begin))
     report, saved = escaped(str(run.report)), escaped(str(run.model))
     say_result(screen, "Report", report, [report])

@@ -1,4 +1,4 @@
-"""`unstride upscale`: pictures larger, by a trained network."""
+"""`unstride upscale`: enlarge pictures with a trained network."""
 
 from __future__ import annotations
 
@@ -18,17 +18,19 @@ from .shared import complain, console, debug_option, remark, say
 
 @click.command()
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
-@click.option("-o", "--output", required=True, help="The enlarged picture; for several, or a folder, a folder.")
-@click.option("--scale", type=int, default=2, show_default=True, help="How many times as wide and high: 2, 3 or 4.")
-@click.option("--model", metavar="RUN", help="A run of `train upscaler`, or its weights.npz. Default: what ships.")
+@click.option("-o", "--output", required=True, help="The enlarged picture; a folder for several images.")
+@click.option("--scale", type=int, default=2, show_default=True, help="The factor: 2, 3 or 4.")
+@click.option(
+    "--model", metavar="RUN", help="A run of `train upscaler`, or its weights.npz. Default: the network in the package."
+)
 @quiet_option
 @debug_option
 def upscale(images: tuple[str, ...], output: str, scale: int, model: str | None, quiet: bool) -> int:
     """Enlarge each IMAGE, or the images of a folder, with a small trained network.
 
-    Colours, transparency and the type of the numbers stay: 16-bit greys, and, in TIFF, signed numbers, those of 32
-    bits and floats. Of a file of several pages or frames the first is enlarged. What cannot be enlarged is named, the
-    rest is done, and the exit code is then 1. No input is overwritten.
+    Colours, transparency and the type of the numbers are kept: 16-bit greys and, in TIFF, signed and 32-bit integers
+    and floats. If a file has several pages or frames, the first is enlarged. Files that cannot be enlarged are named
+    and skipped; the exit code is then 1. No input is overwritten.
     """
     if scale not in (2, 3, 4):
         raise OptionError(f"--scale is {scale}; expected 2, 3 or 4")
@@ -70,7 +72,7 @@ def upscale(images: tuple[str, ...], output: str, scale: int, model: str | None,
                     done += more
                     bar.update(task, completed=number + done / pixels)
 
-                made = save_enlarged(network, values, target, advance)
+                size = save_enlarged(network, values, target, advance)
             except MemoryError:
                 failed += 1
                 complain(DataError(f"{path}: enlarged, it does not fit into memory; a smaller --scale or image does"))
@@ -79,7 +81,7 @@ def upscale(images: tuple[str, ...], output: str, scale: int, model: str | None,
                 complain(error)
             else:
                 names = escaped(str(path)), escaped(str(target))
-                say(screen, f"{names[0]}: {width}x{height} to {made[0]}x{made[1]}, {names[1]}", keep=names)
+                say(screen, f"{names[0]}: {width}x{height} to {size[0]}x{size[1]}, {names[1]}", keep=names)
             bar.update(task, completed=number + 1)
     return exit_code(failed, len(paths))
 

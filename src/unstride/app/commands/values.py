@@ -1,4 +1,4 @@
-"""Sizes, numbers and paddings as the command line writes them; and errors in its words, not in Python's."""
+"""Sizes, numbers and paddings on the command line, and error messages that name options instead of arguments."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from ..._messages.wording import escaped
-from ...geometry import Geometry, GeometryError
+from ...geometry import ArgumentError, Geometry
 
 FIELDS = {
     "kernel_size": "--kernel-size",
@@ -20,11 +20,11 @@ FIELDS = {
     "dilation": "--dilation",
     "groups": "--groups",
 }
-"""The arguments of `Geometry`, as options."""
+"""The arguments of `Geometry` and their options."""
 
 
 def numbers(name: str, text: str) -> int | list[int]:
-    """ "2" or one number an axis, "2,1" or "2x1"."""
+    """Parse "2", or one number for each axis, "2,1" or "2x1"."""
     try:
         entries = [int(part) for part in text.replace("x", ",").split(",")]
     except ValueError:
@@ -33,7 +33,7 @@ def numbers(name: str, text: str) -> int | list[int]:
 
 
 def size(name: str, text: str) -> int | list[int]:
-    """ "28x28", "28,28", or "28" for an axis alone."""
+    """Parse "28x28", "28,28", or "28" for a single axis."""
     try:
         return numbers(name, text.lower().replace("×", "x"))
     except click.UsageError:
@@ -41,7 +41,7 @@ def size(name: str, text: str) -> int | list[int]:
 
 
 def padding(text: str, name: str = "--padding") -> Any:
-    """A number, one an axis, a begin:end pair an axis, "same" or "valid"."""
+    """Parse a number, one for each axis, a begin:end pair for each axis, "same" or "valid"."""
     if text.lower() in ("same", "valid"):
         return text.lower()
     try:
@@ -59,16 +59,16 @@ def padding(text: str, name: str = "--padding") -> Any:
 
 
 def fields(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of `Geometry` among the options that are given."""
-    found: dict[str, Any] = {}
+    """The arguments of `Geometry` among the given options."""
+    given: dict[str, Any] = {}
     for name in ("kernel_size", "stride", "output_padding", "dilation"):
         if options.get(name) is not None:
-            found[name] = numbers(FIELDS[name], options[name])
+            given[name] = numbers(FIELDS[name], options[name])
     if options.get("padding") is not None:
-        found["padding"] = padding(options["padding"])
+        given["padding"] = padding(options["padding"])
     if options.get("groups") is not None:
-        found["groups"] = options["groups"]
-    return found
+        given["groups"] = options["groups"]
+    return given
 
 
 def as_json(geometry: Geometry) -> dict[str, Any]:
@@ -82,20 +82,20 @@ def as_json(geometry: Geometry) -> dict[str, Any]:
 
 
 _SUBJECT = r"(?=(?: of axis \d+)?(?:, (?:begin|end),)? (?:is|has|of shape|of type)\b)"
-"""Follows a word that is an argument's name, rather than a word of the sentence."""
+"""What follows a word that is an argument's name and not a word of the sentence."""
 
 
 @contextmanager
 def errors_of(names: Mapping[str, str]) -> Iterator[None]:
-    """What an option got wrong is no accident of the program: one line, which names options and no arguments."""
+    """Turn the errors that a wrong option causes into usage errors, which name the option."""
     try:
         yield
-    except (GeometryError, TypeError) as error:
+    except (ArgumentError, TypeError) as error:
         raise click.UsageError(in_options(escaped(str(error)), names)) from error
 
 
 def in_options(message: str, names: Mapping[str, str]) -> str:
-    """The message with the command line's names of arguments.
+    """The message with options in place of the arguments' names.
 
     >>> in_options("stride of axis 0 is 0; expected 1", {"stride": "--stride"})
     '--stride of axis 0 is 0; expected 1'

@@ -1,1 +1,1 @@
-"""Pictures: read from files, made into numbers and back."""
+"""Reading pictures: files of any format, the meaning of their numbers, and digits as in MNIST."""

@@ -1,7 +1,7 @@
-"""Image files of the user's own, read in one place for all commands and the lab; and folders of them.
+"""The one reader of image files, for all commands and the lab, and the listing of folders of them.
 
-Of a file with several pages, frames or pictures the first is read, and a remark says so. What the numbers mean is in
-`unstride.app.images.pixels`.
+If a file has several pages, frames or pictures, the first is read, and a remark says so. For the meaning of the numbers
+see `unstride.app.images.pixels`.
 """
 
 from __future__ import annotations
@@ -14,43 +14,40 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, TypeVar
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 
-import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from ..._messages.wording import counted
-from ...data import DataError
+from ...data import Bytes, DataError
 from .pixels import Kind, PixelError, Pixels
 
-Bytes = npt.NDArray[np.uint8]
 Made = TypeVar("Made")
 Remark = Callable[[str], object]
-"""Is told what the user should know of a file that is read nevertheless: a line that begins with its name."""
+"""Called with a note on a file that can be read: a line that begins with the file's name."""
 
 FORMATS = (
     "PNG", "JPEG", "MPO", "JPEG2000", "GIF", "TIFF", "WEBP", "AVIF", "BMP", "DIB", "PPM", "TGA", "PCX", "DCX", "ICO",
     "CUR", "ICNS", "QOI", "SGI", "SUN", "MSP", "XBM", "XPM", "DDS", "PSD", "IM",
 )  # fmt: skip
-"""Formats of pictures. Others that Pillow knows start a program (EPS), or hold something else (PDF, HDF5, MPEG)."""
+"""Accepted formats. Others that Pillow knows start a program (EPS) or are no pictures (PDF, HDF5, MPEG)."""
 PARTS = {"TIFF": "pages", "DCX": "pages", "MPO": "pictures"}
-"""What a format calls what it has several of; the others have frames."""
+"""The parts of a file by format; all others have frames."""
 
 LIMIT = "UNSTRIDE_MAX_PIXELS"
-MOST = 200_000_000
-"""Pixels of a picture that is opened, unless the environment says otherwise."""
+MAX_PIXELS = 200_000_000
+"""The largest picture that is opened, unless the environment variable says otherwise."""
 
 _opening = threading.Lock()
 
 
 class ImageError(DataError):
-    """A file that is no image, a damaged or too large one. The message names it."""
+    """A file is not an image, is damaged, or is too large. The message names it."""
 
 
 class Upload(NamedTuple):
-    """A file that came over the network."""
+    """A file received over the network."""
 
     name: str
     content: bytes
@@ -59,48 +56,57 @@ class Upload(NamedTuple):
 Source = str | os.PathLike[str] | Upload
 
 
-def pixels(source: Source, remark: Remark | None = None) -> Pixels:
-    """The picture in a file, its numbers as they are.
+def pixels(
+    source: Source,
+    remark: Remark | None = None,
+    *,
+    check: Callable[[tuple[int, int]], None] | None = None,
+    side: int | None = None,
+) -> Pixels:
+    """The picture in a file, its numbers unchanged.
 
     Parameters
     ----------
     source : path or Upload
     remark : callable, optional
-        Is told, in a line, that there are more pictures in the file, or that not all of their bits are read.
+        Called with a line if the file has more pictures than one, or samples of which not all bits are read.
+    check, side
+        See `opened`.
 
     Raises
     ------
     ImageError
-        The file is no picture, or a damaged, empty or too large one. The message says which, and what to do.
+        The file is not a picture, or is damaged, empty or too large. The message says what to do.
     """
-    image, kind = opened(source, remark)
+    image, kind = opened(source, remark, check=check, side=side)
     try:
         return Pixels.of(image, kind)
     except PixelError as error:
         raise ImageError(f"{name_of(source)}: {error}; convert it to RGB first") from error
 
 
-def rgb(source: Source, remark: Remark | None = None) -> Bytes:
-    """The picture in a file as it looks, (height, width, 3); arguments and errors are those of `pixels`."""
-    return _looked_at(source, remark).rgb()
+def rgb(source: Source, remark: Remark | None = None, **limits: Any) -> Bytes:
+    """The picture in a file as it looks, (height, width, 3). Arguments and errors are those of `pixels`."""
+    return _shown(source, remark, **limits).rgb()
 
 
 def grey(source: Source, remark: Remark | None = None) -> Bytes:
     """The luminance of `rgb`, (height, width)."""
-    return _looked_at(source, remark).grey()
+    return _shown(source, remark).grey()
 
 
 def photograph(source: Source, remark: Remark | None = None) -> Image.Image:
-    """As `rgb`; of a grey picture its greys, in mode L."""
-    found = _looked_at(source, remark)
-    return Image.fromarray(found.grey() if found.mode == "L" else found.rgb())
+    """The picture as it looks, in mode RGB, or in mode L if it is grey."""
+    picture = _shown(source, remark)
+    return Image.fromarray(picture.grey() if picture.mode == "L" else picture.rgb())
 
 
-def _looked_at(source: Source, remark: Remark | None) -> Pixels:
-    found = pixels(source, remark)
-    if remark is not None and (said := found.remark()):
+def _shown(source: Source, remark: Remark | None, **limits: Any) -> Pixels:
+    """The picture, with a remark on how its numbers are shown."""
+    picture = pixels(source, remark, **limits)
+    if remark is not None and (said := picture.remark()):
         remark(f"{name_of(source)}: {said}")
-    return found
+    return picture
 
 
 def opened(
@@ -110,17 +116,17 @@ def opened(
     check: Callable[[tuple[int, int]], None] | None = None,
     side: int | None = None,
 ) -> tuple[Image.Image, Kind]:
-    """The picture, read whole and turned as its EXIF orientation says, in Pillow's mode; and what that does not say.
+    """The decoded picture, turned by its EXIF orientation, in Pillow's mode; and what the mode does not say.
 
     Parameters
     ----------
     source, remark
         As those of `pixels`.
     check : callable, optional
-        Is given (width, height) before anything is decoded, and may refuse. Default: what the environment variable
-        UNSTRIDE_MAX_PIXELS allows, 200 million pixels.
+        Called with (width, height) before anything is decoded; it may raise. Default: refuse more pixels than the
+        environment variable UNSTRIDE_MAX_PIXELS allows, or 200 million.
     side : int, optional
-        Of a JPEG, decode no more than a longer side of so many pixels needs.
+        Decode a JPEG at a reduced size, of which the longer side still has this many pixels.
     """
     name = name_of(source)
     with _file(source) as file:
@@ -133,7 +139,7 @@ def opened(
             kind, lost = _kind(image, file)
             format = image.format or ""
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # at odd metadata
+                warnings.simplefilter("ignore")  # about odd metadata
                 image.load()
                 turned = ImageOps.exif_transpose(image)
         except UnidentifiedImageError:
@@ -142,7 +148,7 @@ def opened(
             raise
         except MemoryError:
             raise ImageError(f"{name}: too large for this machine's memory; make it smaller first") from None
-        # Pillow's decoders raise many kinds at damaged files.
+        # Pillow's decoders raise many kinds of errors on damaged files.
         except (OSError, ValueError, SyntaxError, EOFError, KeyError, TypeError, OverflowError) as error:
             raise ImageError(f"{name}: a damaged image ({error})") from error
     if remark is not None:
@@ -158,7 +164,7 @@ def name_of(source: Source) -> str:
 
 
 def _file(source: Source) -> BinaryIO:
-    """An open file, not a name: of a name Pillow maps some TIFFs into memory, and misses that they are turned."""
+    """An open file. (Given a name, Pillow maps some TIFFs into memory and ignores their orientation.)"""
     if isinstance(source, Upload):
         name: str | Path = source.name
         file: BinaryIO = io.BytesIO(source.content)
@@ -179,12 +185,12 @@ def _file(source: Source) -> BinaryIO:
 
 
 def _open(file: BinaryIO) -> Image.Image:
-    """Opened, not decoded, whatever its size."""
+    """Open a picture of any size without decoding it."""
     Image.init()
     known = [format for format in FORMATS if format in Image.OPEN]
     with _opening, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        most, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # the limit here is our own
+        most, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # we have our own limit
         try:
             return Image.open(file, formats=known)
         finally:
@@ -194,8 +200,10 @@ def _open(file: BinaryIO) -> Image.Image:
 def _check_size(name: str, size: tuple[int, int]) -> None:
     text = os.environ.get(LIMIT, "").strip().replace("_", "")
     if text and not (text.isdecimal() and int(text)):
-        raise ImageError(f"{name}: not opened, because {LIMIT} is {text!r}; expected a number of pixels, as {MOST}")
-    most = int(text or MOST)
+        raise ImageError(
+            f"{name}: not opened, because {LIMIT} is {text!r}; expected a number of pixels, as {MAX_PIXELS}"
+        )
+    most = int(text or MAX_PIXELS)
     width, height = size
     count = width * height
     if count > most:
@@ -207,17 +215,17 @@ def _check_size(name: str, size: tuple[int, int]) -> None:
 
 
 def _parts(image: Image.Image) -> int:
-    """How many pictures the file has; 1 where that cannot be found out."""
-    if image.format == "PSD":  # its layers, of which what is read is the sum
+    """The number of pictures in the file; 1 if it is unknown."""
+    if image.format == "PSD":  # layers, of which Pillow reads the sum
         return 1
-    with suppress(Exception), warnings.catch_warnings():  # a damaged second picture is none of ours
+    with suppress(Exception), warnings.catch_warnings():  # a damaged second picture does not matter
         warnings.simplefilter("ignore")
         return int(getattr(image, "n_frames", 1))
     return 1
 
 
 def _kind(image: Image.Image, file: BinaryIO) -> tuple[Kind, str]:
-    """What Pillow's mode does not say of the samples, and what to say of those that are not read whole."""
+    """What Pillow's mode does not say about the samples, and a remark if not all their bits are read."""
     lost = "16 bits a colour, of which Pillow reads the upper 8"
     deep = image.mode[0] in "IF"
     if image.format == "TIFF":
@@ -240,7 +248,7 @@ def _kind(image: Image.Image, file: BinaryIO) -> tuple[Kind, str]:
 
 
 def _head(file: BinaryIO) -> bytes:
-    """The first bytes; the file stays where it is."""
+    """The first bytes. The position in the file does not change."""
     place = file.tell()
     file.seek(0)
     head = file.read(64)
@@ -249,7 +257,7 @@ def _head(file: BinaryIO) -> bytes:
 
 
 def _what_else(file: BinaryIO) -> str:
-    """Why a file is no picture that can be read, by its first bytes."""
+    """Why a file cannot be read as a picture, judging by its first bytes."""
     head = _head(file)
     if head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"):
         return "an HEIC photograph, which Pillow cannot read; export it as JPEG (telephones can take JPEGs, too)"
@@ -263,7 +271,7 @@ def _what_else(file: BinaryIO) -> str:
 
 
 def _tiff(file: BinaryIO, head: bytes) -> str:
-    """What a TIFF holds that Pillow has no mode for."""
+    """The type of numbers in a TIFF for which Pillow has no mode."""
     tags = ImageFileDirectory_v2(head[:8])
     file.seek(tags.next)
     tags.load(file)
@@ -277,28 +285,28 @@ def _tiff(file: BinaryIO, head: bytes) -> str:
 
 
 def listing(folder: str | os.PathLike[str], what: str) -> list[Path]:
-    """The image files of a folder by name, hidden ones aside; `what` says what they are to be."""
+    """The image files in a folder, sorted by name, without hidden ones. `what` names them in the error message."""
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(f"{folder}: {'not a folder' if folder.exists() else 'no such folder'}; expected one of {what}")
     endings = {ending for ending, format in Image.registered_extensions().items() if format in FORMATS}
-    endings |= {".heic", ".heif"}  # refused in words, not passed over
+    endings |= {".heic", ".heif"}  # so that they are refused with a message, not ignored
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in endings and path.name[0] != ".")
 
 
 def gather(paths: list[Path], read: Callable[[Path], Made]) -> tuple[list[tuple[Path, Made]], list[str]]:
-    """What `read` makes of each, and what it said of those that it refused."""
-    made, problems = [], []
+    """The results of `read` with their paths, and the messages of its errors."""
+    results, problems = [], []
     for path in paths:
         try:
-            made.append((path, read(path)))
+            results.append((path, read(path)))
         except DataError as error:
             problems.append(str(error))
-    return made, problems
+    return results, problems
 
 
 def folded(remarks: Sequence[str], most: int = 3) -> list[str]:
-    """Remarks on many files, the same ones in one line each where there are more than `most`.
+    """Remarks on many files. If more than `most` files have the same one, they share a line.
 
     >>> folded(["a.tif: has 2 pages", "b.tif: has 2 pages", "c.tif: is dark"], most=1)
     ['a.tif and 1 more: has 2 pages', 'c.tif: is dark']
@@ -314,15 +322,15 @@ def folded(remarks: Sequence[str], most: int = 3) -> list[str]:
     return lines
 
 
-def enough(folder: str | os.PathLike[str], found: int, problems: list[str]) -> None:
-    """Refuse a folder without an image each for training, validation and test."""
-    if found < 3:
-        say = counted(found, "usable image")
+def enough(folder: str | os.PathLike[str], count: int, problems: list[str]) -> None:
+    """Refuse a folder with fewer than three images: one each for training, validation and test."""
+    if count < 3:
+        say = counted(count, "usable image")
         why = f" ({'; '.join(problems)})" if problems else ""
         raise DataError(f"{folder}: {say}; expected at least 3, one each for training, validation and test{why}")
 
 
 def divided(count: int, share: float) -> tuple[slice, slice, slice]:
-    """Training, then validation, then test, which have `share` of `count` each, and at least one."""
+    """The ranges of training, validation and test. The last two each get `share` of `count`, and at least one."""
     held = max(1, min(round(count * share), (count - 1) // 2))
     return slice(0, count - 2 * held), slice(count - 2 * held, count - held), slice(count - held, count)

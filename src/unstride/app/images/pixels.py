@@ -1,19 +1,18 @@
-"""The numbers of a picture, and the one rule for what they look like.
+"""The numbers of a picture, and the rule by which they are shown.
 
 | numbers | black | white |
 |---|---|---|
 | 1 bit | 0 | 1 |
 | unsigned, 8 bits a channel | 0 | 255 |
-| unsigned greys of 9 to 16 bits | 0 | the largest that so many bits hold: 65535 of 16, 4095 of 12 |
+| unsigned greys of 9 to 16 bits | 0 | the largest value of that many bits: 65535 for 16, 4095 for 12 |
 | floats, all of them from 0 to 1 | 0 | 1 |
 | other floats; signed greys; greys of 32 bits | the picture's smallest number | its largest |
 
-The last row has no white of its own: what is black and white is said in a remark. An infinity looks like the end that
-it is beyond. NaN and a file's "no data" value look white, as what is transparent does; none of these counts as smallest
-or largest.
+In the last row black and white depend on the picture, and a remark names them. Infinities are shown as black or white.
+NaN, a file's "no data" value and transparent pixels are shown as white. None of these count as smallest or largest.
 
-Colours are made RGB: palettes are looked up, inks (CMYK) taken from white as Pillow does it, L*a*b* and YCbCr
-converted. Grey is the luminance of that RGB.
+Colours are converted to RGB: palettes are looked up, inks (CMYK) are subtracted from white as in Pillow, L*a*b* and
+YCbCr are converted. Grey is the luminance of that RGB.
 """
 
 from __future__ import annotations
@@ -25,33 +24,31 @@ import numpy.typing as npt
 from PIL import Image
 
 from ..._messages.wording import counted
-
-Bytes = npt.NDArray[np.uint8]
-Numbers = npt.NDArray[np.generic]
+from ...data import Bytes, Samples
 
 ROWS = 256
-"""Deep greys are converted so many rows at once, to save memory."""
+"""Rows of deep greys that are converted at once, to save memory."""
 DARK = 16
-"""A deep grey picture whose largest value is below white by this factor looks black; a remark says so."""
+"""A deep grey picture whose largest value is smaller than white by this factor looks black. A remark says so."""
 
 
 class PixelError(ValueError):
-    """A picture in a mode that cannot be converted."""
+    """A picture has a mode that cannot be converted."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What a file says of its samples, and Pillow's mode does not.
+    """What a file says about its samples that Pillow's mode does not.
 
     Attributes
     ----------
     bits : int
-        Of a sample; 0 where the mode says it all.
+        Bits of a sample; 0 if the mode says it.
     signed : bool
     negative : bool
-        White is the smallest value, and Pillow has left it so.
+        Whether the smallest value is white. (Pillow does not invert it.)
     empty : float or None
-        The value that stands for "no data", or for transparency.
+        The value that means "no data" or transparent.
     """
 
     bits: int = 0
@@ -62,26 +59,26 @@ class Kind:
 
 @dataclass(frozen=True, eq=False)
 class Pixels:
-    """A picture's numbers (height, width, channels) as its file has them.
+    """A picture's numbers (height, width, channels), unchanged from its file.
 
     Attributes
     ----------
     mode : str
-        What the channels are: L, LA, RGB, RGBA or CMYK. All but L have 8 bits.
+        The channels: L, LA, RGB, RGBA or CMYK. All except L have 8 bits.
     values : array
         uint8; in mode L also uint16, int8, int16, int32, uint32 or float32.
     white : int
-        What white is, for unsigned numbers up to 16 bits.
+        The value of white, for unsigned numbers of up to 16 bits.
     negative : bool
-        The smallest number is white (of mode L).
+        Whether the smallest number is white (mode L).
     empty : float or None
-        The number that stands for "no data" (of mode L).
+        The number that means "no data" (mode L).
     profile : bytes or None
         The colour profile.
     """
 
     mode: str
-    values: Numbers
+    values: Samples
     white: int = 255
     negative: bool = False
     empty: float | None = None
@@ -89,7 +86,7 @@ class Pixels:
 
     @classmethod
     def of(cls, image: Image.Image, kind: Kind | None = None) -> Pixels:
-        """Those of a picture in any mode; `kind` is what is known of its file.
+        """The numbers of a picture in any mode. `kind` is what its file says about them.
 
         Raises
         ------
@@ -114,11 +111,11 @@ class Pixels:
 
     @property
     def fixed(self) -> bool:
-        """Black and white are the type's, not the picture's own smallest and largest number."""
+        """Whether black and white depend on the type alone, not on the picture."""
         return self.ends()[2]
 
     def usable(self) -> npt.NDArray[np.bool_] | None:
-        """Where a number of mode L is one that counts, (height, width); None if all are."""
+        """The mask (height, width) of numbers that are finite and not "no data", in mode L; None if all are."""
         values = self.values[..., 0]
         wrong = np.zeros(values.shape, bool)
         if values.dtype.kind == "f":
@@ -128,7 +125,7 @@ class Pixels:
         return ~wrong if wrong.any() else None
 
     def ends(self) -> tuple[float, float, bool]:
-        """What black and white are, and whether they are the type's own.
+        """The values of black and white, and whether they depend on the type alone.
 
         >>> Pixels("L", np.array([[[-3], [5]]], np.int16)).ends()
         (-3.0, 5.0, False)
@@ -156,7 +153,7 @@ class Pixels:
         return np.asarray(self._shown().convert("L"))
 
     def remark(self) -> str:
-        """What to know of how it is shown; "" if its numbers say it themselves."""
+        """A note on how the numbers are shown; "" if it is obvious."""
         kind = self.values.dtype
         if kind == np.uint8:
             return "inks (CMYK), shown without their printer's profile" if self.mode == "CMYK" else ""
@@ -177,7 +174,7 @@ class Pixels:
         return "; ".join(said)
 
     def _shown(self) -> Image.Image:
-        """In mode L or RGB, over white."""
+        """An image in mode L or RGB, over white."""
         image = image_of(self.mode, self.values)
         if self.mode in ("LA", "RGBA"):
             colours = image.convert("RGBA")
@@ -187,44 +184,44 @@ class Pixels:
     def _levels(self) -> Bytes:
         """Deep greys as 0 to 255."""
         low, high, _ = self.ends()
-        made = np.empty(self.values.shape[:2], np.uint8)
-        for top in range(0, len(made), ROWS):
+        levels = np.empty(self.values.shape[:2], np.uint8)
+        for top in range(0, len(levels), ROWS):
             rows = self.values[top : top + ROWS, :, 0].astype(np.float64)
             shares = (rows.clip(low, high) - low) / ((high - low) or 1.0)
             if self.negative:
                 shares = 1 - shares
             shares = np.where(np.isnan(shares) | (rows == self.empty), 1.0, shares)
-            made[top : top + ROWS] = np.rint(shares * 255)
-        return made
+            levels[top : top + ROWS] = np.rint(shares * 255)
+        return levels
 
 
-def image_of(mode: str, values: Numbers) -> Image.Image:
-    """A Pillow image of numbers (height, width, channels): uint8 in one of the modes, or uint16 or float32 greys."""
+def image_of(mode: str, values: Samples) -> Image.Image:
+    """A Pillow image of (height, width, channels) numbers: uint8 in any mode, or uint16 or float32 greys."""
     plain = np.ascontiguousarray(values[..., 0] if values.shape[-1] == 1 else values)
-    if mode in ("L", "RGB", "RGBA", "LA"):  # Pillow finds these out by shape and type
+    if mode in ("L", "RGB", "RGBA", "LA"):  # Pillow knows these by shape and type
         return Image.fromarray(plain)
     height, width = plain.shape[:2]
     return Image.frombuffer(mode, (width, height), plain, "raw", mode, 0, 1)
 
 
-def _deep(image: Image.Image, kind: Kind) -> tuple[Numbers, int]:
-    """Greys of more than 8 bits, as their file has them, and what white is."""
+def _deep(image: Image.Image, kind: Kind) -> tuple[Samples, int]:
+    """Greys of more than 8 bits, unchanged from their file, and the value of white."""
     values = np.asarray(image)
     if image.mode == "F":
         return values.astype(np.float32, copy=False), 255
     if image.mode.startswith("I;16"):
         return values.astype(np.uint16, copy=False), (1 << (kind.bits or 16)) - 1
-    if kind.bits > 16:  # Pillow has 32 bits with a sign only, and the bits of those without
+    if kind.bits > 16:  # Pillow reads unsigned 32-bit numbers as signed ones with the same bits
         return values.astype(np.int32, copy=False).view(np.int32 if kind.signed else np.uint32), 255
     if kind.signed:
         return values.astype(np.int16), 255
-    if kind.bits or (values.min() >= 0 and values.max() <= 65535):  # some formats' 16 bits without a sign
+    if kind.bits or (values.min() >= 0 and values.max() <= 65535):  # unsigned 16 bits, as some formats have them
         return values.astype(np.uint16), 65535
     return values.astype(np.int32, copy=False), 255
 
 
 def _plain(image: Image.Image) -> Image.Image:
-    """In one of the modes L, LA, RGB, RGBA and CMYK."""
+    """Convert to one of the modes L, LA, RGB, RGBA and CMYK."""
     if image.mode == "1":
         image = image.convert("L")
     if image.mode in ("L", "RGB") and "transparency" in image.info:

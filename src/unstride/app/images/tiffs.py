@@ -1,4 +1,4 @@
-"""TIFF files of greys that Pillow reads and cannot write: signed numbers, and those of 32 bits without a sign."""
+"""Writes greys as TIFF files that Pillow can read but not write: signed and unsigned 32-bit numbers."""
 
 from __future__ import annotations
 
@@ -6,21 +6,22 @@ import struct
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-MOST = 2**32 - 4096
-"""Bytes of numbers: addresses in a TIFF have 32 bits."""
+from ...data import Samples
+
+MAX_TIFF_BYTES = 2**32 - 4096
+"""Offsets in a TIFF have 32 bits."""
 
 
-def write(path: Path, values: npt.NDArray[np.generic], empty: float | None = None) -> None:
-    """Numbers (height, width) as one uncompressed strip, little-endian; `empty` is the one that stands for "no data".
+def write(path: Path, values: Samples, empty: float | None = None) -> None:
+    """Write numbers (height, width) as one uncompressed little-endian strip. `empty` is the one that means "no data".
 
     Raises
     ------
     ValueError
-        They take more than the 4 GB that a TIFF holds.
+        They need more than the 4 GB that a TIFF can hold.
     """
-    if values.nbytes > MOST:
+    if values.nbytes > MAX_TIFF_BYTES:
         raise ValueError(f"{values.nbytes / 1e9:.1f} GB of numbers; expected at most 4.2, as a TIFF holds no more")
     height, width = values.shape
     data = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
@@ -33,7 +34,7 @@ def write(path: Path, values: npt.NDArray[np.generic], empty: float | None = Non
         (258, 3, 1, 8 * data.itemsize),
         (259, 3, 1, 1),  # not compressed
         (262, 3, 1, 1),  # black is zero
-        (273, 4, 1, 0),  # where the strip begins; below
+        (273, 4, 1, 0),  # offset of the strip, set below
         (277, 3, 1, 1),  # numbers a pixel
         (278, 4, 1, height),
         (279, 4, 1, data.nbytes),
@@ -47,7 +48,7 @@ def write(path: Path, values: npt.NDArray[np.generic], empty: float | None = Non
     with path.open("wb") as file:
         file.write(struct.pack("<2sHI", b"II", 42, 8) + struct.pack("<H", len(entries)))
         for tag, type_, count, value in entries:
-            if tag == 42113 and count <= 4:  # it stands in the entry itself
+            if tag == 42113 and count <= 4:  # stored in the entry itself
                 file.write(struct.pack("<HHI4s", tag, type_, count, text))
             else:
                 file.write(struct.pack("<HHII", tag, type_, count, places.get(tag, value)))

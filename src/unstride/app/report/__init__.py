@@ -1,1 +1,1 @@
-"""The reports of trained models: self-contained pages, and the charts in them."""
+"""The reports of trained models: self-contained pages and their charts."""

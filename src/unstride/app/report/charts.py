@@ -1,7 +1,7 @@
-"""A run's pictures: loss curves, mosaics of digits beside their reconstructions, feature maps.
+"""The charts of reports: loss curves, digits above their reconstructions, feature maps, kernels.
 
-Figures of their own, without pyplot, whose global state would outlive them. Colours are Okabe and Ito's,
-which colour-blind eyes tell apart.
+They are Matplotlib figures made without pyplot, whose global state would outlive them. The colours are Okabe and
+Ito's, which colour-blind readers can distinguish.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from PIL import Image
 
+from ...data import Grey, Values
+from ..mosaic import grid
 from ..runs import Row
 
 DPI = 100
-Tile = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -49,14 +49,14 @@ def image(figure: Figure) -> Image.Image:
 
 
 def drawable(text: str) -> str:
-    """With ? for each letter that figures have no glyph for: Matplotlib warns at some, and fails at others."""
+    """The text with ? for each character without a glyph, at which Matplotlib warns or fails."""
     font = get_font(findfont(FontProperties()))
     return "".join(letter if letter == "\n" or font.get_char_index(ord(letter)) else "?" for letter in text)
 
 
 def losses(rows: Sequence[Row], floor: float | None, theme: Theme, name: str = "binary cross-entropy") -> Figure:
-    """Training and validation loss by epoch, on a logarithmic scale, above their floor if they have one."""
-    # Narrow with large type, so that it can be read on a telephone.
+    """Training and validation loss by epoch, on a logarithmic scale, with their floor if there is one."""
+    # Narrow, with large type, so that it can be read on a phone.
     figure = Figure(figsize=(9.2, 6.4), dpi=DPI, facecolor=theme.paper, layout="constrained")
     axes = figure.add_subplot(facecolor=theme.paper)
     epochs = [row["epoch"] + 1 for row in rows]
@@ -87,11 +87,21 @@ def losses(rows: Sequence[Row], floor: float | None, theme: Theme, name: str = "
     return figure
 
 
-def by_class(groups: Sequence[tuple[int, Sequence[Tile], Sequence[Tile]]], theme: Theme) -> Figure:
-    """For each (class, originals, reconstructions) a row of the originals above one of the others."""
+def losses_in_words(rows: Sequence[Row]) -> str:
+    """What `losses` shows, for those who cannot see it."""
+    first, last = rows[0], rows[-1]
+    return (
+        f"Loss by epoch. Training: from {first['loss']:.4g} to {last['loss']:.4g}. "
+        f"Validation: from {first['val_loss']:.4g} to {last['val_loss']:.4g}."
+    )
+
+
+def by_class(groups: Sequence[tuple[int, Sequence[Grey], Sequence[Grey]]], theme: Theme) -> Figure:
+    """For each (class, originals, reconstructions), a row of originals above a row of reconstructions."""
     columns = max(len(originals) for _, originals, _ in groups)
     scale, gap, margin, between = 3, 3, 26, 12
-    page = Page(margin + columns * 28 + (columns - 1) * gap, len(groups) * (2 * 28 + gap + between) - between, scale)
+    width, height = margin + columns * (28 + gap) - gap, len(groups) * (2 * 28 + gap + between) - between
+    page = Page(np.full((height, width), np.nan, np.float32), scale)
     for number, (label, originals, predictions) in enumerate(groups):
         top = number * (2 * 28 + gap + between)
         page.text(margin / 2 - 2, top + 28 + gap / 2, str(label), 13)
@@ -102,13 +112,13 @@ def by_class(groups: Sequence[tuple[int, Sequence[Tile], Sequence[Tile]]], theme
     return page.draw(theme)
 
 
-def pairs(originals: Sequence[Tile], predictions: Sequence[Tile], captions: Sequence[str], theme: Theme) -> Figure:
+def pairs(originals: Sequence[Grey], predictions: Sequence[Grey], captions: Sequence[str], theme: Theme) -> Figure:
     """Each original above its reconstruction, with a caption of up to two lines below."""
     columns = min(len(originals), max(5, math.isqrt(len(originals))))
     rows = -(-len(originals) // columns)
     scale, gap, across, caption = 4, 2, 10, 26
     width, height = 28 + across, 2 * 28 + gap + caption
-    page = Page(columns * width, rows * height, scale)
+    page = Page(np.full((rows * height, columns * width), np.nan, np.float32), scale)
     for number, (original, prediction, text) in enumerate(zip(originals, predictions, captions, strict=True)):
         left, top = number % columns * width + across // 2, number // columns * height + across // 2
         page.tile(left, top, original)
@@ -117,61 +127,45 @@ def pairs(originals: Sequence[Tile], predictions: Sequence[Tile], captions: Sequ
     return page.draw(theme)
 
 
-def feature_maps(maps: npt.NDArray[np.float32], theme: Theme) -> Figure:
-    """A layer's maps (height, width, channels), on one scale from 0 (dark) to its largest value (light)."""
-    height, width, channels = maps.shape
-    columns = min(8, channels)
-    rows = -(-channels // columns)
-    gap, scale = 2, 3
-    page = Page(columns * (width + gap) - gap, rows * (height + gap) - gap, scale, colours="cividis")
-    largest = float(maps.max()) or 1.0
-    for channel in range(channels):
-        page.tile(
-            channel % columns * (width + gap),
-            channel // columns * (height + gap),
-            maps[..., channel] / largest,
-        )
-    return page.draw(theme)
+def feature_maps(maps: Values, theme: Theme) -> Figure:
+    """A layer's maps (height, width, channels), on one scale from 0 (dark) to the largest value (light)."""
+    tiles = np.moveaxis(maps, -1, 0) / (float(maps.max()) or 1.0)
+    return Page(grid(tiles, 8, fill=np.nan), 3, colours="cividis").draw(theme)
 
 
-def kernels(values: npt.NDArray[np.float32], theme: Theme) -> Figure:
-    """Kernels (height, width, rows, columns) on one scale: blue above 0, white at 0, red below."""
+def kernels(values: Values, theme: Theme) -> Figure:
+    """Kernels (height, width, rows, columns) on one scale: blue above 0, white at 0, red below 0."""
     height, width, rows, columns = values.shape
-    gap = 1
-    across, down = columns * (width + gap) - gap, rows * (height + gap) - gap
-    scale = max(2, min(8, 720 // across, 400 // down))
-    page = Page(across, down, scale, colours="RdBu")
-    most = float(np.abs(values).max()) or 1.0
-    for row, column in np.ndindex(rows, columns):
-        tile = np.asarray((values[:, :, row, column] / most + 1) / 2, np.float32)
-        page.tile(column * (width + gap), row * (height + gap), tile)
-    return page.draw(theme)
+    tiles = values.transpose(2, 3, 0, 1).reshape(rows * columns, height, width)
+    cells = grid((tiles / (float(np.abs(values).max()) or 1.0) + 1) / 2, columns, gap=1, fill=np.nan)
+    scale = max(2, min(8, 720 // cells.shape[1], 400 // cells.shape[0]))
+    return Page(cells, scale, colours="RdBu").draw(theme)
 
 
 class Page:
-    """Tiles and words at places counted in the tiles' pixels, each `scale` pixels of the page wide and high.
+    """Tiles and text. Positions are in pixels of the tiles, which are drawn `scale` times as large.
 
-    One picture under all the words: hundreds of axes would take seconds.
+    All tiles are one picture, because hundreds of axes would take seconds.
     """
 
-    def __init__(self, width: float, height: float, scale: int, colours: str = "gray") -> None:
+    def __init__(self, cells: Values, scale: int, colours: str = "gray") -> None:
+        self.cells = cells
         self.scale = scale
-        self.cells = np.full((round(height), round(width)), np.nan)
         self.words: list[tuple[float, float, str, float]] = []
         self.colours = colormaps[colours]
 
-    def tile(self, left: int, top: int, values: npt.NDArray[np.float32]) -> None:
+    def tile(self, left: int, top: int, values: Values) -> None:
         height, width = values.shape
         self.cells[top : top + height, left : left + width] = values
 
     def text(self, x: float, y: float, words: str, size: float) -> None:
-        """Centred on (x, y); `size` is its height."""
+        """Add text centred at (x, y), of height `size`."""
         self.words.append((x, y, words, size))
 
     def draw(self, theme: Theme) -> Figure:
         height, width = self.cells.shape
         figure = Figure(figsize=(width * self.scale / DPI, height * self.scale / DPI), dpi=DPI, facecolor=theme.paper)
-        # figimage puts the pixels on the page as they are.
+        # figimage draws pixels without resampling.
         pixels = np.repeat(np.repeat(self.cells, self.scale, 0), self.scale, 1)
         figure.figimage(
             np.ma.masked_invalid(pixels),

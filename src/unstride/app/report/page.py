@@ -1,4 +1,4 @@
-"""What the reports of all models share: one self-contained page, and its pictures as files beside it."""
+"""What the reports of all models share: a self-contained page, and its pictures as files in the run folder."""
 
 from __future__ import annotations
 
@@ -12,25 +12,23 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
-import numpy.typing as npt
 from matplotlib.figure import Figure
 from PIL import Image
 
 from ..._files import write_bytes, write_text
 from ..._messages.wording import counted
 from ...backends.keras.imported import keras
+from ...data import Values
+from .. import html
 from ..runs import Run, duration
 from ..runs.options import flag
 from . import charts
 
-Values = npt.NDArray[np.float32]
-
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture in the page, drawn for light and for dark pages; `file` has the light one."""
+    """A picture of the page in a light and a dark version. `file` holds the light one."""
 
     file: str
     alt: str
@@ -51,24 +49,25 @@ class Layer:
 
 @dataclass(frozen=True)
 class Kernels:
-    """A layer's learned kernels: `words` say what the rows and the columns of the picture are."""
+    """A layer's learned kernels. `words` describe the rows and columns of the picture."""
 
     name: str
     words: str
     picture: Picture
 
 
+TEMPLATES = Path(__file__).parent / "templates"
 CONTENTS = "<!-- contents -->"
-"""Where base.html has the table of contents, which is made of the headings that follow."""
+"""The place in base.html of the table of contents, which is made from the headings."""
 
 ROWS, COLUMNS = 32, 64
-"""Kernels of a layer that are drawn, at most; all of the autoencoder's layers have fewer."""
+"""The most kernels that are drawn of a layer. The autoencoder's layers have fewer."""
 
 
 def render(run: Run, template: str, model: keras.Model, **values: Any) -> None:
-    """Write report.html from a template, which also knows what every model's page shows.
+    """Write report.html from a template.
 
-    `values` hold what the template needs besides, and `tasks.base.Task.page_values`.
+    `values` are what the template needs in addition to the values of every report, with `Task.page_values` among them.
     """
     rows = run.rows()
     values = {
@@ -85,20 +84,12 @@ def render(run: Run, template: str, model: keras.Model, **values: Any) -> None:
         "counted": counted,
         **values,
     }
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["duration"] = duration
-    page = environment.get_template(template).render(values)
+    page = html.render(TEMPLATES, template, {"duration": duration}, **values)
     write_text(run.report, page.replace(CONTENTS, contents(page), 1))
 
 
 def contents(page: str) -> str:
-    """Links to a page's headings of the second order, each of which has an id.
+    """Links to the second-level headings of a page, each of which has an id.
 
     >>> contents('<h2 id="a">One</h2> <h2 id="b">Two</h2>')
     '<ol>\\n<li><a href="#a">One</a></li>\\n<li><a href="#b">Two</a></li>\\n</ol>'
@@ -110,10 +101,10 @@ def contents(page: str) -> str:
 
 
 def commands(run: Run) -> list[tuple[str, str]]:
-    """What one may do with a run next, each a sentence and the command for it."""
+    """What to do with a run next: pairs of a sentence and a command."""
     path = shlex.quote(str(run.path))
     again = f"unstride train --resume --run {path} --epochs {2 * run.options.epochs}"
-    own = {
+    by_model = {
         "autoencoder": [
             ("Your own digits, above their reconstructions", f"unstride reconstruct {path} mine.png -o out.png")
         ],
@@ -137,24 +128,24 @@ def commands(run: Run) -> list[tuple[str, str]]:
         run.options.model, "autoencoder"
     )
     return [
-        ("The test figures again, one by one", f"unstride evaluate {path}"),
-        *own[run.options.model],
+        ("The metrics on the test images, one by one", f"unstride evaluate {path}"),
+        *by_model[run.options.model],
         ("Train it for longer", again),
         ("The subject to play with, in a browser", f"unstride lab {chapter}"),
     ]
 
 
 def kernels(run: Run, model: keras.Model) -> list[Kernels]:
-    """The learned kernels of every layer that convolves images, also of those in models within the model."""
-    made = []
+    """The learned kernels of all convolutions, including those of nested models."""
+    pictures = []
     for number, (name, layer) in enumerate(_convolutions(model), start=1):
         values = np.asarray(keras.ops.convert_to_numpy(layer.kernel), np.float32)
         backwards = isinstance(layer, keras.layers.Conv2DTranspose)
         if backwards:
-            values = values.swapaxes(2, 3)  # as a convolution's: (height, width, in, out)
+            values = values.swapaxes(2, 3)  # in a convolution's order: (height, width, in, out)
         height, width, into, out = values.shape
         rows, columns = counted(into, "input channel"), counted(out, "output channel")
-        if out == 1 < into:  # one kernel for each of them: a row, as where there is one input channel
+        if out == 1 < into:  # one kernel for each input channel: a row, too
             values, rows, columns = values.swapaxes(2, 3), columns, rows
         shown = values[:, :, :ROWS, :COLUMNS]
         words = f"{height}×{width}; rows: {rows}, columns: {columns}"
@@ -165,8 +156,8 @@ def kernels(run: Run, model: keras.Model) -> list[Kernels]:
         low, high = float(values.min()), float(values.max())
         alt = f"The kernels of {name}, {words}; the weights are from {low:.3f} to {high:.3f}."
         figure = partial(charts.kernels, shown)
-        made.append(Kernels(name, words, draw(run, f"kernels-{number}-{layer.name}", alt, figure)))
-    return made
+        pictures.append(Kernels(name, words, draw(run, f"kernels-{number}-{layer.name}", alt, figure)))
+    return pictures
 
 
 def _convolutions(model: keras.Model, before: str = "") -> Iterator[tuple[str, Any]]:
@@ -178,14 +169,14 @@ def _convolutions(model: keras.Model, before: str = "") -> Iterator[tuple[str, A
 
 
 def draw(run: Run, name: str, alt: str, figure: Callable[[charts.Theme], Figure]) -> Picture:
-    """Draw it twice and write the light one to pictures/."""
+    """Draw a light and a dark version, and write the light one to pictures/."""
     first = figure(charts.LIGHT)
     width, height = (round(size * charts.DPI) for size in first.get_size_inches())
     return _kept(run, name, alt, charts.png(first), charts.png(figure(charts.DARK)), (width, height))
 
 
 def keep(run: Run, name: str, alt: str, picture: Image.Image) -> Picture:
-    """The same for a photograph, which has no light and dark."""
+    """Write a photograph to pictures/. It has a single version."""
     file = io.BytesIO()
     picture.save(file, "PNG")
     return _kept(run, name, alt, file.getvalue(), file.getvalue(), picture.size)
@@ -199,32 +190,28 @@ def _kept(run: Run, name: str, alt: str, light: bytes, dark: bytes, size: tuple[
 
 
 def losses(run: Run, name: str, floor: float | None = None) -> Picture:
-    """The loss curves; `name` is the loss's."""
+    """The loss curves. `name` is the name of the loss."""
     rows = run.rows()
-    first, last = rows[0], rows[-1]
-    alt = (
-        f"Loss by epoch. Training: from {first['loss']:.4g} to {last['loss']:.4g}. "
-        f"Validation: from {first['val_loss']:.4g} to {last['val_loss']:.4g}."
-    )
+    alt = charts.losses_in_words(rows)
     if floor is not None:
         alt += f" Floor: {floor:.4f}."
     return draw(run, "losses", alt, lambda theme: charts.losses(rows, floor, theme, name))
 
 
 def layers(run: Run, model: keras.Model, image: Values | None, prefix: str = "layer") -> list[Layer]:
-    """Every layer, with its maps of the one image in `image` if they are pictures."""
+    """All layers, with their feature maps of the single image in `image`."""
     outputs: list[Any] = [None] * len(model.layers)
     if image is not None:
         inspector = keras.Model(model.inputs, [layer.output for layer in model.layers])
         outputs = inspector.predict(image, verbose=0)
-    made = []
+    rows = []
     for number, (layer, output) in enumerate(zip(model.layers, outputs, strict=True), start=1):
         if output is None:
             shape = "×".join("·" if size is None else str(size) for size in layer.output.shape[1:])
-            made.append(Layer(layer.name, type(layer).__name__, shape, layer.count_params(), None))
+            rows.append(Layer(layer.name, type(layer).__name__, shape, layer.count_params(), None))
             continue
         maps = np.asarray(output, np.float32)[0]
-        made.append(
+        rows.append(
             Layer(
                 layer.name,
                 type(layer).__name__,
@@ -233,7 +220,7 @@ def layers(run: Run, model: keras.Model, image: Values | None, prefix: str = "la
                 _maps(run, f"{prefix}-{number}-{layer.name}", layer.name, maps) if maps.ndim == 3 else None,
             )
         )
-    return made
+    return rows
 
 
 def _maps(run: Run, name: str, layer: str, maps: Values) -> Picture:

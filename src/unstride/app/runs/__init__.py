@@ -1,16 +1,16 @@
-"""A run folder: what a training was asked to do, how far it came, and what it made. Needs no Keras.
+"""Run folders: the options, the progress and the results of a training. Needs no Keras.
 
-| file | what |
+| file | content |
 |---|---|
 | config.json | the options, the data and the machine; written at the start and when a run is resumed |
-| metrics.csv | a row for each epoch, from 0, by `keras.callbacks.CSVLogger` |
-| last.keras, best.keras | the model and its optimizer after the last and after the best epoch |
-| last.npz | the weights after the last epoch, to be looked at without Keras |
+| metrics.csv | the history: a row for each epoch, from 0, by `keras.callbacks.CSVLogger` |
+| last.keras, best.keras | the model and its optimizer after the last and the best epoch |
+| last.npz | the weights after the last epoch, for use without Keras |
 | model.keras, weights.npz | the trained model, which opens in Keras without unstride, and its weights alone |
-| train_in_keras.py | an autoencoder's training as a program of Keras's own |
-| evaluation.json | its figures on the test images |
-| progress.json | while it is trained: the epoch, from 0, the batch and how many there are |
-| report.html, pictures/ | what there is to see |
+| train_in_keras.py | an autoencoder's training as a Keras program |
+| evaluation.json | the metrics on the test images |
+| progress.json | during training: the epoch, from 0, the batch and the number of batches |
+| report.html, pictures/ | the report |
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ PROGRESS = "progress.json"
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder and what its config.json says."""
+    """A run folder and the content of its config.json."""
 
     path: Path
     options: Options
@@ -63,7 +63,7 @@ class Run:
         return self.path / "model.keras"
 
     @property
-    def metrics(self) -> Path:
+    def history(self) -> Path:
         return self.path / "metrics.csv"
 
     @property
@@ -75,12 +75,12 @@ class Run:
         write_json(self.path / "config.json", config)
 
     def rows(self) -> list[Row]:
-        """The rows of metrics.csv, in order; [] before the first epoch's end.
+        """The rows of metrics.csv, in order; [] before the end of the first epoch.
 
         Raises
         ------
         RunError
-            It is damaged, or cannot be read.
+            The file is damaged or cannot be read.
         """
         try:
             header, *lines = self._lines() or [b""]
@@ -92,30 +92,30 @@ class Run:
             raise RunError(f"{self.path}: its metrics.csv {trouble(error)}") from error
 
     def rewind(self, epoch: int) -> list[Row]:
-        """Drop the epochs from `epoch` on from metrics.csv: a kill may come between it and the checkpoint.
+        """Remove the epochs from `epoch` on from metrics.csv, because a kill may come between it and the checkpoint.
 
-        Returns the rows that are left.
+        Returns the remaining rows.
         """
-        # The lines as they are, so that a resumed run's file is that of an uninterrupted one.
-        self.rows()  # so that what is damaged is named, and left as it is
+        # Lines are kept unchanged, so that a resumed run's file equals that of an uninterrupted one.
+        self.rows()  # raises if the file is damaged, which is then left unchanged
         header, *lines = self._lines() or [b""]
         kept = lines[:epoch]
         if kept:
-            write_bytes(self.metrics, b"".join([header, *kept]))
+            write_bytes(self.history, b"".join([header, *kept]))
         else:
-            self.metrics.unlink(missing_ok=True)
+            self.history.unlink(missing_ok=True)
         return self.rows()
 
     def _lines(self) -> list[bytes]:
         try:
-            lines = content(self.metrics).splitlines(keepends=True)
+            lines = content(self.history).splitlines(keepends=True)
         except FileNotFoundError:
             return []
-        return [line for line in lines if line.endswith(b"\n")]  # any other was torn by a kill
+        return [line for line in lines if line.endswith(b"\n")]  # a line without its end was cut off by a kill
 
 
 def _row(names: list[str], line: bytes, epoch: int) -> Row:
-    """The numbers of a line of metrics.csv, which is to be that of `epoch`."""
+    """The numbers in the line of metrics.csv for `epoch`."""
     values = next(csv.reader([line.decode()]), [])
     if len(values) != len(names):
         raise ValueError(f"row {epoch + 1} has {counted(len(values), 'value')} for {counted(len(names), 'column')}")
@@ -128,10 +128,10 @@ def _row(names: list[str], line: bytes, epoch: int) -> Row:
 
 
 def create(path: str | os.PathLike[str] | None, name: str) -> Path:
-    """A new, empty run folder: `path`, or runs/NAME-DATE-TIME in the current folder."""
+    """Create an empty run folder: `path`, or runs/NAME-DATE-TIME in the current folder."""
     if path is None:
         return _create_stamped(Path("runs"), f"{name}-{time.strftime('%Y%m%d-%H%M%S')}")
-    if not os.fspath(path):  # which would be the current folder
+    if not os.fspath(path):  # Path("") would be the current folder
         raise RunError("--run is empty; expected a folder's name")
     folder = Path(path)
     folder.mkdir(parents=True, exist_ok=True)
@@ -146,7 +146,7 @@ def create(path: str | os.PathLike[str] | None, name: str) -> Path:
 def _create_stamped(parent: Path, name: str) -> Path:
     for attempt in itertools.count(1):
         folder = parent / (name if attempt == 1 else f"{name}-{attempt}")
-        with suppress(FileExistsError):  # another run, begun in the same second
+        with suppress(FileExistsError):  # taken by another run of the same second
             folder.mkdir(parents=True)
             break
     return folder
@@ -158,7 +158,7 @@ def load(path: str | os.PathLike[str]) -> Run:
     Raises
     ------
     RunError
-        It is none, or its config.json or metrics.csv is damaged. The message names the folder and says why.
+        It is not a run, or its config.json or metrics.csv is damaged. The message names the folder and says why.
     """
     run = read_config(path)
     run.rows()
@@ -166,7 +166,7 @@ def load(path: str | os.PathLike[str]) -> Run:
 
 
 def read_config(path: str | os.PathLike[str]) -> Run:
-    """The run in the folder `path`, by its config.json alone. Raises what `load` raises."""
+    """As `load`, but reads config.json only."""
     if not os.fspath(path):
         raise RunError("the name of a run is empty; expected a folder, as `unstride train` makes them")
     folder = Path(path)
@@ -199,17 +199,17 @@ def _read_config(folder: Path) -> Run:
 
 
 def is_run(path: Path) -> bool:
-    """Whether a folder looks like a run's, damaged or not; one that cannot be looked into may be one."""
+    """Whether a folder looks like a run, damaged or not. A folder that cannot be read may be one."""
     try:
         return path.is_dir() and not {"config.json", "metrics.csv"}.isdisjoint(part.name for part in path.iterdir())
     except OSError:
         return True
 
 
-def found(folder: str | os.PathLike[str] = "runs") -> list[Path]:
-    """The run folders in `folder`, damaged ones too, the one that was started or resumed last at the end.
+def folders(folder: str | os.PathLike[str] = "runs") -> list[Path]:
+    """The run folders in `folder`, including damaged ones, in the order in which they were started or resumed.
 
-    Hidden folders are not looked at: the lab keeps its own files in one.
+    Hidden folders are left out, because the lab keeps its files in one.
     """
     try:
         paths = [path for path in sorted(Path(folder).iterdir()) if not path.name.startswith(".") and is_run(path)]
@@ -226,12 +226,12 @@ def _started(path: Path) -> int:
 
 
 def newest(folder: str | os.PathLike[str] = "runs", skipped: Callable[[RunError], object] = lambda _: None) -> Run:
-    """The run in `folder` that was started or resumed last, of those that are not damaged.
+    """The undamaged run in `folder` that was started or resumed last.
 
-    `skipped` is told of each damaged one that is newer. If all are damaged, the newest's error is raised.
+    `skipped` is called with the error of each newer, damaged run. If all are damaged, the newest's error is raised.
     """
     problems = []
-    for path in reversed(found(folder)):
+    for path in reversed(folders(folder)):
         try:
             run = load(path)
         except RunError as error:
@@ -247,10 +247,10 @@ def newest(folder: str | os.PathLike[str] = "runs", skipped: Callable[[RunError]
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Refuse a run that another process is training. The lock goes when its process does, however it ends."""
+    """Lock a run for training, or raise if another process has locked it. The lock ends with its process."""
     try:
         import fcntl
-    except ImportError:  # Windows has other locks; there, a run is the user's to guard.
+    except ImportError:  # Windows has no such lock, so there the user must take care
         yield
         return
     folder = os.open(path, os.O_RDONLY)
@@ -264,7 +264,7 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def duration(seconds: float) -> str:
-    """45 s, 4 min 12 s, 2 h 05 min."""
+    """Seconds in words: 45 s, 4 min 12 s, 2 h 05 min."""
     whole = round(seconds)
     if whole < 60:
         return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"

@@ -1,4 +1,4 @@
-"""The options of a training: what decides its numbers, with the reading's as defaults."""
+"""The options that determine the results of a training, with the reading's as defaults."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..._messages.wording import counted
 from ..errors import OptionError
 
 LARGEST = 2**53
-"""Of whole numbers among the options: larger ones lose digits where they meet others."""
+"""The largest integer option: larger ones would lose digits as floats."""
 
 KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "int": ((int,), "a whole number"),
@@ -17,12 +17,12 @@ KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "str": ((str,), "text"),
     "bool": ((bool,), "true or false"),
 }
-"""What the options' types are called in messages."""
+"""The options' types and their names in messages."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """What decides a training's numbers. The defaults are the reading's."""
+    """The options that determine the results of a training. The defaults are the reading's."""
 
     model: str = "autoencoder"
     epochs: int = 25
@@ -34,7 +34,7 @@ class Options:
     data: str | None = None
     backend: str = "jax"
     precision: str = "float32"
-    # Each of some models only; None for the others.
+    # Options of some models, None for the others.
     scale: int | None = None
     code: int | None = None
     upsample: str | None = None
@@ -42,7 +42,7 @@ class Options:
     noise: float | None = None
     layers: str | None = None
     quick: bool = False
-    """Whether the defaults were those of a quick training."""
+    """Whether the defaults are those of a quick training."""
     start: str | None = None
     transpose: bool | None = None
 
@@ -83,7 +83,7 @@ class Options:
             raise OptionError(f"{flag(name)} is {value!r:.60}; expected {words}")
 
     def split(self, images: int) -> tuple[int, int]:
-        """How many of `images` are for training and how many, the last, for validation, as Keras counts."""
+        """The numbers of images for training and for validation, which are the last ones, as Keras splits them."""
         training = math.floor(images * (1 - self.validation_split))
         if not 0 < training < images:
             raise OptionError(
@@ -99,10 +99,10 @@ class Options:
         return training, images - training
 
     def steps(self, training: int) -> int:
-        """Batches in an epoch of so many images, the last one perhaps smaller."""
+        """Batches in an epoch of `training` images. The last one may be smaller."""
         return math.ceil(training / self.batch_size)
 
 
 def flag(name: str) -> str:
-    """The command line's way to write an option."""
+    """An option as written on the command line."""
     return "MODEL" if name == "model" else "--" + name.replace("_", "-")

@@ -1,4 +1,4 @@
-"""Files of a run are read here: small ones, which may be damaged in any way. Needs the standard library only."""
+"""Reads the small files of a run, which may be damaged in any way. Needs the standard library only."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any
 
 from ..._messages.wording import escaped
 
-MOST_BYTES = 2**24
-"""Of a run's text files; longer ones are none of ours."""
+MAX_TEXT_BYTES = 2**24
+"""The longest text file of a run. We write none that is longer."""
 
 
 def content(path: Path) -> bytes:
-    """The bytes of a file, which may be anything that has its name."""
-    if path.exists() and not path.is_file():  # opening a pipe would wait for somebody to write into it
+    """The bytes of a file. Anything may have its name."""
+    if path.exists() and not path.is_file():  # opening a pipe would wait for a writer
         raise ValueError("not a regular file")
     with path.open("rb") as file:
-        text = file.read(MOST_BYTES + 1)
-    if len(text) > MOST_BYTES:
-        raise ValueError(f"more than {MOST_BYTES:,} bytes")
+        text = file.read(MAX_TEXT_BYTES + 1)
+    if len(text) > MAX_TEXT_BYTES:
+        raise ValueError(f"more than {MAX_TEXT_BYTES:,} bytes")
     return text
 
 
@@ -29,9 +29,9 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        It holds anything else.
+        The file is not JSON, or not an object.
     OSError
-        It cannot be read.
+        The file cannot be read.
     """
     try:
         value = json.loads(content(path))
@@ -43,7 +43,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def why(error: BaseException) -> str:
-    """What an error says, in a short line, for a message that names the file."""
+    """An error's message as a short line, for a message that names the file."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     if isinstance(error, KeyError):
         text = f"it has no {text}"
@@ -52,5 +52,5 @@ def why(error: BaseException) -> str:
 
 
 def trouble(error: BaseException) -> str:
-    """What an error in reading a file says, after the file's name."""
+    """What is wrong with a file, for a message that begins with its name."""
     return f"{'cannot be read' if isinstance(error, OSError) else 'is damaged'} ({why(error)})"

@@ -1,4 +1,4 @@
-"""What a model needs to be trained, judged and reported like all others. Needs no Keras before a model is built."""
+"""The interface of a task: what `unstride train` needs to know of a model. Keras is imported when one is built."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Data(Protocol):
-    """What a run is trained and judged on."""
+    """The data of a run."""
 
     @property
     def name(self) -> str: ...
@@ -29,95 +29,96 @@ class Data(Protocol):
     def validation(self) -> Sized: ...
     @property
     def sha256(self) -> str:
-        """Of all that the weights depend on."""
+        """The digest of all data that the weights depend on."""
 
     def describe(self) -> dict[str, Any]:
-        """For a run's config.json."""
+        """The entry in config.json."""
 
 
 @dataclass(frozen=True)
-class Figures:
-    """How good a model is.
+class Metrics:
+    """The metrics of a model on data that it has not seen.
 
     Attributes
     ----------
-    lines : pairs of a name and what to say of it
-    columns, rows
-        A table of the single classes or images, its first column their names.
+    lines : pairs of str
+        A name and a text for each line of the summary.
+    columns, rows : sequences of str
+        A table of classes or images, whose first column holds their names.
     json : dict
-        evaluation.json's content.
-    found : any
-        What the report needs of it again, so that nothing is computed twice.
+        The content of evaluation.json.
+    details : any
+        What the task's report uses again, so that nothing is computed twice.
     """
 
     lines: tuple[tuple[str, str], ...]
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     json: dict[str, Any]
-    found: Any = None
+    details: Any = None
 
 
 class Task(ABC):
-    """One kind of model, all of it that `unstride train` has to know."""
+    """A model as `unstride train` sees it."""
 
     name: ClassVar[str]
     noun: ClassVar[str] = "images"
-    """What an epoch has so many of."""
+    """What an epoch consists of, in the plural."""
     defaults: ClassVar[dict[str, Any]] = {}
-    """The options that it has besides the common ones, and those of whose usual defaults it has others."""
+    """The defaults of the task's own options, and of common options where they differ."""
     quick: ClassVar[dict[str, Any]]
-    """The options of a training that is a taste of it, in about a minute on two cores."""
+    """The options of --quick, a training of about a minute on two cores."""
     use: ClassVar[str]
-    """Lines of Python that use `model`, with Keras and `np` alone."""
+    """Lines of Python that use `model`, with Keras and `np` only."""
     data_help: ClassVar[str]
-    """What its FOLDER holds."""
+    """The content of FOLDER, for the help text."""
 
     def options(self, given: dict[str, Any]) -> Options:
-        """With the defaults for what is not given, or with those of a quick training."""
+        """The given options, completed with the defaults, or with those of a quick training."""
         quick = self.quick if given.get("quick") else {}
         return Options(**{"model": self.name, **self.defaults, **quick, **given})
 
     @abstractmethod
     def read(self, options: Options) -> Any:
-        """The options' data, or an error that says what is wrong with either."""
+        """Read the data. An error says what is wrong with it or with the options."""
 
     @abstractmethod
     def build(self, options: Options, data: Any) -> keras.Model:
         """The untrained model, not compiled."""
 
     def begin(self, options: Options, data: Any, model: keras.Model) -> None:  # noqa: B027 - most have none
-        """Give the new model other weights to start from than random ones, if the options say so."""
+        """Set the initial weights of a new model, if the options ask for others than random ones."""
 
     @abstractmethod
     def loss(self) -> Any:
-        """What it minimises, as Keras takes it."""
+        """The loss, in a form that Keras accepts."""
 
     @abstractmethod
     def batches(self, options: Options, data: Any) -> Any:
-        """The training's batches, a `batches.Shuffled`."""
+        """The training batches, a `batches.Shuffled`."""
 
     @abstractmethod
-    def check(self, options: Options, data: Any) -> tuple[Any, Any]:
-        """Inputs and targets that validate."""
+    def validation_data(self, options: Options, data: Any) -> tuple[Any, Any]:
+        """Inputs and targets for the validation."""
 
     @abstractmethod
-    def judge(self, model: keras.Model, data: Any) -> Figures:
-        """Its figures on what it has not seen."""
+    def evaluate(self, model: keras.Model, data: Any) -> Metrics:
+        """The metrics on the test data."""
 
     @abstractmethod
-    def report(self, run: Run, model: keras.Model, data: Any, figures: Figures) -> None:
+    def report(self, run: Run, model: keras.Model, data: Any, metrics: Metrics) -> None:
         """Write report.html and pictures/."""
 
     def rate(self, options: Options, epoch: int) -> float:  # noqa: ARG002 - for some it is constant
-        """The learning rate of an epoch."""
+        """The learning rate in an epoch."""
         return options.learning_rate
 
     def about(self, model: keras.Model, data: Any) -> dict[str, Any]:  # noqa: ARG002 - for most the name says all
-        """What one has to know of its weights, to use them without Keras."""
+        """What is needed besides the weights to use the model without Keras."""
         return {"model": self.name}
 
     def loading(self, options: Options, model: Path) -> str:
-        """Lines of Python that open a trained model and use it. They need Keras and its backend, and no unstride."""
+        """Lines of Python that open a trained model and use it. They need Keras and its backend, but not unstride."""
         return f"""\
 import os
 os.environ.setdefault("KERAS_BACKEND", "{options.backend}")
@@ -128,35 +129,35 @@ model = keras.models.load_model({str(model)!r})
 """
 
     def page_values(self, run: Run) -> dict[str, Any]:
-        """What every report says of how the model is used and trained elsewhere."""
+        """The values of every report: how to use the model, and the training as a program."""
         return {"loading": self.loading(run.options, run.model.resolve()), "program": self.program(run)}
 
     def program(self, run: Run) -> str | None:  # noqa: ARG002 - most have none
-        """The whole training as a program of Keras's own, if there is one."""
+        """The training as a Keras program, if there is one."""
         return None
 
-    def weights(self, model: keras.Model, data: Any) -> weights.Deployed:
-        """The model as it is now, to be used without Keras."""
-        return weights.Deployed(self.about(model, data), weights.extracted(model))
+    def export(self, model: keras.Model, data: Any) -> weights.ExportedModel:
+        """The model in its present state, for use without Keras."""
+        return weights.ExportedModel(self.about(model, data), weights.export_weights(model))
 
 
-def falling(options: Options, epoch: int) -> float:
-    """A rate that falls to a hundredth over the epochs, as a cosine does: fast steps first, small ones at the end."""
+def cosine_decay(options: Options, epoch: int) -> float:
+    """A learning rate that decays to a hundredth over the epochs, along half a cosine."""
     return options.learning_rate * (0.01 + 0.99 * (1 + math.cos(math.pi * epoch / options.epochs)) / 2)
 
 
 def check_batch(options: Options, count: int, noun: str) -> None:
-    """Refuse a batch of more than an epoch has."""
+    """Refuse a batch that is larger than an epoch."""
     if options.batch_size > count:
         raise OptionError(f"--batch-size is {options.batch_size}; expected at most {count}, the {noun} of an epoch")
 
 
 def own_options(task: Task) -> set[str]:
-    """Those of its options that other tasks may not have."""
+    """The options that only some tasks have, this one among them."""
     return {name for name in task.defaults if Options.__dataclass_fields__[name].default is None}
 
 
 def default_text(values: dict[str, Any]) -> str:
-    """Defaults, as one writes them."""
+    """Defaults as command-line options."""
     written = {name: value for name, value in values.items() if value is not None and value is not False}
     return " ".join(f"{flag(name)} {value}" for name, value in written.items())

@@ -1,4 +1,4 @@
-"""The batches that a model learns from, in an order that the seed decides; and what a model makes of images."""
+"""Training batches in an order that depends on the seed, and predictions for images."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ PREDICTION_BATCH = 500
 
 
 class Shuffled(keras.utils.PyDataset):  # type: ignore[misc]
-    """A training's batches, in an order that the seed and the epoch's number decide.
+    """Training batches in an order that depends on the seed and the epoch only.
 
-    Keras asks for the batches of an epoch one after another, because a PyDataset has one worker unless told
-    otherwise. It may ask ahead, but makes a new iterator once `on_epoch_begin` has been called.
+    By default a PyDataset has one worker, so Keras asks for the batches of an epoch in order. It may ask ahead, but
+    makes a new iterator after `on_epoch_begin`.
     """
 
     def __init__(self, count: int, batch_size: int, seed: int) -> None:
@@ -42,12 +42,12 @@ class Shuffled(keras.utils.PyDataset):  # type: ignore[misc]
         return self.batch(np.split(whole, self.part.processes)[self.part.process])
 
     def batch(self, chosen: npt.NDArray[np.intp]) -> tuple[Any, Any]:
-        """Inputs and targets. What is random in them is to be a function of the seed, the epoch and each number."""
+        """Inputs and targets. Randomness in them must depend on the seed, the epoch and each example's number only."""
         raise NotImplementedError
 
 
 class Batches(Shuffled):
-    """Images, each its own target."""
+    """Batches of images that are their own targets."""
 
     def __init__(self, images: Bytes, batch_size: int, seed: int) -> None:
         self.images = images
@@ -59,6 +59,6 @@ class Batches(Shuffled):
 
 
 def predict(model: keras.Model, images: Bytes) -> Grey:
-    """The reconstructions of images (n, 28, 28), from 0 to 1, in the same shape."""
+    """The reconstructions, from 0 to 1, of images (n, 28, 28), in the same shape."""
     result = model.predict(grey(images)[..., None], batch_size=PREDICTION_BATCH, verbose=0)
     return np.asarray(result, np.float32)[..., 0]

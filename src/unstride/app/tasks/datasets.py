@@ -1,5 +1,4 @@
-"""What a run is trained and judged on: what all kinds of it tell of themselves, and MNIST's images, divided as the
-run's options say. Needs no Keras."""
+"""Datasets of training runs: common metadata, and MNIST split as the options say. Needs no Keras."""
 
 from __future__ import annotations
 
@@ -19,16 +18,16 @@ from ..runs.options import Options
 
 
 class Described:
-    """Has a name, training, validation and test examples, and the digest `sha256` of all that the weights depend on."""
+    """A dataset with a name, three parts, and the digest `sha256` of the data that the weights depend on."""
 
     name: str
     training: Sized
     validation: Sized
     test: Sized
-    sha256: Any  # a str, as cached properties say in their own way
+    sha256: Any  # a str, which mypy does not accept for cached properties
 
     def describe(self) -> dict[str, Any]:
-        """For a run's config.json."""
+        """The entry in config.json."""
         return {
             "name": self.name,
             **{part: len(getattr(self, part)) for part in ("training", "validation", "test")},
@@ -37,7 +36,7 @@ class Described:
         }
 
     def details(self) -> dict[str, Any]:
-        """What else is worth telling."""
+        """Further entries for `describe`."""
         return {}
 
 
@@ -48,15 +47,15 @@ class Dataset(Described):
     Attributes
     ----------
     name : str
-        Where they are from.
+        The source of the images.
     training, validation : array
     training_labels : array
     test, test_labels : array
-        What the run is judged by.
+        The images for the evaluation, and their classes.
     gallery, gallery_labels : array
-        All test images, of which there are some of every class.
+        All test images, with some of every class.
     notes : tuple of str
-        What the user may want to know of the files, to be said before the training.
+        Notes on the files, printed before the training.
     """
 
     name: str
@@ -75,21 +74,20 @@ class Dataset(Described):
 
     @cached_property
     def sha256(self) -> str:
-        """Of the images that the weights depend on."""
+        """The digest of the images that the weights depend on."""
         digest = hashlib.sha256(self.training.tobytes())
         digest.update(self.validation.tobytes())
         return digest.hexdigest()
 
     def examples(self, label: int, count: int) -> npt.NDArray[np.intp]:
-        """Where in the gallery the first `count` images of a class are; fewer if it has fewer."""
+        """The indices of the first `count` images of a class in the gallery, or of all if there are fewer."""
         return np.flatnonzero(self.gallery_labels == label)[:count]
 
 
 def read(options: Options) -> Dataset:
-    """The options' data, or an error that says what is wrong with either.
+    """The data that the options ask for.
 
-    A limit keeps the first so many training images, of which the last ones are for validation as without it,
-    and the first so many test images.
+    --limit keeps the first images for training, the last of which validate, and the first images for the test.
     """
     transpose = bool(options.transpose)
     if transpose and options.data is None:

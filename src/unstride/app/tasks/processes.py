@@ -1,4 +1,4 @@
-"""The processes that share a training. Needs no Keras."""
+"""A group of processes that share a training. Needs no Keras."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Group:
-    """The processes of one training: where the first listens ("host:port"), how many there are, which this is."""
+    """The address "host:port" of the first process, the number of processes, and this one's number."""
 
     coordinator: str | None
     processes: int

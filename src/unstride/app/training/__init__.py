@@ -1,1 +1,1 @@
-"""Training in a run folder: repeatable, interruptible, resumable, on one machine or several."""
+"""Training in a run folder: reproducible, interruptible and resumable, on one machine or several."""

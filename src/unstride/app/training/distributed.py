@@ -1,7 +1,7 @@
-"""Training on several devices or machines: Keras's data parallelism on JAX, every process with its part of each batch.
+"""Training on several devices or machines, with Keras's data parallelism on JAX.
 
-All processes draw the same batches, as the seed says, and each computes its own part of them; so the losses are those
-of one process with the whole batches, but for rounding. The first process alone writes the run's folder.
+All processes draw the same batches from the seed, and each computes its part of every batch. The losses are therefore
+those of one process with whole batches, except for rounding. Only the first process writes to the run folder.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ VARIABLES = {
 
 
 def group(coordinator: str | None, processes: int | None, process: int | None) -> Group:
-    """From the options, or else from the environment; alone, with all devices that it has, if neither says more."""
+    """The group by the options, or else by the environment. Default: one process, with all its devices."""
     coordinator = coordinator or os.environ.get(VARIABLES["coordinator"]) or None
     count = processes if processes is not None else _number("processes", 1)
     index = process if process is not None else _number("process", 0)
@@ -55,14 +55,14 @@ def _number(name: str, default: int) -> int:
 
 
 def prepare(options: Options) -> None:
-    """Before JAX is imported: how processors talk to each other."""
+    """Choose how CPUs communicate, before JAX is imported."""
     if options.backend != "jax":
         raise OptionError(f"--distributed needs the backend jax; --backend is {options.backend}")
     os.environ.setdefault("JAX_CPU_COLLECTIVES_IMPLEMENTATION", "gloo")
 
 
 def start(group: Group) -> int:
-    """Join the other processes and spread what follows over all devices; how many these are."""
+    """Join the other processes and distribute over all devices. Returns the number of devices."""
     import jax
 
     from ...backends.keras.imported import keras
@@ -72,30 +72,30 @@ def start(group: Group) -> int:
             jax.distributed.initialize(group.coordinator, group.processes, group.process)
         except (RuntimeError, ValueError) as error:
             raise EnvironmentProblem(f"the processes cannot be joined at {group.coordinator}: {error}") from error
-    # The batches are divided by `part` already.
+    # `part` has divided the batches already.
     keras.distribution.set_distribution(keras.distribution.DataParallel(auto_shard_dataset=False))
     return len(jax.devices())
 
 
 @contextmanager
 def folder() -> Iterator[Path]:
-    """Where a process that is not the first keeps its run, for as long as it trains.
+    """A temporary run folder for a process that is not the first.
 
-    It does all that the first one does: to save a model, Keras wants all processes.
+    It saves models like the first one, because Keras saves with all processes.
     """
     with tempfile.TemporaryDirectory() as name:
         yield Path(name)
 
 
 def apart(run: Run, folder: Path) -> Run:
-    """A resumed run with its files in another folder."""
-    if run.metrics.exists():
-        shutil.copy(run.metrics, folder)
+    """A resumed run, moved to another folder."""
+    if run.history.exists():
+        shutil.copy(run.history, folder)
     return replace(run, path=folder)
 
 
 def check(devices: int, options: Options, training: int) -> None:
-    """Refuse batches that the devices do not divide evenly."""
+    """Refuse batches that do not divide evenly among the devices."""
     last = training % options.batch_size or options.batch_size
     for name, size in (
         (f"--batch-size is {options.batch_size}", options.batch_size),
@@ -109,7 +109,7 @@ def check(devices: int, options: Options, training: int) -> None:
 
 
 def stop(group: Group) -> None:
-    """Part from the others; this process goes on alone."""
+    """Leave the group. This process continues alone."""
     import jax
 
     from ...backends.keras.imported import keras

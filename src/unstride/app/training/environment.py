@@ -1,4 +1,4 @@
-"""The Keras backend that a command runs on, chosen before Keras is imported, and what else is installed."""
+"""Chooses and starts the Keras backend of a command, and describes the environment of a run."""
 
 from __future__ import annotations
 
@@ -20,24 +20,26 @@ from ...backends.keras.keras_backend import INSTALL
 from ..errors import EnvironmentProblem
 
 APP = ("keras", "matplotlib", "PIL", "jinja2")
-"""What the commands import beside click and rich."""
+"""The modules that commands import in addition to click and rich."""
 
 
 def default_backend() -> str:
-    """The backend of `keras_backend.choice`. Where none is installed, the first one, which `require` then refuses."""
+    """The backend of `keras_backend.choice`; if none is installed, the first, which `require` then refuses."""
     try:
-        made = keras_backend.choice()
+        choice = keras_backend.choice()
     except keras_backend.NoBackend:
         return next(iter(INSTALL))
     except ImportError as error:
         raise EnvironmentProblem(str(error)) from error
-    if made.backend not in INSTALL:
-        raise EnvironmentProblem(f"unknown backend '{made.backend}' ({made.reason}); there are {', '.join(INSTALL)}")
-    return made.backend
+    if choice.backend not in INSTALL:
+        raise EnvironmentProblem(
+            f"unknown backend '{choice.backend}' ({choice.reason}); there are {', '.join(INSTALL)}"
+        )
+    return choice.backend
 
 
 def require(backend: str) -> None:
-    """Raise unless `backend` and what the commands need are installed. Imports none of it."""
+    """Raise unless `backend` and the modules in `APP` are installed. Imports none of them."""
     if backend not in INSTALL:
         raise EnvironmentProblem(f"unknown backend '{backend}'; there are {', '.join(INSTALL)}")
     for module in APP:
@@ -49,30 +51,30 @@ def require(backend: str) -> None:
 
 @contextmanager
 def compiling_quickly(backend: str) -> Iterator[None]:
-    """Within it, XLA spends little on the programs that it compiles: for those that run once, for a moment.
+    """A context in which XLA barely optimises, for programs that run once and briefly.
 
-    (The first weights of the reading's model, seven programs: 6.1 -> 1.4 seconds.) Their results may differ in the
-    last bit from those of optimised programs. Whether such have been compiled before in this process makes no
-    difference: within, JAX looks for programs under a key of their own.
+    It takes 1.4 seconds instead of 6.1 to compile the seven programs that draw the first weights of the reading's
+    model. Results may differ in the last bit from those of optimised programs. Programs that were compiled before are
+    not reused, because JAX caches those of this context under another key.
     """
     if backend != "jax":
         yield
         return
     jax = importlib.import_module("jax")
-    name = "jax_disable_most_optimizations"  # is not in that key
+    name = "jax_disable_most_optimizations"  # not part of that key
     before = jax.config.values[name]
     jax.config.update(name, True)
     try:
-        with jax.default_matmul_precision("float32"):  # is in it, and changes nothing here
+        with jax.default_matmul_precision("float32"):  # part of it, without another effect here
             yield
     finally:
         jax.config.update(name, before)
 
 
 def start(backend: str) -> None:
-    """Import Keras on `backend`, quiet, and so that equal seeds give equal numbers.
+    """Import Keras on `backend`, quietly, and so that equal seeds give equal numbers.
 
-    In a process that has imported Keras already, only its own backend can be had.
+    If the process has imported Keras already, the backend must be the same.
     """
     require(backend)
     if "keras" in sys.modules:
@@ -81,14 +83,14 @@ def start(backend: str) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     for name in ("jax", "tensorflow"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    # On a GPU the fastest algorithms add in any order, unless asked not to before the GPU is first used.
+    # On a GPU the fastest algorithms add in any order, unless this is set before its first use.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     flags = os.environ.get("XLA_FLAGS", "")
     if backend == "jax" and "deterministic" not in flags and _has_cuda():
         os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
     try:
         if importlib.util.find_spec("tensorflow") is not None:
-            # Keras imports it on every backend, to seed it; and it greets before it reads its log level.
+            # Keras imports TensorFlow on every backend, to seed it, and it logs before it reads its log level.
             with _quiet():
                 importlib.import_module("tensorflow")
         importlib.import_module("...backends.keras.imported", __package__)
@@ -104,14 +106,14 @@ def start(backend: str) -> None:
 def _check(backend: str) -> None:
     from ...backends.keras.imported import keras
 
-    found = keras.config.backend()
-    if found != backend:
-        raise EnvironmentProblem(f"Keras runs on {found} in this process already; {backend} needs a new one")
+    running = keras.config.backend()
+    if running != backend:
+        raise EnvironmentProblem(f"Keras runs on {running} in this process already; {backend} needs a new one")
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Withhold what native code writes to the standard error; show it after all if an exception follows."""
+    """Withhold what native code writes to the standard error, and show it only if an exception follows."""
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as file:
@@ -128,12 +130,12 @@ def _quiet() -> Iterator[None]:
 
 
 def describe(backend: str) -> dict[str, Any]:
-    """What a run's numbers may depend on beside its options: versions and the machine."""
+    """The versions and the machine, on which a run's numbers may depend."""
     return {
         "versions": {"python": platform.python_version()}
         | {name: _version(name) for name in ("unstride", "keras", backend, "numpy")},
         "instruction_set": instruction_set(),
-        "processor": _processor(),
+        "processor": processor(),
         "cores": _cores(),
         "device": _device(backend),
         "system": f"{platform.system()} {platform.machine()}",
@@ -146,23 +148,23 @@ def _has_cuda() -> bool:
 
 
 def _version(name: str) -> str:
-    # A distribution may be named unlike its module (tensorflow-cpu), so the module is asked where it can be.
+    # The module is asked, because distributions may have other names (tensorflow-cpu).
     if name == "unstride":
         return importlib.metadata.version(name)
     return str(importlib.import_module(name).__version__)
 
 
 def _cores() -> int:
-    """Those that this process may use."""
+    """The number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
-def _processor() -> str:
-    """Its name as it calls itself, where the system tells."""
+def processor() -> str:
+    """The name of the processor, if the system knows it."""
     try:
-        with open("/proc/cpuinfo") as file:  # noqa: PTH123 - a device of the kernel's, not a file
+        with open("/proc/cpuinfo") as file:  # noqa: PTH123 - not a regular file
             for line in file:
                 if line.startswith("model name"):
                     return line.partition(":")[2].strip()
@@ -172,7 +174,7 @@ def _processor() -> str:
 
 
 def _device(backend: str) -> str:
-    """What the backend computes on: "CPU", or the name of its first accelerator."""
+    """The device of the backend: "CPU", or the name of its first accelerator."""
     module = importlib.import_module(backend)
     if backend == "jax":
         device = module.devices()[0]

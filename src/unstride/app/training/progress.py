@@ -1,4 +1,4 @@
-"""How far a training is: a line for each epoch, and on a terminal a bar below them."""
+"""Shows the progress of a training: a line for each epoch and, on a terminal, a bar."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from ...backends.keras.imported import keras
 from ..runs import PROGRESS, duration
 
 SECONDS = 0.25
-"""Between two writings of progress.json."""
+"""The time between two writes of progress.json."""
 
 
 class TrainingProgress(keras.callbacks.Callback):  # type: ignore[misc]
-    """Shows loss, val_loss, epoch n/N and the time left: a context manager around `fit` and a callback."""
+    """A callback, and a context manager around `fit`, that shows the losses, the epoch and the time left."""
 
     def __init__(self, console: Console, done: int, folder: Path) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class TrainingProgress(keras.callbacks.Callback):  # type: ignore[misc]
         self.file = folder / PROGRESS
         self.epoch = done
         self.written = 0.0
-        # A batch can take many seconds, so the speed is that of the last minutes.
+        # The speed is measured over minutes, because a batch can take many seconds.
         self.bar = Progress(
             TextColumn("epoch {task.fields[epoch]}"),
             BarColumn(bar_width=None),
@@ -81,26 +81,26 @@ class TrainingProgress(keras.callbacks.Callback):  # type: ignore[misc]
         self._show(logs)
         passed = time.perf_counter() - self.begin
         coming = self.epochs - epoch - 1
-        said = coming and not self.console.is_terminal  # there the bar says it
+        said = coming and not self.console.is_terminal  # the bar says it there
         left = f", {duration(passed / (epoch + 1 - self.done) * coming)} left" if said else ""
         self.say(f"epoch {self._epoch(epoch)}  {self._text()}  {duration(passed)}{left}")
 
     def _write(self, batch: int) -> None:
-        """For those who watch the folder. In one step, so that none reads half of it."""
+        """Write progress.json atomically, so that a reader never sees half of it."""
         self.written = time.monotonic()
         content = json.dumps({"epoch": self.epoch, "batch": batch, "batches": self.params["steps"]})
-        with suppress(OSError):  # a disk that is full is the checkpoint's to complain of
+        with suppress(OSError):  # the checkpoint reports a full disk
             write_text(self.file, content, durable=False)
 
     def say(self, text: str) -> None:
-        """A line above the bar."""
+        """Print a line above the bar."""
         self.console.print(text, highlight=False, soft_wrap=True, markup=False)
 
     def _epoch(self, epoch: int) -> str:
         return f"{min(epoch + 1, self.epochs):{len(str(self.epochs))}}/{self.epochs}"
 
     def _show(self, logs: dict[str, Any] | None) -> None:
-        # A batch's logs have no val_loss; the last epoch's stays.
+        # A batch's logs have no val_loss, so that of the last epoch stays.
         self.losses |= {name: f"{name} {value:.4f}" for name, value in (logs or {}).items() if name in self.losses}
         self.bar.update(self.task, losses=self._text())
 

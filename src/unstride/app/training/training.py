@@ -1,8 +1,8 @@
-"""Training in a run folder, through Keras's own trainer: repeatable, interruptible, resumable.
+"""Trains a model in a run folder with Keras's trainer: reproducible, interruptible and resumable.
 
-A resumed run ends with the weights of one that was never stopped, because all that an epoch depends on is in
-its checkpoint (weights, the optimizer's state, how many steps it took) or is a function of the seed and the
-epoch's number (the order of the images).
+A resumed run ends with the same weights as an uninterrupted one. All that an epoch depends on is either in the
+checkpoint (the weights, the optimizer's state and its number of steps) or a function of the seed and the epoch (the
+order of the images).
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from ... import keras as layers  # so that Keras knows their names when it loads a model, too
 from ..._files import write
 from ...backends.keras.imported import keras
-from ...models import _layers as _more_layers  # noqa: F401 - as above
+from ...keras import accelerate as accelerate_model  # our layers, which Keras loads by their names
+from ...models import _layers  # noqa: F401 - as above
 from .. import tasks, weights
 from ..errors import Interrupted, RunError
 from ..runs import Run
@@ -30,7 +30,7 @@ from . import environment
 
 
 class Stopwatch(keras.callbacks.Callback):  # type: ignore[misc]
-    """Adds each epoch's seconds to its logs, for the callbacks after it."""
+    """Adds the seconds of each epoch to its logs, for the callbacks after this one."""
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
         self.begin = time.perf_counter()
@@ -41,10 +41,10 @@ class Stopwatch(keras.callbacks.Callback):  # type: ignore[misc]
 
 
 class Checkpoints(keras.callbacks.Callback):  # type: ignore[misc]
-    """last.keras before the first epoch and after each, best.keras at each lower validation loss, and `keep` called.
+    """Saves last.keras before the first epoch and after each, and best.keras at each lower validation loss.
 
-    Keras's ModelCheckpoint writes over the old file: a kill meanwhile leaves half a file, and nothing to
-    resume from.
+    `keep` is called after each epoch. Keras's ModelCheckpoint would overwrite the old file, so that a kill in between
+    leaves nothing to resume from.
     """
 
     def __init__(self, run: Run, done: int, best: float, keep: Callable[[], None]) -> None:
@@ -55,7 +55,7 @@ class Checkpoints(keras.callbacks.Callback):  # type: ignore[misc]
         self.keep = keep
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
-        # The untrained model, so that a run stopped within its first epoch is a whole one too.
+        # The untrained model, so that a run stopped in its first epoch can be resumed, too.
         if self.done == 0:
             write(self.run.last, self.model.save)
 
@@ -64,16 +64,16 @@ class Checkpoints(keras.callbacks.Callback):  # type: ignore[misc]
         if loss < self.best:
             write(self.run.best, self.model.save)
             self.best = loss
-        # Last: a run that is killed before this line does the whole epoch again, and all above with it.
+        # Last, because a run that is killed before this line repeats the epoch, and everything above.
         self.keep()
         write(self.run.last, self.model.save)
         self.done = epoch + 1
 
 
 class Interruption(keras.callbacks.Callback):  # type: ignore[misc]
-    """Turns Ctrl-C and SIGTERM into a KeyboardInterrupt between batches, outside native code and half-written files.
+    """Turns Ctrl-C and SIGTERM into a KeyboardInterrupt between two batches, outside native code and file writes.
 
-    A second one does at once what it always did.
+    A second signal has its usual effect at once.
     """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -86,7 +86,7 @@ class Interruption(keras.callbacks.Callback):  # type: ignore[misc]
     @contextmanager
     def listening(self) -> Iterator[None]:
         if threading.current_thread() is not threading.main_thread():
-            yield  # signals are the main thread's
+            yield  # only the main thread gets signals
             return
         before = {number: handler for number in self.SIGNALS if (handler := signal.getsignal(number)) is not None}
 
@@ -118,7 +118,7 @@ class Interruption(keras.callbacks.Callback):  # type: ignore[misc]
 
 
 def start(options: Options, make_folder: Callable[[], Path], dataset: Data) -> tuple[Run, keras.Model]:
-    """A new run and its untrained model. The folder is made once nothing else can fail."""
+    """A new run and its untrained model. The folder is made last, when nothing else can fail."""
     model = _build(options, dataset)
     run = Run(make_folder(), options, dataset.describe(), environment.describe(options.backend))
     run.save()
@@ -126,12 +126,12 @@ def start(options: Options, make_folder: Callable[[], Path], dataset: Data) -> t
 
 
 def resume(run: Run, dataset: Data) -> tuple[keras.Model, int]:
-    """The model as the run's last epoch left it, and how many epochs it has behind it."""
+    """The model after the run's last epoch, and the number of epochs it was trained for."""
     if dataset.sha256 != run.dataset.get("sha256"):
         raise RunError(f"{run.path}: its data ({dataset.name}) is no longer what the run was started with")
-    if not run.last.exists():  # killed before its first checkpoint: so start it again
+    if not run.last.exists():  # killed before the first checkpoint, so start again
         return _build(run.options, dataset), 0
-    # Of several processes all must begin with the same weights, those too that the checkpoint's replace.
+    # All processes must draw the same weights, even those that the checkpoint then replaces.
     keras.utils.set_random_seed(run.options.seed)
     model = load(run.last)
     return model, int(model.optimizer.iterations) // run.options.steps(len(dataset.training))
@@ -141,7 +141,7 @@ def _build(options: Options, dataset: Data) -> keras.Model:
     keras.utils.set_random_seed(options.seed)
     task = tasks.get(options.model)
     usual = keras.config.dtype_policy()
-    if options.precision == "bfloat16":  # in the layers between; weights stay in float32
+    if options.precision == "bfloat16":  # activations only; weights stay in float32
         keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         with environment.compiling_quickly(options.backend):
@@ -159,7 +159,7 @@ def load(file: Path) -> keras.Model:
         return keras.saving.load_model(file)
     except FileNotFoundError:
         raise RunError(f"{file}: no such file") from None
-    except Exception as error:  # at a damaged file, Keras raises zipfile's, h5py's, json's and its own
+    except Exception as error:  # for damaged files, Keras raises errors of zipfile, h5py, json and its own
         first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise RunError(f"{file}: not a model that can be loaded ({first_line})") from error
 
@@ -174,15 +174,27 @@ def fit(
     part: Group = ALONE,
     accelerate: bool = True,
 ) -> None:
-    """Train from epoch `done` to the last, then write model.keras. `notify` is called at the first Ctrl-C; with
-    `accelerate`, runs of layers are executed as stacks meanwhile (`unstride.keras.accelerate`).
+    """Train from epoch `done` to the last, then write model.keras.
 
-    Of several processes each has a folder of its own, and this is `part`.
+    Parameters
+    ----------
+    run, model, dataset
+        The run, its model and its data.
+    done : int
+        Epochs that are trained already.
+    callbacks : list
+        Further Keras callbacks.
+    notify : callable
+        Called at the first Ctrl-C.
+    part : Group
+        This process, if several train together. Each has its own run folder.
+    accelerate : bool, default True
+        Whether sequences of layers run as stacks during the training (see `unstride.keras.accelerate`).
 
     Raises
     ------
     Interrupted
-        At Ctrl-C. The folder is then that of the last whole epoch.
+        At Ctrl-C. The folder then holds the state after the last whole epoch.
     """
     task = tasks.get(run.options.model)
     batches = task.batches(run.options, dataset)
@@ -192,12 +204,12 @@ def fit(
         batches.shuffle(epoch)
         model.optimizer.learning_rate = task.rate(run.options, epoch)
 
-    run.model.unlink(missing_ok=True)  # of fewer epochs
-    accelerated = layers.accelerate(model) if accelerate else None
+    run.model.unlink(missing_ok=True)  # the model of a shorter training
+    accelerated = accelerate_model(model) if accelerate else None
     best = min((row["val_loss"] for row in run.rewind(done)), default=math.inf)
-    log = keras.callbacks.CSVLogger(run.metrics, append=True)
-    last = run.path / weights.LAST  # what others can see of a training that goes on
-    checkpoints = Checkpoints(run, done, best, lambda: weights.save(last, task.weights(model, dataset)))
+    log = keras.callbacks.CSVLogger(run.history, append=True)
+    last = run.path / weights.LAST  # for others to look at during the training
+    checkpoints = Checkpoints(run, done, best, lambda: weights.save(last, task.export(model, dataset)))
     interruption = Interruption(notify)
     with interruption.listening():
         try:
@@ -205,12 +217,12 @@ def fit(
                 batches,
                 epochs=run.options.epochs,
                 initial_epoch=done,
-                shuffle=False,  # `batches` are
-                validation_data=task.check(run.options, dataset),
+                shuffle=False,  # `batches` does
+                validation_data=task.validation_data(run.options, dataset),
                 validation_batch_size=run.options.batch_size,
                 verbose=0,
-                # In this order: metrics.csv gets the stopwatch's seconds, and an epoch is in there before it
-                # is in a checkpoint.
+                # The order matters: metrics.csv gets the stopwatch's seconds, and has an epoch before its checkpoint
+                # exists.
                 callbacks=[
                     keras.callbacks.LambdaCallback(on_epoch_begin=begin),
                     Stopwatch(),
@@ -222,11 +234,11 @@ def fit(
             )
         except BaseException as error:
             with suppress(OSError):  # the disk may be full
-                log.on_train_end()  # Keras does not call it, and the file is open
-            # A second Ctrl-C may come out of native code as an error of another kind.
+                log.on_train_end()  # close the file, which Keras does not do
+            # After a second Ctrl-C, native code may raise another kind of error.
             if interruption.requested or isinstance(error, KeyboardInterrupt):
                 raise Interrupted(checkpoints.done) from error
             raise
     if accelerated is not None:
-        accelerated.restore()  # so that the model is judged as one that is loaded will be, to the last bit
+        accelerated.restore()  # so that the metrics are those of the loaded model to the last bit
     write(run.model, model.save)

@@ -2,7 +2,7 @@
 # [tool.marimo.display]
 # theme = "system"
 # ///
-"""Chapter 6 of the lab: the autoencoder, built, trained and looked into."""
+"""Chapter 6 of the lab: build an autoencoder, train it and look inside."""
 
 import marimo
 
@@ -17,6 +17,7 @@ def _():
 
     from unstride import models
     from unstride._messages.wording import counted
+    from unstride.app import mosaic
     from unstride.app.tasks.autoencoder.inference import Autoencoder, code_row
     from unstride.app.tasks.autoencoder.metrics import cross_entropy, squared_error
     from unstride.app.tasks.autoencoder.task import TASK
@@ -42,6 +43,7 @@ def _():
         cross_entropy,
         jobs,
         mo,
+        mosaic,
         models,
         np,
         page,
@@ -55,16 +57,16 @@ def _():
 @app.cell(hide_code=True)
 def _(mo):
     mo.md(r"""
-    An autoencoder learns to give back what it was given, through something narrower in the middle: the **code**. Its
-    first half, the encoder, is made of convolutions. Its second half, the decoder, has to get from the code's grid
-    back to the image's, and this is what transposed convolutions are for: a layer that undoes the *size* of a
-    convolution with the same kernel and stride, and learns its own weights.
+    An autoencoder learns to reproduce its input through a bottleneck in the middle, the **code**. Its first half, the
+    encoder, consists of convolutions. Its second half, the decoder, has to return from the code's grid to that of the
+    image. This is what transposed convolutions are for: such a layer undoes the *size* of a convolution with the same
+    kernel and stride, and learns its own weights.
 
     ## Build it
 
-    Without padding, a convolution with kernel $k$ and stride $s$ makes $\lfloor (N-k)/s \rfloor + 1$ cells of $N$; a
-    transposed one makes $(n-1)s + k$ of $n$. Change the layers and watch the sizes. The last layer is always a
-    $3 \times 3$ convolution to one channel, padded so that the size stays.
+    Without padding, a convolution with kernel $k$ and stride $s$ turns $N$ cells into $\lfloor (N-k)/s \rfloor + 1$,
+    and a transposed one turns $n$ cells into $(n-1)s + k$. Change the layers and watch the sizes. The last layer is
+    always a $3 \times 3$ convolution to one channel, padded to keep the size.
     """)
     return
 
@@ -97,7 +99,7 @@ def _(Numbers, mo, preset, presets):
 
 @app.cell(hide_code=True)
 def _(Numbers, counts, mo, preset, presets):
-    # Which kind of layer each row is; a row more than the preset has begins as its last.
+    # The kind of layer of each row. Rows beyond the preset start like its last one.
     kinds, _rows = [], {}
     for _kind, _name, _count in zip(("conv", "up"), ("Convolution", "Transposed"), counts.line(), strict=True):
         _known = [layer for layer in presets[preset.value] if layer.kind == _kind]
@@ -115,7 +117,7 @@ def _(Layer, SIDE, code_row, fields, kinds, page, table):
         return tuple(Layer(kind, *fields.line(row)) for row, kind in enumerate(kinds))
 
     def _remedy(layers):
-        """The kernels of the last layer that would end with the image's size."""
+        """Kernels of the last transposed layer with which the output has the image's size."""
         last = layers[-1]
         fits = []
         for kernel in range(1, 15):
@@ -171,28 +173,28 @@ def _(Layer, SIDE, code_row, fields, kinds, page, table):
     except (ValueError, TypeError) as _error:
         built, built_problem = None, str(_error)
         _shown = page.problem(f"These layers do not fit together: {_error}", name="built-problem")
-    page.beside(fields, _shown)
+    page.split_view(fields, _shown)
     return built, built_problem
 
 
 @app.cell(hide_code=True)
 def _(mo):
     mo.md(r"""
-    A layer has $k \cdot k \cdot c_\text{in} \cdot c_\text{out}$ weights and $c_\text{out}$ biases, in either direction.
-    The reading's code has five times as many numbers as the image has pixels: its autoencoder does not compress.
-    Chapter 7 has one that does.
+    A layer has $k \cdot k \cdot c_\text{in} \cdot c_\text{out}$ weights and $c_\text{out}$ biases, transposed or not.
+    The code of the reading's autoencoder has five times as many numbers as the image has pixels, so it does not
+    compress. The one in chapter 7 does.
 
     ## Train it
 
-    The training is a process of its own: reload the page, close it, open another chapter, it goes on. *Stop* ends it
-    after the batch; *Continue* takes it up where its last whole epoch ended.
+    The training is a separate process. It continues if you reload or close the page or open another chapter. *Stop*
+    ends it after the current batch, and *Continue* resumes it after its last whole epoch.
     """)
     return
 
 
 @app.cell(hide_code=True)
 def _(mo):
-    _paces = ["Quick (some seconds)", "As in the reading (some minutes)"]
+    _paces = ["Quick (a few seconds)", "As in the reading (a few minutes)"]
     pace = mo.ui.radio(_paces, value=_paces[0], label="How long", inline=True)
     pace
     return (pace,)
@@ -229,7 +231,7 @@ def _(Controls, mo):
 
 @app.cell(hide_code=True)
 def _(get_changes, get_name, jobs):
-    # Apart from the list below: a cell does not run again when its own list sets the name.
+    # Not in the cell of the list below, which does not run again when its own list sets the name.
     get_changes()
     job = jobs.find(get_name())
     return (job,)
@@ -297,7 +299,7 @@ def _(controls, get_changes, job, mo, page, pulse, set_done, training):
     mo.stop(job is None, page.html('<p class="lab-soft">Shown below: the trained one that ships with unstride.</p>'))
     progress = job.progress()
     set_done(progress.done)
-    if pulse.on and not progress.active:  # it has ended: the buttons and the list change, and nothing beats any more
+    if pulse.on and not progress.active:  # the training has ended, so the buttons and the list change
         controls.changed()
     training.panel(job, progress)
     return
@@ -318,30 +320,30 @@ def _(get_done, job, page, training):
 def _(Autoencoder, get_done, job, training):
     _done = get_done()
     try:
-        network, missing = Autoencoder(training.weights("autoencoder", job)), ""
+        network, missing = Autoencoder(training.exported("autoencoder", job)), ""
     except ValueError as _error:
         network, missing = None, str(_error)
     return missing, network
 
 
 @app.cell(hide_code=True)
-def _(cross_entropy, missing, mo, network, np, page, squared_error, training):
+def _(cross_entropy, missing, mo, mosaic, network, np, page, squared_error, training):
     mo.stop(network is None, page.note(missing, name="reconstructions"))
     _digits = training.Digits.one_each()
-    _made = network.reconstructed(_digits)
+    _reconstructed = network.reconstructed(_digits)
     mo.vstack(
         [
             page.picture(
-                training.strip(np.concatenate([_digits, _made])),
-                "Above ten test images, one of each class; below their reconstructions.",
-                "One test image of each class, above what comes back. After every epoch they are drawn anew.",
+                mosaic.grid(np.concatenate([_digits, _reconstructed])),
+                "Ten test images, one of each class, above their reconstructions.",
+                "One test image of each class above its reconstruction. They are redrawn after every epoch.",
                 scale=2.4,
                 name="reconstructions",
             ),
             page.facts(
                 {
-                    "Squared error": f"{squared_error(_digits, _made).mean():.4f}",
-                    "Cross-entropy": f"{cross_entropy(_digits, _made).mean():.4f}",
+                    "Squared error": f"{squared_error(_digits, _reconstructed).mean():.4f}",
+                    "Cross-entropy": f"{cross_entropy(_digits, _reconstructed).mean():.4f}",
                 },
                 name="errors",
             ),
@@ -355,7 +357,7 @@ def _(mo):
     mo.md(r"""
     ## Draw a digit for it
 
-    Mouse or finger; by keyboard, arrow keys move the pen and Shift with an arrow draws.
+    Use mouse or finger. With the keyboard, arrow keys move the pen, and Shift with an arrow key draws.
     """)
     return
 
@@ -367,25 +369,25 @@ def _(Pad, mo):
 
 
 @app.cell(hide_code=True)
-def _(counted, missing, mo, network, np, pad, page, squared_error, training):
+def _(counted, missing, mo, mosaic, network, np, pad, page, squared_error):
     def _result():
         if network is None:
             return page.note(missing, name="drawn")
         pad.value
         drawing = pad.image
         if drawing is None:
-            return page.note("Nothing is drawn yet. Draw a digit to see it encoded and given back.", name="drawn")
+            return page.note("Nothing is drawn yet. Draw a digit to see its code and its reconstruction.", name="drawn")
         image = drawing[None] / np.float32(255)
-        made = network.activations(image)
-        code, back = made[network.coded][0], made[-1][..., 0]
+        outputs = network.activations(image)
+        code, back = outputs[network.coded][0], outputs[-1][..., 0]
         maps = np.moveaxis(code, -1, 0)
         return mo.vstack(
             [
                 page.row(
-                    page.picture(back[0], "Your digit as it comes back.", "Given back", scale=7, name="drawn"),
+                    page.picture(back[0], "The reconstruction of your digit.", "Reconstruction", scale=7, name="drawn"),
                     page.picture(
-                        training.strip(maps / max(float(maps.max()), 1e-6), 4),
-                        "The channels of the code of your digit.",
+                        mosaic.grid(maps / max(float(maps.max()), 1e-6), 4),
+                        "The channels of your digit's code.",
                         f"Its code, {code.shape[0]}×{code.shape[1]} cells and {counted(code.shape[2], 'channel')}",
                         scale=2,
                     ),
@@ -395,7 +397,7 @@ def _(counted, missing, mo, network, np, pad, page, squared_error, training):
             ]
         )
 
-    page.beside(pad, _result())
+    page.split_view(pad, _result())
     return
 
 
@@ -404,11 +406,11 @@ def _(mo):
     mo.md(r"""
     ## Which cells of the code make a pixel
 
-    Point at a pixel of what comes back, or move there with the arrow keys. The outline on the code encloses the cells
-    that *can* reach it: that follows from the layers' kernels, strides and crops alone. The colours say how strongly
-    each of them *does*, for this image: the derivative of the pixel, before its sigmoid, by the cell's channels. It is
-    computed with the library's own transposes: back through a transposed convolution goes the plain convolution with
-    the same kernel.
+    Point at a pixel of the reconstruction, or move there with the arrow keys. The outline on the code encloses the
+    cells that *can* reach it, which depends only on the kernels, strides and crops of the layers. The colours show how
+    strongly each cell *does*, for this image: the derivative of the pixel, before its sigmoid, with respect to the
+    cell's channels. It is computed with the library's own transposes: the gradient goes back through a transposed
+    convolution by the ordinary convolution with the same kernel.
     """)
     return
 
@@ -436,8 +438,8 @@ def _(np, number, pad, source, training):
 
 @app.cell(hide_code=True)
 def _(Pixels, mo):
-    # Made once: what they show changes, and the pixel that was chosen stays.
-    output_pixels = mo.ui.anywidget(Pixels(choose=True, name="What comes back", cell=[14, 14]))
+    # Made once, so that the chosen pixel stays when the picture changes.
+    output_pixels = mo.ui.anywidget(Pixels(choose=True, name="The reconstruction", cell=[14, 14]))
     code_pixels = mo.ui.anywidget(Pixels(signed=True, name="The code's grid: how strongly each cell acts on the pixel"))
     return code_pixels, output_pixels
 
@@ -490,27 +492,27 @@ def _(mo):
     mo.md(r"""
     ## Every layer's maps
 
-    The same image through all layers, a tile for each channel; within a layer white is its largest value.
+    The output of every layer for the same image, a tile for each channel. White is the largest value in the layer.
     """)
     return
 
 
 @app.cell(hide_code=True)
-def _(counted, looked_at, mo, network, np, page, training):
+def _(counted, looked_at, mo, mosaic, network, np, page):
     mo.stop(network is None)
 
     def _maps(at, row, values):
         channels = np.moveaxis(values[0], -1, 0)
         return page.picture(
-            training.strip(channels / max(float(values.max()), 1e-6), min(8, len(channels))),
+            mosaic.grid(channels / max(float(values.max()), 1e-6), min(8, len(channels))),
             f"{counted(len(channels), 'map')} of the layer {row.name}.",
             f"{row.name}: {row.side}×{row.side}×{row.layer.filters}{', the code' if at == network.coded else ''}",
             scale=2 if len(channels) > 1 else 4,
             name=f"maps-{row.name}",
         )
 
-    _made = network.activations(looked_at[None])
-    mo.vstack([_maps(at, *pair) for at, pair in enumerate(zip(network.rows, _made, strict=True))])
+    _outputs = network.activations(looked_at[None])
+    mo.vstack([_maps(at, *pair) for at, pair in enumerate(zip(network.rows, _outputs, strict=True))])
     return
 
 

@@ -17,6 +17,7 @@ def _():
 
     from unstride import codes, explain
     from unstride._messages.wording import counted
+    from unstride.app import mosaic
     from unstride.app.tasks.compressor.inference import Compressor
     from unstride.lab import jobs, page, training
     from unstride.lab.controls import Controls
@@ -36,6 +37,7 @@ def _():
         explain,
         jobs,
         mo,
+        mosaic,
         np,
         page,
         training,
@@ -45,12 +47,12 @@ def _():
 @app.cell(hide_code=True)
 def _(mo):
     mo.md(r"""
-    Copies of a kernel with $k$ taps are laid $s$ cells apart. Output cell $o$ is the sum of one product for every tap
-    $j$ with $j \equiv o \pmod s$: of $\lceil k/s \rceil$ of them or of $\lfloor k/s \rfloor$. If $s$ divides $k$ that
-    is the same for all cells. If it does not, some cells are sums of more products than their neighbours, in a pattern
-    that repeats every $s$ cells, and in two dimensions the counts multiply.
+    Copies of a kernel with $k$ taps are placed $s$ cells apart. Output cell $o$ is the sum of one product for each tap
+    $j$ with $j \equiv o \pmod s$: $\lceil k/s \rceil$ or $\lfloor k/s \rfloor$ products. If $s$ divides $k$, the number
+    is the same for all cells. Otherwise some cells are sums of more products than their neighbours, in a pattern that
+    repeats every $s$ cells. In two dimensions the numbers multiply.
 
-    ## How many products a cell is the sum of
+    ## Products in each cell
     """)
     return
 
@@ -64,7 +66,7 @@ def _(page):
 
 @app.cell(hide_code=True)
 def _(Pixels, mo):
-    # Made once: what it shows changes, and the cell that was chosen stays.
+    # Made once, so that the chosen cell stays when the picture changes.
     counts_picture = mo.ui.anywidget(Pixels(choose=True, counts=True, name="Products a cell"))
     return (counts_picture,)
 
@@ -93,7 +95,7 @@ def _(counted, counts_picture, k, np, page, s, trace):
         ("rgb({0} {0} {0})".format(round(255 * count / _most)), counted(int(count), "product"))
         for count in np.unique(trace.overlap)
     ]
-    page.beside(
+    page.split_view(
         page.stack(
             k,
             s,
@@ -109,10 +111,10 @@ def _(counted, counts_picture, k, np, page, s, trace):
         ),
         page.stack(
             counts_picture,
-            page.key(_colours, "Products that a cell is the sum of", name="counts"),
+            page.key(_colours, "Products in a cell", name="counts"),
             page.html(
                 f'<p data-lab="cell">{_words}. Most: {int(np.max(trace.overlap))}. '
-                "Towards the edges fewer copies overlap, whatever the kernel.</p>"
+                "Near the edges fewer copies overlap, for any kernel.</p>"
             ),
         ),
     )
@@ -124,19 +126,20 @@ def _(mo):
     mo.md(r"""
     ## A decoder before it has learned anything
 
-    Weights could even this out, but at the start they are random, and then more products mean a stronger answer. Below
-    are decoders of the compressor (chapter 7), from a code to $28 \times 28$ pixels by doubling a grid twice:
+    Weights could compensate for this, but at the start they are random, and more products mean a stronger response.
+    Below are decoders of the compressor (chapter 7), which double a grid twice to get from a code to $28 \times 28$
+    pixels:
 
     - **transposed**: transposed convolutions with stride 2;
     - **resize**: each pixel repeated $2 \times 2$, then a convolution;
-    - **subpixel**: a convolution to four times the channels, which become the $2 \times 2$ pixels.
+    - **subpixel**: a convolution to four times as many channels, which become the $2 \times 2$ pixels.
 
-    Each picture is the mean square of every pixel's answer to random codes, over 32 sets of random weights, from its
-    least (black) to its largest (white). Doubling twice makes patterns of period 2 and of period 4. The number says how
-    strong they are: take the local mean off, then the mean $m$ of all pixels at each of the $4 \times 4$ places modulo
-    4, and compare with the picture $x$ itself, $100\,\sigma(m) / \sigma(x)$. 100% is nothing but a checkerboard, and a
-    smooth picture has next to none. Random weights leave speckle, which alone makes about 25%; what is well above it is
-    a checkerboard that is seen at a glance. The compressor's report has the same measure.
+    Each picture shows the mean squared response of every pixel to random codes, over 32 sets of random weights, from
+    the smallest (black) to the largest (white). Doubling twice makes patterns of period 2 and of period 4. The number
+    is their strength: subtract the local mean, take the mean $m$ of all pixels at each of the $4 \times 4$ places
+    modulo 4, and compare with the picture $x$, $100\,\sigma(m) / \sigma(x)$. A pure checkerboard has 100%, a smooth
+    picture almost 0. Random weights leave speckle, which alone gives about 25%; a checkerboard well above that is
+    visible at a glance. The compressor's report uses the same measure.
     """)
     return
 
@@ -150,17 +153,17 @@ def _(page):
 
 @app.cell(hide_code=True)
 def _(UPSAMPLE, kernel, page, training):
-    _made = {name: training.untrained(name, kernel.value) for name in UPSAMPLE}
+    _untrained = {name: training.untrained(name, kernel.value) for name in UPSAMPLE}
     page.row(
         *[
             page.picture(
                 image,
-                f"How strongly each pixel of an untrained {name} decoder answers.",
+                f"How strongly each pixel of an untrained {name} decoder responds.",
                 f"{name}, {kernel.value}×{kernel.value}: <b>{share:.0f}%</b> checkerboard",
                 scale=7,
                 name=f"untrained-{name}",
             )
-            for name, (image, share) in _made.items()
+            for name, (image, share) in _untrained.items()
         ],
         least="9rem",
     )
@@ -170,15 +173,15 @@ def _(UPSAMPLE, kernel, page, training):
 @app.cell(hide_code=True)
 def _(mo):
     mo.md(r"""
-    Try $k = 3$ and $k = 4$. Resize-convolution repeats pixels before its kernel sees them, so that it starts smooth for
-    any $k$. Sub-pixel convolution gives each of the four phases its own kernel: no tap is counted twice, but nothing
-    makes the four alike, and the picture is speckled. So is that of transposed convolutions with $k = 4$, whose phases
-    have as many taps each, but not the same ones.
+    Try $k = 3$ and $k = 4$. Resize-convolution repeats pixels before its kernel sees them, so it starts smooth for any
+    $k$. Sub-pixel convolution has a kernel for each of the four phases: no cell gets more taps, but the four kernels
+    differ, and the picture is speckled. The same holds for transposed convolutions with $k = 4$, whose phases have
+    equally many but different taps.
 
     ## After training
 
-    A checkerboard that can be learned away is no defect of the result, only of the start; what remains of it shows in
-    the images. The trained decoder that ships has $k = 4$. Train others for as long as you like and compare.
+    A checkerboard that training removes is a defect of the start only, not of the result. What remains of it shows in
+    the images. The trained decoder in the package has $k = 4$. Train others for as long as you like, and compare.
     """)
     return
 
@@ -255,7 +258,7 @@ def _(controls, get_changes, job, mo, pulse, set_done, training):
 
 
 @app.cell(hide_code=True)
-def _(Compressor, codes, get_changes, get_done, job, jobs, mo, np, page, training):
+def _(Compressor, codes, get_changes, get_done, job, jobs, mo, mosaic, np, page, training):
     get_done()
     get_changes()
     _images = training.Digits.read()[0][:300]
@@ -265,11 +268,11 @@ def _(Compressor, codes, get_changes, get_done, job, jobs, mo, np, page, trainin
     _rows, _tiles = [], []
     for _job in (None, *_listed):
         try:
-            _network = Compressor(training.weights("compressor", _job))
+            _network = Compressor(training.exported("compressor", _job))
         except ValueError:
-            continue  # without a whole epoch yet
-        _made = _network.decoded(_network.encoded(_images))
-        _side = _network.deployed.weights[f"decoder/{_network.upsample}_1/kernel"].shape[0]
+            continue  # no whole epoch yet
+        _decoded = _network.decoded(_network.encoded(_images))
+        _side = _network.exported.weights[f"decoder/{_network.upsample}_1/kernel"].shape[0]
         _name = "ships with unstride" if _job is None else _job.name
         _epochs = "all" if _job is None else str(_job.progress().done)
         _rows.append(
@@ -277,11 +280,11 @@ def _(Compressor, codes, get_changes, get_done, job, jobs, mo, np, page, trainin
                 f"{_network.upsample}, {_side}×{_side}",
                 _name,
                 _epochs,
-                f"{codes.checkerboard(_made):.1f}%",
-                f"{np.square(_made - _images).mean():.4f}",
+                f"{codes.checkerboard(_decoded):.1f}%",
+                f"{np.square(_decoded - _images).mean():.4f}",
             )
         )
-        _tiles.append(_made[:6])
+        _tiles.append(_decoded[:6])
     _tiles.append(_images[:6])
     mo.vstack(
         [
@@ -292,7 +295,7 @@ def _(Compressor, codes, get_changes, get_done, job, jobs, mo, np, page, trainin
                 name="trained",
             ),
             page.picture(
-                training.strip(np.concatenate(_tiles), 6),
+                mosaic.grid(np.concatenate(_tiles), 6),
                 "A row of digits of each decoder in the table, and the digits themselves at the bottom.",
                 "Digits of each decoder, in the table's order; the digits themselves at the bottom.",
                 scale=2,

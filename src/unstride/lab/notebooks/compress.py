@@ -17,26 +17,27 @@ def _():
 
     from unstride import codes
     from unstride._messages.wording import counted
+    from unstride.app import mosaic
     from unstride.app.tasks.autoencoder.metrics import squared_error
     from unstride.app.tasks.compressor.inference import Compressor
     from unstride.lab import page, training
     from unstride.lab.widgets import Map, Numbers, Pad
 
     page.header("compress")
-    return Compressor, Map, Numbers, Pad, codes, counted, mo, np, page, squared_error, training
+    return Compressor, Map, Numbers, Pad, codes, counted, mo, mosaic, np, page, squared_error, training
 
 
 @app.cell(hide_code=True)
 def _(mo):
     mo.md(r"""
     The compressor's encoder has strides: $28 \times 28$ pixels become $14 \times 14$, then $7 \times 7$, then a
-    **code** of a few numbers. Its decoder makes a $7 \times 7$ grid of them and doubles it twice, by transposed
-    convolutions with stride 2. With the code $z = E(x)$ and the decoder $D$, a digit is kept as $z$ alone, and
+    **code** of a few numbers. Its decoder turns them into a $7 \times 7$ grid and doubles it twice, by transposed
+    convolutions with stride 2. With the code $z = E(x)$ and the decoder $D$, only $z$ is kept of a digit, and
     $D(z) \approx x$.
 
     ## A code, number by number
 
-    Choose a test image and a run. Each bar is a number of its code; move one and see what it does to the digit.
+    Choose a test image and a run. Each bar is a number of the code. Change one and see the effect on the digit.
     """)
     return
 
@@ -60,12 +61,12 @@ def _(Compressor, page, run_choice, training):
 
     def _loaded():
         job = None if run_choice.value == training.SHIPPED else jobs.find(run_choice.value)
-        return Compressor(training.weights("compressor", job))
+        return Compressor(training.exported("compressor", job))
 
     try:
         network, _shown = _loaded(), None
-    except ValueError as _error:  # a run without a whole epoch
-        network = Compressor(training.weights("compressor", None))
+    except ValueError as _error:  # the run has no whole epoch yet
+        network = Compressor(training.exported("compressor", None))
         _shown = page.problem(f"{_error}; the one that ships is used instead", name="run-problem")
     _shown
     return (network,)
@@ -84,7 +85,7 @@ def _(Numbers, mo, network, number, page, training):
 def _(change, code, counted, image, network, np, page, squared_error, which):
     _changed = code.copy()
     _changed[which.number("Number of the code") - 1] += change.value
-    _kept, _made = network.decoded(np.stack([code, _changed]))
+    _kept, _decoded = network.decoded(np.stack([code, _changed]))
     _most = max(float(np.abs(_changed).max()), 1e-6)
     _width = 100 / len(code)
     _colours = ["accent"] * len(code)
@@ -102,21 +103,25 @@ def _(change, code, counted, image, network, np, page, squared_error, which):
     _shown = page.html(
         page.row(
             page.picture(image, "The test image.", "The image, 784 pixels", scale=6),
-            page.picture(_kept, "What its code gives back.", f"From its code, {counted(len(code), 'number')}", scale=6),
-            page.picture(_made, "What the changed code gives.", "From the changed code", scale=6, name="changed"),
+            page.picture(
+                _kept, "The image decoded from its code.", f"From its code, {counted(len(code), 'number')}", scale=6
+            ),
+            page.picture(
+                _decoded, "The image decoded from the changed code.", "From the changed code", scale=6, name="changed"
+            ),
             least="9rem",
         ).text
-        + page.figure(_svg, "The code, the number that is changed in another colour.", scroll=False).text
+        + page.figure(_svg, "The code, with the changed number in another colour.", scroll=False).text
         + page.facts(
             {
                 "Squared error": f"{squared_error(image[None], _kept[None])[0]:.4f}",
-                "Of the changed code": f"{squared_error(image[None], _made[None])[0]:.4f}",
+                "Of the changed code": f"{squared_error(image[None], _decoded[None])[0]:.4f}",
                 "Smaller by": f"{784 / len(code):.1f} times",
             },
             name="code",
         ).text
     )
-    page.beside(page.stack(which, change), _shown)
+    page.split_view(page.stack(which, change), _shown)
     return
 
 
@@ -125,8 +130,8 @@ def _(mo):
     mo.md(r"""
     ## From one digit to another
 
-    On the straight line from code $a$ to code $b$, at the share $t$, lies $(1 - t)\,a + t\,b$. Decoded, it is a shape
-    between the two; the mean of the two *images*, beside it, is both digits at half strength.
+    The point at the share $t$ of the straight line from code $a$ to code $b$ is $(1 - t)\,a + t\,b$. Decoded, it is a
+    shape between the two. The mean of the two *images*, in contrast, shows both digits at half strength.
     """)
     return
 
@@ -160,7 +165,7 @@ def _(both, drawn, np, pad, training):
 
 
 @app.cell(hide_code=True)
-def _(codes, ends, ends_problem, network, np, page, share, training):
+def _(codes, ends, ends_problem, mosaic, network, np, page, share):
     _a, _b = network.encoded(ends)
     _between = network.decoded(((1 - share.value) * _a + share.value * _b)[None].astype(np.float32))[0]
     _mean = (1 - share.value) * ends[0] + share.value * ends[1]
@@ -181,7 +186,7 @@ def _(codes, ends, ends_problem, network, np, page, share, training):
             least="8rem",
         ).text
         + page.picture(
-            training.strip(_walk),
+            mosaic.grid(_walk),
             "Ten steps from the first to the last digit.",
             "The whole way, in ten steps.",
             scale=2.4,
@@ -197,8 +202,8 @@ def _(mo):
     mo.md(r"""
     ## The map of codes
 
-    The codes of test images as points in the plane in which the classes lie farthest apart (linear discriminants).
-    Point at one to see its digit; click it, or press Enter, to walk from it. The crosses are the two ends above.
+    The codes of test images as points in the plane that separates the classes best (linear discriminants). Point at
+    one to see its digit. Click it, or press Enter, to walk from it. The crosses are the two ends above.
     """)
     return
 
@@ -216,12 +221,12 @@ def _(codes, network, np, size, training):
     mapped_codes = network.encoded(_images[: size.value])
     mapped_labels = _labels[: size.value]
     _places = codes.plane(mapped_codes, mapped_labels)
-    # Also the way to it, for codes that are not among them: the plane is a linear map of the code.
+    # The projection is an affine map of the code, recovered here for other codes.
     _affine, *_ = np.linalg.lstsq(np.c_[mapped_codes, np.ones(len(mapped_codes))], _places, rcond=None)
     low, high = _places.min(0), _places.max(0)
 
     def place(code):
-        """Where a code is on the map, from 0 to 1."""
+        """The position of a code on the map, from 0 to 1."""
         return (np.r_[code, 1] @ _affine - low) / (high - low)
 
     points = (_places - low) / (high - low)
@@ -235,7 +240,7 @@ def _(Map, mo):
 
 
 @app.cell(hide_code=True)
-def _(map_picture, mapped_labels, page, points, training):
+def _(map_picture, mapped_labels, mosaic, page, points, training):
     from unstride.app.tasks.compressor.charts import POINTS
 
     _columns = 25
@@ -243,7 +248,7 @@ def _(map_picture, mapped_labels, page, points, training):
     _images = training.Digits.read()[0][: len(points)]
     map_picture.widget.colours, map_picture.widget.dark_colours = _light, _dark
     map_picture.widget.columns = _columns
-    map_picture.widget.sheet = page.data_uri(training.strip(_images, _columns, 0))[0]
+    map_picture.widget.sheet = page.data_uri(mosaic.grid(_images, _columns, 0))[0]
     map_picture.widget.points = [
         [round(float(x), 4), round(float(y), 4), int(label)]
         for (x, y), label in zip(points, mapped_labels, strict=True)
@@ -267,14 +272,14 @@ def _(ends, map_picture, network, place):
 
 
 @app.cell(hide_code=True)
-def _(codes, ends, key, map_picture, mapped_labels, network, np, page, training):
+def _(codes, ends, key, map_picture, mapped_labels, mosaic, network, np, page, training):
     def _walk(chosen):
         if chosen < 0:
             return page.note("Click a point to walk from it to the last digit above.", name="chosen")
         image = training.Digits.read()[0][chosen]
         label = mapped_labels[chosen] if chosen < len(mapped_labels) else "?"
         return page.picture(
-            training.strip(network.decoded(codes.between(*network.encoded(np.stack([image, ends[1]])), 10)), 5),
+            mosaic.grid(network.decoded(codes.between(*network.encoded(np.stack([image, ends[1]])), 10)), 5),
             f"Ten steps from test image {chosen} to the last digit.",
             f"From test image {chosen}, a {label}, to the last.",
             scale=2.4,

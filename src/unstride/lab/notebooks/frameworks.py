@@ -2,7 +2,7 @@
 # [tool.marimo.display]
 # theme = "system"
 # ///
-"""Chapter 5 of the lab: one setting in five conventions, the traps, and sizes solved for."""
+"""Chapter 5 of the lab: one setting in five conventions, the traps, and solving for sizes."""
 
 import marimo
 
@@ -29,8 +29,8 @@ def _():
 @app.cell(hide_code=True)
 def _(mo):
     mo.md(r"""
-    All frameworks compute the same operation. They differ in what their words mean: how many cells the padding crops
-    at the beginning and at the end, which size “same” aims at, whether the kernel is flipped. Here every setting is a
+    All frameworks compute the same operation. They differ in the meaning of their arguments: how many cells the padding
+    crops at the beginning and at the end, which size “same” aims at, whether the kernel is flipped. Here a setting is a
     kernel size, a stride, a dilation and a **crop** $(b, e)$; the rest is translation.
 
     ## One setting, five conventions
@@ -81,10 +81,10 @@ def _(NAMES, b, d, e, escape, k, mo, n, np, page, s, us):
                     },
                     name="setting",
                 ),
-                page.table(["Framework", "How it is asked for"], _rows, name="calls"),
+                page.table(["Framework", "Call"], _rows, name="calls"),
             ]
         )
-    page.beside(page.stack(n, k, s, d, b, e), _shown)
+    page.split_view(page.stack(n, k, s, d, b, e), _shown)
     return (trace,)
 
 
@@ -107,9 +107,8 @@ def _(mo):
     mo.md(r"""
     ## The traps
 
-    The input is $[1, 10, 100]$ and the kernel $[1, 2, \dots, k]$, so that each digit of a result tells which input
-    cell it came from. Nothing below is written down: every row is the framework's own convention, translated and
-    computed.
+    The input is $[1, 10, 100]$ and the kernel $[1, 2, \dots, k]$, so that each digit of a result shows which input cell
+    it comes from. Every row below is computed from the framework's convention.
     """)
     return
 
@@ -142,8 +141,8 @@ def _(mo):
     mo.md(r"""
     ## “I have 7 × 7 and want 28 × 28”
 
-    `us.solve` searches the geometries that make one size from another. Simplest come first: symmetric crops, and
-    kernels that the stride divides, so that no checkerboard is built in (chapter 4).
+    `us.solve` searches for geometries that turn one size into another. The simplest come first: symmetric crops, and
+    kernels that are multiples of the stride, which have no checkerboard (chapter 4).
     """)
     return
 
@@ -163,19 +162,21 @@ def _(fixed_k, fixed_s, sizes, us):
         return None if choice.value == "any" else int(choice.value)
 
     have, want = sizes.number("I have"), sizes.number("and want")
-    found = us.solve((have,) * 2, (want,) * 2, kernel_size=_given(fixed_k), stride=_given(fixed_s), limit=8)
-    return found, have, want
+    solutions = us.solve((have,) * 2, (want,) * 2, kernel_size=_given(fixed_k), stride=_given(fixed_s), limit=8)
+    return solutions, have, want
 
 
 @app.cell(hide_code=True)
-def _(found, have, mo, page, want):
+def _(solutions, have, mo, page, want):
     def _named(geometry):
         (kernel, _), (stride, _), (crop, _) = geometry.kernel_size, geometry.stride, geometry.crops
         return f"kernel {kernel}, stride {stride}, crop {crop}"
 
-    if found:
+    if solutions:
         picked = mo.ui.radio(
-            {_named(geometry): i for i, geometry in enumerate(found)}, value=_named(found[0]), label="Simplest first"
+            {_named(geometry): i for i, geometry in enumerate(solutions)},
+            value=_named(solutions[0]),
+            label="Simplest first",
         )
         _shown = picked
     else:
@@ -190,9 +191,9 @@ def _(found, have, mo, page, want):
 
 
 @app.cell(hide_code=True)
-def _(NAMES, escape, found, have, mo, np, page, picked, us):
+def _(NAMES, escape, solutions, have, mo, np, page, picked, us):
     mo.stop(picked is None or picked.value is None)
-    _geometry = found[picked.value]
+    _geometry = solutions[picked.value]
     _even = all(k % s == 0 for k, s in zip(_geometry.kernel_size, _geometry.stride, strict=True))
     _rows = []
     for _framework in ("keras", "torch", "tensorflow", "jax", "onnx"):

@@ -2,7 +2,7 @@
 # [tool.marimo.display]
 # theme = "system"
 # ///
-"""Chapter 2 of the lab: the four numbers of a transposed convolution, the examples, the quiz."""
+"""Chapter 2 of the lab: the four numbers of a transposed convolution, examples, and a quiz."""
 
 import marimo
 
@@ -28,10 +28,10 @@ def _():
 @app.cell(hide_code=True)
 def _(mo):
     mo.md(r"""
-    An input of $n$ cells lays $n$ copies of a kernel of $k$ cells. The **stride** $s$ is how far apart they start,
-    the **dilation** $d$ how far apart the cells within one copy stand. Together they fill a grid of
-    $F = (n-1)\,s + (k-1)\,d + 1$ cells. The **padding** $p$ is then cut off at either end (in a convolution it is
-    added: the transpose turns that round too), and the **output padding** $o$ is how much less is cut at the far end.
+    An input of $n$ cells places $n$ copies of a kernel of $k$ cells. The **stride** $s$ is the distance between the
+    copies, and the **dilation** $d$ the distance between the cells of one copy. Together they fill a grid of $F =
+    (n-1)\,s + (k-1)\,d + 1$ cells. The **padding** $p$ is then cropped at both ends (a convolution adds it, and the
+    transpose reverses that, too). The **output padding** $o$ reduces the crop at the far end.
     """)
     return
 
@@ -42,7 +42,7 @@ def _(page):
     k = page.slider(1, 5, value=3, label="Kernel k", show_value=True)
     s = page.slider(1, 4, value=2, label="Stride s", show_value=True)
     d = page.slider(1, 3, value=1, label="Dilation d", show_value=True)
-    kept = {"p": 1, "o": 0}  # what was chosen, where a new range still allows it
+    kept = {"p": 1, "o": 0}  # the chosen values, used again if a new range allows them
     return d, k, kept, n, s
 
 
@@ -99,11 +99,11 @@ def _(counted, d, drawings, full, geometry, k, mo, n, o, p, page, s, size):
     )
     _copies = page.figure(
         drawings.copies(geometry, n.value),
-        "One axis. Each row is a copy of the kernel where it lands; the columns are summed. × is cut off; a "
-        "dashed cell was added by output padding and no copy reaches it.",
+        "One axis. Each row is a copy of the kernel in its place; the columns are summed. Cells with × are "
+        "cropped. A dashed cell was added by output padding, and no copy reaches it.",
         name="copies",
     )
-    page.beside(page.stack(n, k, s, d, p, o), page.stack(_formula, _sizes, _copies))
+    page.split_view(page.stack(n, k, s, d, p, o), page.stack(_formula, _sizes, _copies))
     return
 
 
@@ -112,10 +112,9 @@ def _(mo):
     mo.md(r"""
     ## The zero-spaced grid
 
-    The same numbers come out another way: put $s-1$ zeros between the input's cells and $K-1-p$ around them, where
-    $K = (k-1)\,d+1$, flip the kernel, and slide it over that grid in steps of **one**. That is how transposed
-    convolution is often drawn. It explains the sizes; as a way to compute it wastes most of its multiplications on
-    zeros (chapter 10).
+    There is another way to the same numbers: put $s-1$ zeros between the input's cells and $K-1-p$ around them, where
+    $K = (k-1)\,d+1$, flip the kernel, and slide it over that grid in steps of **one**. Transposed convolution is often
+    drawn like this. It explains the sizes, but as a computation it wastes most multiplications on zeros (chapter 10).
     """)
     return
 
@@ -193,7 +192,7 @@ def _(mo):
     mo.md(r"""
     ## Questions
 
-    Every answer is computed from the case that is asked about.
+    Every answer is computed from the case in question.
     """)
     return
 
@@ -202,7 +201,7 @@ def _(mo):
 def _(mo, np):
     seed = int(np.random.default_rng().integers(2**31))
     another = mo.ui.button(value=0, on_click=lambda count: count + 1, label="Another question")
-    answers = {}  # of each question the first
+    answers = {}  # the first answer to each question
     another
     return another, answers, seed
 

@@ -33,16 +33,16 @@ def _():
 @app.cell(hide_code=True)
 def _(mo):
     mo.md(r"""
-    A segmenter says for *every* pixel what it belongs to. It needs to see much of the image to know what a thing is,
-    and each pixel to know where it ends. A U-Net halves the image three times, and doubles it back by transposed
-    convolutions with $k = s = 2$: no two copies overlap, so that there is no checkerboard to begin with. At each size
-    the decoder is also given what the encoder had there.
+    A segmenter assigns a class to *every* pixel. To know what an object is, it must see much of the image; to know
+    where it ends, single pixels. A U-Net halves the image three times and doubles it again by transposed convolutions
+    with $k = s = 2$, whose copies do not overlap, so that there is no checkerboard. At each size the decoder also gets
+    the encoder's features.
 
-    The network that ships finds handwritten digits, in any colour, over photographs and on plain pages.
+    The network in the package finds handwritten digits, in any colour, over photographs and on plain pages.
 
     ## A scene
 
-    Each number is another scene or page, of digits and photographs that the network has not seen.
+    Each number is another scene or page, with digits and photographs that the network has not seen.
     """)
     return
 
@@ -55,7 +55,7 @@ def _(mo):
 
 @app.cell(hide_code=True)
 def _(mo, secrets, set_number):
-    # Apart from the number's own cell, which does not run again when something in it sets the number.
+    # Not in the number's own cell, which does not run again when something in it sets the number.
     another = mo.ui.button(label="Another scene", on_click=lambda _: set_number(secrets.randbelow(1_000_000)))
     upload = mo.ui.file(kind="area", label="Your own picture: drop it here, or click to choose", max_size=60_000_000)
     return another, upload
@@ -85,7 +85,7 @@ def _(cache, weights, scenes):
 
 @app.cell(hide_code=True)
 def _(np, number, pages, scenes, source, upload, uploads, use):
-    LARGEST = 480  # of a picture's longer side: the digits it learned from are 18 to 64 pixels high
+    LARGEST = 480  # the longer side of a picture, because training digits are 18 to 64 pixels high
     image, truth, title, problem, said = None, None, "", "", ""
     if use.value == "A scene":
         image, truth = scenes.scene(source("test"), (7, number.number("Scene")))
@@ -108,13 +108,13 @@ def _(np, number, pages, scenes, source, upload, uploads, use):
 
 @app.cell(hide_code=True)
 def _(image, network, problem, inference):
-    found = None if problem else inference.classes(network, image)
-    listed = [] if problem else inference.present(found)
-    return found, listed
+    class_map = None if problem else inference.classes(network, image)
+    listed = [] if problem else inference.present(class_map)
+    return class_map, listed
 
 
 @app.cell(hide_code=True)
-def _(Compare, Image, found, image, listed, mo, np, page, problem, inference, title):
+def _(Compare, Image, class_map, image, listed, mo, np, page, problem, inference, title):
     def _compared():
         zoom = max(1, 480 // max(image.shape[:2]))
         size = (image.shape[1] * zoom, image.shape[0] * zoom)
@@ -125,7 +125,7 @@ def _(Compare, Image, found, image, listed, mo, np, page, problem, inference, ti
         return mo.ui.anywidget(
             Compare(
                 before=large(image),
-                after=large(inference.tinted(image, inference.only(found, listed))),
+                after=large(inference.tinted(image, inference.only(class_map, listed))),
                 before_name="The picture",
                 after_name="Its classes",
                 width=size[0],
@@ -139,7 +139,7 @@ def _(Compare, Image, found, image, listed, mo, np, page, problem, inference, ti
 
 
 @app.cell(hide_code=True)
-def _(escape, found, listed, names, np, page, problem, inference, truth):
+def _(escape, class_map, listed, names, np, page, problem, inference, truth):
     def _name(at):
         red, green, blue = inference.coloured(np.array([[at]], np.uint8))[0, 0]
         swatch = f'<span class="lab-swatch" style="background:rgb({red} {green} {blue})"></span>'
@@ -148,11 +148,11 @@ def _(escape, found, listed, names, np, page, problem, inference, truth):
     def _share(value):
         return "&lt;0.1%" if 0 < value < 0.001 else f"{value:.1%}"
 
-    def _figures():
+    def _metrics():
         known = truth is not None
-        shares = np.bincount(found.ravel(), minlength=len(names)) / found.size
-        ious = inference.ious(inference.confusion(truth, found, len(names))) if known else None
-        # Specks are no digits: what is found on no connected region of some size is in the table only if it is there.
+        shares = np.bincount(class_map.ravel(), minlength=len(names)) / class_map.size
+        ious = inference.ious(inference.confusion(truth, class_map, len(names))) if known else None
+        # Classes found only in specks are left out, unless they are in the truth.
         seen = sorted({0, *listed, *(map(int, np.unique(truth)) if known else ())})
         columns = ("Class", "Found on", *(("Truly on", "IoU") if known else ()))
         rows = [
@@ -160,28 +160,28 @@ def _(escape, found, listed, names, np, page, problem, inference, truth):
             for at in seen
         ]
         digits = ", ".join(names[at] for at in listed)
-        figures = {"Digits found": digits or "none: it knows handwritten ones, 20 to 60 pixels high"}
+        metrics = {"Digits found": digits or "none: it knows handwritten ones, 20 to 60 pixels high"}
         if known:
-            mean, right = f"{np.nanmean(ious):.3f}", f"{np.mean(truth == found):.1%}"
-            figures = {"Mean IoU": mean, "Pixels right": right, **figures}
+            mean, right = f"{np.nanmean(ious):.3f}", f"{np.mean(truth == class_map):.1%}"
+            metrics = {"Mean IoU": mean, "Pixels right": right, **metrics}
         return page.stack(
-            page.facts(figures, name="figures"),
+            page.facts(metrics, name="figures"),
             page.table(columns, rows, numbers=tuple(range(1, len(columns))), name="classes"),
         )
 
-    figures = None if problem else _figures()
-    return (figures,)
+    metrics = None if problem else _metrics()
+    return (metrics,)
 
 
 @app.cell(hide_code=True)
-def _(another, compared, figures, image, mo, number, page, problem, said, title, upload, use):
-    page.beside(
+def _(another, compared, metrics, image, mo, number, page, problem, said, title, upload, use):
+    page.split_view(
         page.stack(use, mo.hstack([number, another], justify="start", wrap=True, align="center"), upload),
         page.problem(problem, name="upload-problem")
         if problem
         else page.stack(
             page.shown(title, image.shape[1], image.shape[0], said),
-            page.row(compared, figures, least="18rem"),
+            page.row(compared, metrics, least="18rem"),
         ),
     )
     return
@@ -190,21 +190,26 @@ def _(another, compared, figures, image, mo, number, page, problem, said, title,
 @app.cell(hide_code=True)
 def _(mo):
     mo.md(r"""
-    The intersection over union of a class is $|A \cap B| / |A \cup B|$, where $A$ are the pixels that belong to the
-    class and $B$ those found to. The mean is over all classes that are in the picture or were found, even on a single
-    pixel. The table leaves out classes that were found only in specks.
+    The intersection over union of a class is $|A \cap B| / |A \cup B|$, where $A$ are the pixels of the class and $B$
+    those assigned to it. The mean is over all classes that are in the picture or were assigned anywhere, even to a
+    single pixel. The table leaves out classes that were found only in specks.
     """)
     return
 
 
 @app.cell(hide_code=True)
-def _(found, image, mo, np, page, inference, truth):
+def _(class_map, image, mo, page, inference, truth):
     mo.stop(truth is None)
-    _wrong = np.where((truth != found)[..., None], [220, 40, 40], image * 0.35).astype(np.uint8)
     page.row(
         page.picture(inference.coloured(truth), "The true classes.", "Truth", scale=2.4),
-        page.picture(inference.coloured(found), "The classes found.", "Found", scale=2.4, name="found"),
-        page.picture(_wrong, "The wrong pixels in red.", "Wrong pixels", scale=2.4, name="wrong"),
+        page.picture(inference.coloured(class_map), "The classes found.", "Found", scale=2.4, name="found"),
+        page.picture(
+            inference.wrong_pixels(image, truth, class_map),
+            "The wrong pixels in red.",
+            "Wrong pixels",
+            scale=2.4,
+            name="wrong",
+        ),
         least="9rem",
     )
     return

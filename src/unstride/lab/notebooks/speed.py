@@ -29,11 +29,11 @@ def _():
 @app.cell(hide_code=True)
 def _(mo):
     mo.md(r"""
-    The zero-spaced grid of chapter 2 is mostly zeros, and multiplying by them is most of the work. Look at the output
-    instead: with a stride $s$ and a dilation $d$, cell $o$ is reached only by the taps $j$ with
-    $j\,d \equiv o + b \pmod s$, where $b$ is how many cells the padding cuts off at the beginning. So
-    the output falls into **phases**, $s$ along each axis, and each phase is a small dense convolution of the input
-    with its share of the kernel. No zero is stored or multiplied.
+    The zero-spaced grid of chapter 2 consists mostly of zeros, and multiplying by them is most of the work. Consider
+    the output instead. With a stride $s$ and a dilation $d$, cell $o$ is reached only by the taps $j$ with $j\,d \equiv
+    o + b \pmod s$, where $b$ is the number of cells cropped at the beginning. So the output divides into **phases**,
+    $s$ along each axis, and each phase is a small dense convolution of the input with some of the kernel's taps. No
+    zero is stored or multiplied.
     """)
     return
 
@@ -86,16 +86,16 @@ def _(drawings, kernel, mo, padding, page, plan, size, stride):
             ),
             page.figure(
                 drawings.phases(plan),
-                "The first cells of the output: a colour for each pass, and how many products a cell takes of "
-                "each input channel. Near the border fewer copies overlap, so those cells take fewer. On the "
-                "zero-spaced grid each would take all of the kernel's, "
+                "The first cells of the output: a colour for each pass, and the number of products in a cell for "
+                "each input channel. Near the border fewer copies overlap, so those cells have fewer. On the "
+                "zero-spaced grid each cell would have one for every tap, "
                 f"{plan.geometry.kernel_size[0] * plan.geometry.kernel_size[1]}.",
                 name="phases",
             ),
             mo.accordion({"All that us.plan says": page.code(str(plan))}),
         ]
     )
-    page.beside(_controls, _result)
+    page.split_view(_controls, _result)
     return
 
 
@@ -104,9 +104,9 @@ def _(mo):
     mo.md(r"""
     ## On this machine, now
 
-    A single layer, forwards, float32, on the processor. All take turns, in a process of their own; the bars end at
-    the median, the lines reach from the quickest round to the slowest. With other work on the machine these numbers
-    move a lot: where two lines overlap, take neither for the faster. Results are compared before the clock starts.
+    A single layer, forward pass, float32, on the CPU. All take turns in a separate process. The bars end at the median,
+    and the lines reach from the fastest round to the slowest. Other load on the machine changes these numbers a lot:
+    where two lines overlap, neither is proven faster. Results are compared before the measurement.
     """)
     return
 
@@ -130,18 +130,18 @@ def _(benchmark, counted, drawings, escape, go, mo, page, peers, plan, setting, 
     mo.stop(not go.value, page.note("Nothing measured yet with this setting.", name="benchmark"))
     _rounds, _differences, _unable, _failed = [], {"ours": 0.0}, [], None
     with mo.status.spinner("Starting", remove_on_exit=True) as _spinner:
-        for _told in benchmark.run(setting, list(peers.value), threads.value):
-            if "starting" in _told:
-                _spinner.update(f"Importing {_told['starting']}")
-            elif "ready" in _told:
-                _differences[_told["ready"]] = _told["difference"]
-            elif "unable" in _told:
-                _unable.append(f"{benchmark.PEERS[_told['unable']][0]} could not: {_told['why']}")
-            elif "failed" in _told:
-                _failed = _told["failed"]
+        for _message in benchmark.run(setting, list(peers.value), threads.value):
+            if "starting" in _message:
+                _spinner.update(f"Importing {_message['starting']}")
+            elif "ready" in _message:
+                _differences[_message["ready"]] = _message["difference"]
+            elif "unable" in _message:
+                _unable.append(f"{benchmark.PEERS[_message['unable']][0]} could not: {_message['why']}")
+            elif "failed" in _message:
+                _failed = _message["failed"]
             else:
-                _rounds.append(_told["milliseconds"])
-                _spinner.update(f"Round {_told['round']}")
+                _rounds.append(_message["milliseconds"])
+                _spinner.update(f"Round {_message['round']}")
     if _failed or not _rounds:
         _shown = page.problem(f"The benchmark did not finish: {_failed}", name="benchmark")
     else:

@@ -49,15 +49,14 @@ def _():
 @app.cell(hide_code=True)
 def _(mo):
     mo.md(r"""
-    Bicubic interpolation to $s$ times the size *is* a transposed convolution with stride $s$: every small pixel lays
-    the same smooth kernel, and the copies are summed. The network's last layer starts as exactly that; the training
-    adds to it. All other layers work on the small image, which has $s^2$ times fewer pixels than the large one.
+    Bicubic interpolation to $s$ times the size *is* a transposed convolution with stride $s$: every small pixel places
+    a copy of the same smooth kernel, and the copies are summed. The network's last layer is initialised as exactly
+    that, and training improves on it. All other layers work on the small image, which has $s^2$ times fewer pixels.
 
     ## A picture, enlarged
 
-    Choose a photograph that the network has not seen, or bring your own picture: it stays on this machine. Either is
-    made smaller first, so that the original is there to compare with, or is enlarged as it is, pixel for pixel. The
-    result is there to download.
+    Choose a photograph that the network has not seen, or your own picture, which stays on this machine. Either reduce
+    it first, so that the original can be compared with the result, or enlarge it as it is. You can download the result.
     """)
     return
 
@@ -79,8 +78,8 @@ def _(SCALES, mo, photographs):
 @app.cell(hide_code=True)
 def _(chosen, names, photographs, scale, upload, uploads, way):
     known = way.value.startswith("Make")
-    LARGEST = 1000  # of the longer side of what is compared: enough for any screen, and quick
-    MOST = 16_000_000  # pixels of what is enlarged as it is
+    LARGEST = 1000  # the longer side of compared pictures: enough for any screen, and fast
+    MAX_PIXELS = 16_000_000  # of a result without an original
     picture, title, said, problem = None, chosen.value, "", ""
     try:
         if upload.value:
@@ -95,10 +94,10 @@ def _(chosen, names, photographs, scale, upload, uploads, way):
                 f"{title}: {picture.width}×{picture.height} pixels; expected at least {_least} a side to make it "
                 f"{scale.value} times smaller. Enlarge it as it is instead"
             )
-        elif not known and _pixels > MOST:
+        elif not known and _pixels > MAX_PIXELS:
             problem = (
                 f"{title}: {picture.width}×{picture.height} pixels, of which ×{scale.value} makes "
-                f"{_pixels / 1e6:.0f} million; expected at most {MOST // 1_000_000} million on this page. Use a "
+                f"{_pixels / 1e6:.0f} million; expected at most {MAX_PIXELS // 1_000_000} million on this page. Use a "
                 "smaller scale, or the command line, which works in tiles: unstride upscale PICTURE -o large.png "
                 f"--scale {scale.value}"
             )
@@ -129,7 +128,7 @@ def _(Compare, Image, cubic, mo, np, ours, page, problem, title):
     SHOWN = 1000  # pixels of the longer side
 
     def _fitting(image):
-        """As large as a page shows it: the whole is for the download."""
+        """Reduce an image to the size that a page shows."""
         image = image.copy()
         image.thumbnail((SHOWN, SHOWN), Image.Resampling.BICUBIC)
         return image
@@ -206,8 +205,8 @@ def _(
                 "Enlarged": f"{small.width}×{small.height} to {ours.width}×{ours.height}",
                 "PSNR and SSIM": "unknown: there is no original",
             }
-        truth, *made = (np.asarray(image.convert("L")) for image in (original, cubic, ours))
-        (psnr_cubic, ssim_cubic), (psnr, ssim) = (quality(truth, image, scale.value) for image in made)
+        truth, *enlarged = (np.asarray(image.convert("L")) for image in (original, cubic, ours))
+        (psnr_cubic, ssim_cubic), (psnr, ssim) = (quality(truth, image, scale.value) for image in enlarged)
         return {
             "Gained": f"{psnr - psnr_cubic:+.2f} dB",
             "PSNR of the network": f"{psnr:.2f} dB",
@@ -216,7 +215,7 @@ def _(
             "SSIM of bicubic": f"{ssim_cubic:.4f}",
         }
 
-    page.beside(
+    page.split_view(
         page.stack(chosen, scale, way, upload, download),
         page.problem(problem, name="upload-problem")
         if problem
@@ -232,10 +231,11 @@ def _(
 @app.cell(hide_code=True)
 def _(mo):
     mo.md(r"""
-    The peak signal-to-noise ratio is $10 \log_{10}(255^2 / \text{MSE})$ of the luminance; a decibel more is a mean
-    squared error lower by a fifth. SSIM compares means, deviations and correlation of small windows; 1 is the same.
+    The peak signal-to-noise ratio is $10 \log_{10}(255^2 / \text{MSE})$ of the luminance. One decibel more means that
+    the mean squared error is lower by a fifth. SSIM compares the means, deviations and correlation of small windows; it
+    is 1 for equal images.
 
-    ## A piece of it, closer
+    ## A closer look
     """)
     return
 
@@ -243,7 +243,7 @@ def _(mo):
 @app.cell(hide_code=True)
 def _(cubic, known, mo, np, original, ours, page, mosaic, problem):
     mo.stop(bool(problem))
-    # Where it gains most, or, without an original, where it differs most from bicubic.
+    # The place of the largest gain, or, without an original, of the largest difference from bicubic.
     _grey = [np.asarray(image.convert("L")) for image in (original if known else ours, cubic, ours)]
     _top, _left = mosaic.most_gained(*_grey)
     _height, _width = _grey[0].shape
@@ -285,9 +285,9 @@ def _(Image, across, cubic, down, known, np, original, ours, page, mosaic, small
 @app.cell(hide_code=True)
 def _(mo):
     mo.md(r"""
-    ## The kernel that it ends with
+    ## The kernel of the last layer
 
-    The last layer's kernel for the channel that is the image itself: bicubic's, with what the training added to it.
+    The last layer's kernel for the channel that holds the image itself: the bicubic kernel, changed by the training.
     """)
     return
 
@@ -311,7 +311,7 @@ def _(bicubic, weights, np, page, scale, taps):
                 "Taps": f"{_side}×{_side}, stride {scale.value}",
                 "Sum of bicubic's": f"{_cubic.sum():.2f}",
                 "Sum after training": f"{_kernel.sum():.2f}",
-                "Most that changed": f"{np.abs(_kernel - _cubic).max():.3f}",
+                "Largest change": f"{np.abs(_kernel - _cubic).max():.3f}",
             },
             name="kernel",
         ).text

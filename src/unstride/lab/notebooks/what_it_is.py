@@ -26,10 +26,10 @@ def _():
 @app.cell(hide_code=True)
 def _(mo):
     mo.md(r"""
-    A convolution slides a kernel over a large grid and writes one number for each place. Its transpose goes the other
-    way: it takes each number of a small grid and lays the whole kernel, multiplied by it, onto a large one. Where
-    copies overlap they are added. With a small grid $x$, a kernel $w$ and a stride $s$, for every input cell $i$ and
-    every kernel cell $j$:
+    A convolution slides a kernel over a large grid and writes one number for each position. Its transpose goes the
+    other way: for each number of a small grid, it adds the whole kernel, multiplied by that number, to a large grid.
+    Where copies overlap, they are summed. With a small grid $x$, a kernel $w$ and a stride $s$, for every input cell
+    $i$ and every kernel cell $j$:
 
     $$y_{s\,i + j} \mathrel{+}= x_i \, w_j.$$
     """)
@@ -51,7 +51,7 @@ def _(explorer, mo, page, prose):
     page.facts(
         {
             "Output": " × ".join(map(str, shown.output_size)),
-            "Copies laid": f"{shown.input.size if shown.transposed else 0}",
+            "Copies of the kernel": f"{shown.input.size if shown.transposed else 0}",
             "Products": f"{len(shown.terms)}",
             "Most products in one cell": f"{shown.overlap.max() if shown.overlap.size else 0}",
             "Sum of the input × sum of the kernel": "{} × {} = {}".format(*map(prose, (_x, _w, _x * _w))),
@@ -65,8 +65,8 @@ def _(explorer, mo, page, prose):
 @app.cell(hide_code=True)
 def _(mo):
     mo.md(r"""
-    These numbers follow the explorer. Each copy adds $x_i \sum_j w_j$ to the total, so before anything is cropped the
-    sums are bound to agree, whatever the stride: $\sum y = \sum x \cdot \sum w$.
+    These numbers follow the explorer. Each copy adds $x_i \sum_j w_j$ to the total, so before cropping the sums must
+    agree for any stride: $\sum y = \sum x \cdot \sum w$.
 
     ## The reading's worked examples
 

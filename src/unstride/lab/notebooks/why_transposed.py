@@ -2,7 +2,7 @@
 # [tool.marimo.display]
 # theme = "system"
 # ///
-"""Chapter 3 of the lab: the matrix, the adjoint, and why it is no deconvolution."""
+"""Chapter 3 of the lab: the matrix, the adjoint, and why transposed convolution is not deconvolution."""
 
 import marimo
 
@@ -28,9 +28,9 @@ def _(mo):
     mo.md(r"""
     ## The matrix
 
-    A convolution is linear, so it is a matrix: $y = C\,x$, one row for each place of the kernel. Its transpose
-    $C^\top$ has one **column** for each input cell, and that column is a copy of the kernel. Multiplying by it is
-    exactly the scatter and sum of chapter 1.
+    A convolution is linear, so it is a matrix: $y = C\,x$, with one row for each position of the kernel. Its transpose
+    $C^\top$ has one **column** for each input cell, and that column is a copy of the kernel. Multiplication by $C^\top$
+    is exactly the scatter and sum of chapter 1.
     """)
     return
 
@@ -83,7 +83,7 @@ def _(mo):
     mo.md(r"""
     ## The adjoint
 
-    Nobody writes that matrix down for a real layer. This identity says the same without it:
+    For a real layer nobody writes down the matrix. This identity says the same without it:
 
     $$\langle C\,u,\; v \rangle = \langle u,\; C^\top v \rangle \qquad \text{for all } u \text{ and } v.$$
 
@@ -110,7 +110,7 @@ def _(channels, draw, kernel_side, np, page, side, stride, us):
     _rng = np.random.default_rng(draw.value)
     _geometry = us.Geometry((kernel_side.value,) * 2, stride.value)
     _small = _geometry.conv_size((side.value,) * 2)
-    # What the convolution does not look at, the transposed convolution does not reach: the size that belongs to v.
+    # The size that the convolution uses: cells that it does not read are not reached by its transpose.
     _large = _geometry.output_size(_small)
     _u = _rng.standard_normal((1, *_large, 3))
     _v = _rng.standard_normal((1, *_small, channels.value))
@@ -135,10 +135,10 @@ def _(mo):
     mo.md(r"""
     ## It is not deconvolution
 
-    Deconvolution means to undo a convolution: to find $x$ from $C\,x$. The transpose does not do that, unless
-    $C^\top C$ happens to be the identity. It restores the **size**, not the content. Blur a picture, apply the
-    transposed convolution with the same kernel, and it is blurred twice; a deconvolution (scikit-image has several)
-    sharpens it, and how far it can is limited by noise.
+    Deconvolution undoes a convolution: it finds $x$ from $C\,x$. The transpose does not, unless $C^\top C$ happens to
+    be the identity. It restores the **size**, not the content. Blur a picture and apply the transposed convolution with
+    the same kernel, and the picture is blurred twice. A deconvolution (scikit-image has several) sharpens it, as far as
+    the noise permits.
     """)
     return
 
@@ -195,12 +195,11 @@ def _(case, drawings, mo, page):
     page.figure(
         drawings.curves(
             [("undone: 1", [1.0] * len(case.response)), ("C: |H|", case.response), ("CᵀC: |H|²", case.response**2)],
-            "How much of each spatial frequency is left",
+            "The factor for each spatial frequency",
             "frequency, up to half a period a pixel",
         ),
-        "Each frequency of the picture comes through the blur multiplied by |H|, and through the transpose once "
-        "more: |H|². "
-        "A deconvolution has to bring it back to 1, which multiplies the noise by 1/|H| where little is left.",
+        "The blur multiplies each frequency of the picture by |H|, and the transpose once more: |H|². "
+        "A deconvolution has to bring the factor back to 1, which multiplies the noise by 1/|H|.",
         name="response",
     )
     return

@@ -1,12 +1,12 @@
-"""The lab's own small widgets, each a Python class and an ES module beside it that needs nothing else.
+"""The lab's small widgets. Each is a Python class and an ES module without dependencies.
 
 ==============  =================================================================
 ``Pad``         28x28 pixels to draw on by mouse, finger or keyboard
 ``Compare``     two pictures of one size, with a slider between them
-``Pixels``      a picture whose pixel under the pointer, or the keyboard, is told
+``Pixels``      a picture whose pixels can be chosen by pointer or keyboard
 ``Map``         points, each with a small picture
 ``Numbers``     fields for numbers, in a line or as a table
-``Pulse``       nothing to see: beats while a page is open
+``Pulse``       invisible; counts while a page is open
 ==============  =================================================================
 """
 
@@ -18,8 +18,9 @@ from typing import Any
 
 import anywidget
 import numpy as np
-import numpy.typing as npt
 import traitlets
+
+from ...data import Bytes
 
 __all__ = ["Compare", "Map", "Numbers", "Pad", "Pixels", "Pulse"]
 
@@ -34,7 +35,7 @@ class Pad(anywidget.AnyWidget):  # type: ignore[misc]
     Attributes
     ----------
     pixels : list of int
-        All 784, row by row, from 0 (nothing) to 255; [] until something is drawn, and once all is cleared.
+        All 784, row by row, from 0 (empty) to 255; [] if nothing is drawn.
     """
 
     _esm = _HERE / "pad.js"
@@ -42,7 +43,7 @@ class Pad(anywidget.AnyWidget):  # type: ignore[misc]
     pixels: Any = traitlets.List([]).tag(sync=True)
 
     @property
-    def image(self) -> npt.NDArray[np.uint8] | None:
+    def image(self) -> Bytes | None:
         """The drawing (28, 28), or None if nothing is drawn."""
         values = np.asarray(self.pixels, np.float64)
         if values.size != SIDE**2 or not np.isfinite(values).all() or values.max() < 1:
@@ -51,19 +52,19 @@ class Pad(anywidget.AnyWidget):  # type: ignore[misc]
 
 
 class Compare(anywidget.AnyWidget):  # type: ignore[misc]
-    """Two pictures of one size over each other: `before` left of the slider, `after` right of it.
+    """Two pictures of equal size: `before` is shown left of a slider, `after` right of it.
 
     Attributes
     ----------
     before, after : str
-        Addresses, such as `unstride.lab.page.data_uri` makes.
+        Addresses, such as those of `unstride.lab.page.data_uri`.
     before_name, after_name : str
     width, height : int
-        Of the pictures, so that the page does not jump when they arrive.
+        The size of the pictures, so that the page does not jump when they load.
     alt : str
-        What they show.
+        What the pictures show.
     position : float
-        Of the slider, from 0 to 100.
+        The position of the slider, from 0 to 100.
     """
 
     _esm = _HERE / "compare.js"
@@ -79,21 +80,21 @@ class Compare(anywidget.AnyWidget):  # type: ignore[misc]
 
 
 class Pixels(anywidget.AnyWidget):  # type: ignore[misc]
-    """A picture of few pixels, shown large.
+    """A picture of a few pixels, shown large.
 
     Attributes
     ----------
     values : list of list of float
-        From 0 (dark) to 1 (light); or, if `signed`, from -1 to 1, 0 being the page's own colour; or, if `counts`, whole
-        numbers from 0 (dark) on, the largest light, which are written into the pixels.
+        From 0 (dark) to 1 (light). If `signed`, from -1 to 1, with 0 in the page's colour. If `counts`, integers from 0
+        (dark), the largest being light, which are written into the pixels.
     marked : list of list of int
-        Pixels with an outline around them; [] for none.
+        Pixels to outline; [] for none.
     cell : list of two int
-        The row and column of the pixel that the pointer or the keyboard chose; [] at first.
+        The row and column of the chosen pixel; [] at first.
     choose : bool
-        Whether one can be chosen.
+        Whether a pixel can be chosen.
     name : str
-        What it is, for those who cannot see it.
+        A description for screen readers.
     """
 
     _esm = _HERE / "pixels.js"
@@ -108,19 +109,19 @@ class Pixels(anywidget.AnyWidget):  # type: ignore[misc]
 
 
 class Map(anywidget.AnyWidget):  # type: ignore[misc]
-    """Points of ten classes in a plane; the one under the pointer, or the keyboard's, shows its picture.
+    """Points of ten classes in a plane. The point under the pointer or keyboard shows its picture.
 
     Attributes
     ----------
     points : list of [x, y, class]
         x and y from 0 to 1.
     sheet : str
-        The address of a picture with all the small ones, 28x28, in rows of `columns`.
+        The address of a picture with all small pictures, 28x28, in rows of `columns`.
     columns : int
     colours, dark_colours : list of str
-        The classes', on light and on dark.
+        The colours of the classes on light and on dark pages.
     extra : list of [x, y, name]
-        Further points, to be drawn as crosses.
+        Further points, drawn as crosses.
     chosen : int
         The number of the point that was clicked; -1 at first.
     """
@@ -142,9 +143,9 @@ class Numbers(anywidget.AnyWidget):  # type: ignore[misc]
     Parameters
     ----------
     columns : dict
-        The fields' names, to their least and largest value and their step; with the step 1 they are whole numbers.
+        The name of each field with its least and largest value and its step. A step of 1 means integers.
     rows : dict
-        The rows' names, to the values that they begin with; for a single one its name may be "".
+        The name of each row with its initial values. The name of a single row may be "".
     """
 
     _esm = _HERE / "numbers.js"
@@ -164,7 +165,7 @@ class Numbers(anywidget.AnyWidget):  # type: ignore[misc]
         )
 
     def number(self, column: str, row: int = 0) -> Any:
-        """The number in a field: whatever comes from the page, one that its limits allow."""
+        """The number in a field, within its limits whatever the page sends."""
         at = [name for name, *_ in self.columns].index(column)
         _, least, most, step = self.columns[at]
         try:
@@ -179,7 +180,7 @@ class Numbers(anywidget.AnyWidget):  # type: ignore[misc]
 
 
 class Pulse(anywidget.AnyWidget):  # type: ignore[misc]
-    """Nothing to see. `beat` counts on while a page shows it and `on` is true, every `seconds`."""
+    """An invisible widget. While a page shows it and `on` is true, `beat` increases every `seconds`."""
 
     _esm = _HERE / "pulse.js"
     beat: Any = traitlets.Int(0).tag(sync=True)

@@ -1,1 +1,1 @@
-"""The reading's autoencoder on MNIST: how it is trained, used, judged and reported."""
+"""The reading's autoencoder on MNIST: its data, inference without Keras, metrics, report and training."""

@@ -1,4 +1,4 @@
-"""A run's training as a program of Keras's own. Needs no Keras."""
+"""Writes the training of an autoencoder as a Keras program. Needs no Keras itself."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ print(f"{{options.picture}}: {{len(shown)}} test digits above what the model mak
 
 
 def program(options: Options) -> str:
-    """The training of an autoencoder's run as a program that needs Keras, its backend and Matplotlib."""
+    """The source of a program with the same training, which needs Keras, its backend and Matplotlib."""
     layers = READING if options.layers is None else parsed(options.layers)
     *inner, last = table(layers)
     up = next((place for place, row in enumerate(inner) if row.layer.kind == "up"), len(inner))
@@ -127,7 +127,7 @@ def program(options: Options) -> str:
 
 
 def _least(share: float) -> int:
-    """The smallest number of images that Keras can split into a training part and a validation part."""
+    """The smallest number of images that Keras can split into training and validation."""
     return next(count for count in itertools.count(2) if 0 < math.floor(count * (1 - share)) < count)
 
 

@@ -1,4 +1,4 @@
-"""The report of a model that reconstructs the digits, and `unstride reconstruct`'s picture."""
+"""The report of a model that reconstructs digits, and the picture of `unstride reconstruct`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ RANKED = 10
 def write_report(
     run: Run, model: keras.Model, dataset: Dataset, evaluation: Evaluation, predictions: Grey, **values: Any
 ) -> None:
-    """Write the autoencoder's report.html and pictures/*.png. `predictions` are those of `dataset.test`."""
+    """Write report.html and pictures/*.png. `predictions` are the reconstructions of `dataset.test`."""
     render(
         run,
         "report.html",
@@ -42,14 +42,14 @@ def write_report(
 
 
 def code_size(model: keras.Model) -> tuple[int, int, int]:
-    """The height, the width and the channels of an autoencoder's code."""
+    """Height, width and channels of an autoencoder's code."""
     rows = table(parsed(described(model)))
     code = rows[code_row(rows)]
     return code.side, code.side, code.layer.filters
 
 
 def pages(run: Run, model: keras.Model, dataset: Dataset, evaluation: Evaluation, predictions: Grey) -> dict[str, Any]:
-    """What templates/digits.html shows."""
+    """The values of templates/digits.html."""
     return {
         "evaluation": evaluation,
         "reconstructions": _reconstructions(run, model, dataset),
@@ -59,7 +59,7 @@ def pages(run: Run, model: keras.Model, dataset: Dataset, evaluation: Evaluation
 
 
 def _reconstructions(run: Run, model: keras.Model, dataset: Dataset) -> Picture:
-    """From all test images, so that every class has its row, however small the run's limit is."""
+    """Examples of each class from all test images, so that --limit leaves no class without a row."""
     chosen = [dataset.examples(label, EXAMPLES) for label in dataset.classes]
     predictions = predict(model, dataset.gallery[np.concatenate(chosen)])
     parts = np.split(predictions, np.cumsum([len(part) for part in chosen])[:-1])
@@ -90,14 +90,14 @@ def _ranked(run: Run, dataset: Dataset, predictions: Grey, which: str) -> Pictur
 
 
 def reconstruction(images: Bytes, predictions: Grey, names: Sequence[str]) -> Figure:
-    """`unstride reconstruct`'s picture: images above their reconstructions, names and errors below."""
+    """Images above their reconstructions, with names and errors below."""
     errors = squared_error(grey(images), predictions)
     captions = [f"{_short(name)}\n{error:.5f}" for name, error in zip(names, errors, strict=True)]
     return charts.pairs(list(grey(images)), list(predictions), captions, charts.LIGHT)
 
 
-def figures(images: Bytes, predictions: Grey) -> list[dict[str, Any]]:
-    """Cross-entropy and squared error of each image."""
+def image_metrics(images: Bytes, predictions: Grey) -> list[dict[str, Any]]:
+    """The cross-entropy and squared error of each image."""
     values = grey(images)
     return [
         {"loss": float(loss), "error": float(error)}

@@ -1,4 +1,4 @@
-"""The reading's autoencoder on MNIST."""
+"""Trains the reading's autoencoder, or one with other layers, on MNIST."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from ...errors import OptionError
 from ...runs import Run
 from ...runs.options import Options
 from .. import datasets
-from ..base import Figures, Task
+from ..base import Metrics, Task
 from ..datasets import Dataset
-from .metrics import Evaluation, evaluate
+from .metrics import Evaluation, reconstruction_metrics
 
 if TYPE_CHECKING:
     import keras
 
 
-class Autoencoder(Task):
+class AutoencoderTask(Task):
     name = "autoencoder"
-    data_help = "four IDX files, as MNIST's or EMNIST's (default: MNIST, which is built in)"
+    data_help = "four IDX files, named like MNIST's or EMNIST's (default: MNIST, which is built in)"
     defaults = {"layers": None, "transpose": False}  # noqa: RUF012
     quick = {"epochs": 2, "batch_size": 64, "learning_rate": 0.003}  # noqa: RUF012
     use = """\
@@ -52,49 +52,49 @@ print(model.predict(images).shape)"""
 
         return Batches(data.training, options.batch_size, options.seed)
 
-    def check(self, options: Options, data: Dataset) -> tuple[Any, Any]:  # noqa: ARG002
+    def validation_data(self, options: Options, data: Dataset) -> tuple[Any, Any]:  # noqa: ARG002
         images = grey(data.validation)[..., None]
         return images, images
 
-    def judge(self, model: keras.Model, data: Dataset) -> Figures:
-        return digit_figures(model, data, cross_entropy=True)
+    def evaluate(self, model: keras.Model, data: Dataset) -> Metrics:
+        return digit_metrics(model, data, cross_entropy=True)
 
     def program(self, run: Run) -> str:
         from .keras_program import program
 
         return program(run.options)
 
-    def report(self, run: Run, model: keras.Model, data: Dataset, figures: Figures) -> None:
+    def report(self, run: Run, model: keras.Model, data: Dataset, metrics: Metrics) -> None:
         from . import report
 
-        report.write_report(run, model, data, *figures.found, **self.page_values(run))
+        report.write_report(run, model, data, *metrics.details, **self.page_values(run))
 
 
-def digit_figures(model: keras.Model, data: Dataset, *, cross_entropy: bool) -> Figures:
-    """Of a model that reconstructs the digits; with its cross-entropy, or with the squared error alone."""
+def digit_metrics(model: keras.Model, data: Dataset, *, cross_entropy: bool) -> Metrics:
+    """The metrics of a model that reconstructs digits: squared error and, optionally, cross-entropy."""
     from ..batches import predict
 
     predictions = predict(model, data.test)
-    found = evaluate(grey(data.test), predictions, data.test_labels, data.classes)
-    loss = f"{found.loss:.4f}  binary cross-entropy; its floor for these images is {found.floor:.4f}"
-    return Figures(
-        lines=(*((("Test loss", loss),) if cross_entropy else ()), ("Test error", _error(found))),
+    evaluation = reconstruction_metrics(grey(data.test), predictions, data.test_labels, data.classes)
+    loss = f"{evaluation.loss:.4f}  binary cross-entropy; its floor for these images is {evaluation.floor:.4f}"
+    return Metrics(
+        lines=(*((("Test loss", loss),) if cross_entropy else ()), ("Test error", _error(evaluation))),
         columns=("class", "images", "loss", "floor", "error"),
         rows=tuple(
             (str(row.label), str(row.images), _number(row.loss, 4), _number(row.floor, 4), _number(row.error, 5))
-            for row in found.classes
+            for row in evaluation.classes
         ),
-        json=found.to_json(),
-        found=(found, predictions),
+        json=evaluation.to_json(),
+        details=(evaluation, predictions),
     )
 
 
-def _error(found: Evaluation) -> str:
-    return f"{found.error:.5f}  mean squared error per pixel"
+def _error(evaluation: Evaluation) -> str:
+    return f"{evaluation.error:.5f}  mean squared error per pixel"
 
 
 def _number(value: float | None, digits: int) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
 
 
-TASK = Autoencoder()
+TASK = AutoencoderTask()

@@ -1,1 +1,1 @@
-"""The compressor on MNIST: how it is trained, used, judged and reported."""
+"""The compressor on MNIST: its data, inference without Keras, metrics, report and training."""

@@ -1,4 +1,4 @@
-"""The compressor without Keras: digits to codes and back on NumPy arrays, and the checkerboard of its decoders."""
+"""The compressor on NumPy arrays, without Keras: encoding, decoding, and the activity of untrained decoders."""
 
 from __future__ import annotations
 
@@ -6,28 +6,28 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
-import numpy.typing as npt
 
-from ....data import Grey
+from ....data import Doubles, Grey, Values
 from ....models._compressor import SMALL, WIDTHS
 from ....ops import conv, conv_transpose
-from ...weights import Deployed, Values
+from ...weights import ExportedModel
+from ..autoencoder.inference import sigmoid
 
 DRAWS, CODES = 32, 32
-"""Sets of random weights, and random codes for each, that `activity` is the mean of."""
+"""Sets of random weights, and random codes for each, over which `activity` takes the mean."""
 
 
 class Compressor:
-    """A trained compressor; `code` says how many numbers an image becomes."""
+    """A trained compressor. `code` is the length of its codes."""
 
-    def __init__(self, deployed: Deployed) -> None:
-        self.deployed = deployed
-        self.code = int(deployed.about["code"])
-        self.upsample = str(deployed.about["upsample"])
+    def __init__(self, exported: ExportedModel) -> None:
+        self.exported = exported
+        self.code = int(exported.about["code"])
+        self.upsample = str(exported.about["upsample"])
 
     def encoded(self, images: Grey) -> Values:
         """The codes (n, code) of images (n, 28, 28) from 0 to 1."""
-        layer = self.deployed.layer
+        layer = self.exported.layer
         x: Values = np.ascontiguousarray(images, np.float32)[..., None]
         for name in ("encoder/conv_1", "encoder/conv_2"):
             x = conv(x, *layer(name), stride=2, padding=1, activation="relu")
@@ -37,12 +37,12 @@ class Compressor:
     def decoded(self, codes: Values) -> Grey:
         """The images (n, 28, 28), from 0 to 1, of codes."""
         head = "decoder/"
-        own = {name[len(head) :]: values for name, values in self.deployed.weights.items() if name.startswith(head)}
-        return decoded(own, self.upsample, codes)
+        weights = {name[len(head) :]: values for name, values in self.exported.weights.items() if name.startswith(head)}
+        return decoded(weights, self.upsample, codes)
 
 
 def decoded(weights: Mapping[str, Values], upsample: str, codes: Values) -> Grey:
-    """What a decoder with these weights makes of codes (n, code): images (n, 28, 28) from 0 to 1."""
+    """Decode codes (n, code) with these weights to images (n, 28, 28) from 0 to 1."""
 
     def layer(name: str) -> tuple[Values, Values]:
         return weights[f"{name}/kernel"], weights[f"{name}/bias"]
@@ -62,18 +62,18 @@ def decoded(weights: Mapping[str, Values], upsample: str, codes: Values) -> Grey
 
 
 def random_weights(code: int, upsample: str, kernel: int, seed: int) -> dict[str, Values]:
-    """A decoder's weights before it has learned anything, drawn as `models.compressor` draws them."""
+    """The initial weights of a decoder, with the distributions of `models.compressor`."""
     rng = np.random.default_rng(seed)
     weights: dict[str, Values] = {}
 
     def add(name: str, shape: tuple[int, ...], last: bool = False) -> None:
         *taps, into, out = shape
-        # Of a transposed convolution Keras counts the channels it makes as those that come in, as its kernel has them.
+        # By the order of its kernel, Keras counts a transposed convolution's output channels as inputs.
         area = math.prod(taps)
-        if last:  # Glorot's, with a sigmoid
+        if last:  # Glorot's, before a sigmoid
             bound = math.sqrt(6 / (area * (into + out)))
             values = rng.uniform(-bound, bound, shape)
-        else:  # He's, cut off at two deviations, with a ReLU
+        else:  # He's, truncated at two standard deviations, before a ReLU
             values = _cut_normal(rng, shape) * math.sqrt(2 / (area * into)) / 0.87962566103423978
         weights[f"{name}/kernel"] = values.astype(np.float32)
 
@@ -81,10 +81,10 @@ def random_weights(code: int, upsample: str, kernel: int, seed: int) -> dict[str
     add("grid", (256, SMALL * SMALL * WIDTHS[0]))
     before = WIDTHS[0]
     for number, filters in ((1, WIDTHS[1]), (2, 1)):
-        made = 4 * filters if upsample == "subpixel" else filters
-        channels = (made, before) if upsample == "transposed" else (before, made)
+        outputs = 4 * filters if upsample == "subpixel" else filters
+        channels = (outputs, before) if upsample == "transposed" else (before, outputs)
         add(f"{upsample}_{number}", (kernel, kernel, *channels), last=number == 2)
-        weights[f"{upsample}_{number}/bias"] = np.zeros(made, np.float32)
+        weights[f"{upsample}_{number}/bias"] = np.zeros(outputs, np.float32)
         before = filters
     weights["dense/bias"] = np.zeros(256, np.float32)
     weights["grid/bias"] = np.zeros(SMALL * SMALL * WIDTHS[0], np.float32)
@@ -92,20 +92,19 @@ def random_weights(code: int, upsample: str, kernel: int, seed: int) -> dict[str
 
 
 def activity(weights: Mapping[str, Values], upsample: str, seed: int, draws: int = DRAWS, codes: int = CODES) -> Grey:
-    """The mean square of each pixel's distance from grey, over random codes and sets of random weights.
+    """The mean squared distance of each pixel from grey, over random codes and random weights.
 
-    Without the mean of many, what a single set of random kernels happens to be would hide how many of their taps reach
-    a pixel.
+    A mean over many sets of weights is needed: the chance values of one set would hide how many taps reach a pixel.
 
     Parameters
     ----------
     weights : arrays by name
-        Those of an untrained decoder; each set is as random as they are: the same numbers in another order.
+        The weights of an untrained decoder. Each set has the same numbers in another random order.
     upsample : {"transposed", "resize", "subpixel"}
-        The decoder's.
+        How the decoder upsamples.
     seed : int
     draws, codes : int
-        How many sets of weights, and codes for each.
+        The number of sets of weights, and of codes for each.
 
     Returns
     -------
@@ -122,7 +121,7 @@ def activity(weights: Mapping[str, Values], upsample: str, seed: int, draws: int
 
 
 def _reordered(values: Values, rng: np.random.Generator) -> Values:
-    """The same numbers in another order; many, being independent, only begin elsewhere, which is quick."""
+    """The same numbers in another order. Large arrays of independent numbers are only rotated, which is faster."""
     flat = values.ravel()
     many = flat.size > 100_000
     flat = np.roll(flat, int(rng.integers(flat.size))) if many else rng.permutation(flat)
@@ -130,31 +129,26 @@ def _reordered(values: Values, rng: np.random.Generator) -> Values:
 
 
 def stretched(image: Grey) -> Grey:
-    """From its least value to its largest."""
+    """The image scaled so that its smallest value is 0 and its largest 1."""
     low, high = float(image.min()), float(image.max())
     return np.asarray((image - low) / ((high - low) or 1.0), np.float32)
 
 
 def _dense(x: Values, kernel: Values, bias: Values, relu: bool = False) -> Values:
-    made = x @ kernel + bias
-    return np.asarray(np.maximum(made, 0) if relu else made)
+    y = x @ kernel + bias
+    return np.asarray(np.maximum(y, 0) if relu else y)
 
 
 def interleaved(x: Values) -> Values:
-    """As the layer DepthToSpace(2) does it."""
+    """Depth to space with blocks of 2x2, as the layer DepthToSpace(2)."""
     n, height, width, channels = x.shape
     x = x.reshape(n, height, width, 2, 2, channels // 4).transpose(0, 1, 3, 2, 4, 5)
     return x.reshape(n, 2 * height, 2 * width, channels // 4)
 
 
-def _cut_normal(rng: np.random.Generator, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
-    """Normal numbers, those beyond two deviations drawn again."""
+def _cut_normal(rng: np.random.Generator, shape: tuple[int, ...]) -> Doubles:
+    """Normal numbers truncated at two standard deviations, by drawing again."""
     values = rng.standard_normal(shape)
     while (beyond := np.abs(values) > 2).any():
         values[beyond] = rng.standard_normal(int(beyond.sum()))
     return values
-
-
-def sigmoid(x: Values) -> Values:
-    """1 / (1 + exp(-x)), without an overflow."""
-    return np.asarray(0.5 * (1 + np.tanh(0.5 * x)), np.float32)

@@ -1,4 +1,4 @@
-"""A compressor's decoder taught without Keras, which would compile a program for each decoder before its first step."""
+"""Trains the compressor's decoders on NumPy arrays, because Keras would first compile a program for each."""
 
 from __future__ import annotations
 
@@ -7,43 +7,42 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from ....data import Grey
+from ....data import Grey, Values
 from ....geometry import Geometry, convolution
 from ....models._compressor import SMALL, WIDTHS
 from ....ops import conv, conv_transpose, kernel_gradient
-from ...weights import Values
-from .inference import interleaved, sigmoid
+from ..autoencoder.inference import sigmoid
+from .inference import interleaved
 
 RATE, DECAYS, EPSILON = 0.002, (0.9, 0.999), 1e-7
-"""Adam's, as Keras has them but for the rate."""
+"""Adam's parameters: Keras's defaults, with another rate."""
 
 
 def taught(
     weights: Mapping[str, Values], upsample: str, codes: Values, targets: Grey, *, steps: int, batch: int, seed: int
 ) -> dict[str, Values]:
-    """A decoder's weights after `steps` steps of Adam on the cross-entropy of its images.
+    """Train a decoder with `steps` steps of Adam on the cross-entropy of its images, and return its weights.
 
     Parameters
     ----------
     weights : arrays by name
-        What it begins with, as `compressing.random_weights` makes them.
+        The initial weights, such as those of `random_weights`.
     upsample : {"transposed", "resize", "subpixel"}
-        How it enlarges.
+        How the decoder upsamples.
     codes, targets : arrays (n, code) and (n, 28, 28)
-        What it is given, and what it should make of that, from 0 to 1.
+        The inputs, and the images that they should become, from 0 to 1.
     steps, batch : int
-        How many steps, and the images of each. The images are taken in an order that `seed` decides, and again in
-        another one once all were taken.
+        The number of steps, and of images in each. `seed` shuffles the images, anew for each pass over them.
     """
     now = {name: np.array(values, np.float32) for name, values in weights.items()}
     first = {name: np.zeros_like(values) for name, values in now.items()}
     second = {name: np.zeros_like(values) for name, values in now.items()}
     beta, gamma = DECAYS
     for step, chosen in zip(range(1, steps + 1), _batches(len(codes), batch, seed), strict=False):
-        rate = RATE * math.sqrt(1 - gamma**step) / (1 - beta**step)  # NumPy's would make all of it float64
-        for name, slope in gradients(now, upsample, codes[chosen], targets[chosen]).items():
-            first[name] += (1 - beta) * (slope - first[name])
-            second[name] += (1 - gamma) * (np.square(slope) - second[name])
+        rate = RATE * math.sqrt(1 - gamma**step) / (1 - beta**step)  # a NumPy float would make everything float64
+        for name, grad in gradients(now, upsample, codes[chosen], targets[chosen]).items():
+            first[name] += (1 - beta) * (grad - first[name])
+            second[name] += (1 - gamma) * (np.square(grad) - second[name])
             now[name] -= rate * first[name] / (np.sqrt(second[name]) + EPSILON)
     return now
 
@@ -58,13 +57,14 @@ def _batches(count: int, batch: int, seed: int) -> Iterator[np.ndarray]:
 def gradients(weights: Mapping[str, Values], upsample: str, codes: Values, targets: Grey) -> dict[str, Values]:
     """The gradient of the mean binary cross-entropy with respect to each of a decoder's weights.
 
-    Back through a transposed convolution goes the convolution with the same kernel, and the other way round.
+    The gradient goes back through a transposed convolution by the convolution with the same kernel, and the other
+    way round.
     """
-    made: dict[str, Values] = {}
+    grads: dict[str, Values] = {}
 
-    def dense(name: str, x: Values, slope: Values) -> Values:
-        made[f"{name}/kernel"], made[f"{name}/bias"] = x.T @ slope, slope.sum(0)
-        return np.asarray(slope @ weights[f"{name}/kernel"].T)
+    def dense(name: str, x: Values, grad_output: Values) -> Values:
+        grads[f"{name}/kernel"], grads[f"{name}/bias"] = x.T @ grad_output, grad_output.sum(0)
+        return np.asarray(grad_output @ weights[f"{name}/kernel"].T)
 
     hidden = np.maximum(codes @ weights["dense/kernel"] + weights["dense/bias"], 0)
     flat = np.maximum(hidden @ weights["grid/kernel"] + weights["grid/bias"], 0)
@@ -72,12 +72,12 @@ def gradients(weights: Mapping[str, Values], upsample: str, codes: Values, targe
     middle = np.maximum(_doubled(weights, upsample, 1, grid), 0)
     image = sigmoid(_doubled(weights, upsample, 2, middle))
 
-    slope = np.asarray((image - targets[..., None]) / image.size, np.float32)
-    slope = _back(weights, upsample, 2, middle, slope, made) * (middle > 0)
-    slope = _back(weights, upsample, 1, grid, slope, made).reshape(flat.shape) * (flat > 0)
-    slope = dense("grid", hidden, slope) * (hidden > 0)
-    dense("dense", codes, slope)
-    return made
+    grad_output = np.asarray((image - targets[..., None]) / image.size, np.float32)
+    grad_output = _back(weights, upsample, 2, middle, grad_output, grads) * (middle > 0)
+    grad_output = _back(weights, upsample, 1, grid, grad_output, grads).reshape(flat.shape) * (flat > 0)
+    grad_output = dense("grid", hidden, grad_output) * (hidden > 0)
+    dense("dense", codes, grad_output)
+    return grads
 
 
 def _geometry(upsample: str, kernel: int, side: int) -> Geometry:
@@ -87,7 +87,7 @@ def _geometry(upsample: str, kernel: int, side: int) -> Geometry:
 
 
 def _doubled(weights: Mapping[str, Values], upsample: str, number: int, x: Values) -> Values:
-    """A layer that makes the grid twice as wide and high, before its activation."""
+    """A layer that doubles the grid, without its activation."""
     kernel, bias = weights[f"{upsample}_{number}/kernel"], weights[f"{upsample}_{number}/bias"]
     if upsample == "transposed":
         return np.asarray(conv_transpose(x, kernel, bias, _geometry(upsample, len(kernel), x.shape[1])))
@@ -98,24 +98,24 @@ def _doubled(weights: Mapping[str, Values], upsample: str, number: int, x: Value
 
 
 def _back(
-    weights: Mapping[str, Values], upsample: str, number: int, x: Values, slope: Values, made: dict[str, Values]
+    weights: Mapping[str, Values], upsample: str, number: int, x: Values, grad_output: Values, grads: dict[str, Values]
 ) -> Values:
-    """The gradients of that layer's weights, into `made`, and the gradient with respect to `x`."""
+    """Store the gradients of that layer's weights in `grads`, and return the gradient with respect to `x`."""
     name = f"{upsample}_{number}"
     kernel = weights[f"{name}/kernel"]
     if upsample == "transposed":
         geometry = _geometry(upsample, len(kernel), x.shape[1])
-        made[f"{name}/kernel"] = np.asarray(kernel_gradient(slope, x, geometry))
-        made[f"{name}/bias"] = slope.sum((0, 1, 2))
-        return np.asarray(conv(slope, kernel, geometry=geometry))
+        grads[f"{name}/kernel"] = np.asarray(kernel_gradient(grad_output, x, geometry))
+        grads[f"{name}/bias"] = grad_output.sum((0, 1, 2))
+        return np.asarray(conv(grad_output, kernel, geometry=geometry))
     if upsample == "resize":
         x = x.repeat(2, axis=1).repeat(2, axis=2)
     else:
-        slope = _apart(slope)
+        grad_output = _apart(grad_output)
     geometry = _geometry(upsample, len(kernel), x.shape[1])
-    made[f"{name}/kernel"] = np.asarray(kernel_gradient(x, slope, geometry))
-    made[f"{name}/bias"] = slope.sum((0, 1, 2))
-    back = np.asarray(conv_transpose(slope, kernel, geometry=geometry))
+    grads[f"{name}/kernel"] = np.asarray(kernel_gradient(x, grad_output, geometry))
+    grads[f"{name}/bias"] = grad_output.sum((0, 1, 2))
+    back = np.asarray(conv_transpose(grad_output, kernel, geometry=geometry))
     if upsample == "subpixel":
         return back
     n, height, width, channels = back.shape
@@ -123,7 +123,7 @@ def _back(
 
 
 def _apart(x: Values) -> Values:
-    """What `interleaved` was made from."""
+    """Space to depth with blocks of 2x2, the inverse of `interleaved`."""
     n, height, width, channels = x.shape
     x = x.reshape(n, height // 2, 2, width // 2, 2, channels).transpose(0, 1, 3, 2, 4, 5)
     return np.ascontiguousarray(x.reshape(n, height // 2, width // 2, 4 * channels))

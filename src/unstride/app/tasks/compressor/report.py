@@ -1,4 +1,4 @@
-"""The compressor's report: its digits, a map of its codes, a walk between them, and the checkerboard of decoders."""
+"""The compressor's report: digits, a map of the codes, walks between them, and the checkerboards of decoders."""
 
 from __future__ import annotations
 
@@ -14,19 +14,22 @@ from ....data import Grey, grey
 from ...report.charts import Theme
 from ...report.page import Picture, draw, layers, losses, render
 from ...runs import Run
-from ...weights import Deployed
+from ...weights import ExportedModel
 from ..autoencoder import report
-from ..base import Figures
+from ..base import Metrics
 from ..datasets import Dataset
 from . import charts
 from .inference import Compressor, activity, decoded, random_weights, stretched
 from .lessons import taught
 
 COMPARED = (("transposed", 4), ("transposed", 3), ("resize", 3), ("subpixel", 3))
-"""Decoders side by side: transposed convolutions whose kernel is a multiple of the stride 2 and one that is not."""
+"""Decoders to compare. One transposed convolution has a kernel that is a multiple of the stride 2, the other not."""
 STEPS_OF_A_LESSON, BATCH = (32, 300), 64
-"""The fewest and the most steps of a lesson, and the images of each: no fewer than show what a decoder tends to, and
-otherwise a tenth as many images as the run itself saw, so that a training of seconds has its report in seconds."""
+"""The fewest and the most steps of a lesson, and the images in each step.
+
+A lesson sees a tenth of the images that the run saw, so that a short training has its report soon, but enough to show
+the decoder's tendency.
+"""
 MEASURED = 1000
 MAPPED = 3000
 STEPS = 10
@@ -34,16 +37,16 @@ STEPS = 10
 
 @dataclass(frozen=True)
 class Checker:
-    """How strong a decoder's checkerboard is, in percent of the contrast, as `codes.checkerboard` measures it.
+    """A decoder's checkerboard before and after a lesson, in percent of the contrast (`codes.checkerboard`).
 
     Attributes
     ----------
     untrained : float
-        In `activity`, how strongly each pixel answers to random codes, the mean of many sets of random weights.
+        The checkerboard of `activity`, before the lesson.
     trained, error : float
-        In its images after the lesson, and their mean squared error.
+        The checkerboard of the images after the lesson, and their mean squared error.
     activity, digit, images : arrays
-        The first two (28, 28); the last those that were measured.
+        Arrays (28, 28), (28, 28) and (n, 28, 28). `images` are those that were measured.
     """
 
     name: str
@@ -57,9 +60,9 @@ class Checker:
 
 
 def write_report(
-    run: Run, model: keras.Model, dataset: Dataset, figures: Figures, weights: Deployed, **values: Any
+    run: Run, model: keras.Model, dataset: Dataset, metrics: Metrics, weights: ExportedModel, **values: Any
 ) -> None:
-    evaluation, predictions, test_codes, accuracy = figures.found
+    evaluation, predictions, test_codes, accuracy = metrics.details
     encoder, decoder = model.get_layer("encoder"), model.get_layer("decoder")
     network = Compressor(weights)
     measured = dataset.test[:MEASURED]
@@ -91,7 +94,7 @@ def write_report(
 
 
 def lesson_steps(seen: int) -> int:
-    """How many steps the decoders learn, after a training that saw that many images.
+    """The steps of a lesson after a training that saw `seen` images.
 
     >>> lesson_steps(1600), lesson_steps(100_000), lesson_steps(15 * 54_000)
     (32, 157, 300)
@@ -101,21 +104,21 @@ def lesson_steps(seen: int) -> int:
 
 
 def compare(network: Compressor, dataset: Dataset, seed: int, steps: int) -> list[Checker]:
-    """Each of `COMPARED`, before and after it has learned the same codes for the same number of steps."""
+    """Measure each decoder of `COMPARED` before and after a lesson on the same codes."""
     lesson = grey(dataset.training[: steps * BATCH])
     learned = network.encoded(lesson)
     asked = network.encoded(grey(np.concatenate([dataset.gallery[:1], dataset.test[:MEASURED]])))
     targets = grey(dataset.test[:MEASURED])
-    made = []
+    compared = []
     for name, kernel in COMPARED:
         weights = random_weights(network.code, name, kernel, seed)
         active = activity(weights, name, seed)
-        # By the cross-entropy, whose gradient does not vanish where a sigmoid is sure and wrong: by squared errors
-        # some never left black.
+        # The gradient of the cross-entropy does not vanish where a sigmoid is saturated and wrong. With squared errors,
+        # some decoders never left black.
         weights = taught(weights, name, learned, lesson, steps=steps, batch=BATCH, seed=seed)
         digit, *images = decoded(weights, name, asked)
         drawn = np.stack(images)
-        made.append(
+        compared.append(
             Checker(
                 name,
                 kernel,
@@ -127,7 +130,7 @@ def compare(network: Compressor, dataset: Dataset, seed: int, steps: int) -> lis
                 drawn,
             )
         )
-    return made
+    return compared
 
 
 def _checkerboards(run: Run, compared: list[Checker], digit: Grey, targets: Grey) -> Picture:
@@ -142,7 +145,7 @@ def _checkerboards(run: Run, compared: list[Checker], digit: Grey, targets: Grey
 
 
 def checkerboards(compared: list[Checker], digit: Grey, targets: Grey, theme: Theme) -> Figure:
-    """The decoders side by side, untrained and trained; above each its kernel and its checkerboard when untrained."""
+    """The decoders before and after the lesson, below their kernels and their checkerboards before it."""
     rows: list[tuple[str, list[Grey]]] = [
         ("untrained: how strongly each pixel answers", [stretched(at.activity) for at in compared]),
         ("after the lesson", [at.digit for at in compared]),
@@ -155,7 +158,7 @@ def checkerboards(compared: list[Checker], digit: Grey, targets: Grey, theme: Th
 
 
 def spectrum(images: Any) -> Grey:
-    """The mean power of every frequency, 0 in the middle, on a logarithmic scale over five decades."""
+    """The mean power spectrum, with frequency 0 in the middle, on a logarithmic scale of five decades."""
     power = (np.abs(np.fft.fft2(images.astype(np.float64))) ** 2).mean(0)
     power[0, 0] = 0
     power = np.fft.fftshift(power) / (power.max() or 1.0)
@@ -167,7 +170,7 @@ def _map(run: Run, test_codes: Any, dataset: Dataset, accuracy: float) -> Pictur
     places = codes.plane(shown, labels)
     alt = (
         f"The codes of {len(shown)} test images as points in a plane, coloured by class, each class's number in the "
-        f"middle of its points. A linear classifier tells {accuracy:.1%} of all codes' classes."
+        f"middle of its points. A linear classifier is right for {accuracy:.1%} of all codes."
     )
     return draw(run, "codes", alt, lambda theme: charts.scatter(places, labels, theme))
 

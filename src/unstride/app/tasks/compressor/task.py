@@ -1,4 +1,4 @@
-"""The compressor on MNIST: digits as a few numbers, and back."""
+"""Trains the compressor on MNIST: digits to a few numbers, and back."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from ....models._compressor import UPSAMPLE
 from ...runs import Run
 from ...runs.options import Options
 from .. import datasets
-from ..autoencoder.task import digit_figures
-from ..base import Figures, Task, falling
+from ..autoencoder.task import digit_metrics
+from ..base import Metrics, Task, cosine_decay
 from ..datasets import Dataset
 
 if TYPE_CHECKING:
     import keras
 
 
-class Compressor(Task):
+class CompressorTask(Task):
     name = "compressor"
-    data_help = "four IDX files, as MNIST's or EMNIST's (default: MNIST, which is built in)"
+    data_help = "four IDX files, named like MNIST's or EMNIST's (default: MNIST, which is built in)"
     defaults = {  # noqa: RUF012
         "epochs": 15,
         "batch_size": 128,
@@ -64,7 +64,7 @@ print(codes.shape, model.get_layer("decoder").predict(codes).shape)"""
         return keras.losses.MeanSquaredError()
 
     def rate(self, options: Options, epoch: int) -> float:
-        return falling(options, epoch)
+        return cosine_decay(options, epoch)
 
     def batches(self, options: Options, data: Dataset) -> Any:
         from ..batches import Batches
@@ -74,50 +74,50 @@ print(codes.shape, model.get_layer("decoder").predict(codes).shape)"""
         class Noisy(Batches):
             def batch(self, chosen: npt.NDArray[np.intp]) -> tuple[Any, Any]:
                 clean, _ = super().batch(chosen)
-                # Each image's own, whichever batch or process it is in.
+                # An image's noise is the same in any batch or process.
                 rngs = [np.random.default_rng((self.seed, self.epoch, int(number))) for number in chosen]
                 return np.stack([noisy(*at) for at in zip(clean, repeat(deviation), rngs, strict=False)]), clean
 
         kind = Noisy if deviation else Batches
         return kind(data.training, options.batch_size, options.seed)
 
-    def check(self, options: Options, data: Dataset) -> tuple[Any, Any]:
+    def validation_data(self, options: Options, data: Dataset) -> tuple[Any, Any]:
         images = grey(data.validation)[..., None]
         return noisy(images, options.noise or 0.0, np.random.default_rng(options.seed)), images
 
-    def judge(self, model: keras.Model, data: Dataset) -> Figures:
-        """Of clean images, whatever it learned from; and the accuracy of a linear classifier on their codes."""
+    def evaluate(self, model: keras.Model, data: Dataset) -> Metrics:
+        """The metrics on images without noise, and the accuracy of a linear classifier on their codes."""
         from .... import codes
-        from .inference import Compressor as Network
+        from .inference import Compressor
 
-        figures = digit_figures(model, data, cross_entropy=False)
-        network = Network(self.weights(model, data))  # which compiles nothing
+        metrics = digit_metrics(model, data, cross_entropy=False)
+        network = Compressor(self.export(model, data))  # does not compile anything
         train, test = (network.encoded(grey(images)) for images in (data.training[: codes.PROBED], data.test))
         accuracy = codes.probe(train, data.training_labels[: codes.PROBED], test, data.test_labels)
         size = network.code
-        return Figures(
+        return Metrics(
             lines=(
                 ("Code", f"{counted(size, 'number')} for {28 * 28} pixels, {28 * 28 / size:.1f} to 1"),
-                *figures.lines,
-                ("Probe", f"{accuracy:.1%}  of the classes told from the codes by a linear classifier"),
+                *metrics.lines,
+                ("Probe", f"{accuracy:.1%}  accuracy of a linear classifier on the codes"),
             ),
             columns=("class", "images", "error"),
-            rows=tuple((row[0], row[1], row[-1]) for row in figures.rows),
-            json=figures.json | {"code": size, "probe_accuracy": accuracy},
-            found=(*figures.found, test, accuracy),
+            rows=tuple((row[0], row[1], row[-1]) for row in metrics.rows),
+            json=metrics.json | {"code": size, "probe_accuracy": accuracy},
+            details=(*metrics.details, test, accuracy),
         )
 
-    def report(self, run: Run, model: keras.Model, data: Dataset, figures: Figures) -> None:
+    def report(self, run: Run, model: keras.Model, data: Dataset, metrics: Metrics) -> None:
         from . import report
 
-        report.write_report(run, model, data, figures, self.weights(model, data), **self.page_values(run))
+        report.write_report(run, model, data, metrics, self.export(model, data), **self.page_values(run))
 
 
 def noisy(images: Any, deviation: float, rng: np.random.Generator) -> Any:
-    """With normal noise on every pixel, cut off at black and white."""
+    """Add normal noise to every pixel, and clip at black and white."""
     if not deviation:
         return images
     return (images + rng.normal(0, deviation, images.shape).astype(np.float32)).clip(0, 1)
 
 
-TASK = Compressor()
+TASK = CompressorTask()

@@ -1,1 +1,1 @@
-"""The segmenter: how it is trained, used, judged and reported."""
+"""The segmenter: its data, inference without Keras, metrics, report and training."""

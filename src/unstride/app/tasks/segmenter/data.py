@@ -1,4 +1,4 @@
-"""What the segmenter is trained and judged on: scenes with their masks, or pieces of the user's own images."""
+"""The segmenter's data: scenes with masks, or pieces of the user's own images."""
 
 from __future__ import annotations
 
@@ -9,21 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from ....data import Bytes, pages, scenes
+from ....data import Pair, pages, scenes
 from ..datasets import Described
 from .inference import VOID
-
-Pair = tuple[Bytes, Bytes]
 
 PHOTOGRAPHS, PAGES, EMPTY = "over photographs", "on plain pages", "without a digit"
 SIDE = scenes.SIDE
 KINDS = 9
-"""Ends the key by which the kind of a scene is chosen, so that it is independent of what is in it."""
+"""The end of the key that chooses the kind of a scene, independently of its content."""
 
 
 @dataclass(frozen=True)
 class Scenes(Described):
-    """What a run sees: `training` is the numbers of an epoch's examples; the others are image and mask."""
+    """The data of a run. `training` are the numbers of an epoch's examples; the others are images with masks."""
 
     name: str
     training: range
@@ -34,7 +32,7 @@ class Scenes(Described):
     problems: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     kinds: dict[str, int] = field(default_factory=dict)
-    """How many of the test there are of each kind, in their order; empty if there is one kind only."""
+    """The number of test images of each kind, in their order; empty if there is only one kind."""
 
     @cached_property
     def sha256(self) -> str:
@@ -53,7 +51,7 @@ class Scenes(Described):
         return {"classes": list(self.names)}
 
     def example(self, key: tuple[int, ...], number: int) -> Pair:
-        """One to learn from, (96, 96, 3) and (96, 96): a new scene, or a piece of an image."""
+        """A training example, (96, 96, 3) and (96, 96): a new scene, or a piece of an image."""
         if isinstance(self.source, scenes.Source):
             return mixed(self.source, (*key, number))
         rng = np.random.default_rng((*key, number))
@@ -61,7 +59,7 @@ class Scenes(Described):
 
 
 def mixed(source: scenes.Source, key: tuple[int, ...]) -> Pair:
-    """A scene over a photograph or a plain page, a few of both without a digit."""
+    """A scene over a photograph or on a plain page; a few have no digit."""
     kind = np.random.default_rng((*key, KINDS)).random()
     if kind < 0.6:
         return scenes.scene(source, key)
@@ -71,7 +69,7 @@ def mixed(source: scenes.Source, key: tuple[int, ...]) -> Pair:
 
 
 def tested_on(source: scenes.Source, textures: int, plain: int, empty: int) -> dict[str, list[Pair]]:
-    """What the network is judged by: digits over photographs, digits on plain pages, and both without a digit."""
+    """The test images: digits over photographs, digits on plain pages, and both without digits."""
     blank = pages.Sheet(empty=True)
     return {
         PHOTOGRAPHS: [scenes.scene(source, (2, number)) for number in range(textures)],
@@ -86,7 +84,7 @@ def tested_on(source: scenes.Source, textures: int, plain: int, empty: int) -> d
 
 
 def piece(pair: Pair, rng: np.random.Generator) -> Pair:
-    """A random square of an image and its mask, mirrored or not, lighter or darker; beyond their edges is no class."""
+    """A random square of an image and its mask, mirrored or not, lighter or darker. Beyond the edges is VOID."""
     image, mask = pair
     height, width = mask.shape
     top, left = (int(rng.integers(max(1, size - SIDE + 1))) for size in (height, width))
@@ -102,6 +100,6 @@ def piece(pair: Pair, rng: np.random.Generator) -> Pair:
 
 
 def arrays(pairs: list[Pair]) -> tuple[Any, Any]:
-    """Images from 0 to 1, and masks."""
+    """The images, from 0 to 1, and the masks as two arrays."""
     images, classes = (np.stack(part) for part in zip(*pairs, strict=True))
     return images / np.float32(255), classes

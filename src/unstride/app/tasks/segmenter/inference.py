@@ -1,4 +1,4 @@
-"""Segmentation without Keras: the U-Net on NumPy arrays, class maps as palette images, overlays, and their figures."""
+"""Segmentation on NumPy arrays, without Keras: the U-Net, its metrics, and class maps as pictures."""
 
 from __future__ import annotations
 
@@ -8,20 +8,18 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
+from ....data import Bytes, Doubles, Values
 from ....ops import conv, conv_transpose
-from ...weights import Deployed
-
-Bytes = npt.NDArray[np.uint8]
-Values = npt.NDArray[np.float32]
+from ...weights import ExportedModel
 
 VOID = 255
-"""The class of pixels that do not count, in masks; PASCAL VOC's."""
+"""The class of pixels that do not count, as in PASCAL VOC's masks."""
 LEAST = 30
-"""Pixels of a class that are connected, at least, for the class to be listed: fewer than any digit has."""
+"""The smallest connected region for which a class is listed, in pixels: fewer than any digit has."""
 
 
 def palette(count: int = 256) -> Bytes:
-    """PASCAL VOC's colours, (count, 3): the bits of a class's number, by turns, from the highest of red, green, blue.
+    """PASCAL VOC's colours, (count, 3): the bits of the class become, in turn, the highest bits of red, green and blue.
 
     >>> palette(4).tolist()
     [[0, 0, 0], [128, 0, 0], [0, 128, 0], [128, 128, 0]]
@@ -34,34 +32,34 @@ def palette(count: int = 256) -> Bytes:
     return colours
 
 
-def logits(deployed: Deployed, image: Values) -> Values:
-    """(height, width, 3) from 0 to 1 to (height, width, classes), of any size; as the Keras model computes them."""
+def logits(exported: ExportedModel, image: Values) -> Values:
+    """The logits (height, width, classes) of an image (height, width, 3) from 0 to 1, of any size."""
     x, skips = image[None], []
-    levels = int(deployed.about["levels"])
+    levels = int(exported.about["levels"])
     for level in range(levels):
-        x = _twice(deployed, x, f"down_{level}")
+        x = _twice(exported, x, f"down_{level}")
         if level < levels - 1:
             skips.append(x)
             x = _halved(x)
     for level in reversed(range(levels - 1)):
         skip = skips.pop()
-        x = conv_transpose(x, *deployed.layer(f"double_{level}"), stride=2)
+        x = conv_transpose(x, *exported.layer(f"double_{level}"), stride=2)
         x = np.concatenate([x[:, : skip.shape[1], : skip.shape[2]], skip], axis=-1)
-        x = _twice(deployed, x, f"up_{level}")
-    y: Values = conv(x, *deployed.layer("logits"))[0]
+        x = _twice(exported, x, f"up_{level}")
+    y: Values = conv(x, *exported.layer("logits"))[0]
     return y
 
 
-def _twice(deployed: Deployed, x: Values, name: str) -> Values:
+def _twice(exported: ExportedModel, x: Values, name: str) -> Values:
     for number in (1, 2):
-        x = conv(x, *deployed.layer(f"{name}_{number}"), padding=1, activation="relu")
+        x = conv(x, *exported.layer(f"{name}_{number}"), padding=1, activation="relu")
     return x
 
 
 def _halved(x: Values) -> Values:
-    """The largest of each 2x2; an odd row or column is its own."""
+    """The maximum of each 2x2 block. An odd last row or column is kept."""
     _, height, width, _ = x.shape
-    if height % 2 or width % 2:  # never negative after a ReLU, so that zeros add nothing
+    if height % 2 or width % 2:  # zeros change no maximum, as nothing is negative after a ReLU
         x = np.pad(x, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)))
     return np.maximum(
         np.maximum(x[:, ::2, ::2], x[:, 1::2, ::2]),
@@ -69,78 +67,78 @@ def _halved(x: Values) -> Values:
     )
 
 
-def classes(deployed: Deployed, image: Bytes) -> Bytes:
+def classes(exported: ExportedModel, image: Bytes) -> Bytes:
     """The class of every pixel of an image of uint8, (height, width, 3)."""
-    return np.asarray(logits(deployed, np.divide(image, 255, dtype=np.float32)).argmax(-1), np.uint8)
+    return np.asarray(logits(exported, np.divide(image, 255, dtype=np.float32)).argmax(-1), np.uint8)
 
 
-def confusion(mask: Bytes, found: Bytes, count: int) -> npt.NDArray[np.int64]:
-    """How many pixels of each class (row) were found to be which (column); those of class VOID aside."""
+def confusion(mask: Bytes, predicted: Bytes, count: int) -> npt.NDArray[np.int64]:
+    """The number of pixels of each true class (row) by predicted class (column), without those of class VOID."""
     counted = mask != VOID
-    pairs = mask[counted].astype(np.int64) * count + found[counted]
+    pairs = mask[counted].astype(np.int64) * count + predicted[counted]
     return np.bincount(pairs, minlength=count**2).reshape(count, count)
 
 
-def ious(confusion: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """Of each class the pixels both meant and found, over those meant or found; NaN for one that is neither."""
+def ious(confusion: npt.NDArray[np.int64]) -> Doubles:
+    """The intersection over union of each class; NaN for a class that is neither true nor predicted anywhere."""
     both = np.diag(confusion)
     either = confusion.sum(0) + confusion.sum(1) - both
     return np.asarray(np.divide(both, either, out=np.full(len(both), np.nan), where=either > 0))
 
 
-def as_palette(found: Bytes) -> Image.Image:
-    """A class map in mode P, with VOC's colours."""
-    image = Image.fromarray(found)  # in mode L, whose bytes are those of mode P
+def as_palette(class_map: Bytes) -> Image.Image:
+    """A class map as an image in mode P, with VOC's colours."""
+    image = Image.fromarray(class_map)  # in mode L, whose bytes are those of mode P
     image = image.convert("L")
     image.putpalette(palette().tobytes())
     return image
 
 
-def present(found: Bytes, least: int = LEAST, background: int = 0) -> list[int]:
-    """The classes, the background aside, that have a connected region of at least `least` pixels.
+def present(class_map: Bytes, least: int = LEAST, background: int = 0) -> list[int]:
+    """The classes, except the background, with a connected region of at least `least` pixels.
 
-    >>> found = np.zeros((8, 8), np.uint8)
-    >>> found[1:5, 1:5], found[7, 7] = 2, 3
-    >>> present(found, least=10), present(found, least=1)
+    >>> class_map = np.zeros((8, 8), np.uint8)
+    >>> class_map[1:5, 1:5], class_map[7, 7] = 2, 3
+    >>> present(class_map, least=10), present(class_map, least=1)
     ([2], [2, 3])
     """
-    return [at for at, size in sizes(found, background).items() if size >= least]
+    return [at for at, size in sizes(class_map, background).items() if size >= least]
 
 
-def sizes(found: Bytes, background: int = 0) -> dict[int, int]:
-    """Of each class, the background aside, how many pixels its largest connected region has.
+def sizes(class_map: Bytes, background: int = 0) -> dict[int, int]:
+    """The size in pixels of each class's largest connected region, except the background's.
 
     >>> sizes(np.array([[1, 1, 0], [2, 0, 1]], np.uint8))
     {1: 3, 2: 1}
     """
     from scipy import ndimage  # type: ignore[import-untyped]
 
-    classes = [int(at) for at in np.unique(found) if at not in (background, VOID)]
-    eight = np.ones((3, 3), bool)  # diagonal neighbours connect, too
-    return {at: int(np.bincount(ndimage.label(found == at, eight)[0].ravel())[1:].max()) for at in classes}
+    classes = [int(at) for at in np.unique(class_map) if at not in (background, VOID)]
+    eight = np.ones((3, 3), bool)  # with diagonal neighbours
+    return {at: int(np.bincount(ndimage.label(class_map == at, eight)[0].ravel())[1:].max()) for at in classes}
 
 
-def only(found: Bytes, classes: Sequence[int], background: int = 0) -> Bytes:
-    """The class map with these classes; pixels of all others are background."""
-    return np.where(np.isin(found, classes), found, np.uint8(background)).astype(np.uint8)
+def only(class_map: Bytes, classes: Sequence[int], background: int = 0) -> Bytes:
+    """The class map with these classes only. All other pixels become background."""
+    return np.where(np.isin(class_map, classes), class_map, np.uint8(background)).astype(np.uint8)
 
 
 def noun(names: Sequence[str]) -> str:
-    """What a network's classes are called: "digits" if they are the ten digits, as with the one that ships."""
+    """The word for a network's classes: "digits" if they are the ten digits, otherwise "classes"."""
     return "digits" if tuple(names[1:]) == tuple("0123456789") else "classes"
 
 
 def overlay(
-    image: Bytes, found: Bytes, names: Sequence[str], background: int | None = 0, none: str | None = None
+    image: Bytes, class_map: Bytes, names: Sequence[str], background: int | None = 0, none: str | None = None
 ) -> Image.Image:
-    """The classes' colours over the greyed image, and a legend of those that it has to its right.
+    """The greyed image in the colours of its classes, with a legend on the right.
 
-    `none` is the legend where it has none. Default: "no digits found", or "no classes found".
+    `none` is the legend if there are no classes. Default: "no digits found" or "no classes found".
     """
-    picture = Image.fromarray(tinted(image, found, background))
+    picture = Image.fromarray(tinted(image, class_map, background))
     scale = max(1, round(320 / max(picture.size)))
     picture = picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
-    shown = [int(at) for at in np.unique(found) if at != background]
+    shown = [int(at) for at in np.unique(class_map) if at != background]
     named = [names[at] if at < len(names) else f"class {at}" for at in shown]
     words = [noun(names), *named] if shown else [none or f"no {noun(names)} found"]
     size = max(14, min(picture.height // 16, 40))
@@ -160,32 +158,38 @@ def overlay(
     return page
 
 
-def tinted(image: Bytes, found: Bytes, background: int | None = 0) -> Bytes:
-    """The classes' colours over the greyed image."""
+def tinted(image: Bytes, class_map: Bytes, background: int | None = 0) -> Bytes:
+    """The greyed image in the colours of its classes."""
     grey = image.mean(-1, keepdims=True)
-    coloured = 0.35 * grey + 0.65 * BRIGHT[found % len(BRIGHT)]
-    shown = np.where((found == background)[..., None], 0.75 * grey + 0.25 * image, coloured)
+    coloured = 0.35 * grey + 0.65 * BRIGHT[class_map % len(BRIGHT)]
+    shown = np.where((class_map == background)[..., None], 0.75 * grey + 0.25 * image, coloured)
     return np.asarray(shown.round(), np.uint8)
 
 
 def coloured(classes: Bytes) -> Bytes:
-    """A class map in the overlay's colours, its background dark, pixels of no class white."""
+    """A class map in the overlay's colours, with a dark background and white for VOID."""
     colours = BRIGHT[classes % len(BRIGHT)]
     colours = np.where((classes == 0)[..., None], 40, colours)
     return np.where((classes == VOID)[..., None], 255, colours).astype(np.uint8)
 
 
+def wrong_pixels(image: Bytes, mask: Bytes, predicted: Bytes) -> Bytes:
+    """The image darkened, with the pixels in red whose class is wrong."""
+    wrong = (mask != predicted) & (mask != VOID)
+    return np.where(wrong[..., None], [220, 40, 40], image * 0.35).astype(np.uint8)
+
+
 def _bright() -> Bytes:
-    """Colours that are told apart on a greyed photograph: VOC's are too dark for it. Class 0 has grey."""
+    """Colours that can be distinguished on a greyed photograph, for which VOC's are too dark. Class 0 is grey."""
     import colorsys
 
-    made = [(160, 160, 160)]
+    colours = [(160, 160, 160)]
     for number in range(40):
         hue = number * 0.618034 % 1
         value, saturation = ((1.0, 0.85), (0.8, 1.0), (1.0, 0.5))[number % 3]
         red, green, blue = colorsys.hsv_to_rgb(hue, saturation, value)
-        made.append((round(255 * red), round(255 * green), round(255 * blue)))
-    return np.array(made, np.uint8)
+        colours.append((round(255 * red), round(255 * green), round(255 * blue)))
+    return np.array(colours, np.uint8)
 
 
 BRIGHT = _bright()

@@ -1,9 +1,8 @@
-"""A user's folder of images with masks, the class of every pixel, as PASCAL VOC lays them out.
+"""Reads a folder of images with masks, the class of every pixel, in the layout of PASCAL VOC.
 
-FOLDER/images and FOLDER/masks, or VOC's own JPEGImages and SegmentationClass; a mask has its image's name and the
-ending .png. Its values are the classes: those of a grey image, or the indices into a palette; a colour image's
-colours are looked up in VOC's palette. 255 is no class: such pixels do not count. FOLDER/classes.txt may name the
-classes, one a line.
+The images are in FOLDER/images and the masks in FOLDER/masks, or in VOC's JPEGImages and SegmentationClass. A mask has
+the name of its image with the ending .png. Its grey values or palette indices are the classes; colours are looked up
+in VOC's palette. Pixels with 255 have no class and do not count. FOLDER/classes.txt may name the classes, one a line.
 """
 
 from __future__ import annotations
@@ -12,29 +11,26 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-from ....data import DataError
+from ....data import Bytes, DataError, Pair
 from ...images.files import ImageError, Remark, gather, listing, opened, rgb
 from .inference import VOID, palette
-
-Bytes = npt.NDArray[np.uint8]
 
 FOLDERS = (("images", "masks"), ("JPEGImages", "SegmentationClass"))
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """Images (height, width, 3) with their masks (height, width), and what the classes are called."""
+    """Images (height, width, 3) with masks (height, width), and the names of the classes."""
 
-    pairs: list[tuple[Bytes, Bytes]]
+    pairs: list[Pair]
     names: tuple[str, ...]
     problems: list[str]
     remarks: list[str]
 
 
 def read(folder: str) -> Labelled:
-    """All of the folder's pairs, what is wrong with those that are left out, and what to know of the others."""
+    """All pairs in the folder, the problems of those left out, and remarks on the others."""
     root = Path(folder)
     if not root.is_dir():
         raise DataError(f"{root}: {'not a folder' if root.exists() else 'no such folder'}; expected images and masks")
@@ -46,17 +42,17 @@ def read(folder: str) -> Labelled:
             f"{root}: expected the folders images and masks in it, or JPEGImages and SegmentationClass, as VOC has them"
         )
     paths = listing(root / images, "images")
-    if images == "JPEGImages":  # VOC has masks for a part of its images only
+    if images == "JPEGImages":  # VOC has masks for some of its images only
         paths = [path for path in paths if (root / masks / f"{path.stem}.png").is_file()]
     remarks: list[str] = []
-    found, problems = gather(paths, lambda path: _pair(path, root / masks / f"{path.stem}.png", remarks.append))
-    pairs = [pair for _, pair in found]
+    pictures, problems = gather(paths, lambda path: _pair(path, root / masks / f"{path.stem}.png", remarks.append))
+    pairs = [pair for _, pair in pictures]
     count = max((int(mask[mask != VOID].max(initial=0)) for _, mask in pairs), default=0) + 1
     names = _names(root / "classes.txt", count)
     return Labelled(pairs, names, problems, remarks)
 
 
-def _pair(path: Path, mask: Path, remark: Remark) -> tuple[Bytes, Bytes]:
+def _pair(path: Path, mask: Path, remark: Remark) -> Pair:
     image = rgb(path, remark)
     if not mask.is_file():
         raise ImageError(f"{path}: no mask: there is no {mask}")
@@ -68,7 +64,7 @@ def _pair(path: Path, mask: Path, remark: Remark) -> tuple[Bytes, Bytes]:
 
 
 def mask_of(path: Path) -> Bytes:
-    """The classes in a mask's file."""
+    """The classes in a mask file."""
     image, _ = opened(path)
     if image.mode in ("P", "L", "1") or image.mode.startswith("I"):
         values = np.asarray(image)

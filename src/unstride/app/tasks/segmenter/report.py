@@ -1,4 +1,4 @@
-"""The segmenter's report: scenes beside their class maps, each class's figures, and what is taken for what."""
+"""The segmenter's report: scenes with their class maps, metrics for each class, and the confusion matrix."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from ....backends.keras.imported import keras
+from ....data import Bytes, Pair
+from ...mosaic import side_by_side
 from ...report.charts import DPI, Theme, drawable
 from ...report.page import Picture, draw, keep, layers, losses, render
 from ...runs import Run
-from ..base import Figures
+from ..base import Metrics
 from . import inference
 from .data import Scenes
-
-Bytes = npt.NDArray[np.uint8]
 
 SHOWN = 6
 
 
-def write_report(run: Run, model: keras.Model, data: Scenes, figures: Figures, **values: Any) -> None:
-    found, total = figures.found
+def write_report(run: Run, model: keras.Model, data: Scenes, metrics: Metrics, **values: Any) -> None:
+    predicted, total = metrics.details
     shown = _shown(data)
     render(
         run,
@@ -32,20 +32,20 @@ def write_report(run: Run, model: keras.Model, data: Scenes, figures: Figures, *
         noun="scenes",
         losses=losses(run, "cross-entropy"),
         layers=layers(run, model, None),
-        figures=figures,
+        metrics=metrics,
         **values,
         scenes=keep(
             run,
             "scenes",
-            "Test images beside their true classes, the classes found, and where these differ.",
-            rows([data.test[at] for at in shown], [found[at] for at in shown]),
+            "Test images, each with its true classes, the classes found, and the pixels where these differ.",
+            rows([data.test[at] for at in shown], [predicted[at] for at in shown]),
         ),
         confusion=_confusion(run, total, data.names),
     )
 
 
 def _shown(data: Scenes) -> list[int]:
-    """The first test images, as many of each kind as of the others."""
+    """The first test images of each kind, in equal numbers."""
     kinds = data.kinds or {"": len(data.test)}
     firsts = np.cumsum([0, *kinds.values()])
     each = -(-SHOWN // len(kinds))
@@ -53,31 +53,23 @@ def _shown(data: Scenes) -> list[int]:
     return [int(first) + at for first, count in places for at in range(min(each, count))]
 
 
-def rows(pairs: list[tuple[Bytes, Bytes]], found: list[Bytes], height: int = 192) -> Image.Image:
-    """Image, true classes, classes found, and the pixels that are wrong, in red, in a row each."""
-    columns = ("image", "true classes", "classes found", "wrong pixels")
-    gap, head = 6, 24
-    font = ImageFont.load_default(15)
-    lines = []
-    for (image, mask), classes in zip(pairs, found, strict=True):
-        wrong = np.where(((mask != classes) & (mask != inference.VOID))[..., None], [220, 40, 40], image * 0.35)
-        tiles = (image, inference.coloured(mask), inference.coloured(classes), wrong.astype(np.uint8))
-        width = max(1, round(height * image.shape[1] / image.shape[0]))
-        lines.append([Image.fromarray(tile).resize((width, height), Image.Resampling.NEAREST) for tile in tiles])
-    widths = [max(line[at].width for line in lines) for at in range(4)]
-    page = Image.new("RGB", (sum(widths) + 3 * gap, head + len(lines) * (height + gap) - gap), "white")
-    pen = ImageDraw.Draw(page)
-    for at, name in enumerate(columns):
-        left = sum(widths[:at]) + at * gap
-        pen.text((left + widths[at] / 2, head / 2), name, fill="black", font=font, anchor="mm")
-        for number, line in enumerate(lines):
-            page.paste(line[at], (left, head + number * (height + gap)))
-    return page
+def rows(pairs: list[Pair], predicted: list[Bytes]) -> Image.Image:
+    """A row for each image: the image, its true classes, those predicted, and the wrong pixels in red."""
+    tiles = [
+        (
+            image,
+            inference.coloured(mask),
+            inference.coloured(class_map),
+            inference.wrong_pixels(image, mask, class_map),
+        )
+        for (image, mask), class_map in zip(pairs, predicted, strict=True)
+    ]
+    return side_by_side(("image", "true classes", "classes found", "wrong pixels"), tiles)
 
 
 def _confusion(run: Run, total: npt.NDArray[np.int64], names: tuple[str, ...]) -> Picture:
     alt = (
-        "For each true class (row) which share of its pixels was found to be of which class (column); "
+        "For each true class (row), the shares of its pixels that were assigned to each class (column); "
         f"on the diagonal from {min(_diagonal(total)):.0%} to {max(_diagonal(total)):.0%}."
     )
     return draw(run, "confusion", alt, lambda theme: confusion_figure(total, names, theme))
@@ -89,7 +81,7 @@ def _diagonal(total: npt.NDArray[np.int64]) -> list[float]:
 
 
 def confusion_figure(total: npt.NDArray[np.int64], names: tuple[str, ...], theme: Theme) -> Figure:
-    """Shares of each row, dark for none."""
+    """The confusion matrix as shares of each row, dark for 0."""
     shares = total / np.maximum(total.sum(1, keepdims=True), 1)
     figure = Figure(figsize=(8, 7), dpi=DPI, facecolor=theme.paper, layout="constrained")
     axes = figure.add_subplot(facecolor=theme.paper)

@@ -1,4 +1,4 @@
-"""The segmenter on scenes of digits, over photographs and on plain pages, or on a folder of images and masks."""
+"""Trains the segmenter on scenes of digits, or on a folder of images with masks."""
 
 from __future__ import annotations
 
@@ -8,36 +8,30 @@ import numpy as np
 import numpy.typing as npt
 
 from ....data import scenes
-from ... import weights as deployed
+from ... import weights
 from ...images import files
 from ...runs import Run
 from ...runs.options import Options
-from ..base import Figures, Task, check_batch, falling
+from ..base import Metrics, Task, check_batch, cosine_decay
 from . import inference, masks
-from .data import Scenes, arrays, mixed, piece, tested_on
+from .data import EMPTY, Scenes, arrays, mixed, piece, tested_on
 
 if TYPE_CHECKING:
     import keras
 
-Bytes = npt.NDArray[np.uint8]
-Pair = tuple[Bytes, Bytes]
 
 EPOCH, VALIDATION, TEST = 3200, 160, 500
-"""Scenes."""
+"""The number of scenes for each part."""
 TEST_PAGES, TEST_EMPTY = 240, 100
-"""Plain pages that are tested too, and pictures of either kind without a digit."""
-PHOTOGRAPHS, PAGES, EMPTY = "over photographs", "on plain pages", "without a digit"
-SIDE = scenes.SIDE
+"""Further test images: plain pages, and pictures of either kind without digits."""
 CALIBRATION, CALIBRATED = 2**32, 128
-"""In place of an epoch, the key of the examples that show what normalizations see at the start; how many."""
-KINDS = 9
-"""Ends the key by which the kind of a scene is chosen, so that it is independent of what is in it."""
+"""The key, in place of an epoch, and the number of the examples that calibrate normalizations at the start."""
 
 
-class Segmenter(Task):
+class SegmenterTask(Task):
     name = "segmenter"
     noun = "scenes"
-    data_help = "images/ and masks/ in it, as VOC's (default: digits over photographs and on plain pages)"
+    data_help = "the folders images and masks, or VOC's (default: digits over photographs and on plain pages)"
     defaults = {"epochs": 20, "batch_size": 16, "learning_rate": 0.002, "start": None}  # noqa: RUF012
     quick = {"epochs": 2, "limit": 320}  # noqa: RUF012
     use = """\
@@ -62,10 +56,10 @@ print(model.predict(images).argmax(-1).shape)  # the number of each pixel's clas
         )
 
     def _folder(self, options: Options, folder: str) -> Scenes:
-        found = masks.read(folder)
-        files.enough(folder, len(found.pairs), found.problems)
+        labelled = masks.read(folder)
+        files.enough(folder, len(labelled.pairs), labelled.problems)
         training, validation, test = (
-            found.pairs[part] for part in files.divided(len(found.pairs), options.validation_split)
+            labelled.pairs[part] for part in files.divided(len(labelled.pairs), options.validation_split)
         )
         rng = np.random.default_rng(0)
         count = options.limit or max(options.batch_size, len(training) * 8)
@@ -75,10 +69,10 @@ print(model.predict(images).argmax(-1).shape)  # the number of each pixel's clas
             range(count),
             [piece(pair, rng) for pair in validation for _ in range(4)],
             test,
-            found.names,
+            labelled.names,
             training,
-            found.problems,
-            found.remarks,
+            labelled.problems,
+            labelled.remarks,
         )
 
     def build(self, options: Options, data: Scenes) -> keras.Model:  # noqa: ARG002
@@ -91,11 +85,11 @@ print(model.predict(images).argmax(-1).shape)  # the number of each pixel's clas
             return
         from . import warm_start
 
-        chosen = None if options.start == deployed.SHIPS else options.start
-        weights = deployed.find(self.name, self.name, chosen)
+        chosen = None if options.start == weights.SHIPS else options.start
+        start = weights.find(self.name, self.name, chosen)
         key = (0, options.seed, CALIBRATION)
         images, _ = arrays([data.example(key, number) for number in range(CALIBRATED)])
-        warm_start.assign(model, weights.weights, images, last="logits")
+        warm_start.assign(model, start.weights, images, last="logits")
 
     def loss(self) -> Any:
         from ....backends.keras.imported import keras
@@ -103,7 +97,7 @@ print(model.predict(images).argmax(-1).shape)  # the number of each pixel's clas
         return keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=inference.VOID)
 
     def rate(self, options: Options, epoch: int) -> float:
-        return falling(options, epoch)
+        return cosine_decay(options, epoch)
 
     def batches(self, options: Options, data: Scenes) -> Any:
         from ..batches import Shuffled
@@ -115,23 +109,23 @@ print(model.predict(images).argmax(-1).shape)  # the number of each pixel's clas
 
         return Examples(len(data.training), options.batch_size, options.seed)
 
-    def check(self, options: Options, data: Scenes) -> tuple[Any, Any]:  # noqa: ARG002
+    def validation_data(self, options: Options, data: Scenes) -> tuple[Any, Any]:  # noqa: ARG002
         return arrays(data.validation)
 
-    def judge(self, model: keras.Model, data: Scenes) -> Figures:
-        weights = self.weights(model, data)
-        found = [inference.classes(weights, image) for image, _ in data.test]
+    def evaluate(self, model: keras.Model, data: Scenes) -> Metrics:
+        weights = self.export(model, data)
+        predicted = [inference.classes(weights, image) for image, _ in data.test]
         count = max(2, len(data.names))
-        each = [inference.confusion(mask, at, count) for (_, mask), at in zip(data.test, found, strict=True)]
+        each = [inference.confusion(mask, at, count) for (_, mask), at in zip(data.test, predicted, strict=True)]
         total = np.sum(each, axis=0)
         values = inference.ious(total)
         mean = float(np.nanmean(values))
         lines, json = _by_kind(data.kinds, each)
         right = float(np.diag(total).sum() / max(1, total.sum()))
         rows = [(name, value) for name, value in zip(data.names, values, strict=False)]
-        return Figures(
+        return Metrics(
             lines=(
-                ("Mean IoU", f"{mean:.4f}  intersection over union, the mean of the classes, {len(found)} images"),
+                ("Mean IoU", f"{mean:.4f}  intersection over union, the mean of the classes, {len(predicted)} images"),
                 *lines,
                 ("Pixels", f"{right:.4f}  of them right"),
             ),
@@ -141,29 +135,29 @@ print(model.predict(images).argmax(-1).shape)  # the number of each pixel's clas
                 for (name, value), pixels in zip(rows, total.sum(1), strict=False)
             ),
             json={
-                "images": len(found),
+                "images": len(predicted),
                 "mean_iou": mean,
                 "pixels_right": right,
                 "iou": {name: None if np.isnan(value) else float(value) for name, value in rows},
                 **json,
             },
-            found=(found, total),
+            details=(predicted, total),
         )
 
     def about(self, model: keras.Model, data: Scenes) -> dict[str, Any]:
         levels = sum(layer.name.startswith("halve_") for layer in model.layers) + 1
         return {"model": self.name, "classes": list(data.names), "levels": levels}
 
-    def report(self, run: Run, model: keras.Model, data: Scenes, figures: Figures) -> None:
+    def report(self, run: Run, model: keras.Model, data: Scenes, metrics: Metrics) -> None:
         from . import report
 
-        report.write_report(run, model, data, figures, **self.page_values(run))
+        report.write_report(run, model, data, metrics, **self.page_values(run))
 
 
 def _by_kind(
     kinds: dict[str, int], each: list[npt.NDArray[np.int64]]
 ) -> tuple[list[tuple[str, str]], dict[str, float]]:
-    """The mean IoU of each kind of scene, and what is found where no digit is: as lines, and for evaluation.json."""
+    """The mean IoU of each kind of scene, and the wrong pixels where no digit is: as lines, and for evaluation.json."""
     lines, json = [], {}
     first = 0
     for kind, count in kinds.items():
@@ -181,4 +175,4 @@ def _by_kind(
     return lines, json
 
 
-TASK = Segmenter()
+TASK = SegmenterTask()

@@ -1,25 +1,23 @@
-"""Weights without their normalizations, put back into a Keras model that has them, so that it can learn on."""
+"""Puts exported weights, without normalizations, back into a Keras model that has them, to train it further."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ....backends.keras.imported import keras
+from ....data import Values
 from ...errors import RunError
-
-Values = npt.NDArray[np.float32]
 
 
 def assign(model: keras.Model, weights: dict[str, Values], images: Values, last: str) -> None:
-    """Give a new model the weights that `deployed.extracted` took from one like it.
+    """Assign weights from `export_weights` to a new model of the same kind.
 
-    A batch normalization that was merged into its convolution becomes one again: its mean and variance are those
-    that the convolution's results have on `images`, and its scale and offset undo them. So the model computes what
-    the weights do, in training too, as far as `images` are like the training's. The layer `last` keeps its own random
-    weights where those to be assigned are for another number of classes.
+    Batch normalizations had been folded into their convolutions. They are restored with the mean and variance of the
+    convolution's results on `images`, and with a scale and an offset that undo them. The model then computes the same
+    as the weights, also in training mode, as far as `images` resemble the training data. The layer `last` keeps its
+    random weights if the given ones are for another number of classes.
 
     Raises
     ------
@@ -60,7 +58,7 @@ def assign(model: keras.Model, weights: dict[str, Values], images: Values, last:
 
 
 def _normalization(layer: Any) -> Any:
-    """The batch normalization after a layer, if there is one."""
+    """The batch normalization that follows a layer, if any."""
     for node in layer._outbound_nodes:
         if isinstance(node.operation, keras.layers.BatchNormalization):
             return node.operation

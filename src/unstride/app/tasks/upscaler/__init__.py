@@ -1,1 +1,1 @@
-"""The upscaler: how it is trained, used, judged and reported."""
+"""The upscaler: its data, inference without Keras, metrics, report and training."""

@@ -1,4 +1,4 @@
-"""What the upscaler is trained and judged on: photographs, large and small."""
+"""The upscaler's data: photographs, large and small."""
 
 from __future__ import annotations
 
@@ -7,32 +7,28 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
-from ....data import Bytes, photographs
+from ....data import Bytes, Doubles, Pair, Values, photographs
 from ....models._upscaler import MARGIN
 from ..datasets import Described
 
-Values = npt.NDArray[np.float32]
-Pair = tuple[Bytes, Bytes]
-
 PATCH = 48
-"""The side of what a piece of a small image teaches; `MARGIN` pixels more on every side are seen."""
+"""The side of the target of a piece, in small pixels. The input has `MARGIN` more on every side."""
 SIZES = (1.0, 0.75, 0.5)
-"""Each photograph is learned from at these sizes: made smaller it is sharper, and has less of its file's noise."""
+"""Training uses each photograph at these sizes. Reduced, it is sharper and less noisy."""
 
 
 @dataclass(frozen=True)
 class Photographs(Described):
-    """What a run sees.
+    """The data of a run.
 
     Attributes
     ----------
     training : range
-        The numbers of an epoch's pieces, each cut from a random one of `planes`.
+        The numbers of an epoch's pieces, each cut from a random plane.
     planes : list of pairs
-        Large and small images of one channel.
+        Large and small images with one channel.
     validation, test : lists of (name, large, small)
     """
 
@@ -54,13 +50,13 @@ class Photographs(Described):
         return digest.hexdigest()
 
     @cached_property
-    def shares(self) -> npt.NDArray[np.float64]:
-        """How often each plane is cut from: by its size."""
+    def shares(self) -> Doubles:
+        """The probability of each plane, in proportion to its size."""
         sizes = np.array([large.size for large, _ in self.planes], np.float64)
         return np.asarray(sizes / sizes.sum())
 
     def piece(self, key: tuple[int, ...], number: int) -> Pair:
-        """One to learn from, large and small, mirrored and turned at random."""
+        """A training example, large and small, mirrored and turned at random."""
         rng = np.random.default_rng((*key, number))
         large, small = self.planes[rng.choice(len(self.planes), p=self.shares)]
         side = PATCH + 2 * MARGIN
@@ -78,8 +74,8 @@ def least(scale: int) -> int:
 
 
 def planes_of(image: Image.Image, scale: int) -> list[Pair]:
-    """The luminance and the colours, each at several sizes, beside what they are made small to."""
-    made = []
+    """The luminance and colour channels at several sizes, each with its reduced version."""
+    planes = []
     for size in SIZES:
         smaller = image
         if size < 1:
@@ -88,8 +84,8 @@ def planes_of(image: Image.Image, scale: int) -> list[Pair]:
         if min(smaller.size) < least(scale):
             continue
         channels = [smaller] if smaller.mode == "L" else [smaller.convert("L"), *smaller.split()]
-        made += [_pair(channel, scale) for channel in channels]
-    return made
+        planes += [_pair(channel, scale) for channel in channels]
+    return planes
 
 
 def luminance(image: Image.Image, scale: int) -> Pair:
@@ -102,6 +98,6 @@ def _pair(channel: Image.Image, scale: int) -> Pair:
 
 
 def arrays(pairs: list[Pair]) -> tuple[Values, Values]:
-    """Small and large, from 0 to 1, with a channel."""
+    """The small and the large images, from 0 to 1, with a channel axis."""
     large, small = (np.divide(np.stack(part), 255, dtype=np.float32) for part in zip(*pairs, strict=True))
     return small[..., None], large[..., None]

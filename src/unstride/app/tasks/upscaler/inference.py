@@ -1,8 +1,8 @@
-"""Upscaling without Keras: the trained network on NumPy arrays, tile by tile, for any picture that Pillow reads.
+"""Upscaling on NumPy arrays, without Keras: tile by tile, for any picture that Pillow can read.
 
-The network learned luminance. Colours and transparency are enlarged by bicubic interpolation, and what the network
-adds to the luminance's interpolation is added to each colour: the same as enlarging Y with the network and Cb and Cr
-without it, because both ways from RGB to YCbCr are linear.
+The network enlarges luminance. Colours and transparency are enlarged by bicubic interpolation, and the difference
+between the network's luminance and the interpolated one is added to each colour. The conversion to YCbCr being linear,
+this equals enlarging Y with the network and Cb and Cr without it.
 """
 
 from __future__ import annotations
@@ -14,60 +14,59 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from ....data import Samples, Values
 from ....models._upscaler import DEPTH, MARGIN, bicubic, crop
 from ....ops import conv, conv_transpose
 from ...images.pixels import Pixels
-from ...weights import Deployed
-
-Values = npt.NDArray[np.float32]
+from ...weights import ExportedModel
 
 TILE = 256
-"""The side of a tile of the small image: its features stay in the processor's cache."""
+"""The side of a tile of the small image, whose features fit into the processor's cache."""
 
 LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
-"""The shares of red, green and blue, BT.601's, as Pillow and JPEG have them."""
+"""The weights of red, green and blue by BT.601, as in Pillow and JPEG."""
 GREY = np.ones(1, np.float32)
 
 
 class Upscaler:
-    """A trained network; `scale` says how many times as wide and high its pictures become."""
+    """A trained network. `scale` is the factor by which it enlarges."""
 
-    def __init__(self, deployed: Deployed) -> None:
-        self.deployed = deployed
-        self.scale = int(deployed.about["scale"])
+    def __init__(self, exported: ExportedModel) -> None:
+        self.exported = exported
+        self.scale = int(exported.about["scale"])
         self.padding = crop(self.scale)
         self.cubic = bicubic(self.scale)[..., None, None]
-        kernel, self.bias = deployed.layer("enlarge")
-        # Less the interpolation, so that the last layer gives what there is to add.
+        kernel, self.bias = exported.layer("enlarge")
+        # Without the interpolation, so that the last layer computes the difference to it.
         self.kernel = kernel.copy()
         self.kernel[..., -1:] -= self.cubic
 
     def luminance(self, image: Values, tile: int | None = TILE) -> Values:
-        """A grey image (height, width) from 0 to 1, `scale` times as large; of one piece where `tile` is None."""
+        """Enlarge a grey image (height, width) from 0 to 1; in one piece if `tile` is None."""
         height, width = image.shape
-        made = np.empty((height * self.scale, width * self.scale), np.float32)
+        large = np.empty((height * self.scale, width * self.scale), np.float32)
         for (top, left, bottom, right), block in tiles(image[..., None], tile):
             here = np.s_[top * self.scale : bottom * self.scale, left * self.scale : right * self.scale]
-            made[here] = self.enlarged(np.asarray(block, np.float32), GREY)[..., 0]
-        return made
+            large[here] = self.enlarged(np.asarray(block, np.float32), GREY)[..., 0]
+        return large
 
     def enlarged(self, block: Values, weights: Values) -> Values:
-        """A block with `MARGIN` pixels around it, (height, width, channels), without them, `scale` times as large.
+        """Enlarge a block (height, width, channels). Its outer `MARGIN` pixels are context and not in the result.
 
-        `weights` are the luminance's shares of the first channels; further ones are interpolated alone.
+        `weights` are the shares of the first channels in the luminance. Further channels are only interpolated.
         """
         colours = len(weights)
         light = block[..., 0] if colours == 1 else block[..., :colours] @ weights
         edge = MARGIN - 2
         inner = block[edge:-edge, edge:-edge]
         planes = np.ascontiguousarray(inner.transpose(2, 0, 1))[..., None]
-        made = conv_transpose(planes, self.cubic, stride=self.scale, padding=self.padding)[..., 0]
-        made[:colours] += self._added(light)
-        return np.asarray(made.transpose(1, 2, 0))
+        large = conv_transpose(planes, self.cubic, stride=self.scale, padding=self.padding)[..., 0]
+        large[:colours] += self._added(light)
+        return np.asarray(large.transpose(1, 2, 0))
 
     def _added(self, light: Values) -> Values:
-        """What the network adds to the interpolation."""
-        layer = self.deployed.layer
+        """The difference between the network's result and the interpolation."""
+        layer = self.exported.layer
         x = np.ascontiguousarray(light)[None, ..., None]
         image = x[:, 2 + DEPTH : -(2 + DEPTH), 2 + DEPTH : -(2 + DEPTH)]
         for name in ("features", "shrink", *(f"map_{number + 1}" for number in range(DEPTH)), "expand"):
@@ -77,16 +76,16 @@ class Upscaler:
         return added[0, ..., 0]
 
     def picture(self, image: Image.Image | Pixels, advance: Callable[[int], None] | None = None) -> Image.Image:
-        """A picture `scale` times as large, in its own mode, or one that holds its colours: palettes become RGB.
+        """Enlarge a picture. The mode stays, except that palettes become RGB.
 
-        Transparency stays, and the 16 bits of a grey picture. `advance`, if given, is told how many more pixels of
-        the small image are done. Beside the two pictures it takes a few tiles of memory, and for an Image, which holds
-        four bytes for every three, the Pixels that it is made to.
+        Transparency is kept, and so are the 16 bits of greys. `advance`, if given, is called with the number of pixels
+        of the small image that each tile finishes. In addition to the two pictures this takes the memory of a few
+        tiles, and that of a `Pixels` if `image` is an Image.
 
         Raises
         ------
         ValueError
-            Numbers that Pillow has no mode for; `numbers` enlarges them.
+            Samples that Pillow has no mode for; `numbers` enlarges them.
         """
         pixels = Pixels.of(image) if isinstance(image, Image.Image) else image
         kind = pixels.values.dtype
@@ -94,28 +93,26 @@ class Upscaler:
             raise ValueError(f"numbers of {kind}, for which Pillow has no mode; use Upscaler.numbers")
         mode = {"uint16": "I;16", "float32": "F"}.get(kind.name, pixels.mode)
         height, width, _ = pixels.values.shape
-        made = Image.new(mode, (width * self.scale, height * self.scale))
+        large = Image.new(mode, (width * self.scale, height * self.scale))
         for top, left, values in self._tiles(pixels, advance):
             rows, columns, _ = values.shape
-            made.paste(Image.frombytes(mode, (columns, rows), values.tobytes()), (left, top))
-        return made
+            large.paste(Image.frombytes(mode, (columns, rows), values.tobytes()), (left, top))
+        return large
 
-    def numbers(self, pixels: Pixels, advance: Callable[[int], None] | None = None) -> npt.NDArray[np.generic]:
-        """As `picture`, (height, width, channels): numbers of the picture's own type, whatever that is.
+    def numbers(self, pixels: Pixels, advance: Callable[[int], None] | None = None) -> Samples:
+        """As `picture`, but returns numbers (height, width, channels) of the picture's type, whatever it is.
 
-        Those that are no numbers, NaN, infinities and the file's "no data" value, stay where they are, each as a
-        square of `scale` pixels a side; the network sees their nearest neighbours instead.
+        NaN, infinities and the file's "no data" value stay in place, each as a square of `scale` pixels a side. The
+        network sees their nearest neighbours instead.
         """
         height, width, channels = pixels.values.shape
-        made = np.empty((height * self.scale, width * self.scale, channels), pixels.values.dtype)
+        large = np.empty((height * self.scale, width * self.scale, channels), pixels.values.dtype)
         for top, left, values in self._tiles(pixels, advance):
-            made[top : top + values.shape[0], left : left + values.shape[1]] = values
-        return made
+            large[top : top + values.shape[0], left : left + values.shape[1]] = values
+        return large
 
-    def _tiles(
-        self, pixels: Pixels, advance: Callable[[int], None] | None
-    ) -> Iterator[tuple[int, int, npt.NDArray[np.generic]]]:
-        """The enlarged tiles: where each begins, and its numbers."""
+    def _tiles(self, pixels: Pixels, advance: Callable[[int], None] | None) -> Iterator[tuple[int, int, Samples]]:
+        """The enlarged tiles: top, left, and the numbers."""
         kind: Any = pixels.values.dtype
         low, high, _ = pixels.ends()
         span = (high - low) or 1.0
@@ -124,7 +121,7 @@ class Upscaler:
         least, most = (-np.inf, np.inf) if kind.kind == "f" else (np.iinfo(kind).min, np.iinfo(kind).max)
         if kind == np.uint16:
             most = pixels.white
-        # Numbers of 32 bits are exact in float64 only.
+        # Samples of 32 bits are exact in float64 only.
         exact: Any = np.float32 if kind.itemsize < 4 else np.float64
         for (top, left, bottom, right), block in tiles(source, TILE):
             shares: Any = (block.astype(exact) - exact(low)) / exact(span)
@@ -135,7 +132,7 @@ class Upscaler:
                 np.rint(large, out=large)
             np.clip(large, least, most, out=large)
             values = large.astype(kind)
-            if pixels.empty is not None and kind.kind != "f":  # what is computed is never "no data" by accident
+            if pixels.empty is not None and kind.kind != "f":  # a computed number must not mean "no data" by accident
                 values[values == pixels.empty] += kind.type(1 if pixels.empty < most else -1)
             if usable is not None:
                 here = np.s_[top:bottom, left:right]
@@ -147,7 +144,7 @@ class Upscaler:
                 advance((bottom - top) * (right - left))
 
     def _channels(self, mode: str, block: Values) -> Values:
-        if mode == "CMYK":  # four inks, each a luminance of its own
+        if mode == "CMYK":  # each of the four inks as a luminance
             inks = [self.enlarged(block[..., at : at + 1], GREY) for at in range(4)]
             return np.concatenate(inks, axis=-1)
         return self.enlarged(block, LUMINANCE if mode in ("RGB", "RGBA") else GREY)
@@ -158,30 +155,30 @@ def holds(kind: np.dtype[Any]) -> bool:
     return kind in (np.uint8, np.uint16, np.float32)
 
 
-def _filled(values: npt.NDArray[np.generic], usable: npt.NDArray[np.bool_]) -> npt.NDArray[np.generic]:
-    """With the next usable number to the left, or else to the right, in place of each that is not; of rows without
-    any, the row above or else below."""
+def _filled(values: Samples, usable: npt.NDArray[np.bool_]) -> Samples:
+    """Replace unusable numbers by the next usable one to the left, or else to the right.
+
+    A row without usable numbers becomes the row above it, or else below it.
+    """
     if not usable.any():
         return np.zeros_like(values)
-    made = _carried(values, usable)
+    filled = _carried(values, usable)
     rows = usable.any(1)
-    return _carried(made.T, np.broadcast_to(rows, made.T.shape)).T
+    return _carried(filled.T, np.broadcast_to(rows, filled.T.shape)).T
 
 
-def _carried(values: npt.NDArray[np.generic], usable: npt.NDArray[np.bool_]) -> npt.NDArray[np.generic]:
-    """Along each row, from the left; what comes before the first usable one has that."""
+def _carried(values: Samples, usable: npt.NDArray[np.bool_]) -> Samples:
+    """Carry usable numbers to the right along each row. Numbers before the first usable one become that one."""
     at = np.where(usable, np.arange(usable.shape[1]), -1)
     at = np.maximum.accumulate(at, axis=1)
     at = np.where(at < 0, usable.argmax(1)[:, None], at)
     return np.asarray(np.take_along_axis(values, at, 1))
 
 
-def tiles(
-    image: npt.NDArray[np.generic], side: int | None
-) -> Iterator[tuple[tuple[int, int, int, int], npt.NDArray[np.generic]]]:
+def tiles(image: Samples, side: int | None) -> Iterator[tuple[tuple[int, int, int, int], Samples]]:
     """Boxes (top, left, bottom, right) that cover the image, each with its pixels and `MARGIN` more on every side.
 
-    Beyond the image's edge its last pixels repeat.
+    Beyond the edge of the image, its last pixels repeat.
     """
     height, width = image.shape[:2]
     rows, columns = side or height, side or width

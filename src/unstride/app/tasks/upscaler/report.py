@@ -1,25 +1,23 @@
-"""The upscaler's report: its figures beside bicubic interpolation, and pieces of the photographs to look at."""
+"""The upscaler's report: its metrics and those of bicubic interpolation, and pieces of photographs."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ....backends.keras.imported import keras
-from ...mosaic import PIECE, beside, most_gained, pixels
+from ....data import Bytes
+from ...mosaic import PIECE, most_gained, pixels, side_by_side
 from ...report.page import Picture, keep, layers, losses, render
 from ...runs import Run
-from ..base import Figures
+from ..base import Metrics
 from .data import Photographs
-
-Bytes = npt.NDArray[np.uint8]
 
 SHOWN = 8
 
 
-def write_report(run: Run, model: keras.Model, data: Photographs, figures: Figures, **values: Any) -> None:
+def write_report(run: Run, model: keras.Model, data: Photographs, metrics: Metrics, **values: Any) -> None:
     render(
         run,
         "upscaler.html",
@@ -27,22 +25,22 @@ def write_report(run: Run, model: keras.Model, data: Photographs, figures: Figur
         noun="pieces",
         losses=losses(run, "mean squared error"),
         layers=layers(run, model, None),
-        figures=figures,
+        metrics=metrics,
         **values,
         scale=data.scale,
         pieces=[
-            (found[0], _piece(run, number, data.scale, *found))
-            for number, found in enumerate(figures.found[:SHOWN], start=1)
+            (test[0], _piece(run, number, data.scale, *test))
+            for number, test in enumerate(metrics.details[:SHOWN], start=1)
         ],
     )
 
 
 def _piece(run: Run, number: int, scale: int, name: str, large: Bytes, cubic: Bytes, ours: Bytes) -> Picture:
-    """The piece where the network gains most, four times."""
+    """The piece where the network gains most, in four versions."""
     top, left = most_gained(large, cubic, ours)
     here = np.s_[top : top + PIECE, left : left + PIECE]
     small = large[here]
-    columns = [("pixels", pixels(small, scale)), ("bicubic", cubic[here]), ("network", ours[here]), ("original", small)]
-    picture = beside(columns)
+    names = ("pixels", "bicubic", "network", "original")
+    picture = side_by_side(names, [[pixels(small, scale), cubic[here], ours[here], small]])
     alt = f"A piece of {name}, four times: the small image's pixels, bicubic interpolation, the network, the original."
     return keep(run, f"piece-{number}", alt, picture)

@@ -1,4 +1,4 @@
-"""The upscaler on pieces of photographs: those of scikit-image and scikit-learn, or a folder of the user's own."""
+"""Trains the upscaler on photographs, those of scikit-image and scikit-learn or the user's own."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from ....data import DataError, photographs
+from ....data import DataError, Values, photographs
 from ...images import files
 from ...runs import Run
 from ...runs.options import Options
-from ..base import Figures, Task, check_batch, falling
+from ..base import Metrics, Task, check_batch, cosine_decay
 from .data import PATCH, Photographs, arrays, least, luminance, planes_of
 from .inference import Upscaler
 from .metrics import quality
@@ -20,9 +20,6 @@ from .metrics import quality
 if TYPE_CHECKING:
     import keras
 
-Bytes = npt.NDArray[np.uint8]
-Values = npt.NDArray[np.float32]
-Pair = tuple[Bytes, Bytes]
 
 EPOCH = 1600
 
@@ -50,11 +47,11 @@ print(model.predict(np.pad(images, margin, "edge")).shape)"""
             name = "photographs of scikit-image and scikit-learn"
         else:
             paths = files.listing(options.data, "photographs")
-            found, problems = files.gather(paths, lambda path: files.photograph(path, remarks.append))
-            files.enough(options.data, len(found), problems)
+            images, problems = files.gather(paths, lambda path: files.photograph(path, remarks.append))
+            files.enough(options.data, len(images), problems)
             parts = [
-                [(path.name, image) for path, image in found[part]]
-                for part in files.divided(len(found), options.validation_split)
+                [(path.name, image) for path, image in images[part]]
+                for part in files.divided(len(images), options.validation_split)
             ]
             name = options.data
         training, validation, test = parts
@@ -88,7 +85,7 @@ print(model.predict(np.pad(images, margin, "edge")).shape)"""
         return keras.losses.MeanSquaredError()
 
     def rate(self, options: Options, epoch: int) -> float:
-        return falling(options, epoch)
+        return cosine_decay(options, epoch)
 
     def batches(self, options: Options, data: Photographs) -> Any:
         from ..batches import Shuffled
@@ -100,8 +97,8 @@ print(model.predict(np.pad(images, margin, "edge")).shape)"""
 
         return Pieces(len(data.training), options.batch_size, options.seed)
 
-    def check(self, options: Options, data: Photographs) -> tuple[Any, Any]:
-        """Pieces in a grid over the validation's photographs, for which images may have any size."""
+    def validation_data(self, options: Options, data: Photographs) -> tuple[Any, Any]:
+        """The validation photographs, cut into a grid of pieces because they differ in size."""
         from ....models._upscaler import MARGIN
 
         assert options.scale is not None
@@ -120,26 +117,26 @@ print(model.predict(np.pad(images, margin, "edge")).shape)"""
         smallest = min(seen.shape for _, seen in pairs)
         return arrays([pair for pair in pairs if pair[1].shape == smallest])
 
-    def judge(self, model: keras.Model, data: Photographs) -> Figures:
-        upscaler = Upscaler(self.weights(model, data))
+    def evaluate(self, model: keras.Model, data: Photographs) -> Metrics:
+        upscaler = Upscaler(self.export(model, data))
         rows: list[dict[str, Any]] = []
-        made = []
+        enlarged = []
         for name, large, small in data.test:
             ours = upscaler.luminance(np.divide(small, 255, dtype=np.float32))
-            found = np.rint(ours * 255).clip(0, 255).astype(np.uint8)
+            levels = np.rint(ours * 255).clip(0, 255).astype(np.uint8)
             size = (large.shape[1], large.shape[0])
             cubic = np.asarray(Image.fromarray(small).resize(size, Image.Resampling.BICUBIC))
-            made.append((name, large, cubic, found))
-            figures: dict[str, Any] = {"image": name}
-            for key, image in (("bicubic", cubic), ("ours", found)):
-                figures[f"psnr_{key}"], figures[f"ssim_{key}"] = quality(large, image, data.scale)
-            rows.append(figures)
+            enlarged.append((name, large, cubic, levels))
+            row: dict[str, Any] = {"image": name}
+            for key, image in (("bicubic", cubic), ("ours", levels)):
+                row[f"psnr_{key}"], row[f"ssim_{key}"] = quality(large, image, data.scale)
+            rows.append(row)
         keys = ("psnr_bicubic", "psnr_ours", "ssim_bicubic", "ssim_ours")
         mean = {key: float(np.mean([row[key] for row in rows])) for key in keys}
         gain = mean["psnr_ours"] - mean["psnr_bicubic"]
-        return Figures(
+        return Metrics(
             lines=(
-                ("PSNR", f"{mean['psnr_ours']:.2f} dB, {gain:+.2f} dB beside bicubic interpolation"),
+                ("PSNR", f"{mean['psnr_ours']:.2f} dB, {gain:+.2f} dB against bicubic interpolation"),
                 ("SSIM", f"{mean['ssim_ours']:.4f}, bicubic {mean['ssim_bicubic']:.4f}"),
             ),
             columns=("photograph", "bicubic, dB", "ours, dB", "gain, dB", "bicubic, SSIM", "ours, SSIM"),
@@ -155,16 +152,16 @@ print(model.predict(np.pad(images, margin, "edge")).shape)"""
                 for row in rows
             ),
             json={"images": len(rows), "scale": data.scale, **mean, "gain": gain, "each": rows},
-            found=made,
+            details=enlarged,
         )
 
     def about(self, model: keras.Model, data: Photographs) -> dict[str, Any]:  # noqa: ARG002
         return {"model": self.name, "scale": data.scale}
 
-    def report(self, run: Run, model: keras.Model, data: Photographs, figures: Figures) -> None:
+    def report(self, run: Run, model: keras.Model, data: Photographs, metrics: Metrics) -> None:
         from . import report
 
-        report.write_report(run, model, data, figures, **self.page_values(run))
+        report.write_report(run, model, data, metrics, **self.page_values(run))
 
 
 TASK = UpscalerTask()
