@@ -1,8 +1,8 @@
 // Elementwise functions and their derivatives on vectors of float32.
 #pragma once
 
-#include "lanes.hpp"
-#include "transpose.hpp"
+#include "kernels/lanes.hpp"
+#include "kernels/transpose.hpp"
 
 namespace unstride {
 namespace UNSTRIDE_SET {

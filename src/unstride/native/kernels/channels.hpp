@@ -1,7 +1,7 @@
 // Depthwise: channels in the lanes, of the input, the weights and the output alike; a dozen positions share the weights.
 #pragma once
 
-#include "simd.hpp"
+#include "kernels/simd.hpp"
 
 namespace unstride {
 namespace UNSTRIDE_SET {

@@ -2,7 +2,7 @@
 // positions times a few columns shares the loads of both.
 #pragma once
 
-#include "simd.hpp"
+#include "kernels/simd.hpp"
 
 namespace unstride {
 namespace UNSTRIDE_SET {

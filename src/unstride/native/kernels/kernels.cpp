@@ -1,11 +1,11 @@
 // All kernels for one instruction set: compiled once for each, with UNSTRIDE_SET = baseline, avx2, avx512 or neon.
-#include "channels.hpp"
-#include "dot.hpp"
-#include "outer.hpp"
-#include "planes.hpp"
-#include "tile.hpp"
-#include "transpose.hpp"
-#include "turned.hpp"
+#include "kernels/channels.hpp"
+#include "kernels/dot.hpp"
+#include "kernels/outer.hpp"
+#include "kernels/planes.hpp"
+#include "kernels/tile.hpp"
+#include "kernels/transpose.hpp"
+#include "kernels/turned.hpp"
 
 namespace unstride {
 namespace UNSTRIDE_SET {

@@ -1,8 +1,8 @@
 // The kernels of a stack, and of the loss after it, for one instruction set: compiled once for each, with UNSTRIDE_SET naming it.
-#include "activations.hpp"
-#include "lanes.hpp"
-#include "losses.hpp"
-#include "winograd.hpp"
+#include "kernels/activations.hpp"
+#include "kernels/lanes.hpp"
+#include "kernels/losses.hpp"
+#include "kernels/winograd.hpp"
 
 namespace unstride {
 namespace UNSTRIDE_SET {

@@ -3,8 +3,8 @@
 // multiply-add peak: see benchmarks/training.py.
 #pragma once
 
-#include "simd.hpp"
-#include "../lanes.hpp"
+#include "kernels/simd.hpp"
+#include "stack/lanes.hpp"
 
 namespace unstride {
 namespace UNSTRIDE_SET {

@@ -1,7 +1,7 @@
 // Losses that are functions of one target and one prediction, with their derivatives, on vectors of float32.
 #pragma once
 
-#include "activations.hpp"
+#include "kernels/activations.hpp"
 
 namespace unstride {
 namespace UNSTRIDE_SET {

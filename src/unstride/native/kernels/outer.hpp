@@ -2,7 +2,7 @@
 // other are added to a tile of sums, which stays in registers for all positions.
 #pragma once
 
-#include "simd.hpp"
+#include "kernels/simd.hpp"
 
 namespace unstride {
 namespace UNSTRIDE_SET {

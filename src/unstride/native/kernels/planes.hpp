@@ -2,7 +2,7 @@
 // are broadcast. For few channels on either side, which leave the lanes of the other kernels empty.
 #pragma once
 
-#include "simd.hpp"
+#include "kernels/simd.hpp"
 
 namespace unstride {
 namespace UNSTRIDE_SET {

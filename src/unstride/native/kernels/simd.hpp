@@ -9,7 +9,7 @@
 #include <immintrin.h>
 #endif
 
-#include "../kernels.hpp"
+#include "run/kernels.hpp"
 
 // Keeps the compiler from folding a load into each of its uses.
 #if defined(__x86_64__) || defined(__i386__)

@@ -2,7 +2,7 @@
 // is broadcast once. Reaches 95% of the multiply-add peak from about 100 products a cell on.
 #pragma once
 
-#include "simd.hpp"
+#include "kernels/simd.hpp"
 
 namespace unstride {
 namespace UNSTRIDE_SET {

@@ -1,7 +1,7 @@
 // Matrix transposition in registers, for packing weights and for channels first.
 #pragma once
 
-#include "simd.hpp"
+#include "kernels/simd.hpp"
 
 namespace unstride {
 namespace UNSTRIDE_SET {

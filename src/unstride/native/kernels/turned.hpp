@@ -6,7 +6,7 @@
 // cache; units of four are spread at half the speed.)
 #pragma once
 
-#include "transpose.hpp"
+#include "kernels/transpose.hpp"
 
 namespace unstride {
 namespace UNSTRIDE_SET {

@@ -5,8 +5,8 @@
 //     m -> y_j = [j = 0] m0 + [j = 3] m1 + a^j (m2 +- m3) + b^j (m4 +- m5), with + for even j and - for odd ones
 #pragma once
 
-#include "lanes.hpp"
-#include "transpose.hpp"
+#include "kernels/lanes.hpp"
+#include "kernels/transpose.hpp"
 
 namespace unstride {
 namespace UNSTRIDE_SET {

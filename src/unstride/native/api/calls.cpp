@@ -1,0 +1,252 @@
+#include "api/calls.hpp"
+
+#include <algorithm>
+#include <memory>
+#include <mutex>
+#include <stdexcept>
+#include <string>
+#include <unordered_map>
+
+#include "run/maps.hpp"
+#include "runtime/memory.hpp"
+#include "runtime/pool.hpp"
+
+namespace unstride {
+
+namespace {
+
+InstructionSet used_set = widest_instruction_set();
+
+// Plans of the last few problems: making one takes longer than a small map. In a process that was forked while another
+// thread held the lock it stays locked, and nothing is remembered.
+template <class Made>
+std::shared_ptr<const Made> remembered(const Problem& p, Made (*make)(const Problem&)) {
+    static auto& lock = *new std::mutex;
+    static auto& plans = *new std::unordered_map<std::string, std::shared_ptr<const Made>>;
+    Size key[27];
+    Size* at = key;
+    for (const Axis& a : p.axes)
+        for (Size field : {a.small, a.big, a.kernel, a.stride, a.dilation, a.begin}) *at++ = field;
+    for (Size field : {Size(p.map), p.batch, p.groups, p.small_channels, p.big_channels, Size(p.dense_in),
+                       Size(p.dense_out), Size(p.finite), Size(p.lanes * 16 + p.bytes)})
+        *at++ = field;
+    const std::string name(reinterpret_cast<const char*>(key), sizeof(key));
+    std::unique_lock<std::mutex> held(lock, std::try_to_lock);
+    if (held) {
+        auto found = plans.find(name);
+        if (found != plans.end()) return found->second;
+    }
+    auto plan = std::make_shared<const Made>(make(p));
+    if (held) {
+        if (plans.size() >= 256) plans.clear();
+        plans.emplace(name, plan);
+    }
+    return plan;
+}
+
+// An array (images, space, channels) of a problem, whatever its layout: channels first is copied to channels last.
+template <class T>
+class ChannelsLast {
+   public:
+    ChannelsLast(const Array& array, int rank, bool first)
+        : batch(array.size(0)), channels(array.size(first ? 1 : rank + 1)), cells(cells_of(array, rank, first)),
+          copied(first && channels > 1 && cells > 1), memory(copied ? batch * channels * cells : 0), data(array.as<T>()) {
+        if (first && !array.contiguous())
+            throw std::invalid_argument(std::string(array.name) + " is channels first and not contiguous");
+        if (!first && channels > 1 && array.stride(rank + 1) != 1)
+            throw std::invalid_argument(std::string(array.name) + " has channels that are not adjacent");
+        Size step = channels;
+        for (int axis = 2; axis >= 0; --axis) {  // z, y, x are the last `rank` of three
+            const int own = axis - (3 - rank);
+            const Size size = own < 0 ? 1 : array.size(own + (first ? 2 : 1));
+            // Along an axis of one cell a view may have any stride; positions before the first are counted with it.
+            grid.strides[axis + 1] = first || size == 1 ? step : array.stride(own + 1);
+            step *= size;
+        }
+        grid.strides[0] = first || batch == 1 ? step : array.stride(0);
+        grid.data = copied ? memory.data() : data;
+    }
+
+    void read(const Kernels<T>& kernels) {
+        if (copied) transpose(kernels, data, memory.data(), batch, channels, cells);
+    }
+    void write(const Kernels<T>& kernels) {
+        if (copied) transpose(kernels, memory.data(), data, batch, cells, channels);
+    }
+    Grid<T> writable() const { return grid; }
+    Grid<const T> readable() const {
+        Grid<const T> g{grid.data, {}};
+        std::copy(grid.strides, grid.strides + 4, g.strides);
+        return g;
+    }
+    bool dense() const { return grid.strides[3] == channels; }
+
+   private:
+    static Size cells_of(const Array& array, int rank, bool first) {
+        Size cells = 1;
+        for (int i = 0; i < rank; ++i) cells *= array.size(i + (first ? 2 : 1));
+        return cells;
+    }
+    const Size batch, channels, cells;
+    const bool copied;
+    Scratch<T> memory;
+    T* data;
+    Grid<T> grid{};
+};
+
+// `in` has been read.
+template <class T>
+void forward(Problem p, const ChannelsLast<T>& in, const Array& kernel, const Array* bias, ChannelsLast<T>& result, Layout layout,
+             bool relu) {
+    const Kernels<T>& set = kernels<T>(used_set);
+    p.dense_in = in.dense(), p.dense_out = result.dense();
+    const Size smalls = p.small_channels * p.groups;
+    const bool turned = layout.kernel_first && smalls > 1 && p.taps() * p.big_channels > 1;
+    Scratch<T> weights(turned ? smalls * p.big_channels * p.taps() : 0);
+    Taps<const T> taps{kernel.as<T>(), p.big_channels * smalls, smalls};
+    if (layout.kernel_first) taps.tap = smalls, taps.big = p.taps() * smalls;
+    auto plan = remembered(p, make_plan);
+    if (turned) transpose(set, kernel.as<T>(), weights.data(), 1, smalls, p.big_channels * p.taps());
+    if (turned) taps.data = weights.data();
+    const auto computed = [&] {
+        run(*plan, set, in.readable(), taps, bias ? bias->as<T>() : nullptr, result.writable(), relu);
+    };
+    if (plan->gaps && plan->method == Method::planes) {
+        // Zeros stand in for cells beyond the input: times infinity or NaN among the weights they would be NaN.
+        if (!set.finite(kernel.as<T>(), p.taps() * p.big_channels * smalls)) p.finite = false, plan = remembered(p, make_plan);
+        computed();
+    } else if (plan->gaps) {
+        // Zeros stand in for taps that a cell does not have: times infinity or NaN they are NaN. Whichever grid is smaller
+        // shows whether that may have happened, and then a plan without gaps computes all.
+        const Size ins[3] = {p.in_size(0), p.in_size(1), p.in_size(2)}, outs[3] = {p.out_size(0), p.out_size(1), p.out_size(2)};
+        const Size in_row = p.groups * p.in_channels(), out_row = p.groups * p.out_channels();
+        const bool before = double(ins[0] * ins[1] * ins[2] * in_row) <= double(outs[0] * outs[1] * outs[2] * out_row);
+        if (!before) computed();
+        if (before ? finite(set, in.readable(), p.batch, ins, in_row) : finite(set, result.readable(), p.batch, outs, out_row)) {
+            if (before) computed();
+        } else {
+            p.finite = false;
+            plan = remembered(p, make_plan);
+            computed();
+        }
+    } else {
+        computed();
+    }
+    result.write(set);
+}
+
+// A kernel's gradient, (taps, big, small), as (small, big, taps): by some small channels at a time, each of which is written
+// in one run.
+template <class T>
+void turn_kernel(const Kernels<T>& kernels, const T* from, T* to, Size taps, Size bigs, Size smalls) {
+    constexpr Size some = 64 / sizeof(T);
+    const Size tasks = ceil_div(smalls, some);
+    parallel(tasks, taps * bigs * smalls > 1 << 15 ? num_threads() : 1, [&](Size task, int) {
+        const Size small = task * some, count = std::min(some, smalls - small);
+        for (Size big = 0; big < bigs; ++big)
+            kernels.transpose(from + big * smalls + small, bigs * smalls, to + (small * bigs + big) * taps, bigs * taps, taps,
+                              count);
+    });
+}
+
+// `bigs` and `smalls` have been read.
+template <class T>
+void backward(Problem p, const ChannelsLast<T>& bigs, const ChannelsLast<T>& smalls, const Array& gradient, Layout layout) {
+    const Kernels<T>& set = kernels<T>(used_set);
+    p.dense_in = bigs.dense(), p.dense_out = smalls.dense();
+    const Size c_small = p.small_channels * p.groups, c_big = p.big_channels, taps = p.taps();
+    Scratch<T> last(layout.kernel_first ? taps * c_big * c_small : 0);
+    T* const to = layout.kernel_first ? last.data() : gradient.as<T>();
+    const auto plan = remembered(p, make_gradient_plan);
+    run(*plan, set, bigs.readable(), smalls.readable(), Taps<T>{to, c_big * c_small, c_small});
+    if (layout.kernel_first) turn_kernel(set, to, gradient.as<T>(), taps, c_big, c_small);
+}
+
+template <class T>
+void compute_as(const Problem& p, int rank, const Array& x, const Array& kernel, const Array* bias, const Array& out,
+                Layout layout, bool relu) {
+    ChannelsLast<T> in(x, rank, layout.first), result(out, rank, layout.first);
+    in.read(kernels<T>(used_set));
+    forward<T>(p, in, kernel, bias, result, layout, relu);
+}
+
+template <class T>
+void gradient_as(const Problem& p, int rank, const Array& big, const Array& small, const Array& out, Layout layout) {
+    ChannelsLast<T> bigs(big, rank, layout.first), smalls(small, rank, layout.first);
+    bigs.read(kernels<T>(used_set)), smalls.read(kernels<T>(used_set));
+    backward<T>(p, bigs, smalls, out, layout);
+}
+
+template <class T>
+void gradients_as(const Problem& by_x, const Problem& by_kernel, int rank, const Array& x, const Array& kernel,
+                  const Array& slope, const Array& x_gradient, const Array& kernel_gradient, Layout layout) {
+    ChannelsLast<T> in(x, rank, layout.first), slopes(slope, rank, layout.first), result(x_gradient, rank, layout.first);
+    in.read(kernels<T>(used_set)), slopes.read(kernels<T>(used_set));
+    forward<T>(by_x, slopes, kernel, nullptr, result, layout, false);
+    by_x.transposed() ? backward<T>(by_kernel, in, slopes, kernel_gradient, layout)
+                      : backward<T>(by_kernel, slopes, in, kernel_gradient, layout);
+}
+
+void check_phases(const Problem& p) {
+    for (const Axis& axis : p.axes)
+        if (p.transposed() && std::min(axis.stride, axis.big) > most_phases)
+            throw std::invalid_argument("stride is larger than the kernels can plan for");
+}
+
+}  // namespace
+
+InstructionSet used_instruction_set() { return used_set; }
+void use_instruction_set(InstructionSet set) { used_set = set; }
+
+int lanes_of(int bytes) { return bytes == 4 ? kernels<float>(used_set).lanes : kernels<double>(used_set).lanes; }
+
+void compute(bool transposed, const Array& x, const Array& kernel, const Array* bias, const Array& out, const Fields& fields,
+             Layout layout, bool relu) {
+    if (!kernel.contiguous()) throw std::invalid_argument("kernel is not contiguous");
+    Problem p = problem_of(transposed ? Map::conv_transpose : Map::conv, transposed ? out : x, transposed ? x : out, kernel,
+                           fields, layout);
+    if (bias) {
+        const Size channels = out.size(layout.first ? 1 : fields.rank + 1);
+        if (bias->dimensions != 1 || bias->size(0) != channels || bias->bytes != x.bytes || !bias->contiguous())
+            throw std::invalid_argument("bias is not one adjacent number of x's type for each channel of out");
+    }
+    check_phases(p);
+    if (out.empty()) return;
+    if (x.empty()) throw std::invalid_argument("x is empty where out is not");
+    p.lanes = lanes_of(p.bytes);
+    if (p.bytes == 4)
+        compute_as<float>(p, fields.rank, x, kernel, bias, out, layout, relu);
+    else
+        compute_as<double>(p, fields.rank, x, kernel, bias, out, layout, relu);
+}
+
+void gradient(const Array& big, const Array& small, const Array& out, const Fields& fields, Layout layout) {
+    if (!out.contiguous()) throw std::invalid_argument("out is not contiguous");
+    Problem p = problem_of(Map::kernel_gradient, big, small, out, fields, layout);
+    if (out.empty()) return;
+    if (big.empty() || small.empty()) throw std::invalid_argument("big or small is empty where out is not");
+    p.lanes = lanes_of(p.bytes);
+    if (p.bytes == 4)
+        gradient_as<float>(p, fields.rank, big, small, out, layout);
+    else
+        gradient_as<double>(p, fields.rank, big, small, out, layout);
+}
+
+void gradients(bool transposed, const Array& x, const Array& kernel, const Array& slope, const Array& x_gradient,
+               const Array& kernel_gradient, const Fields& fields, Layout layout) {
+    if (!kernel.contiguous() || !kernel_gradient.contiguous())
+        throw std::invalid_argument("the kernel, or its gradient, is not contiguous");
+    Problem by_x = problem_of(transposed ? Map::conv : Map::conv_transpose, transposed ? slope : x_gradient,
+                              transposed ? x_gradient : slope, kernel, fields, layout);
+    Problem by_kernel = problem_of(Map::kernel_gradient, transposed ? slope : x, transposed ? x : slope, kernel_gradient, fields,
+                                   layout);
+    check_phases(by_x);
+    if (x.empty() || slope.empty() || kernel.empty()) throw std::invalid_argument("x, the kernel or the slope is empty");
+    by_x.lanes = by_kernel.lanes = lanes_of(by_x.bytes);
+    if (by_x.bytes == 4)
+        gradients_as<float>(by_x, by_kernel, fields.rank, x, kernel, slope, x_gradient, kernel_gradient, layout);
+    else
+        gradients_as<double>(by_x, by_kernel, fields.rank, x, kernel, slope, x_gradient, kernel_gradient, layout);
+}
+
+}  // namespace unstride
