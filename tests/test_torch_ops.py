@@ -141,9 +141,9 @@ def test_nothing_is_copied(monkeypatch):
             seen.append(addresses)
             self.call(*addresses)
 
-    prepare = torch_native._native.prepare
+    prepare = torch_native._native.bind
     monkeypatch.setattr(torch_native, "_calls", {})
-    monkeypatch.setattr(torch_native._native, "prepare", lambda *a: Spy(prepare(*a)))
+    monkeypatch.setattr(torch_native._native, "bind", lambda *a: Spy(prepare(*a)))
     x, kernel, bias = torch.randn(2, 8, 30, 40), torch.randn(8, 6, 3, 3), torch.randn(6)
     for form in (torch.contiguous_format, torch.channels_last):
         grid, weights = x.contiguous(memory_format=form), kernel.contiguous(memory_format=form)

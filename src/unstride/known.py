@@ -14,7 +14,7 @@ from . import _native, backends
 from .backends import numpy as native
 from .geometry import Geometry
 
-_calls: dict[Any, _native.Known] = {}
+_calls: dict[Any, _native.CachedCall] = {}
 _geometries: dict[Any, Geometry] = {}
 _MOST_KNOWN = 1024
 

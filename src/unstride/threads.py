@@ -31,8 +31,8 @@ def set_num_threads(n: int) -> None:
     >>> set_num_threads(before)
     """
     number = as_int("the number of threads", n, 1)
-    if number > _native.most_threads:
-        raise GeometryError(f"the number of threads is {number}; expected one from 1 to {_native.most_threads}")
+    if number > _native.max_threads:
+        raise GeometryError(f"the number of threads is {number}; expected one from 1 to {_native.max_threads}")
     _native.set_num_threads(number)
 
 

@@ -20,7 +20,7 @@ def described(map_name, geometry, small, big, batch=2, c_small=3, c_big=2):
 @settings(max_examples=300)
 @given(situations(ranks=(1, 2, 3)), counts, counts, st.booleans())
 def test_a_plan_makes_every_connection_once(situation, c_small, c_big, large):
-    """From the plan's passes, boxes and taps alone the list of (small cell, tap, big cell), against `Geometry.taps`."""
+    """From the plan's phases, regions and taps alone the list of (small cell, tap, big cell), against `Geometry.taps`."""
     geometry, small, _ = situation
     big = geometry.output_size(small)
     if 0 in big:
@@ -33,7 +33,7 @@ def test_a_plan_makes_every_connection_once(situation, c_small, c_big, large):
             made = []
             for p in plan["axes"][3 - geometry.rank + axis]:
                 taps = len(p["shifts"])
-                for start, count, tap, inside, cell, cells in p["boxes"]:
+                for start, count, tap, inside, cell, cells in p["regions"]:
                     for q in range(start, start + count):
                         for c in range(cell, cell + cells):
                             output = p["offset"] + q * p["step"] + c
@@ -53,20 +53,20 @@ def test_a_plan_makes_every_connection_once(situation, c_small, c_big, large):
 
 @settings(max_examples=100)
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 40), st.integers(1, 3), st.sampled_from([8, 100, 300]))
-def test_the_pieces_of_a_plan_cover_everything_once(batch, height, width, stride, channels):
+def test_the_work_items_of_a_plan_cover_everything_once(batch, height, width, stride, channels):
     geometry = us.Geometry((3, 3), stride, 1)
     big = geometry.output_size((height, width))
     plan = described("conv_transpose", geometry, (height, width), big, batch, channels, channels)
-    by_blocks = plan["blockwise"] or plan["in_place"]
+    by_blocks = plan["packs_per_task"] or plan["unpacked"]
     covered = {}
-    for image, images, cell, cells, number, block, blocks, *_ in plan["pieces"]:
+    for image, images, cell, cells, number, block, blocks, *_ in plan["work_items"]:
         for area in ((i, c) for i in range(image, image + images) for c in range(cell, cell + cells)):
             for part in range(block, block + blocks) if by_blocks else [0]:
-                key = (number if plan["blockwise"] else 0, part, *area)
+                key = (number if plan["packs_per_task"] else 0, part, *area)
                 assert key not in covered
                 covered[key] = True
     length = big[plan["split_axis"] - 1]  # of z, y, x
-    passes = np.prod([len(axis) for axis in plan["axes"]]) if plan["blockwise"] else 1
+    passes = np.prod([len(axis) for axis in plan["axes"]]) if plan["packs_per_task"] else 1
     assert len(covered) == batch * length * passes * (len(plan["columns"]) - 1 if by_blocks else 1)
 
 

@@ -36,7 +36,7 @@ print("well")
 
 ENDS = """
 import os, sys, threading, time
-if sys.argv[1] == "team":  # PyTorch's threads; its own calls abort where daemon threads are in them
+if sys.argv[1] == "openmp":  # PyTorch's threads; its own calls abort where daemon threads are in them
     import torch, unstride.torch
 import numpy as np, unstride as us
 from unstride import _native
@@ -50,14 +50,14 @@ calls = [
     lambda: us.kernel_gradient(y, x, kernel_size=(4, 4), stride=2, padding=1),
     lambda: us.conv_transpose(x, kernel, stride=2, padding=1, out=np.empty_like(y)),
 ]
-if sys.argv[1] == "team":
+if sys.argv[1] == "openmp":
     us.conv_transpose(torch.from_numpy(x).requires_grad_(), torch.from_numpy(kernel), stride=2, padding=1)
     arrays = x, kernel, y.copy()
     shapes = [part for a in arrays for part in (a.shape, [step // 4 for step in a.strides])]
     fields = (2, 2), (1, 1), (1, 1), 1
-    prepared = _native.prepare("conv_transpose", *shapes, False, *fields, False, False, False, 4)
+    bound = _native.bind("conv_transpose", *shapes, False, *fields, False, 1, 4)
     first, second, third = (a.ctypes.data for a in arrays)
-    calls = [lambda: prepared(first, second, 0, third)]
+    calls = [lambda: bound(first, second, 0, third)]
 
 def work(call):
     while True:
@@ -166,9 +166,9 @@ def test_calls_after_a_fork_are_right():
     assert (done.stdout, done.returncode) == ("well\n", 0), done.stderr
 
 
-@pytest.mark.parametrize("threads", ["pool", "team"])
+@pytest.mark.parametrize("threads", ["pool", "openmp"])
 def test_a_program_ends_while_daemon_threads_are_at_work(threads):
-    if threads == "team":
+    if threads == "openmp":
         pytest.importorskip("torch")
     done = run(ENDS, threads)
     assert (done.returncode, done.stderr) == (0, "")

@@ -8,8 +8,8 @@ from switches import instruction_set, threads
 import unstride as us
 from unstride import _native, reference
 
-# Way, batch, size of the small grid, small and big channels, geometry. Slices of some taps along x, of rows, of planes; pieces
-# that are areas and pieces that are slices; groups; cells that several phases compute together; taps that lie beyond the
+# Way, batch, size of the small grid, small and big channels, geometry. Tap blocks of some taps along x, of rows, of planes; work
+# items that are areas and ones that are tap blocks; groups; cells that several phases compute together; taps that lie beyond the
 # border, and additions that no tap reaches.
 CASES = [
     ("conv", 1, (5, 7), 3, 141, us.Geometry((13, 9), (6, 4), ((3, -1), (2, 0)))),
@@ -31,7 +31,7 @@ def summed(way, arrays, kernel, geometry, bias):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_slices_are_the_reference(case):
+def test_tap_blocks_are_the_reference(case):
     way, batch, size, c_small, c_big, geometry = case
     rng = np.random.default_rng(6)
     big = geometry.output_size(size)
@@ -67,37 +67,37 @@ def plan(way, batch, size, c_small, c_big, geometry):
     )  # fmt: skip
 
 
-def test_the_cases_are_sliced_in_all_ways():
+def test_the_cases_are_cut_in_all_ways():
     with instruction_set(_native.instruction_sets()[-1]):
         plans = [plan(*case) for case in CASES]
     if plans[0]["lanes"] < 8:
         pytest.skip("needs a processor with AVX2: with narrower vectors most of the cases are tiles")
-    sliced = [p["slices"] for p in plans if len(p["slices"]) > 1]
-    assert len(sliced) >= 6
-    assert {p["slicewise"] for p in plans} == {False, True}
+    blocked = [p["tap_blocks"] for p in plans if len(p["tap_blocks"]) > 1]
+    assert len(blocked) >= 6
+    assert {p["split_k"] for p in plans} == {False, True}
     for axis in (0, 2, 4):
-        assert any(len({s[axis : axis + 2] for s in slices}) > 1 for slices in sliced)
+        assert any(len({s[axis : axis + 2] for s in tap_blocks}) > 1 for tap_blocks in blocked)
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_slices_hold_every_tap_once(case):
+def test_tap_blocks_hold_every_tap_once(case):
     told = plan(*case)
     taps = [max(len(p["shifts"]) for p in axis) for axis in told["axes"]]
     met = np.zeros(taps, int)
-    for z, z_end, y, y_end, x, x_end in told["slices"]:
+    for z, z_end, y, y_end, x, x_end in told["tap_blocks"]:
         assert z < z_end
         assert y < y_end
         assert x < x_end
         met[z:z_end, y:y_end, x:x_end] += 1
     assert (met == 1).all()
-    if told["slicewise"]:
-        ranges = [range(piece[-2], piece[-2] + piece[-1]) for piece in told["pieces"]]
-        assert sorted(i for r in ranges for i in r) == list(range(len(told["slices"])))
+    if told["split_k"]:
+        ranges = [range(item[-2], item[-2] + item[-1]) for item in told["work_items"]]
+        assert sorted(i for r in ranges for i in r) == list(range(len(told["tap_blocks"])))
 
 
-def test_a_kernel_of_many_taps_has_few_slices():
+def test_a_kernel_of_many_taps_has_few_tap_blocks():
     told = plan("conv", 1, (100,), 3, 30000, us.Geometry((20000,), 600))
-    assert len(told["slices"]) <= 4 * 4096
-    assert told["slices"][-1][-1] == len(told["axes"][2][0]["shifts"])
+    assert len(told["tap_blocks"]) <= 4 * 4096
+    assert told["tap_blocks"][-1][-1] == len(told["axes"][2][0]["shifts"])
     if told["lanes"] == 16:  # with narrower vectors this one is a tile
-        assert len(told["slices"]) > 1000
+        assert len(told["tap_blocks"]) > 1000

@@ -5,14 +5,14 @@
 
 namespace unstride {
 
-constexpr int most_dimensions = 5;
+constexpr int max_dimensions = 5;
 
 // An array of float32 or float64, aligned for its numbers. `strides` are in numbers.
 struct Array {
     const char* name;
     void* data;
     int dimensions, bytes;
-    Size sizes[most_dimensions], strides[most_dimensions];
+    Size sizes[max_dimensions], strides[max_dimensions];
 
     Size size(int axis) const { return sizes[axis]; }
     Size stride(int axis) const { return strides[axis]; }
@@ -22,6 +22,13 @@ struct Array {
     T* as() const {
         return static_cast<T*>(data);
     }
+};
+
+// The order of a kernel's axes in memory; Python's numbers for them are the same.
+enum class KernelLayout {
+    first,        // (small, big, *k)
+    last,         // (*k, big, small)
+    small_first,  // (small, *k, big): PyTorch's memory format channels_last
 };
 
 // Whether channels come first, in the two grids and in the kernel; PyTorch's memory formats mix the two.

@@ -14,8 +14,8 @@
 #include "plan/gradient_plan.hpp"
 #include "run/kernels.hpp"
 #include "runtime/pool.hpp"
-#include "api/prepared.hpp"
-#include "runtime/team.hpp"
+#include "api/bound_call.hpp"
+#include "runtime/openmp_pool.hpp"
 #include "runtime/unlocked.hpp"
 #include "api/xla.hpp"
 
@@ -44,47 +44,52 @@ void gradient_arrays(nb::handle big, nb::handle small, nb::handle out, const std
 
 using Sizes = std::vector<Size>;
 
-Prepared prepare(const std::string& map, const Sizes& first, const Sizes& first_strides, const Sizes& second,
+KernelLayout kernel_layout_of(int number) {
+    if (number < 0 || number > static_cast<int>(KernelLayout::small_first))
+        throw std::invalid_argument("kernel_layout must be 0, 1 or 2");
+    return static_cast<KernelLayout>(number);
+}
+
+BoundCall bind(const std::string& map, const Sizes& first, const Sizes& first_strides, const Sizes& second,
                  const Sizes& second_strides, const Sizes& out, const Sizes& out_strides, bool bias, const Sizes& stride,
-                 const Sizes& dilation, const Sizes& begin, Size groups, bool channels_first, bool kernel_first, bool turned,
-                 int bytes) {
+                 const Sizes& dilation, const Sizes& begin, Size groups, bool channels_first, int kernel_layout, int bytes) {
     const Map which = map == "conv" ? Map::conv : map == "conv_transpose" ? Map::conv_transpose : Map::kernel_gradient;
     return {which, {first, first_strides}, {second, second_strides}, {out, out_strides}, bias,
-            fields_of(stride, dilation, begin, groups), {channels_first, kernel_first}, turned, bytes};
+            fields_of(stride, dilation, begin, groups), channels_first, kernel_layout_of(kernel_layout), bytes};
 }
 
 void* memory(std::uintptr_t address) { return reinterpret_cast<void*>(address); }
 
-void run_prepared(const Prepared& call, std::uintptr_t first, std::uintptr_t second, std::uintptr_t bias, std::uintptr_t out) {
+void run_bound(const BoundCall& call, std::uintptr_t first, std::uintptr_t second, std::uintptr_t bias, std::uintptr_t out) {
     const Unlocked unlocked;
     call(memory(first), memory(second), memory(bias), memory(out));
 }
 
-void run_prepared_gradients(const Prepared& call, std::uintptr_t x, std::uintptr_t kernel, std::uintptr_t slope,
+void run_bound_gradients(const BoundCall& call, std::uintptr_t x, std::uintptr_t kernel, std::uintptr_t grad_output,
                             std::uintptr_t x_gradient, std::uintptr_t kernel_gradient) {
     const Unlocked unlocked;
-    call.gradients(memory(x), memory(kernel), memory(slope), memory(x_gradient), memory(kernel_gradient));
+    call.gradients(memory(x), memory(kernel), memory(grad_output), memory(x_gradient), memory(kernel_gradient));
 }
 
-nb::list describe_passes(const std::vector<Pass>& passes) {
+nb::list describe_phases(const std::vector<AxisPhase>& phases) {
     nb::list all;
-    for (const Pass& pass : passes) {
+    for (const AxisPhase& phase : phases) {
         nb::dict one;
-        one["offset"] = pass.offset, one["step"] = pass.step, one["in_step"] = pass.in_step, one["group"] = pass.group;
-        one["shifts"] = nb::cast(pass.shifts), one["index"] = nb::cast(pass.index);
-        nb::list boxes;
-        for (const Box& box : pass.boxes)
-            boxes.append(nb::make_tuple(box.first, box.count, box.tap, box.taps, box.cell, box.cells));
-        one["boxes"] = boxes;
+        one["offset"] = phase.offset, one["step"] = phase.step, one["in_step"] = phase.in_step, one["group"] = phase.group;
+        one["shifts"] = nb::cast(phase.shifts), one["index"] = nb::cast(phase.index);
+        nb::list regions;
+        for (const BorderRegion& region : phase.regions)
+            regions.append(nb::make_tuple(region.first, region.count, region.tap, region.taps, region.cell, region.cells));
+        one["regions"] = regions;
         all.append(one);
     }
     return all;
 }
 
-nb::list describe_pieces(const std::vector<Piece>& pieces) {
+nb::list describe_items(const std::vector<WorkItem>& items) {
     nb::list all;
-    for (const Piece& q : pieces)
-        all.append(nb::make_tuple(q.image, q.images, q.cell, q.cells, q.pass, q.block, q.blocks, q.slice, q.slices));
+    for (const WorkItem& q : items)
+        all.append(nb::make_tuple(q.image, q.images, q.cell, q.cells, q.subconvolution, q.block, q.blocks, q.tap_block, q.tap_blocks));
     return all;
 }
 
@@ -108,31 +113,34 @@ nb::dict describe(const std::string& map, const std::vector<Size>& small, const 
     for (int i = 0; i < f.rank; ++i)
         set_axis(p.axes[3 - f.rank + i], small[i], big[i], kernel[i], f.stride[i], f.dilation[i], f.begin[i]);
     for (const Axis& axis : p.axes)
-        if (axis.small < 1 || axis.big < 1 || (p.transposed() && std::min(axis.stride, axis.big) > most_phases))
+        if (axis.small < 1 || axis.big < 1 || (p.transposed() && std::min(axis.stride, axis.big) > max_phases))
             throw std::invalid_argument("sizes must be at least 1, and strides not be larger than the kernels can plan for");
-    nb::dict told;
-    told["lanes"] = p.lanes;
+    nb::dict description;
+    description["lanes"] = p.lanes;
     if (p.map == Map::kernel_gradient) {
         const GradientPlan plan = make_gradient_plan(p);
         nb::list axes, parts;
-        for (const Pass& pass : plan.axes) axes.append(describe_passes({pass}));
-        for (const auto& part : plan.parts) parts.append(describe_pieces(part));
-        told["method"] = plan.depthwise ? "pairs" : "outer";
-        told["big_in_lanes"] = plan.big_in_lanes, told["runs"] = plan.runs;
-        told["axes"] = axes, told["parts"] = parts, told["multiply_adds"] = plan.multiply_adds;
-        return told;
+        for (const AxisPhase& phase : plan.axes) axes.append(describe_phases({phase}));
+        for (const auto& part : plan.parts) parts.append(describe_items(part));
+        description["method"] = plan.depthwise ? "depthwise_gradient" : "outer_product";
+        description["big_in_lanes"] = plan.big_in_lanes, description["runs"] = plan.runs;
+        description["axes"] = axes, description["parts"] = parts, description["multiply_adds"] = plan.multiply_adds;
+        return description;
     }
     const Plan plan = make_plan(p);
     nb::list axes;
-    for (const auto& axis : plan.axes) axes.append(describe_passes(axis));
-    told["method"] = name(plan.method), told["blockwise"] = plan.blockwise, told["in_place"] = plan.in_place;
-    told["axes"] = axes, told["columns"] = nb::cast(plan.columns), told["pieces"] = describe_pieces(plan.pieces);
-    nb::list slices;
-    for (const Slice& s : plan.slices)
-        slices.append(nb::make_tuple(s.first[0], s.end[0], s.first[1], s.end[1], s.first[2], s.end[2]));
-    told["split_axis"] = plan.split_axis, told["slicewise"] = plan.slicewise, told["slices"] = slices;
-    told["multiply_adds"] = plan.multiply_adds, told["vector_operations"] = plan.vector_operations;
-    return told;
+    for (const auto& axis : plan.axes) axes.append(describe_phases(axis));
+    description["method"] = name(plan.method);
+    description["packs_per_task"] = plan.packs_per_task, description["unpacked"] = plan.unpacked;
+    description["axes"] = axes, description["columns"] = nb::cast(plan.columns);
+    description["work_items"] = describe_items(plan.items);
+    nb::list tap_blocks;
+    for (const TapBlock& s : plan.tap_blocks)
+        tap_blocks.append(nb::make_tuple(s.first[0], s.end[0], s.first[1], s.end[1], s.first[2], s.end[2]));
+    description["split_axis"] = plan.split_axis, description["split_k"] = plan.split_k;
+    description["tap_blocks"] = tap_blocks;
+    description["multiply_adds"] = plan.multiply_adds, description["vector_operations"] = plan.vector_operations;
+    return description;
 }
 
 // Addresses of functions, as XLA takes them.
@@ -150,11 +158,11 @@ nb::dict xla_targets() {
 
 double peak(double seconds, int threads) {
     const Unlocked unlocked;
-    std::vector<double> found(std::max(threads, 1), 0.0);
+    std::vector<double> speeds(std::max(threads, 1), 0.0);
     const InstructionSet set = used_instruction_set();
-    parallel(threads, threads, [&](Size task, int) { found[task] = fma_peak(set, seconds); });
+    parallel(threads, threads, [&](Size task, int) { speeds[task] = fma_peak(set, seconds); });
     double sum = 0;
-    for (double one : found) sum += one;
+    for (double one : speeds) sum += one;
     return sum;
 }
 
@@ -191,29 +199,29 @@ NB_MODULE(_native, m) {
     m.def("gradient", gradient_arrays, nb::arg("big"), nb::arg("small"), nb::arg("out"), nb::arg("stride"), nb::arg("dilation"),
           nb::arg("begin"), nb::arg("groups"), nb::arg("first"), nb::arg("kernel_first"),
           "Writes kernel_gradient of big and small to out.");
-    nb::class_<Prepared>(m, "Prepared", "A call for arrays of known shapes, which takes their addresses.")
-        .def("__call__", run_prepared, nb::arg("first"), nb::arg("second"), nb::arg("bias"), nb::arg("out"))
-        .def("gradients", run_prepared_gradients, nb::arg("x"), nb::arg("kernel"), nb::arg("slope"), nb::arg("x_gradient"),
+    nb::class_<BoundCall>(m, "BoundCall", "A call for arrays of known shapes, which takes their addresses.")
+        .def("__call__", run_bound, nb::arg("first"), nb::arg("second"), nb::arg("bias"), nb::arg("out"))
+        .def("gradients", run_bound_gradients, nb::arg("x"), nb::arg("kernel"), nb::arg("grad_output"), nb::arg("x_gradient"),
              nb::arg("kernel_gradient"));
-    m.def("prepare", prepare, nb::arg("map"), nb::arg("first"), nb::arg("first_strides"), nb::arg("second"),
+    m.def("bind", bind, nb::arg("map"), nb::arg("first"), nb::arg("first_strides"), nb::arg("second"),
           nb::arg("second_strides"), nb::arg("out"), nb::arg("out_strides"), nb::arg("bias"), nb::arg("stride"),
-          nb::arg("dilation"), nb::arg("begin"), nb::arg("groups"), nb::arg("channels_first"), nb::arg("kernel_first"),
-          nb::arg("turned"), nb::arg("bytes"), "A call of 'conv_transpose', 'conv' or 'kernel_gradient' but for the memory.");
+          nb::arg("dilation"), nb::arg("begin"), nb::arg("groups"), nb::arg("channels_first"), nb::arg("kernel_layout"),
+          nb::arg("bytes"), "A call of 'conv_transpose', 'conv' or 'kernel_gradient' but for the memory.");
     m.def(
-        "set_team",
+        "set_openmp",
         [](std::uintptr_t fork_join, std::uintptr_t most) {
-            set_team(reinterpret_cast<ForkJoin>(fork_join), reinterpret_cast<MostThreads>(most));
+            set_openmp(reinterpret_cast<ForkJoin>(fork_join), reinterpret_cast<MaxThreads>(most));
         },
-        nb::arg("fork_join"), nb::arg("most"),
-        "The addresses of GOMP_parallel and omp_get_max_threads, on whose threads prepared calls run from now on; 0: on ours.");
+        nb::arg("fork_join"), nb::arg("max_threads"),
+        "The addresses of GOMP_parallel and omp_get_max_threads, on whose threads bound calls run from now on; 0: on ours.");
     m.def("describe", describe, nb::arg("map"), nb::arg("small"), nb::arg("big"), nb::arg("kernel"), nb::arg("stride"),
           nb::arg("dilation"), nb::arg("begin"), nb::arg("batch"), nb::arg("groups"), nb::arg("small_channels"),
           nb::arg("big_channels"), nb::arg("bytes"), "The plan of a map, as Python data; channels are those of a group.");
-    bind_known(m);
+    bind_cached_calls(m);
     bind_stack(m);
     m.def("xla_targets", xla_targets, "The maps, stacks and losses as foreign functions of XLA: a capsule for each name.");
-    m.attr("most_phases") = most_phases;
-    m.attr("most_threads") = most_threads;
+    m.attr("max_phases") = max_phases;
+    m.attr("max_threads") = max_threads;
     m.def("num_threads", num_threads, "How many threads a call uses.");
     m.def("set_num_threads", set_num_threads, nb::arg("count"));
     m.def("thread_setting_problem", thread_setting_problem, nb::rv_policy::copy,

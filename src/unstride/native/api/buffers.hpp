@@ -26,7 +26,7 @@ class Buffer {
                                            (!std::strcmp(view_.format, "d") && view_.itemsize == 8));
         bool whole = real && reinterpret_cast<std::uintptr_t>(view_.buf) % static_cast<std::size_t>(view_.itemsize) == 0;
         for (int axis = 0; whole && axis < view_.ndim; ++axis) whole = view_.strides[axis] % view_.itemsize == 0;
-        if (!whole || view_.ndim > most_dimensions) {
+        if (!whole || view_.ndim > max_dimensions) {
             PyBuffer_Release(&view_);
             throw std::invalid_argument(std::string(name) +
                                         (real ? " is not aligned, or of more than 5 dimensions"
@@ -63,7 +63,7 @@ inline Fields fields_of(const std::vector<Size>& stride, const std::vector<Size>
 // An array of numbers of any value, whose memory is used again after it.
 nb::object empty(const std::vector<std::size_t>& shape, int bytes);
 
-void bind_known(nb::module_& m);
+void bind_cached_calls(nb::module_& m);
 void bind_stack(nb::module_& m);
 
 }  // namespace unstride

@@ -19,10 +19,10 @@ InstructionSet used_set = widest_instruction_set();
 
 // Plans of the last few problems: making one takes longer than a small map. In a process that was forked while another
 // thread held the lock it stays locked, and nothing is remembered.
-template <class Made>
-std::shared_ptr<const Made> remembered(const Problem& p, Made (*make)(const Problem&)) {
+template <class Plan_>
+std::shared_ptr<const Plan_> remembered(const Problem& p, Plan_ (*make)(const Problem&)) {
     static auto& lock = *new std::mutex;
-    static auto& plans = *new std::unordered_map<std::string, std::shared_ptr<const Made>>;
+    static auto& plans = *new std::unordered_map<std::string, std::shared_ptr<const Plan_>>;
     Size key[27];
     Size* at = key;
     for (const Axis& a : p.axes)
@@ -33,10 +33,10 @@ std::shared_ptr<const Made> remembered(const Problem& p, Made (*make)(const Prob
     const std::string name(reinterpret_cast<const char*>(key), sizeof(key));
     std::unique_lock<std::mutex> held(lock, std::try_to_lock);
     if (held) {
-        auto found = plans.find(name);
-        if (found != plans.end()) return found->second;
+        auto cached = plans.find(name);
+        if (cached != plans.end()) return cached->second;
     }
-    auto plan = std::make_shared<const Made>(make(p));
+    auto plan = std::make_shared<const Plan_>(make(p));
     if (held) {
         if (plans.size() >= 256) plans.clear();
         plans.emplace(name, plan);
@@ -57,10 +57,10 @@ class ChannelsLast {
             throw std::invalid_argument(std::string(array.name) + " has channels that are not adjacent");
         Size step = channels;
         for (int axis = 2; axis >= 0; --axis) {  // z, y, x are the last `rank` of three
-            const int own = axis - (3 - rank);
-            const Size size = own < 0 ? 1 : array.size(own + (first ? 2 : 1));
+            const int array_axis = axis - (3 - rank);
+            const Size size = array_axis < 0 ? 1 : array.size(array_axis + (first ? 2 : 1));
             // Along an axis of one cell a view may have any stride; positions before the first are counted with it.
-            grid.strides[axis + 1] = first || size == 1 ? step : array.stride(own + 1);
+            grid.strides[axis + 1] = first || size == 1 ? step : array.stride(array_axis + 1);
             step *= size;
         }
         grid.strides[0] = first || batch == 1 ? step : array.stride(0);
@@ -101,17 +101,17 @@ void forward(Problem p, const ChannelsLast<T>& in, const Array& kernel, const Ar
     const Kernels<T>& set = kernels<T>(used_set);
     p.dense_in = in.dense(), p.dense_out = result.dense();
     const Size smalls = p.small_channels * p.groups;
-    const bool turned = layout.kernel_first && smalls > 1 && p.taps() * p.big_channels > 1;
-    Scratch<T> weights(turned ? smalls * p.big_channels * p.taps() : 0);
-    Taps<const T> taps{kernel.as<T>(), p.big_channels * smalls, smalls};
+    const bool transposes = layout.kernel_first && smalls > 1 && p.taps() * p.big_channels > 1;
+    Scratch<T> weights(transposes ? smalls * p.big_channels * p.taps() : 0);
+    WeightsView<const T> taps{kernel.as<T>(), p.big_channels * smalls, smalls};
     if (layout.kernel_first) taps.tap = smalls, taps.big = p.taps() * smalls;
     auto plan = remembered(p, make_plan);
-    if (turned) transpose(set, kernel.as<T>(), weights.data(), 1, smalls, p.big_channels * p.taps());
-    if (turned) taps.data = weights.data();
+    if (transposes) transpose(set, kernel.as<T>(), weights.data(), 1, smalls, p.big_channels * p.taps());
+    if (transposes) taps.data = weights.data();
     const auto computed = [&] {
         run(*plan, set, in.readable(), taps, bias ? bias->as<T>() : nullptr, result.writable(), relu);
     };
-    if (plan->gaps && plan->method == Method::planes) {
+    if (plan->gaps && plan->method == Method::spatial) {
         // Zeros stand in for cells beyond the input: times infinity or NaN among the weights they would be NaN.
         if (!set.finite(kernel.as<T>(), p.taps() * p.big_channels * smalls)) p.finite = false, plan = remembered(p, make_plan);
         computed();
@@ -138,7 +138,7 @@ void forward(Problem p, const ChannelsLast<T>& in, const Array& kernel, const Ar
 // A kernel's gradient, (taps, big, small), as (small, big, taps): by some small channels at a time, each of which is written
 // in one run.
 template <class T>
-void turn_kernel(const Kernels<T>& kernels, const T* from, T* to, Size taps, Size bigs, Size smalls) {
+void transpose_kernel(const Kernels<T>& kernels, const T* from, T* to, Size taps, Size bigs, Size smalls) {
     constexpr Size some = 64 / sizeof(T);
     const Size tasks = ceil_div(smalls, some);
     parallel(tasks, taps * bigs * smalls > 1 << 15 ? num_threads() : 1, [&](Size task, int) {
@@ -158,8 +158,8 @@ void backward(Problem p, const ChannelsLast<T>& bigs, const ChannelsLast<T>& sma
     Scratch<T> last(layout.kernel_first ? taps * c_big * c_small : 0);
     T* const to = layout.kernel_first ? last.data() : gradient.as<T>();
     const auto plan = remembered(p, make_gradient_plan);
-    run(*plan, set, bigs.readable(), smalls.readable(), Taps<T>{to, c_big * c_small, c_small});
-    if (layout.kernel_first) turn_kernel(set, to, gradient.as<T>(), taps, c_big, c_small);
+    run(*plan, set, bigs.readable(), smalls.readable(), WeightsView<T>{to, c_big * c_small, c_small});
+    if (layout.kernel_first) transpose_kernel(set, to, gradient.as<T>(), taps, c_big, c_small);
 }
 
 template <class T>
@@ -179,17 +179,17 @@ void gradient_as(const Problem& p, int rank, const Array& big, const Array& smal
 
 template <class T>
 void gradients_as(const Problem& by_x, const Problem& by_kernel, int rank, const Array& x, const Array& kernel,
-                  const Array& slope, const Array& x_gradient, const Array& kernel_gradient, Layout layout) {
-    ChannelsLast<T> in(x, rank, layout.first), slopes(slope, rank, layout.first), result(x_gradient, rank, layout.first);
-    in.read(kernels<T>(used_set)), slopes.read(kernels<T>(used_set));
-    forward<T>(by_x, slopes, kernel, nullptr, result, layout, false);
-    by_x.transposed() ? backward<T>(by_kernel, in, slopes, kernel_gradient, layout)
-                      : backward<T>(by_kernel, slopes, in, kernel_gradient, layout);
+                  const Array& grad_output, const Array& x_gradient, const Array& kernel_gradient, Layout layout) {
+    ChannelsLast<T> in(x, rank, layout.first), grad_outputs(grad_output, rank, layout.first), result(x_gradient, rank, layout.first);
+    in.read(kernels<T>(used_set)), grad_outputs.read(kernels<T>(used_set));
+    forward<T>(by_x, grad_outputs, kernel, nullptr, result, layout, false);
+    by_x.transposed() ? backward<T>(by_kernel, in, grad_outputs, kernel_gradient, layout)
+                      : backward<T>(by_kernel, grad_outputs, in, kernel_gradient, layout);
 }
 
 void check_phases(const Problem& p) {
     for (const Axis& axis : p.axes)
-        if (p.transposed() && std::min(axis.stride, axis.big) > most_phases)
+        if (p.transposed() && std::min(axis.stride, axis.big) > max_phases)
             throw std::invalid_argument("stride is larger than the kernels can plan for");
 }
 
@@ -232,21 +232,21 @@ void gradient(const Array& big, const Array& small, const Array& out, const Fiel
         gradient_as<double>(p, fields.rank, big, small, out, layout);
 }
 
-void gradients(bool transposed, const Array& x, const Array& kernel, const Array& slope, const Array& x_gradient,
+void gradients(bool transposed, const Array& x, const Array& kernel, const Array& grad_output, const Array& x_gradient,
                const Array& kernel_gradient, const Fields& fields, Layout layout) {
     if (!kernel.contiguous() || !kernel_gradient.contiguous())
         throw std::invalid_argument("the kernel, or its gradient, is not contiguous");
-    Problem by_x = problem_of(transposed ? Map::conv : Map::conv_transpose, transposed ? slope : x_gradient,
-                              transposed ? x_gradient : slope, kernel, fields, layout);
-    Problem by_kernel = problem_of(Map::kernel_gradient, transposed ? slope : x, transposed ? x : slope, kernel_gradient, fields,
+    Problem by_x = problem_of(transposed ? Map::conv : Map::conv_transpose, transposed ? grad_output : x_gradient,
+                              transposed ? x_gradient : grad_output, kernel, fields, layout);
+    Problem by_kernel = problem_of(Map::kernel_gradient, transposed ? grad_output : x, transposed ? x : grad_output, kernel_gradient, fields,
                                    layout);
     check_phases(by_x);
-    if (x.empty() || slope.empty() || kernel.empty()) throw std::invalid_argument("x, the kernel or the slope is empty");
+    if (x.empty() || grad_output.empty() || kernel.empty()) throw std::invalid_argument("x, the kernel or grad_output is empty");
     by_x.lanes = by_kernel.lanes = lanes_of(by_x.bytes);
     if (by_x.bytes == 4)
-        gradients_as<float>(by_x, by_kernel, fields.rank, x, kernel, slope, x_gradient, kernel_gradient, layout);
+        gradients_as<float>(by_x, by_kernel, fields.rank, x, kernel, grad_output, x_gradient, kernel_gradient, layout);
     else
-        gradients_as<double>(by_x, by_kernel, fields.rank, x, kernel, slope, x_gradient, kernel_gradient, layout);
+        gradients_as<double>(by_x, by_kernel, fields.rank, x, kernel, grad_output, x_gradient, kernel_gradient, layout);
 }
 
 }  // namespace unstride

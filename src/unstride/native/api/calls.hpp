@@ -8,7 +8,7 @@
 
 namespace unstride {
 
-constexpr Size most_phases = 1024;  // along an axis of a transposed convolution; each takes memory and time of its own
+constexpr Size max_phases = 1024;  // along an axis of a transposed convolution; each takes memory and time of its own
 
 // The instruction set whose kernels run: the machine's widest, until another one is set.
 InstructionSet used_instruction_set();
@@ -25,8 +25,8 @@ void compute(bool transposed, const Array& x, const Array& kernel, const Array* 
 // Writes kernel_gradient of big and small to out, laid out as the kernel.
 void gradient(const Array& big, const Array& small, const Array& out, const Fields& fields, Layout layout);
 
-// Both gradients of conv_transpose, or of conv, where `slope` is that of its result: what both read is rearranged once.
-void gradients(bool transposed, const Array& x, const Array& kernel, const Array& slope, const Array& x_gradient,
+// Both gradients of conv_transpose, or of conv, where `grad_output` is the gradient with respect to its result: what both read is rearranged once.
+void gradients(bool transposed, const Array& x, const Array& kernel, const Array& grad_output, const Array& x_gradient,
                const Array& kernel_gradient, const Fields& fields, Layout layout);
 
 }  // namespace unstride

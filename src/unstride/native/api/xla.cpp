@@ -24,16 +24,16 @@ namespace {
 
 // That XLA knows a struct as far as it is read here.
 template <class Struct>
-const Struct& known(const Struct& given, std::size_t size = sizeof(Struct)) {
+const Struct& checked(const Struct& given, std::size_t size = sizeof(Struct)) {
     if (given.struct_size < size) wrong("this version of XLA's foreign-function interface is not known");
     return given;
 }
 
 Array array_of(const char* name, const Arguments& all, std::int64_t index) {
     if (all.kinds[index] != buffer_argument) wrong(std::string(name) + " is no buffer");
-    const Buffer& buffer = known(*static_cast<const Buffer*>(all.values[index]));
+    const Buffer& buffer = checked(*static_cast<const Buffer*>(all.values[index]));
     if (buffer.type != f32 && buffer.type != f64) wrong(std::string(name) + " is not of type float32 or float64");
-    if (buffer.rank > most_dimensions) wrong(std::string(name) + " has more than 5 dimensions");
+    if (buffer.rank > max_dimensions) wrong(std::string(name) + " has more than 5 dimensions");
     Array array{name, buffer.data, static_cast<int>(buffer.rank), buffer.type == f32 ? 4 : 8, {}, {}};
     if (reinterpret_cast<std::uintptr_t>(buffer.data) % static_cast<std::size_t>(array.bytes) != 0)
         wrong(std::string(name) + " is not aligned");
@@ -47,8 +47,8 @@ Array array_of(const char* name, const Arguments& all, std::int64_t index) {
 
 const void* attribute(const Attributes& all, const char* name, AttributeKind kind) {
     for (std::int64_t i = 0; i < all.count; ++i) {
-        const Span& found = *all.names[i];
-        if (found.size == std::strlen(name) && std::memcmp(found.data, name, found.size) == 0 && all.kinds[i] == kind)
+        const Span& given_name = *all.names[i];
+        if (given_name.size == std::strlen(name) && std::memcmp(given_name.data, name, given_name.size) == 0 && all.kinds[i] == kind)
             return all.values[i];
     }
     wrong(std::string("the attribute ") + name + " is missing, or of another kind");
@@ -98,10 +98,10 @@ void prefer_huge_pages([[maybe_unused]] const Array& out) {
 #endif
 }
 
-void check_counts(const Call& call, std::int64_t fewest, std::int64_t most) {
-    const std::int64_t given = known(call.arguments).count;
-    if (given < fewest || given > most || known(call.results).count != 1) wrong("another number of arrays is expected");
-    known(call.attributes);
+void check_counts(const Call& call, std::int64_t min_count, std::int64_t most) {
+    const std::int64_t given = checked(call.arguments).count;
+    if (given < min_count || given > most || checked(call.results).count != 1) wrong("another number of arrays is expected");
+    checked(call.attributes);
 }
 
 void forward(const Call& call, bool transposed) {
@@ -129,7 +129,7 @@ void backward(const Call& call) {
 }
 
 Stack stack_of(const Call& call) {
-    const auto& code = *static_cast<const ArrayAttribute*>(attribute(known(call.attributes), "code", array_attribute));
+    const auto& code = *static_cast<const ArrayAttribute*>(attribute(checked(call.attributes), "code", array_attribute));
     if (code.type != s64) wrong("the attribute code is not of 64-bit integers");
     return read_stack(static_cast<const Size*>(code.data), static_cast<Size>(code.size), lanes_of(4));
 }
@@ -149,7 +149,7 @@ float* kept(const Stack& stack, const Array& array, Size batch) {
 }
 
 void check_least(const Call& call, std::int64_t arguments, std::int64_t results) {
-    if (known(call.arguments).count < arguments || known(call.results).count < results)
+    if (checked(call.arguments).count < arguments || checked(call.results).count < results)
         wrong("another number of arrays is expected");
 }
 
@@ -176,15 +176,15 @@ void crossentropy_of_stack(const Call& call) {
     check_least(call, 2, 2);
     const Array x = array_of("x", call.arguments, 0), target = array_of("the target", call.arguments, 1);
     const Array y = array_of("y", call.results, 0), loss = array_of("the loss", call.results, 1);
-    stack_crossentropy(stack_of(call), x, weights_of(call.arguments, 2), target, real(known(call.attributes), "epsilon"), y, loss,
+    stack_crossentropy(stack_of(call), x, weights_of(call.arguments, 2), target, real(checked(call.attributes), "epsilon"), y, loss,
                        weights_of(call.results, 2));
 }
 
 void losses(const Call& call) {
     check_least(call, 2, 2);
     const Array target = array_of("the target", call.arguments, 0), predicted = array_of("the prediction", call.arguments, 1);
-    const Array loss = array_of("the loss", call.results, 0), slope = array_of("the slope", call.results, 1);
-    binary_crossentropy(target, predicted, real(known(call.attributes), "epsilon"), loss, slope.empty() ? nullptr : &slope);
+    const Array loss = array_of("the loss", call.results, 0), derivative = array_of("the slope", call.results, 1);
+    binary_crossentropy(target, predicted, real(checked(call.attributes), "epsilon"), loss, derivative.empty() ? nullptr : &derivative);
 }
 
 // XLA lets its threads round the smallest numbers to zero. The kernels' own threads do not, and results should not depend
@@ -238,7 +238,7 @@ Error* guarded(Call* call, const char* name, Body body) {
     if (call->struct_size < offsetof(Call, context) || !call->api || call->api->struct_size < sizeof(Api))
         throw std::runtime_error("unstride: this version of XLA's foreign-function interface is not known");
     try {
-        known(*call);
+        checked(*call);
         if (call->stage != execute_stage) return nullptr;  // nothing to prepare
         const PlainArithmetic plain;
         body(*call);

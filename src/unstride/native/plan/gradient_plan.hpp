@@ -15,9 +15,9 @@ struct GradientPlan {
     bool depthwise = false;  // channels of both in the lanes
     // Adjacent taps along x and the big grid's channels are one run of memory, computed at once.
     bool runs = false;
-    Pass axes[3];  // the small grid's positions and what each meets
+    AxisPhase axes[3];  // the small grid's positions and what each meets
     int split_axis = 1;
-    std::vector<std::vector<Piece>> parts;  // summed apart, each piece by piece; then added in their order
+    std::vector<std::vector<WorkItem>> parts;  // summed apart, each work item by work item; then added in their order
     Size row_cuts = 1, lane_cuts = 1;       // of rows() and lanes(), into tasks
     Size tap_cuts = 1;                      // of steps()
     double multiply_adds = 0;
@@ -31,7 +31,7 @@ struct GradientPlan {
     Size steps() const { return planes() * runs_per_row(); }  // taps, or runs of taps along x
 };
 
-constexpr Size slice_of_lanes = 128;  // that a task reads of each position
+constexpr Size lanes_per_task = 128;  // that a task reads of each position
 
 GradientPlan make_gradient_plan(const Problem& problem);
 

@@ -19,7 +19,7 @@ template <class T>
 class GradientRunner {
 public:
     GradientRunner(const GradientPlan& plan, const Kernels<T>& kernels, Grid<const T> big, Grid<const T> small,
-                   Taps<T> gradient)
+                   WeightsView<T> gradient)
         : plan(plan), p(plan.problem), kernels(kernels), big(big), small(small), gradient(gradient),
           parts(static_cast<Size>(plan.parts.size())), size(p.groups * p.taps() * p.big_channels * p.small_channels),
           limit(plan.multiply_adds > 500e3 ? num_threads() : 1), partial(parts > 1 ? size * parts : 0) {}
@@ -37,13 +37,13 @@ private:
     const Problem& p;
     const Kernels<T>& kernels;
     const Grid<const T> big, small;
-    const Taps<T> gradient;
+    const WeightsView<T> gradient;
     const Size parts;
     const Size size;
     const int limit;
     const Scratch<T> partial;  // of each part, laid out like the gradient
 
-    Taps<T> target(Size part) const {
+    WeightsView<T> target(Size part) const {
         if (parts == 1) return gradient;
         const Size row = p.groups * p.small_channels;
         return {partial.data() + part * size, p.big_channels * row, row};
@@ -51,10 +51,10 @@ private:
 
     void dense() {
         const Size rows = plan.rows(), lanes = plan.lanes(), runs = plan.runs_per_row(), steps = plan.steps();
-        const Size most_taps = ceil_div(steps, plan.tap_cuts);
-        const Size most_rows = ceil_div(rows, plan.row_cuts);
-        const Size step = std::min(slice_of_lanes, (lanes + 15) / 16 * 16);  // of a row of sums
-        const Size each = most_taps * most_rows * step;
+        const Size max_taps = ceil_div(steps, plan.tap_cuts);
+        const Size max_rows = ceil_div(rows, plan.row_cuts);
+        const Size step = std::min(lanes_per_task, (lanes + 15) / 16 * 16);  // of a row of sums
+        const Size each = max_taps * max_rows * step;
         const Scratch<T> memory(each * limit);
         parallel(parts * p.groups * plan.lane_cuts * plan.row_cuts * plan.tap_cuts, limit, [&](Size task, int worker) {
             const auto part_of = [&](Size total, Size cuts) {
@@ -63,14 +63,14 @@ private:
                 return Range{i * total / cuts, (i + 1) * total / cuts - i * total / cuts};
             };
             const Range taps = part_of(steps, plan.tap_cuts), some_rows = part_of(rows, plan.row_cuts);
-            const Size lane = task % plan.lane_cuts * slice_of_lanes, group = task / plan.lane_cuts % p.groups;
+            const Size lane = task % plan.lane_cuts * lanes_per_task, group = task / plan.lane_cuts % p.groups;
             const Size part = task / plan.lane_cuts / p.groups;
-            const Range some_lanes{lane, std::min(slice_of_lanes, lanes - lane)};
+            const Range some_lanes{lane, std::min(lanes_per_task, lanes - lane)};
             T* const sums = memory.data() + each * worker;
             std::memset(sums, 0, static_cast<std::size_t>(each) * sizeof(T));
-            for (const Piece& piece : plan.parts[part])
+            for (const WorkItem& item : plan.parts[part])
                 for (Size i = 0; i < taps.count; ++i)
-                    add(piece, group, (taps.first + i) / runs, (taps.first + i) % runs, some_rows, some_lanes,
+                    add(item, group, (taps.first + i) / runs, (taps.first + i) % runs, some_rows, some_lanes,
                         sums + i * some_rows.count * step, step);
             for (Size i = 0; i < taps.count; ++i)
                 deliver(target(part), group, (taps.first + i) / runs, (taps.first + i) % runs, some_rows, some_lanes,
@@ -79,7 +79,7 @@ private:
     }
 
     // Sums of a tap, or of a run of taps, to where the gradient has them.
-    void deliver(Taps<T> to, Size group, Size plane, Size run, Range rows, Range lanes, const T* sums, Size step) const {
+    void deliver(WeightsView<T> to, Size group, Size plane, Size run, Range rows, Range lanes, const T* sums, Size step) const {
         T* const tap = to.data + (plane * p.axes[2].kernel + run) * to.tap + group * p.small_channels;
         if (plan.big_in_lanes) {
             kernels.transpose(sums, step, tap + lanes.first * to.big + rows.first, to.big, rows.count, lanes.count);
@@ -106,82 +106,82 @@ private:
         });
     }
 
-    // Positions of a piece along an axis whose tap lies inside the big grid.
-    Range valid(int axis, int tap, const Piece& piece) const {
+    // Positions of a work item along an axis whose tap lies inside the big grid.
+    Range valid(int axis, int tap, const WorkItem& item) const {
         Size first = 0, end = 0;
-        for (const Box& box : plan.axes[axis].boxes)
-            if (tap >= box.tap && tap < box.tap + box.taps) {
-                if (first == end) first = box.first;
-                end = box.first + box.count;
+        for (const BorderRegion& region : plan.axes[axis].regions)
+            if (tap >= region.tap && tap < region.tap + region.taps) {
+                if (first == end) first = region.first;
+                end = region.first + region.count;
             }
-        return clip(axis, {first, end - first}, piece);
+        return clip(axis, {first, end - first}, item);
     }
 
-    Range clip(int axis, Range range, const Piece& piece) const {
+    Range clip(int axis, Range range, const WorkItem& item) const {
         if (axis != plan.split_axis) return range;
-        const Size first = std::max(range.first, piece.cell);
-        const Size end = std::min(range.first + range.count, piece.cell + piece.cells);
+        const Size first = std::max(range.first, item.cell);
+        const Size end = std::min(range.first + range.count, item.cell + item.cells);
         return {first, std::max<Size>(end - first, 0)};
     }
 
-    // Where the walk over `ranges` begins in both grids, for taps that are `shifts` away.
-    void place(const Piece& piece, const Range* ranges, const Size* shifts, Size group, Walk& walk, const T*& in_big,
+    // Where the loops over `ranges` begins in both grids, for taps that are `shifts` away.
+    void place(const WorkItem& item, const Range* ranges, const Size* shifts, Size group, LoopNest& loops, const T*& in_big,
                const T*& in_small) const {
-        in_big = big.data + piece.image * big.strides[0] + group * p.big_channels;
-        in_small = small.data + piece.image * small.strides[0] + group * p.small_channels;
-        walk.count[0] = piece.images;
-        walk.in_step[0] = big.strides[0], walk.out_step[0] = small.strides[0];
+        in_big = big.data + item.image * big.strides[0] + group * p.big_channels;
+        in_small = small.data + item.image * small.strides[0] + group * p.small_channels;
+        loops.count[0] = item.images;
+        loops.in_step[0] = big.strides[0], loops.out_step[0] = small.strides[0];
         for (int axis = 0; axis < 3; ++axis) {
-            const Pass& pass = plan.axes[axis];
-            walk.count[axis + 1] = ranges[axis].count;
-            walk.in_step[axis + 1] = pass.in_step * big.strides[axis + 1];
-            walk.out_step[axis + 1] = small.strides[axis + 1];
-            in_big += (ranges[axis].first * pass.in_step + shifts[axis]) * big.strides[axis + 1];
+            const AxisPhase& phase = plan.axes[axis];
+            loops.count[axis + 1] = ranges[axis].count;
+            loops.in_step[axis + 1] = phase.in_step * big.strides[axis + 1];
+            loops.out_step[axis + 1] = small.strides[axis + 1];
+            in_big += (ranges[axis].first * phase.in_step + shifts[axis]) * big.strides[axis + 1];
             in_small += ranges[axis].first * small.strides[axis + 1];
         }
     }
 
-    void add(const Piece& piece, Size group, Size plane, Size run, Range rows, Range lanes, T* sums, Size step) const {
+    void add(const WorkItem& item, Size group, Size plane, Size run, Range rows, Range lanes, T* sums, Size step) const {
         const int tz = static_cast<int>(plane / p.axes[1].kernel), ty = static_cast<int>(plane % p.axes[1].kernel);
-        Range ranges[3] = {valid(0, tz, piece), valid(1, ty, piece), {0, 0}};
+        Range ranges[3] = {valid(0, tz, item), valid(1, ty, item), {0, 0}};
         if (ranges[0].count == 0 || ranges[1].count == 0) return;
         const Size shifts[3] = {plan.axes[0].shifts[tz], plan.axes[1].shifts[ty], plan.axes[2].shifts[run]};
         if (!plan.runs) {
-            ranges[2] = valid(2, static_cast<int>(run), piece);
-            if (ranges[2].count > 0) outer(piece, group, ranges, shifts, rows, lanes, sums, step);
+            ranges[2] = valid(2, static_cast<int>(run), item);
+            if (ranges[2].count > 0) outer_product(item, group, ranges, shifts, rows, lanes, sums, step);
             return;
         }
-        for (const Box& box : plan.axes[2].boxes) {
-            ranges[2] = clip(2, {box.first, box.count}, piece);
+        for (const BorderRegion& region : plan.axes[2].regions) {
+            ranges[2] = clip(2, {region.first, region.count}, item);
             // The taps inside the grid are a part of the run.
             const Range& whole = plan.big_in_lanes ? lanes : rows;
-            const Size from = std::max(whole.first, box.tap * p.big_channels);
-            const Size end = std::min(whole.first + whole.count, (box.tap + box.taps) * p.big_channels);
+            const Size from = std::max(whole.first, region.tap * p.big_channels);
+            const Size end = std::min(whole.first + whole.count, (region.tap + region.taps) * p.big_channels);
             const Range inside{from, end - from};
             if (ranges[2].count == 0 || inside.count <= 0) continue;
             if (plan.big_in_lanes)
-                outer(piece, group, ranges, shifts, rows, inside, sums, step, lanes.first);
+                outer_product(item, group, ranges, shifts, rows, inside, sums, step, lanes.first);
             else
-                outer(piece, group, ranges, shifts, inside, lanes, sums + (from - rows.first) * step, step);
+                outer_product(item, group, ranges, shifts, inside, lanes, sums + (from - rows.first) * step, step);
         }
     }
 
     // `sums` belongs to the first of `rows`, and to lane `first_lane` (that of `lanes`, unless told).
-    void outer(const Piece& piece, Size group, const Range* ranges, const Size* shifts, Range rows, Range lanes, T* sums,
+    void outer_product(const WorkItem& item, Size group, const Range* ranges, const Size* shifts, Range rows, Range lanes, T* sums,
                Size step, Size first_lane = -1) const {
         if (first_lane < 0) first_lane = lanes.first;
-        Outer<T> job{};
+        OuterProduct<T> job{};
         const T *in_big, *in_small;
-        place(piece, ranges, shifts, group, job.walk, in_big, in_small);
+        place(item, ranges, shifts, group, job.loops, in_big, in_small);
         if (plan.big_in_lanes)
-            for (int d = 0; d < 4; ++d) std::swap(job.walk.in_step[d], job.walk.out_step[d]);
+            for (int d = 0; d < 4; ++d) std::swap(job.loops.in_step[d], job.loops.out_step[d]);
         job.a = (plan.big_in_lanes ? in_small : in_big) + rows.first;
         job.b = (plan.big_in_lanes ? in_big : in_small) + first_lane;
         job.rows = rows.count;
         job.from = lanes.first - first_lane, job.to = job.from + lanes.count;
         job.sums = sums;
         job.stride = step;
-        kernels.outer(job);
+        kernels.outer_product(job);
     }
 
     void depthwise() {
@@ -191,16 +191,16 @@ private:
             std::memset(target(part).data + tap * target(part).tap, 0, static_cast<std::size_t>(p.groups) * sizeof(T));
             const int at[3] = {static_cast<int>(plane / p.axes[1].kernel), static_cast<int>(plane % p.axes[1].kernel),
                                static_cast<int>(x)};
-            for (const Piece& piece : plan.parts[part]) {
+            for (const WorkItem& item : plan.parts[part]) {
                 Range ranges[3];
                 Size shifts[3];
                 for (int axis = 0; axis < 3; ++axis)
-                    ranges[axis] = valid(axis, at[axis], piece), shifts[axis] = plan.axes[axis].shifts[at[axis]];
+                    ranges[axis] = valid(axis, at[axis], item), shifts[axis] = plan.axes[axis].shifts[at[axis]];
                 if (ranges[0].count == 0 || ranges[1].count == 0 || ranges[2].count == 0) continue;
-                Pairs<T> job{};
-                place(piece, ranges, shifts, 0, job.walk, job.a, job.b);
+                DepthwiseGradient<T> job{};
+                place(item, ranges, shifts, 0, job.loops, job.a, job.b);
                 job.lanes = p.groups, job.sums = target(part).data + tap * target(part).tap;
-                kernels.pairs(job);
+                kernels.depthwise_gradient(job);
             }
         });
     }
@@ -209,11 +209,11 @@ private:
 }  // namespace
 
 template <class T>
-void run(const GradientPlan& plan, const Kernels<T>& kernels, Grid<const T> big, Grid<const T> small, Taps<T> gradient) {
+void run(const GradientPlan& plan, const Kernels<T>& kernels, Grid<const T> big, Grid<const T> small, WeightsView<T> gradient) {
     GradientRunner<T>(plan, kernels, big, small, gradient).all();
 }
 
-template void run(const GradientPlan&, const Kernels<float>&, Grid<const float>, Grid<const float>, Taps<float>);
-template void run(const GradientPlan&, const Kernels<double>&, Grid<const double>, Grid<const double>, Taps<double>);
+template void run(const GradientPlan&, const Kernels<float>&, Grid<const float>, Grid<const float>, WeightsView<float>);
+template void run(const GradientPlan&, const Kernels<double>&, Grid<const double>, Grid<const double>, WeightsView<double>);
 
 }  // namespace unstride

@@ -3,7 +3,7 @@
 
 #include <chrono>
 
-#include "stack/lanes.hpp"
+#include "stack/batch_kernels.hpp"
 
 namespace unstride {
 
@@ -11,7 +11,7 @@ namespace unstride {
     namespace SET {                                     \
     extern const Kernels<float> narrow;                 \
     extern const Kernels<double> wide;                  \
-    extern const LaneKernels lane_table;                \
+    extern const BatchKernels batch_table;                \
     double multiply_adds(Size rounds, float* used);     \
     }
 DECLARE(baseline)
@@ -52,7 +52,7 @@ const Kernels<double>& kernels<double>(InstructionSet set) {
     CHOOSE(set, wide)
 }
 
-const LaneKernels& lane_kernels(InstructionSet set) { CHOOSE(set, lane_table) }
+const BatchKernels& batch_kernels(InstructionSet set) { CHOOSE(set, batch_table) }
 
 namespace {
 

@@ -9,8 +9,8 @@ namespace unstride {
 
 using Size = std::int64_t;
 
-// Positions of a box: images, z, y, x; steps in numbers, not bytes.
-struct Walk {
+// Positions of a region: images, z, y, x; steps in numbers, not bytes.
+struct LoopNest {
     Size count[4];
     Size in_step[4];
     Size out_step[4];
@@ -18,7 +18,7 @@ struct Walk {
 
 // A run of adjacent numbers of the input, relative to a position, and the rows of packed weights that they meet; `copy` is
 // where the run lies in a copy of all runs of the position.
-struct Segment {
+struct InputRun {
     Size in, row, length, copy;
 };
 
@@ -31,39 +31,39 @@ struct Block {
     Size columns;   // a multiple of the vector's length for tiles
 };
 
-// out[position][from .. to) = bias + sum over segments of in[position + segment] * weights, and ReLU where asked for.
+// out[position][from .. to) = bias + sum over runs of in[position + run] * weights, and ReLU where asked for.
 template <class T>
 struct Job {
     const T* in;
     T* out;
-    Walk walk;
-    const Segment* segments;
-    Size segment_count;
+    LoopNest loops;
+    const InputRun* runs;
+    Size run_count;
     const Block<T>* blocks;
     Size block_count;
     Size from, to;         // columns of the output to be written
-    // tile: room for most_tile_rows positions' runs, from where they are read, or null. turned: see turned_room.
+    // igemm: room for max_igemm_rows positions' runs, from where they are read, or null. igemm_unpacked: see igemm_unpacked_room.
     T* copies;
     Size copy_step;        // from one of them to the next
     const Size* offsets;   // dot: where each column lies, relative to a position's output, and
     const bool* written;   // whether it is to be written
-    bool add;              // dot: to what the output has, instead of to the bias. tile: the same, with weights in place
+    bool add;              // dot: to what the output has, instead of to the bias. igemm: the same, with unpacked weights
     bool fresh;            // dot: whether each row of positions reads what none before it has read
-    bool gathered;         // turned: whether `copies` has these positions already
-    Size next;             // in place: from the first weights to those that are wanted next, fetched meanwhile; or 0
-    // Numbers from one column's weights to the next one's (dot, turned), from one tap's (lanes), or from one row's (tile in
-    // place).
+    bool input_copied;         // igemm_unpacked: whether `copies` has these positions already
+    Size next;             // unpacked: from the first weights to those that are wanted next, fetched meanwhile; or 0
+    // Numbers from one column's weights to the next one's (dot, igemm_unpacked), from one tap's (depthwise), or
+    // from one row's (igemm of unpacked weights).
     Size weight_stride;
     bool relu;
 };
 
-constexpr int most_tile_rows = 16;
-constexpr int most_turned_positions = 48;
-// Room for the numbers that `turned` copies, of `length` channels at any number of positions up to the most. Tiles are filled
+constexpr int max_igemm_rows = 16;
+constexpr int max_igemm_unpacked_positions = 48;
+// Room for the numbers that `igemm_unpacked` copies, of `length` channels at any number of positions up to the most. Tiles are filled
 // up, but the most are whole tiles; so are vectors, at both ends.
-constexpr Size turned_room(Size length, Size lanes) { return most_turned_positions * (length + 2 * lanes); }
+constexpr Size igemm_unpacked_room(Size length, Size lanes) { return max_igemm_unpacked_positions * (length + 2 * lanes); }
 
-// Columns from .. to of a PlanesJob read `count` numbers of every channel each.
+// Columns from .. to of a SpatialJob read `count` numbers of every channel each.
 struct Reach {
     int from, to;
     Size count;
@@ -71,9 +71,9 @@ struct Reach {
 
 // out[column][position] = bias[column] + sum over channels, and over the offsets that the column reaches, of
 // in[channel * plane + offset + position] * weight, and ReLU where asked for. Weights lie in the order in which they are
-// used: channel by channel, offset by offset. Up to planes_slack numbers after the last position are read and written.
+// used: channel by channel, offset by offset. Up to spatial_slack numbers after the last position are read and written.
 template <class T>
-struct PlanesJob {
+struct SpatialJob {
     const T* in;
     Size plane, channels;
     const Size* offsets;
@@ -81,22 +81,22 @@ struct PlanesJob {
     Size reach_count;
     const T* weights;
     const T* bias;
-    int columns;  // up to most_planes_columns
+    int columns;  // up to max_spatial_columns
     T* out;
     Size out_plane, count;
     bool relu;
 };
 
-constexpr int most_planes_columns = 8;
-constexpr Size planes_slack = 256;
+constexpr int max_spatial_columns = 8;
+constexpr Size spatial_slack = 256;
 
 // sums[row][lane] += in_a[position][row] * in_b[position][lane] over all positions; a kernel's gradient is made of these.
-// `walk.in_step` is of a, `walk.out_step` of b. Of b only lanes from .. to are read; sums has `stride` numbers a row.
+// `loops.in_step` is of a, `loops.out_step` of b. Of b only lanes from .. to are read; sums has `stride` numbers a row.
 template <class T>
-struct Outer {
+struct OuterProduct {
     const T* a;
     const T* b;
-    Walk walk;
+    LoopNest loops;
     Size rows;
     Size from, to;
     T* sums;
@@ -105,10 +105,10 @@ struct Outer {
 
 // sums[lane] += a[position][lane] * b[position][lane]
 template <class T>
-struct Pairs {
+struct DepthwiseGradient {
     const T* a;
     const T* b;
-    Walk walk;
+    LoopNest loops;
     Size lanes;
     T* sums;
 };
@@ -116,13 +116,13 @@ struct Pairs {
 template <class T>
 struct Kernels {
     int lanes;
-    void (*tile)(const Job<T>&);
+    void (*igemm)(const Job<T>&);
     void (*dot)(const Job<T>&);
-    void (*turned)(const Job<T>&);
-    void (*channels)(const Job<T>&);
-    void (*planes)(const PlanesJob<T>&);
-    void (*outer)(const Outer<T>&);
-    void (*pairs)(const Pairs<T>&);
+    void (*igemm_unpacked)(const Job<T>&);
+    void (*depthwise)(const Job<T>&);
+    void (*spatial)(const SpatialJob<T>&);
+    void (*outer_product)(const OuterProduct<T>&);
+    void (*depthwise_gradient)(const DepthwiseGradient<T>&);
     // Whether there is neither infinity nor NaN among them.
     bool (*finite)(const T* from, Size count);
     // to[j * to_stride + i] = from[i * from_stride + j] for i < rows, j < columns

@@ -16,7 +16,7 @@ struct Grid {
 
 // A kernel of (taps, big channels of a group, small channels of all groups), the last adjacent; strides in numbers.
 template <class T>
-struct Taps {
+struct WeightsView {
     T* data;
     Size tap, big;
 };
@@ -26,17 +26,17 @@ int threads_for(double vector_operations);
 
 // conv and conv_transpose. `bias` may be null. Throws std::bad_alloc before it has written anything.
 template <class T>
-void run(const Plan& plan, const Kernels<T>& kernels, Grid<const T> in, Taps<const T> kernel, const T* bias, Grid<T> out,
+void run(const Plan& plan, const Kernels<T>& kernels, Grid<const T> in, WeightsView<const T> kernel, const T* bias, Grid<T> out,
          bool relu);
 
-// The same for plans of method `planes`.
+// The same for plans of method `spatial`.
 template <class T>
-void run_planes(const Plan& plan, const Kernels<T>& kernels, Grid<const T> in, Taps<const T> kernel, const T* bias,
+void run_spatial(const Plan& plan, const Kernels<T>& kernels, Grid<const T> in, WeightsView<const T> kernel, const T* bias,
                 Grid<T> out, bool relu);
 
-// The same for plans that read the kernel in place.
+// The same for plans that read the kernel unpacked.
 template <class T>
-void run_in_place(const Plan& plan, const Kernels<T>& kernels, Grid<const T> in, Taps<const T> kernel, const T* bias,
+void run_unpacked(const Plan& plan, const Kernels<T>& kernels, Grid<const T> in, WeightsView<const T> kernel, const T* bias,
                   Grid<T> out, bool relu);
 
 // Whether all numbers of a grid are: `size` cells along z, y, x of `channels` each; those along x must be adjacent.
@@ -49,7 +49,7 @@ void add_parts(T* parts, Size part_count, Size count);
 
 // `gradient` is written, not added to.
 template <class T>
-void run(const GradientPlan& plan, const Kernels<T>& kernels, Grid<const T> big, Grid<const T> small, Taps<T> gradient);
+void run(const GradientPlan& plan, const Kernels<T>& kernels, Grid<const T> big, Grid<const T> small, WeightsView<T> gradient);
 
 // to[b][j][i] = from[b][i][j], in parallel: how channels first becomes channels last and back.
 template <class T>

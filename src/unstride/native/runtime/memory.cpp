@@ -14,9 +14,9 @@ namespace {
 
 constexpr std::size_t small = std::size_t(64) << 10;      // below, the system's allocator keeps them itself
 #if defined(__SANITIZE_ADDRESS__)
-constexpr std::size_t kept = 0;  // so that what is freed, and what lies beyond, is known to be out of bounds
+constexpr std::size_t cached_bytes = 0;  // so that what is freed, and what lies beyond, is known to be out of bounds
 #else
-constexpr std::size_t kept = std::size_t(128) << 20;  // bytes in all that wait for the next call
+constexpr std::size_t cached_bytes = std::size_t(128) << 20;  // bytes in all that wait for the next call
 #endif
 constexpr std::size_t huge_page = std::size_t(2) << 20;
 
@@ -35,26 +35,26 @@ std::align_val_t alignment(std::size_t bytes) { return std::align_val_t(bytes >=
 
 // Blocks are of these sizes, so that one fits the next call of about the same size.
 std::size_t rounded(std::size_t bytes) {
-    if (bytes < small || kept == 0) return bytes;
+    if (bytes < small || cached_bytes == 0) return bytes;
     std::size_t step = small / 4;
     while (step * 16 < bytes) step *= 2;
     return (bytes + step - 1) / step * step;
 }
 
-void release(Free free) { ::operator delete(free.block, alignment(free.bytes)); }
+void deallocate(Free free) { ::operator delete(free.block, alignment(free.bytes)); }
 
 }  // namespace
 
-void* take(std::size_t bytes) {
+void* allocate(std::size_t bytes) {
     if (bytes > PTRDIFF_MAX / 2) throw std::bad_alloc();
     bytes = rounded(bytes);
     if (bytes >= small) {
         std::unique_lock<std::mutex> held(lock, std::try_to_lock);
         if (held) {
-            auto found = std::find_if(waiting.rbegin(), waiting.rend(), [&](const Free& f) { return f.bytes == bytes; });
-            if (found != waiting.rend()) {
-                void* block = found->block;
-                waiting.erase(std::next(found).base());
+            auto cached = std::find_if(waiting.rbegin(), waiting.rend(), [&](const Free& f) { return f.bytes == bytes; });
+            if (cached != waiting.rend()) {
+                void* block = cached->block;
+                waiting.erase(std::next(cached).base());
                 waiting_bytes -= bytes;
                 return block;
             }
@@ -68,24 +68,24 @@ void* take(std::size_t bytes) {
     return block;
 }
 
-void give_back(void* block, std::size_t bytes) noexcept {
+void release(void* block, std::size_t bytes) noexcept {
     bytes = rounded(bytes);
     Free free{block, bytes};
-    if (bytes >= small && bytes <= kept) {
+    if (bytes >= small && bytes <= cached_bytes) {
         std::unique_lock<std::mutex> held(lock, std::try_to_lock);
         try {
             if (held) {
                 waiting.push_back(free);
                 waiting_bytes += bytes;
                 std::size_t old = 0;
-                while (waiting_bytes > kept) waiting_bytes -= waiting[old].bytes, release(waiting[old]), ++old;
+                while (waiting_bytes > cached_bytes) waiting_bytes -= waiting[old].bytes, deallocate(waiting[old]), ++old;
                 waiting.erase(waiting.begin(), waiting.begin() + static_cast<std::ptrdiff_t>(old));
                 return;
             }
         } catch (const std::bad_alloc&) {  // no room to remember it in
         }
     }
-    release(free);
+    deallocate(free);
 }
 
 }  // namespace unstride

@@ -10,10 +10,10 @@
 namespace unstride {
 
 // At least this much, aligned for the widest vectors. Throws std::bad_alloc.
-void* take(std::size_t bytes);
+void* allocate(std::size_t bytes);
 
 // What `take` gave, with the size asked for.
-void give_back(void* block, std::size_t bytes) noexcept;
+void release(void* block, std::size_t bytes) noexcept;
 
 // Memory for one call. A little of it lies in the object itself: aligned blocks take the system's allocator long.
 template <class T>
@@ -21,9 +21,9 @@ class Scratch {
 public:
     explicit Scratch(std::int64_t count)
         : bytes_(count > 0 ? static_cast<std::size_t>(count) * sizeof(T) : 0),
-          data_(bytes_ == 0 ? nullptr : bytes_ <= sizeof(own_) ? own_ : static_cast<T*>(take(bytes_))) {}
+          data_(bytes_ == 0 ? nullptr : bytes_ <= sizeof(own_) ? own_ : static_cast<T*>(allocate(bytes_))) {}
     ~Scratch() {
-        if (bytes_ > sizeof(own_)) give_back(data_, bytes_);
+        if (bytes_ > sizeof(own_)) release(data_, bytes_);
     }
     Scratch(const Scratch&) = delete;
     Scratch& operator=(const Scratch&) = delete;

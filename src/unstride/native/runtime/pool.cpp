@@ -78,7 +78,7 @@ int quota_cpus() {
             path.resize(slash == std::string::npos ? 0 : slash);
         }
     }
-    if (!(least < most_threads)) return most_threads;
+    if (!(least < max_threads)) return max_threads;
     const int whole = static_cast<int>(least);
     return whole < least ? whole + 1 : whole;
 }
@@ -91,7 +91,7 @@ int usable_cpus() {
     cpus = affinity_cpus();
 #endif
     if (cpus < 1) cpus = static_cast<int>(std::thread::hardware_concurrency());
-    return std::clamp(cpus, 1, most_threads);
+    return std::clamp(cpus, 1, max_threads);
 }
 
 struct Setting {
@@ -114,8 +114,8 @@ Setting read_setting() {
     if (!text || !*text) return setting;  // empty is how a shell unsets it for one command
     int value = 0;
     const char* c = text;
-    for (; *c >= '0' && *c <= '9' && value <= most_threads; ++c) value = 10 * value + (*c - '0');
-    if (!*c && value >= 1 && value <= most_threads) {
+    for (; *c >= '0' && *c <= '9' && value <= max_threads; ++c) value = 10 * value + (*c - '0');
+    if (!*c && value >= 1 && value <= max_threads) {
         setting.threads = value;
         return setting;
     }
@@ -129,7 +129,7 @@ Setting read_setting() {
     std::snprintf(setting.problem, sizeof setting.problem,
                   "UNSTRIDE_NUM_THREADS is '%s', which is not a whole number from 1 to %d; "
                   "unstride uses %d thread%s instead",
-                  shown, most_threads, setting.threads, setting.threads == 1 ? "" : "s");
+                  shown, max_threads, setting.threads, setting.threads == 1 ? "" : "s");
     return setting;
 }
 
@@ -183,7 +183,7 @@ int this_cpu() {
 // A worker's way off the caller's CPU. Some schedulers (those that pack what they can onto few
 // CPUs, as in small virtual machines) wake a thread on its waker's CPU, and there the two would
 // share it for a whole call of some milliseconds, with the next CPU idle.
-class Place {
+class AffinityGuard {
 public:
     // Moves this thread to another CPU than that one, and keeps it off that one until the next
     // time, if there is another that it may use.
@@ -219,7 +219,7 @@ constexpr Gate one_place = Gate{1} << 16;
 constexpr Gate one_call = Gate{1} << 32;
 constexpr Gate all_inside = one_place - one_inside;
 constexpr Gate all_places = one_call - one_place;
-static_assert(most_threads < (1 << 16));
+static_assert(max_threads < (1 << 16));
 
 int inside(Gate gate) { return static_cast<int>(gate & all_inside); }
 int places(Gate gate) { return static_cast<int>((gate & all_places) / one_place); }
@@ -357,14 +357,14 @@ void Pool::serve() {
 #if defined(__linux__)
     pthread_setname_np(pthread_self(), "unstride");
 #endif
-    Place place;
+    AffinityGuard guard;
     std::uint32_t last = 0;  // the call that this worker was in
     for (;;) {
         Gate gate = next_gate(last);
         // Before coming in, since the caller waits for those who did.
         const int taken = caller_cpu_.load(std::memory_order_relaxed);
         if (taken >= 0 && this_cpu() == taken) {
-            place.leave(taken);
+            guard.leave(taken);
             gate = gate_.load();
             if (call_number(gate) == last) continue;
         }
@@ -421,7 +421,7 @@ Pool* the_pool() {
 int num_threads() { return threads.load(std::memory_order_relaxed); }
 
 void set_num_threads(int count) {
-    threads.store(std::clamp(count, 1, most_threads), std::memory_order_relaxed);
+    threads.store(std::clamp(count, 1, max_threads), std::memory_order_relaxed);
 }
 
 const char* thread_setting_problem() { return setting.problem[0] ? setting.problem : nullptr; }
@@ -429,7 +429,7 @@ const char* thread_setting_problem() { return setting.problem[0] ? setting.probl
 void set_other_pool(OtherPool other) { other_pool.store(other, std::memory_order_release); }
 
 void parallel(std::int64_t count, int limit, Task task, void* context) {
-    limit = static_cast<int>(std::min<std::int64_t>({count, limit, most_threads}));
+    limit = static_cast<int>(std::min<std::int64_t>({count, limit, max_threads}));
     if (limit > 1) {
         const OtherPool other = other_pool.load(std::memory_order_acquire);
         if (other && other(count, limit, task, context)) return;

@@ -8,14 +8,14 @@
 namespace unstride {
 
 // No call uses more threads than this, whatever was asked for.
-constexpr int most_threads = 1024;
+constexpr int max_threads = 1024;
 
 // How many threads a call uses, the caller's included: from the environment's
 // UNSTRIDE_NUM_THREADS, or else one for each CPU that this process may use, until
 // set_num_threads() changes it.
 int num_threads();
 
-// From 1 to most_threads; other counts are moved to the nearer end.
+// From 1 to max_threads; other counts are moved to the nearer end.
 void set_num_threads(int count);
 
 // A sentence if UNSTRIDE_NUM_THREADS was set to what is no number of threads, so that it was passed
@@ -28,7 +28,7 @@ using Task = void (*)(void* context, std::int64_t task, int worker);
 // returns when all are done. They are begun in ascending order, so that one may wait for those before
 // it. The caller is worker 0, the others have numbers below `limit`, and no two threads have the same
 // number in one call: per-worker memory needs room for `limit` of them (read num_threads() once, and
-// pass that).
+// phase that).
 //
 // The calls of many threads at a time are right but not shared out: whoever finds the workers taken
 // runs all of its tasks itself, as worker 0. So does a call from within a task. Whatever the tasks

@@ -5,14 +5,14 @@
 #include <string>
 
 #include "api/calls.hpp"
-#include "stack/lanes.hpp"
+#include "stack/batch_kernels.hpp"
 #include "runtime/pool.hpp"
 
 namespace unstride {
 
 namespace {
 
-constexpr Size piece = 8192;  // numbers: some microseconds of work
+constexpr Size numbers_per_task = 8192;  // numbers: some microseconds of work
 
 void check_like(const Array& array, const Array& target) {
     bool same = array.bytes == 4 && array.dimensions == target.dimensions && array.contiguous();
@@ -26,19 +26,19 @@ void check_epsilon(float epsilon) {
     if (!(epsilon >= 0x1p-24f && epsilon <= 0.5f)) throw std::invalid_argument("epsilon is not from 2^-24 to 1/2");
 }
 
-void binary_crossentropy(const Array& target, const Array& predicted, float epsilon, const Array& loss, const Array* slope) {
+void binary_crossentropy(const Array& target, const Array& predicted, float epsilon, const Array& loss, const Array* derivative) {
     check_epsilon(epsilon);
     check_like(target, target);
     check_like(predicted, target);
     check_like(loss, target);
-    if (slope) check_like(*slope, target);
+    if (derivative) check_like(*derivative, target);
     Size numbers = 1;
     for (int axis = 0; axis < target.dimensions; ++axis) numbers *= target.sizes[axis];
-    const LaneKernels& kernels = lane_kernels(used_instruction_set());
-    parallel((numbers + piece - 1) / piece, [&](Size task, int) {
-        const Size at = task * piece;
-        kernels.binary_crossentropy({target.as<float>() + at, predicted.as<float>() + at, std::min(piece, numbers - at), epsilon,
-                                     loss.as<float>() + at, slope ? slope->as<float>() + at : nullptr});
+    const BatchKernels& kernels = batch_kernels(used_instruction_set());
+    parallel((numbers + numbers_per_task - 1) / numbers_per_task, [&](Size task, int) {
+        const Size at = task * numbers_per_task;
+        kernels.binary_crossentropy({target.as<float>() + at, predicted.as<float>() + at, std::min(numbers_per_task, numbers - at), epsilon,
+                                     loss.as<float>() + at, derivative ? derivative->as<float>() + at : nullptr});
     });
 }
 

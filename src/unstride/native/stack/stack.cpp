@@ -30,7 +30,7 @@ struct Room {
 class Runner {
    public:
     Runner(const Stack& stack, const std::vector<Array>& weights, bool forward, bool backward)
-        : stack(stack), kernels(lane_kernels(used_instruction_set())),
+        : stack(stack), kernels(batch_kernels(used_instruction_set())),
           arrays(unstride::kernels<float>(used_instruction_set())), packed_(packed_numbers(stack, forward + backward)) {
         float* to = packed_.data();
         std::size_t at = 0;
@@ -43,28 +43,28 @@ class Runner {
             weights_.push_back(w);
         }
         for (const Stage& stage : stack.stages) {
-            most_taps = std::max(most_taps, stage.taps());
-            most_rows = std::max(most_rows, stage.axes[2].kernel * stage.big_channels);
-            most_sums = std::max(most_sums, std::max(stage.kernel_numbers(), frequency_numbers(stage)) * stack.lanes);
+            max_taps = std::max(max_taps, stage.taps());
+            max_rows = std::max(max_rows, stage.axes[2].kernel * stage.big_channels);
+            max_sums = std::max(max_sums, std::max(stage.kernel_numbers(), frequency_numbers(stage)) * stack.lanes);
             gradient_numbers += stage_sums(stage);
             if (stage.winograd)
-                most_winograd = std::max(most_winograd, winograd_numbers(stage.big_channels, stage.small_channels, stack.lanes));
+                max_winograd = std::max(max_winograd, winograd_numbers(stage.big_channels, stage.small_channels, stack.lanes));
         }
-        for (const LaneGrid& grid : stack.grids)
-            most_numbers = std::max(most_numbers, grid.numbers()), most_channels = std::max(most_channels, grid.channels);
-        most_sums += most_channels * stack.lanes;
+        for (const BatchGrid& grid : stack.grids)
+            max_numbers = std::max(max_numbers, grid.numbers()), max_channels = std::max(max_channels, grid.channels);
+        max_sums += max_channels * stack.lanes;
     }
 
     void forward(std::size_t i, const float* in, float* out, const Room& room) const {
         const Stage& stage = stack.stages[i];
-        const LaneGrid &in_grid = stack.grids[i], &grid = stack.grids[i + 1];
+        const BatchGrid &in_grid = stack.grids[i], &grid = stack.grids[i + 1];
         const bool relu = stage.activation == Activation::relu;
         const Weights& w = weights_[i];
         const Size ins = stage.in_channels(), outs = stage.out_channels();
         if (!stage.winograd || !winograd_run(kernels, {stage.forward, stage.groups, ins, outs, w.winograd_map, w.bias, relu},
                                              in_grid, in, grid, out, room.winograd))
             run(kernels, {stage.forward, stage.axes, stage.groups, ins, outs, w.map, w.bias, relu}, in_grid, in, grid, out,
-                room.taps, room.taps + most_taps);
+                room.taps, room.taps + max_taps);
         if (stage.fused()) return;
         if (grid.pixel == grid.channels * kernels.lanes) {
             kernels.activate(out, grid.positions() * grid.channels, stage.activation, stage.slope);
@@ -76,22 +76,22 @@ class Runner {
 
     // `gradient` is that by the stage's output, and becomes that by what its activation was given, if it is not yet
     // (`differentiated`). Writes what one group adds to the gradients of the weights: kernel_sums(stage) numbers, and the
-    // bias's. Returns whether in_gradient, unless it is null, is already the gradient by what the activation of the stage
+    // bias's. Returns whether in_gradient, unless it is null, is already the gradient with respect to what the activation of the stage
     // before was given; its sums are then in the room.
     bool backward(std::size_t i, const float* in, const float* out, float* gradient, bool differentiated, float* in_gradient,
                   float* sums, const Room& room) const {
         const Stage& stage = stack.stages[i];
-        const LaneGrid &in_grid = stack.grids[i], &out_grid = stack.grids[i + 1];
+        const BatchGrid &in_grid = stack.grids[i], &out_grid = stack.grids[i + 1];
         const Size ins = stage.in_channels(), outs = stage.out_channels();
         float* const bias = room.sums;
-        float* const products = bias + most_channels * kernels.lanes;
+        float* const products = bias + max_channels * kernels.lanes;
         if (!differentiated) {
             std::fill_n(bias, out_grid.channels * kernels.lanes, 0.0f);
             kernels.differentiate(gradient, out, out_grid.positions(), out_grid.channels, out_grid.pixel, stage.activation,
                                   stage.slope, bias);
         }
         kernels.reduce(bias, stage.groups * outs, sums + kernel_sums(stage));
-        const LaneGrid &big_grid = stage.transposed ? out_grid : in_grid, &small_grid = stage.transposed ? in_grid : out_grid;
+        const BatchGrid &big_grid = stage.transposed ? out_grid : in_grid, &small_grid = stage.transposed ? in_grid : out_grid;
         const float *big = stage.transposed ? gradient : in, *small = stage.transposed ? in : gradient;
         const Size taps = stage.kernel_numbers(), frequencies = frequency_numbers(stage);
         const Weights& w = weights_[i];
@@ -116,7 +116,7 @@ class Runner {
         if (stage.winograd && winograd_run(kernels, adjoint, out_grid, gradient, in_grid, in_gradient, room.winograd)) return relu;
         clear();  // likewise
         run(kernels, {stage.backward, stage.axes, stage.groups, outs, ins, w.adjoint, nullptr, false, before, in, bias}, out_grid,
-            gradient, in_grid, in_gradient, room.taps, room.taps + most_taps);
+            gradient, in_grid, in_gradient, room.taps, room.taps + max_taps);
         return before != nullptr;
     }
 
@@ -147,9 +147,9 @@ class Runner {
     static Size stage_sums(const Stage& stage) { return kernel_sums(stage) + stage.groups * stage.out_channels(); }
 
     const Stack& stack;
-    const LaneKernels& kernels;
+    const BatchKernels& kernels;
     const Kernels<float>& arrays;
-    Size most_taps = 1, most_rows = 1, most_sums = 1, most_numbers = 1, most_channels = 1, most_winograd = 0, gradient_numbers = 0;
+    Size max_taps = 1, max_rows = 1, max_sums = 1, max_numbers = 1, max_channels = 1, max_winograd = 0, gradient_numbers = 0;
 
    private:
     struct Weights {
@@ -187,12 +187,12 @@ class Runner {
 class Rooms {
    public:
     Rooms(const Runner& runner, int threads, bool backward)
-        : runner_(runner), sums_(backward ? runner.most_sums : 0), pointers_(threads * 2 * runner.most_taps),
-          offsets_(backward ? threads * runner.most_rows : 0), numbers_(threads * (sums_ + runner.most_winograd)) {}
+        : runner_(runner), sums_(backward ? runner.max_sums : 0), pointers_(threads * 2 * runner.max_taps),
+          offsets_(backward ? threads * runner.max_rows : 0), numbers_(threads * (sums_ + runner.max_winograd)) {}
 
     Room operator[](int worker) const {
-        float* const own = numbers_.data() + worker * (sums_ + runner_.most_winograd);
-        return {pointers_.data() + worker * 2 * runner_.most_taps, offsets_.data() + worker * runner_.most_rows, own, own + sums_};
+        float* const own = numbers_.data() + worker * (sums_ + runner_.max_winograd);
+        return {pointers_.data() + worker * 2 * runner_.max_taps, offsets_.data() + worker * runner_.max_rows, own, own + sums_};
     }
 
    private:
@@ -220,7 +220,7 @@ void stack_forward(const Stack& stack, const Array& x, const std::vector<Array>&
     check_weights(stack, weights);
     if (y.empty() && !saved) return;
     const Runner runner(stack, weights, true, false);
-    const Size count = stack.groups(batch), numbers = runner.most_numbers;
+    const Size count = stack.groups(batch), numbers = runner.max_numbers;
     const int threads = threads_for(count);
     Scratch<float> memory(saved ? 0 : threads * 2 * numbers);
     const Rooms rooms(runner, threads, false);
@@ -243,12 +243,12 @@ void stack_forward(const Stack& stack, const Array& x, const std::vector<Array>&
 
 namespace {
 
-// Backwards, group by group. slope(group's first image, how many, the lanes of the result, the lanes of the gradient by it,
-// room for most_numbers) writes the gradient by the result; where `saved` is null the stack of x is computed once more.
-template <class Slope>
+// Backwards, group by group. grad_output(group's first image, how many, the lanes of the result, the lanes of the gradient with respect to it,
+// room for max_numbers) writes the gradient with respect to the result; where `saved` is null the stack of x is computed once more.
+template <class GradOutput>
 void go_back(const Stack& stack, Size batch, const Array* x, const std::vector<Array>& weights, const float* saved,
-             const Array* x_gradient, const std::vector<Array>& weight_gradients, const Slope& slope) {
-    const LaneGrid &in_grid = stack.grids.front(), &out_grid = stack.grids.back();
+             const Array* x_gradient, const std::vector<Array>& weight_gradients, const GradOutput& grad_output) {
+    const BatchGrid &in_grid = stack.grids.front(), &out_grid = stack.grids.back();
     if (!saved) {
         if (!x) throw std::invalid_argument("x and saved are both missing");
         check(*x, image_shape(stack, in_grid, batch));
@@ -259,7 +259,7 @@ void go_back(const Stack& stack, Size batch, const Array* x, const std::vector<A
     const Runner runner(stack, weights, !saved, true);
     const Size count = stack.groups(batch), numbers = runner.gradient_numbers;
     const int threads = threads_for(count);
-    const Size kept = saved ? 0 : stack.saved(), own_numbers = kept + 2 * runner.most_numbers;
+    const Size kept = saved ? 0 : stack.saved(), own_numbers = kept + 2 * runner.max_numbers;
     Scratch<float> memory(threads * own_numbers);
     InOrder gradients(numbers, std::max<Size>(std::min(std::max<Size>(least_waiting, 2 * threads), count), 1));
     const Rooms rooms(runner, threads, true);
@@ -270,7 +270,7 @@ void go_back(const Stack& stack, Size batch, const Array* x, const std::vector<A
         const Room room = rooms[worker];
         float* const own = memory.data() + worker * own_numbers;
         float* gradient = own + kept;
-        float* in_gradient = gradient + runner.most_numbers;
+        float* in_gradient = gradient + runner.max_numbers;
         if (!saved) {
             ins.read(runner.arrays, x->as<float>() + first * ins.numbers(), images, false, own);
             float* at = own;
@@ -281,7 +281,7 @@ void go_back(const Stack& stack, Size batch, const Array* x, const std::vector<A
             }
         }
         const float* out = (saved ? saved + group * stack.saved() : own) + stack.saved() - out_grid.numbers();
-        slope(first, images, out, gradient, in_gradient);
+        grad_output(first, images, out, gradient, in_gradient);
         to += numbers;
         bool differentiated = false;
         for (std::size_t i = stack.stages.size(); i-- > 0;) {
@@ -319,16 +319,16 @@ void stack_crossentropy(const Stack& stack, const Array& x, const std::vector<Ar
                         float epsilon, const Array& y, const Array& loss, const std::vector<Array>& weight_gradients) {
     const Images outs{stack, stack.grids.back()};
     const Kernels<float>& arrays = kernels<float>(used_instruction_set());
-    const LaneKernels& lanes = lane_kernels(used_instruction_set());
+    const BatchKernels& lanes = batch_kernels(used_instruction_set());
     check_epsilon(epsilon);
     for (const Array* array : {&target, &y, &loss}) check(*array, image_shape(stack, outs.grid, x.sizes[0]));
     go_back(stack, x.sizes[0], &x, weights, nullptr, nullptr, weight_gradients,
-            [&](Size first, Size images, const float* out, float* gradient, float* slope) {
+            [&](Size first, Size images, const float* out, float* gradient, float* derivative) {
                 const Size at = first * outs.numbers();
                 outs.write(arrays, out, images, y.as<float>() + at);
                 lanes.binary_crossentropy({target.as<float>() + at, y.as<float>() + at, images * outs.numbers(), epsilon,
-                                           loss.as<float>() + at, slope});
-                outs.read(arrays, slope, images, true, gradient);
+                                           loss.as<float>() + at, derivative});
+                outs.read(arrays, derivative, images, true, gradient);
             });
 }
 

@@ -6,13 +6,13 @@
 #include <vector>
 
 #include "api/arrays.hpp"
-#include "stack/lanes.hpp"
+#include "stack/batch_kernels.hpp"
 #include "plan/plan.hpp"
 
 namespace unstride {
 
 // The numbers of a group at one place of a stack.
-struct LaneGrid {
+struct BatchGrid {
     Size size[3];
     Size channels;  // of all groups of channels
     Size pixel;     // numbers from a position to the next
@@ -22,7 +22,7 @@ struct LaneGrid {
     Size at(Size z, Size y, Size x) const { return ((z * size[1] + y) * size[2] + x) * pixel; }
 };
 
-using Passes = std::vector<Pass>[3];
+using AxisPhases = std::vector<AxisPhase>[3];
 
 struct Stage {
     bool transposed, bias;
@@ -30,7 +30,7 @@ struct Stage {
     float slope;
     Size groups, big_channels, small_channels;  // channels of one group
     Axis axes[3];
-    Passes forward, backward, products;  // the map, its adjoint, and the positions that a kernel's gradient sums over
+    AxisPhases forward, backward, products;  // the map, its adjoint, and the positions that a kernel's gradient sums over
     // These are small positions; or big ones, where those have as many, and channels to fill the columns of a tile of sums,
     // which the small ones have not.
     bool products_over_big;
@@ -49,7 +49,7 @@ struct Stack {
     bool first;  // channels, in images and kernels
     int lanes;
     std::vector<Stage> stages;
-    std::vector<LaneGrid> grids;  // before each stage, and after the last one
+    std::vector<BatchGrid> grids;  // before each stage, and after the last one
 
     Size saved() const;  // numbers of a group's grids
     Size groups(Size batch) const { return ceil_div(batch, lanes); }
@@ -65,7 +65,7 @@ Stack read_stack(const Size* code, Size count, int lanes);
 // stack.saved() numbers for each group are written to it.
 void stack_forward(const Stack& stack, const Array& x, const std::vector<Array>& weights, const Array& y, float* saved);
 
-// Writes the gradients by the weights, summed over the images in an order that depends on their number alone, and, if
+// Writes the gradients with respect to the weights, summed over the images in an order that depends on their number alone, and, if
 // `x_gradient` is not null, that by x. Where `saved` is null, the stack of x is computed once more; otherwise x is not read.
 void stack_backward(const Stack& stack, const Array* x, const std::vector<Array>& weights, const Array& y_gradient,
                     const float* saved, const Array* x_gradient, const std::vector<Array>& weight_gradients);

@@ -24,7 +24,7 @@ void check(const Array& array, const std::vector<Size>& sizes) {
     }
 }
 
-std::vector<Size> image_shape(const Stack& stack, const LaneGrid& grid, Size batch) {
+std::vector<Size> image_shape(const Stack& stack, const BatchGrid& grid, Size batch) {
     std::vector<Size> shape{batch};
     shape.insert(shape.end(), grid.size + 3 - stack.rank, grid.size + 3);
     shape.insert(stack.first ? shape.begin() + 1 : shape.end(), grid.channels);

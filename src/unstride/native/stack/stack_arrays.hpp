@@ -9,7 +9,7 @@
 namespace unstride {
 
 // The shape of a batch of images at one place of a stack.
-std::vector<Size> image_shape(const Stack& stack, const LaneGrid& grid, Size batch);
+std::vector<Size> image_shape(const Stack& stack, const BatchGrid& grid, Size batch);
 
 // Throw std::invalid_argument, which names the array, unless it is contiguous, of float32 and of that shape; and likewise
 // for a kernel, and a bias where there is one, of every stage.
@@ -28,7 +28,7 @@ void pack(const Stack& stack, const Stage& stage, const float* kernel, bool adjo
 // Images of a batch, to and from the lanes.
 struct Images {
     const Stack& stack;
-    const LaneGrid& grid;
+    const BatchGrid& grid;
 
     Size numbers() const { return grid.positions() * grid.channels; }
 

@@ -27,37 +27,37 @@ class Reader {
 
     // One number an axis; the axes are the last `rank` of three.
     void axes(const char* name, int rank, Size least, Size* to) {
-        for (int axis = 3 - rank; axis < 3; ++axis) to[axis] = number(name, least, most_size);
+        for (int axis = 3 - rank; axis < 3; ++axis) to[axis] = number(name, least, max_size);
     }
 
     bool ended() const { return at_ == end_; }
 
-    static constexpr Size most_size = Size(1) << 40;
+    static constexpr Size max_size = Size(1) << 40;
 
    private:
     const Size* at_;
     const Size* end_;
 };
 
-constexpr Size most_channels = Size(1) << 24;
-constexpr Size most_stages = 4096;
-constexpr double most_numbers = double(Size(1) << 40);  // of a grid or kernel: far beyond memory
+constexpr Size max_channels = Size(1) << 24;
+constexpr Size max_stages = 4096;
+constexpr double max_numbers = double(Size(1) << 40);  // of a grid or kernel: far beyond memory
 
-LaneGrid grid_of(const Size* size, Size channels, int lanes) {
-    LaneGrid grid{{size[0], size[1], size[2]}, channels, channels * lanes};
+BatchGrid grid_of(const Size* size, Size channels, int lanes) {
+    BatchGrid grid{{size[0], size[1], size[2]}, channels, channels * lanes};
     // Positions a multiple of 1024 bytes apart would share a few lines of the first-level cache. With 32 channels of 16 images
     // the windows of Winograd's algorithm were pushed out while they were read: 116 instead of 59 ns a channel (Zen 4).
     if (grid.pixel * 4 % 1024 == 0) grid.pixel += lanes;
-    if (double(size[0]) * double(size[1]) * double(size[2]) * double(grid.pixel) > most_numbers)
+    if (double(size[0]) * double(size[1]) * double(size[2]) * double(grid.pixel) > max_numbers)
         wrong("a grid has more numbers than any memory");
     return grid;
 }
 
-Stage read_stage(Reader& code, int rank, const LaneGrid& in, Size out_size[3], Size& out_channels) {
+Stage read_stage(Reader& code, int rank, const BatchGrid& in, Size out_size[3], Size& out_channels) {
     Stage stage{};
     stage.transposed = code.number("transposed", 0, 1) != 0;
-    out_channels = code.number("the number of output channels", 1, most_channels);
-    stage.groups = code.number("the number of groups", 1, most_channels);
+    out_channels = code.number("the number of output channels", 1, max_channels);
+    stage.groups = code.number("the number of groups", 1, max_channels);
     stage.bias = code.number("bias", 0, 1) != 0;
     stage.activation = static_cast<Activation>(code.number("the activation", 0, Size(Activation::sigmoid)));
     const auto bits = static_cast<std::uint32_t>(code.number("the activation's slope", 0, 0xffffffff));
@@ -70,9 +70,9 @@ Stage read_stage(Reader& code, int rank, const LaneGrid& in, Size out_size[3], S
     code.axes("the kernel's size", rank, 1, kernel);
     code.axes("the stride", rank, 1, stride);
     code.axes("the dilation", rank, 1, dilation);
-    code.axes("the crop", rank, -Reader::most_size, begin);
+    code.axes("the crop", rank, -Reader::max_size, begin);
     code.axes("the output's size", rank, 0, out_size);
-    if (double(kernel[0]) * double(kernel[1]) * double(kernel[2]) * double(ins) * double(out_channels) > most_numbers)
+    if (double(kernel[0]) * double(kernel[1]) * double(kernel[2]) * double(ins) * double(out_channels) > max_numbers)
         wrong("a kernel has more numbers than any memory");
     bool one_phase = true;
     for (int axis = 0; axis < 3; ++axis) {
@@ -80,8 +80,8 @@ Stage read_stage(Reader& code, int rank, const LaneGrid& in, Size out_size[3], S
         const Size big = stage.transposed ? out_size[axis] : in.size[axis];
         one_phase = one_phase && stride[axis] == 1 && big > 0;
         set_axis(stage.axes[axis], small, big, kernel[axis], stride[axis], dilation[axis], begin[axis]);
-        if (std::min(stride[axis], big) > most_phases) wrong("a stride is larger than the kernels can plan for");
-        std::vector<Pass> up = phases(stage.axes[axis]), down = sweep(stage.axes[axis], 1);
+        if (std::min(stride[axis], big) > max_phases) wrong("a stride is larger than the kernels can plan for");
+        std::vector<AxisPhase> up = phases(stage.axes[axis]), down = sweep(stage.axes[axis], 1);
         stage.forward[axis] = stage.transposed ? up : down;
         stage.backward[axis] = stage.transposed ? std::move(down) : std::move(up);
     }
@@ -98,7 +98,7 @@ Stage read_stage(Reader& code, int rank, const LaneGrid& in, Size out_size[3], S
 
 Size Stack::saved() const {
     Size sum = 0;
-    for (const LaneGrid& grid : grids) sum += grid.numbers();
+    for (const BatchGrid& grid : grids) sum += grid.numbers();
     return sum;
 }
 
@@ -108,8 +108,8 @@ Stack read_stack(const Size* numbers, Size count, int lanes) {
     stack.lanes = lanes;
     stack.rank = static_cast<int>(code.number("the number of spatial axes", 1, 3));
     stack.first = code.number("channels first", 0, 1) != 0;
-    const Size stages = code.number("the number of stages", 1, most_stages);
-    Size channels = code.number("the number of input channels", 1, most_channels), size[3] = {1, 1, 1};
+    const Size stages = code.number("the number of stages", 1, max_stages);
+    Size channels = code.number("the number of input channels", 1, max_channels), size[3] = {1, 1, 1};
     code.axes("the input's size", stack.rank, 0, size);
     stack.grids.push_back(grid_of(size, channels, lanes));
     for (Size i = 0; i < stages; ++i) {

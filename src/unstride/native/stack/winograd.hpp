@@ -14,35 +14,35 @@
 
 namespace unstride {
 
-// Whether the algorithm applies to a stage, and takes less time than the plain sums: `ins` channels are spread, `outs` made.
+// Whether the algorithm applies to a stage, and takes less time than the plain sums: `ins` channels are transformed, `outs` come out.
 bool winograd_pays(const Axis* axes, Size ins, Size outs);
 
 // Memory that one worker needs for chunks of tiles; no stage needs more for either of its maps and its products.
 Size winograd_numbers(Size ins, Size outs, int lanes);
 
-// A kernel (group, tap, in, out) of a map with these passes, as (group, block of out, frequency, in, out of the block).
-void winograd_weights(const Passes& passes, Size groups, Size ins, Size outs, const float* from, float* to);
+// A kernel (group, tap, in, out) of a map with these phases, as (group, block of out, frequency, in, out of the block).
+void winograd_weights(const AxisPhases& phases, Size groups, Size ins, Size outs, const float* from, float* to);
 
 // A stage's map, or its adjoint.
 struct WinogradMap {
-    const Passes& passes;
+    const AxisPhases& phases;
     Size groups, ins, outs;
     const float* weights;  // of winograd_weights
     const float* bias;
     bool relu;
     // Of an adjoint, or null: the results, of ReLU, of the stage before, in a grid like that of what is made. It becomes the
-    // gradient by what that ReLU was given, and is added to `sums`, a vector for each channel.
+    // gradient with respect to what that ReLU was given, and is added to `sums`, a vector for each channel.
     const float* kept = nullptr;
     float* sums = nullptr;
 };
 
-bool winograd_run(const LaneKernels& kernels, const WinogradMap& map, const LaneGrid& in_grid, const float* in,
-                  const LaneGrid& out_grid, float* out, float* memory);
+bool winograd_run(const BatchKernels& kernels, const WinogradMap& map, const BatchGrid& in_grid, const float* in,
+                  const BatchGrid& out_grid, float* out, float* memory);
 
 // sums[group][frequency][big channel][small channel], of one group of images. `lane_sums` is room for a vector for each. With
-// an adjoint, where the stage shares, it is run as well, chunk by chunk: the gradient is read and spread once for both.
-bool winograd_multiply(const LaneKernels& kernels, const Stage& stage, const LaneGrid& big_grid, const float* big,
-                       const LaneGrid& small_grid, const float* small, float* sums, float* lane_sums, const WinogradMap* adjoint,
+// an adjoint, where the stage shares, it is run as well, chunk by chunk: the gradient is read and transformed once for both.
+bool winograd_multiply(const BatchKernels& kernels, const Stage& stage, const BatchGrid& big_grid, const float* big,
+                       const BatchGrid& small_grid, const float* small, float* sums, float* lane_sums, const WinogradMap* adjoint,
                        float* in_gradient, Size* offsets, float* memory);
 
 // Whether a stage's products and its adjoint look at the same windows of the gradient: of a transposed convolution they do.

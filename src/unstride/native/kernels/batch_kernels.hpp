@@ -4,17 +4,17 @@
 #pragma once
 
 #include "kernels/simd.hpp"
-#include "stack/lanes.hpp"
+#include "stack/batch_kernels.hpp"
 
 namespace unstride {
 namespace UNSTRIDE_SET {
 
 // Positions x columns of a tile of sums, and rows x columns of one of products: with 32 registers 6 x 4 leave room for the
 // vectors of a position and a weight.
-constexpr int lane_columns = 4;
-constexpr int lane_rows = registers == 32 ? 6 : 2;
-// Rows of a tile of turned products, each a vector.
-constexpr int turned_rows = registers == 32 ? 16 : 12;
+constexpr int batch_columns = 4;
+constexpr int batch_rows = registers == 32 ? 6 : 2;
+// Rows of a tile of transposed products, each a vector.
+constexpr int transposed_rows = registers == 32 ? 16 : 12;
 
 INLINE Vector<float> splat(float number) {
 #if defined(__AVX512F__)
@@ -27,7 +27,7 @@ INLINE Vector<float> splat(float number) {
 }
 
 template <int P, int Q>
-void lane_sums(const LaneSums& job, Size position, Size column) {
+void batch_sums(const BatchSums& job, Size position, Size column) {
     using V = Vector<float>;
     V sums[P][Q];
     UNROLLED
@@ -65,27 +65,27 @@ void lane_sums(const LaneSums& job, Size position, Size column) {
 }
 
 template <int Q, int... P>
-INLINE void lane_sums_of(int positions, Indices<P...>, const LaneSums& job, Size position, Size column) {
-    using Function = void (*)(const LaneSums&, Size, Size);
-    static constexpr Function functions[] = {lane_sums<P + 1, Q>...};
+INLINE void batch_sums_of(int positions, Indices<P...>, const BatchSums& job, Size position, Size column) {
+    using Function = void (*)(const BatchSums&, Size, Size);
+    static constexpr Function functions[] = {batch_sums<P + 1, Q>...};
     functions[positions - 1](job, position, column);
 }
 
-inline void lane_sums_job(const LaneSums& job) {
-    using Rows = typename Count<lane_rows>::type;
-    using Twice = typename Count<2 * lane_rows>::type;
+inline void batch_sums_job(const BatchSums& job) {
+    using Rows = typename Count<batch_rows>::type;
+    using Twice = typename Count<2 * batch_rows>::type;
     // Tiles of equal width: 26 positions are 6 + 5 + 5 + 5 + 5, and none of 2, which would wait for its sums. So would one
     // column of 6.
-    const Size most = job.columns == 1 ? 2 * lane_rows : lane_rows;
+    const Size most = job.columns == 1 ? 2 * batch_rows : batch_rows;
     Size tiles = (job.positions + most - 1) / most;
     for (Size at = 0; tiles > 0; --tiles) {
         const int width = static_cast<int>((job.positions - at + tiles - 1) / tiles);
         Size column = 0;
-        for (; column + 4 <= job.columns; column += 4) lane_sums_of<4>(width, Rows{}, job, at, column);
+        for (; column + 4 <= job.columns; column += 4) batch_sums_of<4>(width, Rows{}, job, at, column);
         switch (job.columns - column) {
-            case 3: lane_sums_of<3>(width, Rows{}, job, at, column); break;
-            case 2: lane_sums_of<2>(width, Rows{}, job, at, column); break;
-            case 1: lane_sums_of<1>(width, Twice{}, job, at, column); break;
+            case 3: batch_sums_of<3>(width, Rows{}, job, at, column); break;
+            case 2: batch_sums_of<2>(width, Rows{}, job, at, column); break;
+            case 1: batch_sums_of<1>(width, Twice{}, job, at, column); break;
             default: break;
         }
         at += width;
@@ -93,7 +93,7 @@ inline void lane_sums_job(const LaneSums& job) {
 }
 
 template <int A, int B>
-void lane_products(const LaneProducts& job, Size row, Size column) {
+void batch_products(const BatchProducts& job, Size row, Size column) {
     using V = Vector<float>;
     V sums[A][B];
     Size offsets[A];
@@ -130,35 +130,35 @@ void lane_products(const LaneProducts& job, Size row, Size column) {
 }
 
 template <int B, int... A>
-INLINE void lane_products_of(int rows, Indices<A...>, const LaneProducts& job, Size row, Size column) {
-    using Function = void (*)(const LaneProducts&, Size, Size);
-    static constexpr Function functions[] = {lane_products<A + 1, B>...};
+INLINE void batch_products_of(int rows, Indices<A...>, const BatchProducts& job, Size row, Size column) {
+    using Function = void (*)(const BatchProducts&, Size, Size);
+    static constexpr Function functions[] = {batch_products<A + 1, B>...};
     functions[rows - 1](job, row, column);
 }
 
 // One column: so many rows that their multiply-adds need not wait for one another.
-inline void lane_products_column(const LaneProducts& job) {
-    using Rows = typename Count<2 * lane_rows>::type;
-    Size tiles = (job.rows + 2 * lane_rows - 1) / (2 * lane_rows);
+inline void batch_products_column(const BatchProducts& job) {
+    using Rows = typename Count<2 * batch_rows>::type;
+    Size tiles = (job.rows + 2 * batch_rows - 1) / (2 * batch_rows);
     for (Size row = 0; tiles > 0; --tiles) {
         const int height = static_cast<int>((job.rows - row + tiles - 1) / tiles);
-        lane_products_of<1>(height, Rows{}, job, row, 0);
+        batch_products_of<1>(height, Rows{}, job, row, 0);
         row += height;
     }
 }
 
-inline void lane_products_job(const LaneProducts& job) {
-    using Rows = typename Count<lane_rows>::type;
-    if (job.columns == 1) return lane_products_column(job);
-    Size tiles = (job.rows + lane_rows - 1) / lane_rows;
+inline void batch_products_job(const BatchProducts& job) {
+    using Rows = typename Count<batch_rows>::type;
+    if (job.columns == 1) return batch_products_column(job);
+    Size tiles = (job.rows + batch_rows - 1) / batch_rows;
     for (Size row = 0; tiles > 0; --tiles) {
         const int height = static_cast<int>((job.rows - row + tiles - 1) / tiles);
         Size column = 0;
-        for (; column + 4 <= job.columns; column += 4) lane_products_of<4>(height, Rows{}, job, row, column);
+        for (; column + 4 <= job.columns; column += 4) batch_products_of<4>(height, Rows{}, job, row, column);
         switch (job.columns - column) {
-            case 3: lane_products_of<3>(height, Rows{}, job, row, column); break;
-            case 2: lane_products_of<2>(height, Rows{}, job, row, column); break;
-            case 1: lane_products_of<1>(height, Rows{}, job, row, column); break;
+            case 3: batch_products_of<3>(height, Rows{}, job, row, column); break;
+            case 2: batch_products_of<2>(height, Rows{}, job, row, column); break;
+            case 1: batch_products_of<1>(height, Rows{}, job, row, column); break;
             default: break;
         }
         row += height;
@@ -166,7 +166,7 @@ inline void lane_products_job(const LaneProducts& job) {
 }
 
 template <int A>
-void turned_products(const TurnedProducts& job, Size row, Size column) {
+void transposed_products(const TransposedProducts& job, Size row, Size column) {
     using V = Vector<float>;
     constexpr Size step = frequency_step * W<float>;
     V sums[A] = {};
@@ -185,18 +185,18 @@ void turned_products(const TurnedProducts& job, Size row, Size column) {
 }
 
 template <int... A>
-INLINE void turned_products_of(int rows, Indices<A...>, const TurnedProducts& job, Size row, Size column) {
-    using Function = void (*)(const TurnedProducts&, Size, Size);
-    static constexpr Function functions[] = {turned_products<A + 1>...};
+INLINE void transposed_products_of(int rows, Indices<A...>, const TransposedProducts& job, Size row, Size column) {
+    using Function = void (*)(const TransposedProducts&, Size, Size);
+    static constexpr Function functions[] = {transposed_products<A + 1>...};
     functions[rows - 1](job, row, column);
 }
 
-inline void turned_products_job(const TurnedProducts& job) {
-    Size tiles = (job.rows + turned_rows - 1) / turned_rows;
+inline void transposed_products_job(const TransposedProducts& job) {
+    Size tiles = (job.rows + transposed_rows - 1) / transposed_rows;
     for (Size row = 0; tiles > 0; --tiles) {
         const int height = static_cast<int>((job.rows - row + tiles - 1) / tiles);
         for (Size column = 0; column < job.columns; column += W<float>)
-            turned_products_of(height, typename Count<turned_rows>::type{}, job, row, column);
+            transposed_products_of(height, typename Count<transposed_rows>::type{}, job, row, column);
         row += height;
     }
 }

@@ -1,9 +1,9 @@
 // Output channels in the lanes, where weights have the input's channels adjacent and are read as they lie: a few columns are
-// turned in registers at a time. The units that change places are eight bytes, one double or two floats; those two have each
+// transposed in registers at a time. The units that change places are eight bytes, one double or two floats; those two have each
 // a lane, to be added at the end. So every weight is loaded once, at an even pace, and memory is never idle. (DCGAN's first
 // layer, one image, two cores of a Zen 5: 0.74 ms; with dots, which load six columns in the first quarter of the time that
 // they then compute with them, 0.84. Units of a float need 16 columns, which are 4096 bytes apart and then share 12 lines of
-// cache; units of four are spread at half the speed.)
+// cache; units of four are broadcast at half the speed.)
 #pragma once
 
 #include "kernels/transpose.hpp"
@@ -11,12 +11,12 @@
 namespace unstride {
 namespace UNSTRIDE_SET {
 
-constexpr int turned_columns = W<double>;
-constexpr int most_turned = registers == 32 ? 16 : 10;  // positions, whose sums stay in registers
+constexpr int transposed_columns = W<double>;
+constexpr int max_unpacked_tile = registers == 32 ? 16 : 10;  // positions, whose sums stay in registers
 
 // One unit in all places of a vector.
 template <class T, int... L>
-INLINE Vector<T> spread(const T* from, Indices<L...>) {
+INLINE Vector<T> broadcast_unit(const T* from, Indices<L...>) {
     double unit;
     std::memcpy(&unit, from, sizeof unit);
     return (Vector<T>)Vector<double>{((void)L, unit)...};
@@ -39,13 +39,13 @@ struct Span {
 template <class T>
 INLINE Vector<T> load(const T* from, const Span& span, Size vector) {
     const Size k = vector * W<T> - span.before;
-    return k >= 0 && k + W<T> <= span.length ? load(from + k) : Lanes<T>(-k, span.length - k).load(from + k);
+    return k >= 0 && k + W<T> <= span.length ? load(from + k) : LaneMask<T>(-k, span.length - k).load(from + k);
 }
 
 // `columns` of them, from `column` on, at up to P positions. `in` has a vector of every position, then the next ones.
 template <class T, int P>
-void turned(const Job<T>& job, const Span& span, Size column, int columns, const T* in, T* const* out, int rows, Size next) {
-    constexpr int C = turned_columns, unit = W<T> / C;
+void igemm_unpacked_tile(const Job<T>& job, const Span& span, Size column, int columns, const T* in, T* const* out, int rows, Size next) {
+    constexpr int C = transposed_columns, unit = W<T> / C;
     constexpr Size lines = 64 / vector_bytes;  // vectors of a line
     const T* row[C];
     for (int c = 0; c < C; ++c)  // those that are missing repeat the last
@@ -77,12 +77,12 @@ void turned(const Job<T>& job, const Span& span, Size column, int columns, const
             for (int c = 0; c < C; ++c)
                 UNROLLED
                 for (int p = 0; p < P; ++p) {
-                    const Vector<T> x = spread<T>(in + p * W<T> + c * unit, typename Count<C>::type{});
+                    const Vector<T> x = broadcast_unit<T>(in + p * W<T> + c * unit, typename Count<C>::type{});
                     sums[p][c % chains] += x * (Vector<T>)weights[c];
                 }
         }
     }
-    const Lanes<T> lanes(0, columns);
+    const LaneMask<T> lanes(0, columns);
     UNROLLED
     for (int p = 0; p < P; ++p) {
         if (p >= rows) break;
@@ -94,31 +94,31 @@ void turned(const Job<T>& job, const Span& span, Size column, int columns, const
 }
 
 template <class T>
-struct Turned {
+struct UnpackedTile {
     int positions;
     void (*run)(const Job<T>&, const Span&, Size, int, const T*, T* const*, int, Size);
 };
 
 // The smallest that has room for so many positions.
 template <class T, int... P>
-INLINE Turned<T> turned_of(int rows, Indices<P...>) {
-    static constexpr Turned<T> all[] = {{P, turned<T, P>}...};
+INLINE UnpackedTile<T> unpacked_tile_of(int rows, Indices<P...>) {
+    static constexpr UnpackedTile<T> all[] = {{P, igemm_unpacked_tile<T, P>}...};
     int i = 0;
     while (all[i].positions < rows) ++i;
     return all[i];
 }
 
 template <class T>
-Turned<T> turned_of(int rows) {
-    if constexpr (most_turned == 16)
-        return turned_of<T>(rows, Indices<1, 2, 3, 4, 6, 8, 9, 10, 12, 14, 16>{});
+UnpackedTile<T> unpacked_tile_of(int rows) {
+    if constexpr (max_unpacked_tile == 16)
+        return unpacked_tile_of<T>(rows, Indices<1, 2, 3, 4, 6, 8, 9, 10, 12, 14, 16>{});
     else
-        return turned_of<T>(rows, Indices<1, 2, 3, 4, 6, 8, 9, 10>{});
+        return unpacked_tile_of<T>(rows, Indices<1, 2, 3, 4, 6, 8, 9, 10>{});
 }
 
 // The input's runs at some positions, as tiles read them.
 template <class T>
-void gather(const T* const* in, int rows, int places, const Span& span, T* to) {
+void copy_input(const T* const* in, int rows, int places, const Span& span, T* to) {
     for (int p = 0; p < places; ++p, to += W<T>) {
         const T* const from = in[p < rows ? p : rows - 1];  // those that are missing repeat the last
         store(to, load(from, span, 0));
@@ -129,36 +129,36 @@ void gather(const T* const* in, int rows, int places, const Span& span, T* to) {
 }
 
 template <class T>
-void turned_job(const Job<T>& job) {
+void igemm_unpacked_job(const Job<T>& job) {
     struct Group {
-        Turned<T> tile;
+        UnpackedTile<T> tile;
         int rows;
         const T* in;
-        T* out[most_turned];
-    } groups[most_turned_positions / most_turned + 1];
-    const Segment& segment = job.segments[0];
+        T* out[max_unpacked_tile];
+    } groups[max_igemm_unpacked_positions / max_unpacked_tile + 1];
+    const InputRun& run = job.runs[0];
     const Size place = static_cast<Size>(reinterpret_cast<std::uintptr_t>(job.blocks[0].weights) / sizeof(T));
-    const Size before = job.weight_stride % W<T> == 0 && segment.length >= 32 * W<T> ? place % W<T> : 0;
-    const Span span{before, segment.length, (before + segment.length + W<T> - 1) / W<T>};
-    Cursor cursor(job.walk);
-    int count = 0, left = static_cast<int>(positions(job.walk));
+    const Size before = job.weight_stride % W<T> == 0 && run.length >= 32 * W<T> ? place % W<T> : 0;
+    const Span span{before, run.length, (before + run.length + W<T> - 1) / W<T>};
+    Cursor cursor(job.loops);
+    int count = 0, left = static_cast<int>(positions(job.loops));
     T* to = job.copies;
-    for (int parts = (left + most_turned - 1) / most_turned; parts > 0; --parts) {
+    for (int parts = (left + max_unpacked_tile - 1) / max_unpacked_tile; parts > 0; --parts) {
         Group& group = groups[count++];
         group.rows = (left + parts - 1) / parts;
-        group.tile = turned_of<T>(group.rows);
+        group.tile = unpacked_tile_of<T>(group.rows);
         group.in = to;
-        const T* in[most_turned];
-        cursor.take(group.rows, job.in + segment.in, job.out, in, group.out);
-        if (!job.gathered) gather<T>(in, group.rows, group.tile.positions, span, to);
+        const T* in[max_unpacked_tile];
+        cursor.take(group.rows, job.in + run.in, job.out, in, group.out);
+        if (!job.input_copied) copy_input<T>(in, group.rows, group.tile.positions, span, to);
         to += group.tile.positions * span.vectors * W<T>;
         left -= group.rows;
     }
     const Size all = job.blocks[0].columns;
-    for (Size column = 0; column < all; column += turned_columns) {
-        const int columns = static_cast<int>(all - column < turned_columns ? all - column : turned_columns);
-        Size next = turned_columns * job.weight_stride;
-        if (column + turned_columns >= all) next = job.next != 0 ? job.next - column * job.weight_stride : 0;
+    for (Size column = 0; column < all; column += transposed_columns) {
+        const int columns = static_cast<int>(all - column < transposed_columns ? all - column : transposed_columns);
+        Size next = transposed_columns * job.weight_stride;
+        if (column + transposed_columns >= all) next = job.next != 0 ? job.next - column * job.weight_stride : 0;
         for (int g = 0; g < count; ++g)
             groups[g].tile.run(job, span, column, columns, groups[g].in, groups[g].out, groups[g].rows, g == 0 ? next : 0);
     }

@@ -24,10 +24,10 @@ nb::object empty(const std::vector<std::size_t>& shape, int bytes) {
         void* data;
         std::size_t size;
     };
-    auto* block = new Block{take(std::max<std::size_t>(size, 1)), std::max<std::size_t>(size, 1)};
+    auto* block = new Block{allocate(std::max<std::size_t>(size, 1)), std::max<std::size_t>(size, 1)};
     nb::capsule owner(block, [](void* p) noexcept {
         auto* held = static_cast<Block*>(p);
-        give_back(held->data, held->size);
+        release(held->data, held->size);
         delete held;
     });
     if (bytes == 4) return nb::cast(nb::ndarray<nb::numpy, float>(block->data, shape.size(), shape.data(), owner));
@@ -58,10 +58,10 @@ struct NumPy {
 };
 
 // One of the maps for arrays of known shapes and type.
-class Known {
+class CachedCall {
    public:
 
-    Known(const std::string& map, const std::vector<Size>& shape, int bytes, const std::vector<Size>& stride,
+    CachedCall(const std::string& map, const std::vector<Size>& shape, int bytes, const std::vector<Size>& stride,
              const std::vector<Size>& dilation, const std::vector<Size>& begin, Size groups, bool first, bool kernel_first,
              bool relu)
         : map_(map == "conv"             ? Map::conv
@@ -91,14 +91,14 @@ class Known {
         }
         if (!grid(**first) || !(derives ? grid(**second) : (**second).contiguous()) || (added && !(**added).contiguous()))
             return nb::none();
-        nb::object made = result();
-        const Buffer out("out", made, true);
+        nb::object result = new_result();
+        const Buffer out("out", result, true);
         const Unlocked unlocked;
         if (derives)
             gradient(**first, **second, *out, fields_, layout_);
         else
             compute(map_ == Map::conv_transpose, **first, **second, added ? &**added : nullptr, *out, fields_, layout_, relu_);
-        return made;
+        return result;
     }
 
    private:
@@ -107,13 +107,13 @@ class Known {
         return array.contiguous() || (!layout_.first && (array.size(last) == 1 || array.stride(last) == 1));
     }
 
-    nb::object result() const {
+    nb::object new_result() const {
         if (large_) return empty(sizes_, bytes_);
         const NumPy& numpy = NumPy::get();
         PyObject* arguments[] = {shape_.ptr(), bytes_ == 4 ? numpy.single : numpy.whole};
-        PyObject* made = PyObject_Vectorcall(numpy.empty, arguments, 2, nullptr);
-        if (!made) throw nb::python_error();
-        return nb::steal(made);
+        PyObject* result = PyObject_Vectorcall(numpy.empty, arguments, 2, nullptr);
+        if (!result) throw nb::python_error();
+        return nb::steal(result);
     }
 
     const Map map_;
@@ -137,9 +137,9 @@ nb::object kind(PyObject* field) {
 }
 
 nb::object attribute(nb::handle object, PyObject* name) {
-    PyObject* found = PyObject_GetAttr(object.ptr(), name);
-    if (!found) throw nb::python_error();
-    return nb::steal(found);
+    PyObject* value = PyObject_GetAttr(object.ptr(), name);
+    if (!value) throw nb::python_error();
+    return nb::steal(value);
 }
 
 // What tells a call from another one, for NumPy arrays of one type, float32 or float64; None for others.
@@ -155,11 +155,11 @@ nb::object key(nb::handle map, nb::handle a, nb::handle b, nb::handle bias, nb::
     return nb::make_tuple(map, type, attribute(a, numpy.shape), attribute(b, numpy.shape), shape, fields, kind(fields.ptr()));
 }
 
-// The result of a call that `known` has under its key; None if it has none.
-nb::object recall(nb::dict known, nb::handle map, nb::handle a, nb::handle b, nb::handle bias, nb::handle fields) {
-    const nb::object found = key(map, a, b, bias, fields);
-    if (found.is_none()) return found;
-    PyObject* call = PyDict_GetItemWithError(known.ptr(), found.ptr());
+// The result of a call that `calls` has under its key; None if it has none.
+nb::object recall(nb::dict calls, nb::handle map, nb::handle a, nb::handle b, nb::handle bias, nb::handle fields) {
+    const nb::object value = key(map, a, b, bias, fields);
+    if (value.is_none()) return value;
+    PyObject* call = PyDict_GetItemWithError(calls.ptr(), value.ptr());
     if (!call) {
         if (!PyErr_Occurred()) return nb::none();
         if (!PyErr_ExceptionMatches(PyExc_TypeError)) throw nb::python_error();
@@ -167,23 +167,23 @@ nb::object recall(nb::dict known, nb::handle map, nb::handle a, nb::handle b, nb
         return nb::none();
     }
     const nb::object held = nb::borrow(call);  // another thread may clear the dictionary meanwhile
-    return (*nb::cast<const Known*>(held))(a, b, bias);
+    return (*nb::cast<const CachedCall*>(held))(a, b, bias);
 }
 
 }  // namespace
 
-void bind_known(nb::module_& m) {
-    nb::class_<Known>(m, "Known")
+void bind_cached_calls(nb::module_& m) {
+    nb::class_<CachedCall>(m, "CachedCall")
         .def(nb::init<const std::string&, const std::vector<Size>&, int, const std::vector<Size>&, const std::vector<Size>&,
                       const std::vector<Size>&, Size, bool, bool, bool>(),
              nb::arg("map"), nb::arg("shape"), nb::arg("bytes"), nb::arg("stride"), nb::arg("dilation"), nb::arg("begin"),
              nb::arg("groups"), nb::arg("first"), nb::arg("kernel_first"), nb::arg("relu"))
-        .def("__call__", &Known::operator(), nb::arg("a"), nb::arg("b"), nb::arg("bias").none(),
+        .def("__call__", &CachedCall::operator(), nb::arg("a"), nb::arg("b"), nb::arg("bias").none(),
              "The result for contiguous arrays; None for others.");
     m.def("key", key, nb::arg("map"), nb::arg("a").none(), nb::arg("b").none(), nb::arg("bias").none(), nb::arg("fields"),
           "What tells a call from another one; None for arrays that are not NumPy's, of float32 or float64 alike.");
-    m.def("recall", recall, nb::arg("known"), nb::arg("map"), nb::arg("a").none(), nb::arg("b").none(), nb::arg("bias").none(),
-          nb::arg("fields"), "The result of a call that `known` has under its key; None if it has none.");
+    m.def("recall", recall, nb::arg("calls"), nb::arg("map"), nb::arg("a").none(), nb::arg("b").none(), nb::arg("bias").none(),
+          nb::arg("fields"), "The result of a call that `calls` has under its key; None if it has none.");
     m.def("empty", empty, nb::arg("shape"), nb::arg("bytes"),
           "A new array of float32 (4 bytes) or float64 (8): large ones take memory that an earlier one left.");
 }

@@ -13,22 +13,22 @@ namespace unstride {
 
 namespace {
 
-constexpr Size tile_input = most_tile_rows * rows_in_place;
+constexpr Size tile_input = max_igemm_rows * unpacked_rows;
 constexpr Size channels_at_once = 1024;  // of the input: their weights of some columns meet all positions before others
-static_assert(most_positions_in_place <= most_turned_positions);
+static_assert(max_unpacked_positions <= max_igemm_unpacked_positions);
 
 template <class T>
-class InPlaceRunner {
+class UnpackedRunner {
 public:
-    InPlaceRunner(const Plan& plan, const Kernels<T>& kernels, Grid<const T> in, Taps<const T> kernel, const T* bias,
+    UnpackedRunner(const Plan& plan, const Kernels<T>& kernels, Grid<const T> in, WeightsView<const T> kernel, const T* bias,
                   Grid<T> out, bool relu)
         : plan(plan), p(plan.problem), kernels(kernels), in(in), kernel(kernel), bias(bias), out(out), relu(relu),
           cells(p.batch * p.out_size(0) * p.out_size(1) * p.out_size(2)),
-          limit(static_cast<int>(std::min<Size>(threads_for(plan.vector_operations), plan.pieces.size()))),
+          limit(static_cast<int>(std::min<Size>(threads_for(plan.vector_operations), plan.items.size()))),
           blocks(static_cast<Size>(plan.columns.size()) - 1),
-          shares(p.transposed() ? shares_of_columns() : static_cast<Size>(plan.pieces.size())),
-          width(p.transposed() ? ceil_div(blocks, shares) * columns_in_place : p.out_channels()),
-          room(p.transposed() ? turned_room(std::min(p.in_channels(), channels_at_once), p.lanes) : tile_input),
+          shares(p.transposed() ? shares_of_columns() : static_cast<Size>(plan.items.size())),
+          width(p.transposed() ? ceil_div(blocks, shares) * unpacked_columns : p.out_channels()),
+          room(p.transposed() ? igemm_unpacked_room(std::min(p.in_channels(), channels_at_once), p.lanes) : tile_input),
           input(limit * room), memory(cells * width * (p.transposed() ? limit : shares)) {}
 
     void all() const { p.transposed() ? by_columns() : by_rows(); }
@@ -38,24 +38,24 @@ private:
     const Problem& p;
     const Kernels<T>& kernels;
     const Grid<const T> in;
-    const Taps<const T> kernel;
+    const WeightsView<const T> kernel;
     const T* const bias;
     const Grid<T> out;
     const bool relu;
     const Size cells;         // of the sums
     const int limit;
     const Size blocks;        // of columns
-    const Size shares;        // of the work: of conv_transpose some adjacent pieces each, of conv one
+    const Size shares;        // of the work: of conv_transpose some adjacent work items each, of conv one
     const Size width;         // of the sums
     const Size room;          // of a worker
     const Scratch<T> input;   // each worker's, of what some weights meet
     const Scratch<T> memory;  // sums of all cells: each worker's of some columns, or each share's of all
 
-    // Each gathers the input, which takes as long as a block of columns does: one or two shares for each thread, unless sums
+    // Each copies the input, which takes as long as a block of columns does: one or two shares for each thread, unless sums
     // are too many.
     Size shares_of_columns() const {
         const Size usual = blocks < 32 * limit ? limit : 2 * limit;
-        const Size least = ceil_div(cells * p.out_channels() * p.bytes, most_sums_in_place);
+        const Size least = ceil_div(cells * p.out_channels() * p.bytes, max_unpacked_sums);
         return std::min(std::max(usual, least), blocks);
     }
 
@@ -67,12 +67,12 @@ private:
             const Size first = first_column(i), count = first_column(i + 1) - first, depth = p.in_channels();
             T* const own = memory.data() + width * cells * worker;
             begin(own, first, count);
-            for (Size tap = 0; tap < plan.passes(); ++tap)
+            for (Size tap = 0; tap < plan.subconvolutions(); ++tap)
                 for (Size from = 0; from < depth; from += channels_at_once) {
                     const Size end = std::min(from + channels_at_once, depth), here = begin_of(tap) + from;
                     // Wanted next: the following channels, or the first ones of the following tap.
                     Size next = channels_at_once;
-                    if (end == depth) next = tap + 1 < plan.passes() ? begin_of(tap + 1) - here : 0;
+                    if (end == depth) next = tap + 1 < plan.subconvolutions() ? begin_of(tap + 1) - here : 0;
                     const Block<T> block{kernel.data + here + first * kernel.big, nullptr, 0, count};
                     add(tap, {from, 0, end - from, 0}, &block, 1, own, next, worker);
                 }
@@ -80,17 +80,17 @@ private:
         });
     }
 
-    // Each piece adds the products of some rows of weights, of all columns: those rows are adjacent, and read in that order.
+    // Each work item adds the products of some rows of weights, of all columns: those rows are adjacent, and read in that order.
     void by_rows() const {
-        const Size of_tap = ceil_div(p.in_channels(), rows_in_place), sums = cells * width;
+        const Size of_tap = ceil_div(p.in_channels(), unpacked_rows), sums = cells * width;
         parallel(shares, limit, [&](Size i, int worker) {
-            const Piece& piece = plan.pieces[i];
+            const WorkItem& item = plan.items[i];
             T* const own = memory.data() + i * sums;
             std::fill_n(own, sums, T(0));
-            std::array<Block<T>, most_blocks_in_place> some;
-            for (Size slice = piece.slice; slice < piece.slice + piece.slices; ++slice) {
-                const Size tap = slice / of_tap, row = slice % of_tap * rows_in_place;
-                const Size rows = std::min(rows_in_place, p.in_channels() - row);
+            std::array<Block<T>, max_unpacked_blocks> some;
+            for (Size tap_block = item.tap_block; tap_block < item.tap_block + item.tap_blocks; ++tap_block) {
+                const Size tap = tap_block / of_tap, row = tap_block % of_tap * unpacked_rows;
+                const Size rows = std::min(unpacked_rows, p.in_channels() - row);
                 for (Size k = 0; k < blocks; ++k) {
                     const Size column = plan.columns[k];
                     some[k] = {kernel.data + begin_of(tap) + column, nullptr, column, plan.columns[k + 1] - column};
@@ -121,9 +121,9 @@ private:
 
     // Where a tap's weights begin in the kernel.
     Size begin_of(Size tap) const {
-        const Phase phase = plan.pass(tap);
+        const Subconvolution sub = plan.subconvolution(tap);
         Size number = 0;
-        for (int axis = 0; axis < 3; ++axis) number = number * p.axes[axis].kernel + phase.axis[axis]->index[0];
+        for (int axis = 0; axis < 3; ++axis) number = number * p.axes[axis].kernel + sub.axis[axis]->index[0];
         return number * kernel.tap;
     }
 
@@ -131,53 +131,53 @@ private:
     bool same_input(Size tap, Size other) const {
         bool same = (begin_of(tap) - begin_of(other)) % p.lanes == 0;
         for (int axis = 0; axis < 3; ++axis) {
-            const Pass &a = *plan.pass(tap).axis[axis], &b = *plan.pass(other).axis[axis];
-            same = same && a.boxes.size() == b.boxes.size();
-            if (same && !a.boxes.empty()) same = a.boxes[0].first == b.boxes[0].first && a.boxes[0].count == b.boxes[0].count;
+            const AxisPhase &a = *plan.subconvolution(tap).axis[axis], &b = *plan.subconvolution(other).axis[axis];
+            same = same && a.regions.size() == b.regions.size();
+            if (same && !a.regions.empty()) same = a.regions[0].first == b.regions[0].first && a.regions[0].count == b.regions[0].count;
         }
         return same;
     }
 
     // Some of a tap's products. `next`: how far from the first of their weights those lie that follow.
-    void add(Size tap, const Segment& segment, const Block<T>* blocks, Size count, T* own, Size next, int worker) const {
+    void add(Size tap, const InputRun& run, const Block<T>* blocks, Size count, T* own, Size next, int worker) const {
         const Size row = p.out_size(2) * width, plane = p.out_size(1) * row;
         const Grid<T> sums{own, {p.out_size(0) * plane, plane, row, width}};
         Job<T> job{};
         job.in = in.data, job.out = sums.data;
-        job.segments = &segment, job.segment_count = 1;
+        job.runs = &run, job.run_count = 1;
         job.blocks = blocks, job.block_count = count;
         job.weight_stride = kernel.big;
         job.from = 0, job.to = width;
         job.add = true, job.next = next;
-        job.gathered = tap > 0 && p.transposed() && p.in_channels() <= channels_at_once && same_input(tap, tap - 1);
-        job.copies = input.data() + worker * room, job.copy_step = rows_in_place;
-        job.walk.count[0] = p.batch, job.walk.in_step[0] = in.strides[0], job.walk.out_step[0] = sums.strides[0];
-        const Phase phase = plan.pass(tap);
+        job.input_copied = tap > 0 && p.transposed() && p.in_channels() <= channels_at_once && same_input(tap, tap - 1);
+        job.copies = input.data() + worker * room, job.copy_step = unpacked_rows;
+        job.loops.count[0] = p.batch, job.loops.in_step[0] = in.strides[0], job.loops.out_step[0] = sums.strides[0];
+        const Subconvolution sub = plan.subconvolution(tap);
         for (int axis = 0; axis < 3; ++axis) {
-            const Pass& pass = *phase.axis[axis];
-            if (pass.boxes.empty()) return;  // cropped as a whole
-            const Box& box = pass.boxes[0];
-            job.in += (box.first * pass.in_step + pass.shifts[0]) * in.strides[axis + 1];
-            job.out += (pass.offset + box.first * pass.step) * sums.strides[axis + 1];
-            job.walk.count[axis + 1] = box.count;
-            job.walk.in_step[axis + 1] = pass.in_step * in.strides[axis + 1];
-            job.walk.out_step[axis + 1] = pass.step * sums.strides[axis + 1];
+            const AxisPhase& phase = *sub.axis[axis];
+            if (phase.regions.empty()) return;  // cropped as a whole
+            const BorderRegion& region = phase.regions[0];
+            job.in += (region.first * phase.in_step + phase.shifts[0]) * in.strides[axis + 1];
+            job.out += (phase.offset + region.first * phase.step) * sums.strides[axis + 1];
+            job.loops.count[axis + 1] = region.count;
+            job.loops.in_step[axis + 1] = phase.in_step * in.strides[axis + 1];
+            job.loops.out_step[axis + 1] = phase.step * sums.strides[axis + 1];
         }
-        (p.transposed() ? kernels.turned : kernels.tile)(job);
+        (p.transposed() ? kernels.igemm_unpacked : kernels.igemm)(job);
     }
 };
 
 }  // namespace
 
 template <class T>
-void run_in_place(const Plan& plan, const Kernels<T>& kernels, Grid<const T> in, Taps<const T> kernel, const T* bias,
+void run_unpacked(const Plan& plan, const Kernels<T>& kernels, Grid<const T> in, WeightsView<const T> kernel, const T* bias,
                   Grid<T> out, bool relu) {
-    InPlaceRunner<T>(plan, kernels, in, kernel, bias, out, relu).all();
+    UnpackedRunner<T>(plan, kernels, in, kernel, bias, out, relu).all();
 }
 
-template void run_in_place(const Plan&, const Kernels<float>&, Grid<const float>, Taps<const float>, const float*, Grid<float>,
+template void run_unpacked(const Plan&, const Kernels<float>&, Grid<const float>, WeightsView<const float>, const float*, Grid<float>,
                            bool);
-template void run_in_place(const Plan&, const Kernels<double>&, Grid<const double>, Taps<const double>, const double*,
+template void run_unpacked(const Plan&, const Kernels<double>&, Grid<const double>, WeightsView<const double>, const double*,
                            Grid<double>, bool);
 
 }  // namespace unstride

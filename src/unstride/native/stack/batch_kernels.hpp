@@ -10,7 +10,7 @@ enum class Activation : Size { none, relu, leaky_relu, elu, tanh, sigmoid };
 
 // out[position][column] = bias[column] + sum over taps and channels of in[tap][position][channel] * weight: positions along
 // a row, each channel a vector.
-struct LaneSums {
+struct BatchSums {
     const float* const* in;       // a tap's first position
     const float* const* weights;  // a tap's weights: (channels, weight_stride)
     Size taps, channels;
@@ -22,7 +22,7 @@ struct LaneSums {
 };
 
 // sums[row][column] += a[offsets[row]] * b[column] over positions, lane by lane; or = where they are `fresh`.
-struct LaneProducts {
+struct BatchProducts {
     const float* a;
     const float* b;
     Size lines, a_line, b_line;      // rows of positions
@@ -34,10 +34,10 @@ struct LaneProducts {
     bool fresh;
 };
 
-// The same with b `turned` (LaneKernels::spread_turned), so that columns are in the lanes: for each position, and each lane of
+// The same with b transposed (BatchKernels::adjoint_transform_transposed), so that columns are in the lanes: for each position, and each lane of
 // a, sums[row][column] += a[row][lane] * b[lane][column]. A sum is one number here. Rows of a, and lanes of b, lie
 // frequency_step vectors apart: `lines`, `offsets` and `b_column` are not used. The columns are a whole number of vectors.
-using TurnedProducts = LaneProducts;
+using TransposedProducts = BatchProducts;
 
 // Of Winograd's algorithm F(4 x 4, 3 x 3) (winograd.hpp): its frequencies, and the points that are not 0 and infinity.
 constexpr Size winograd_frequencies = 36;
@@ -49,55 +49,55 @@ constexpr Size frequency_step = step_of(winograd_frequencies), third_step = step
 
 // Some results, as many as fit in the first-level cache:
 // out[position][column][frequency] = sum over channels of in[position][channel][frequency] * weight, each a vector.
-struct LaneFrequencies {
+struct TransformDomainGemm {
     const float* in;
     Size step;  // numbers from one position to the next
     Size channels;
     const float* weights;  // (frequencies, channels, columns)
     float* out;
-    int positions, columns;  // at most LaneKernels::frequency_positions and most_frequency_columns
+    int positions, columns;  // at most BatchKernels::frequency_positions and max_frequency_columns
 };
-constexpr int most_frequency_positions = 2, most_frequency_columns = 12;
+constexpr int max_frequency_positions = 2, max_frequency_columns = 12;
 
 // One tile of it: some places of a grid, a pointer to each one's first channel, and 36 vectors a channel.
-struct LaneTile {
-    float* const* places;  // 6 x 6 or 4 x 4; of `gather` null where there is none
-    Size pixel;            // of spreading: numbers from one place of a row to the next, or 0 where that differs
+struct WinogradTile {
+    float* const* places;  // 6 x 6 or 4 x 4; of `output_transform` null where there is none
+    Size pixel;            // of the input and adjoint transform: numbers from one place of a row to the next, or 0 where that differs
     float* frequencies;
     Size channels;
-    int pair;  // of spreading: 0, 1 or 2 for one third of the frequencies, third_step vectors a channel; -1 for all
-    const float* bias;  // of `gather`, or null
+    int pair;  // of these: 0, 1 or 2 for one third of the frequencies, third_step vectors a channel; -1 for all
+    const float* bias;  // of `output_transform`, or null
     bool relu;
-    // Of `gather`, or null: y = relu(x) of a grid like that of the places, which begins at `out`. What is made is then the
-    // gradient by x, and added to `sums`, a vector for each channel.
+    // Of `output_transform`, or null: y = relu(x) of a grid like that of the places, which begins at `out`. What is made is then the
+    // gradient with respect to x, and added to `sums`, a vector for each channel.
     const float* kept;
     const float* out;
     float* sums;
 };
 
-// A loss of so many targets and predictions, and its derivative by these, unless `slope` is null (losses.hpp).
-struct LaneLosses {
+// A loss of so many targets and predictions, and its derivative by these, unless `derivative` is null (losses.hpp).
+struct BatchLosses {
     const float* target;
     const float* predicted;
     Size numbers;
     float epsilon;
     float* loss;
-    float* slope;
+    float* derivative;
 };
 
-struct LaneKernels {
+struct BatchKernels {
     int lanes;
-    void (*sums)(const LaneSums&);
-    void (*products)(const LaneProducts&);
-    void (*turned_products)(const TurnedProducts&);
+    void (*sums)(const BatchSums&);
+    void (*products)(const BatchProducts&);
+    void (*transposed_products)(const TransposedProducts&);
     int frequency_positions;  // at a time
-    void (*frequencies)(const LaneFrequencies&);
-    bool (*spread)(const LaneTile&);          // 6 x 6 numbers to their frequencies; false if one is not finite
-    void (*gather)(const LaneTile&);          // frequencies to 4 x 4 results
-    bool (*spread_results)(const LaneTile&);  // its adjoint: 4 x 4 numbers to frequencies; false as above
-    // The same, turned: of each W channels, a whole number of times, W vectors with one channel in each lane, one vector for
+    void (*transform_domain_gemm)(const TransformDomainGemm&);
+    bool (*input_transform)(const WinogradTile&);          // 6 x 6 numbers to their frequencies; false if one is not finite
+    void (*output_transform)(const WinogradTile&);          // frequencies to 4 x 4 results
+    bool (*adjoint_transform)(const WinogradTile&);  // its adjoint: 4 x 4 numbers to frequencies; false as above
+    // The same, transposed: of each W channels, a whole number of times, W vectors with one channel in each lane, one vector for
     // each lane that there was. All frequencies.
-    bool (*spread_turned)(const LaneTile&);
+    bool (*adjoint_transform_transposed)(const WinogradTile&);
     // y = f(y), for so many vectors
     void (*activate)(float* y, Size vectors, Activation activation, float slope);
     // gradient *= f'(x), from y = f(x), for positions of `channels` vectors, `step` numbers apart; what results is added to
@@ -106,9 +106,9 @@ struct LaneKernels {
                           float slope, float* bias);
     // to[row] = sum over the lanes of from[row], for so many vectors
     void (*reduce)(const float* from, Size vectors, float* to);
-    void (*binary_crossentropy)(const LaneLosses&);
+    void (*binary_crossentropy)(const BatchLosses&);
 };
 
-const LaneKernels& lane_kernels(InstructionSet set);
+const BatchKernels& batch_kernels(InstructionSet set);
 
 }  // namespace unstride

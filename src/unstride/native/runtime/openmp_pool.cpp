@@ -1,4 +1,4 @@
-#include "runtime/team.hpp"
+#include "runtime/openmp_pool.hpp"
 
 #include <algorithm>
 #include <atomic>
@@ -12,9 +12,9 @@ namespace unstride {
 namespace {
 
 std::atomic<ForkJoin> fork_join{nullptr};
-std::atomic<MostThreads> most_of_team{nullptr};
+std::atomic<MaxThreads> openmp_max_threads{nullptr};
 std::atomic<bool> taken{false};  // by a caller: the others run their tasks themselves, as in our own pool
-thread_local bool in_team = false;
+thread_local bool on_openmp = false;
 
 [[maybe_unused]] const int at_fork = pthread_atfork(nullptr, nullptr, [] {
     fork_join.store(nullptr, std::memory_order_relaxed);
@@ -41,10 +41,10 @@ void work(void* data) {
     }
 }
 
-bool run_in_team(std::int64_t count, int limit, Task task, void* context) {
-    if (!in_team) return false;
+bool run_on_openmp(std::int64_t count, int limit, Task task, void* context) {
+    if (!on_openmp) return false;
     const ForkJoin own = fork_join.load();
-    const MostThreads most = most_of_team.load();
+    const MaxThreads most = openmp_max_threads.load();
     if (!own || !most) return false;
     // As many as the library itself uses: OpenMP ends threads that a call does not ask for, and starts them anew.
     const int threads = std::min(limit, most());
@@ -54,22 +54,22 @@ bool run_in_team(std::int64_t count, int limit, Task task, void* context) {
         work(&all);
         return true;
     }
-    in_team = false;  // a task that calls again stays on its thread
+    on_openmp = false;  // a task that calls again stays on its thread
     own(work, &all, static_cast<unsigned>(threads), 0);
-    in_team = true;
+    on_openmp = true;
     taken.store(false, std::memory_order_release);
     return true;
 }
 
 }  // namespace
 
-void set_team(ForkJoin own, MostThreads most) {
-    most_of_team.store(most);
+void set_openmp(ForkJoin own, MaxThreads most) {
+    openmp_max_threads.store(most);
     fork_join.store(own);
-    set_other_pool(own && most ? run_in_team : nullptr);
+    set_other_pool(own && most ? run_on_openmp : nullptr);
 }
 
-InTeam::InTeam() : before_(in_team) { in_team = true; }
-InTeam::~InTeam() { in_team = before_; }
+OnOpenMP::OnOpenMP() : before_(on_openmp) { on_openmp = true; }
+OnOpenMP::~OnOpenMP() { on_openmp = before_; }
 
 }  // namespace unstride

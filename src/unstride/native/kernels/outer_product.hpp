@@ -12,10 +12,10 @@ constexpr int outer_rows = registers == 32 ? (C == 1 ? 14 : C == 2 ? 12 : C == 3
                                            : (C == 1 ? 10 : C == 2 ? 6 : C == 3 ? 4 : C == 4 ? 3 : 2);
 constexpr int outer_wide = registers == 32 ? 6 : 5;  // vectors where there are few rows
 
-// The walk with its longest axis last and axes of one position left out: order does not matter to a sum, but the
+// The loop nest with its longest axis last and axes of one position left out: order does not matter to a sum, but the
 // innermost loop should be long.
-INLINE Walk inner_last(const Walk& walk) {
-    Walk w = walk;
+INLINE LoopNest inner_last(const LoopNest& loops) {
+    LoopNest w = loops;
     int longest = 3;
     for (int d = 2; d >= 0; --d)
         if (w.count[d] > 4 * w.count[longest]) longest = d;
@@ -31,14 +31,14 @@ template <class T>
 struct Tile {
     const T* a;
     const T* b;
-    const Walk& walk;
+    const LoopNest& loops;
     Size from, to;
     T* sums;
     Size stride;
 };
 
 template <class T, int R, int C, bool Whole>
-void outer(const Tile<T>& tile) {
+void outer_product_tile(const Tile<T>& tile) {
     using V = Vector<T>;
     // A sum can be added to once in four cycles: few of them are kept twice, for every other position.
     constexpr int U = R * C <= 6 ? 2 : 1;
@@ -49,11 +49,11 @@ void outer(const Tile<T>& tile) {
         for (int r = 0; r < R; ++r)
             UNROLLED
             for (int c = 0; c < C; ++c) sums[u][r][c] = V{};
-    const Walk& walk = tile.walk;
-    const Size a_step = walk.in_step[3], b_step = walk.out_step[3], count = walk.count[3];
-    Lanes<T> lanes[C];
+    const LoopNest& loops = tile.loops;
+    const Size a_step = loops.in_step[3], b_step = loops.out_step[3], count = loops.count[3];
+    LaneMask<T> lanes[C];
     UNROLLED
-    for (int c = 0; c < C; ++c) lanes[c] = Lanes<T>(tile.from - c * W<T>, tile.to - c * W<T>);
+    for (int c = 0; c < C; ++c) lanes[c] = LaneMask<T>(tile.from - c * W<T>, tile.to - c * W<T>);
     auto add = [&](const T* a, const T* b, V(&to)[R][C]) __attribute__((always_inline)) {
         V y[C];
         UNROLLED
@@ -63,11 +63,11 @@ void outer(const Tile<T>& tile) {
             UNROLLED
             for (int c = 0; c < C; ++c) to[r][c] += a[r] * y[c];
     };
-    for (Size i0 = 0; i0 < walk.count[0]; ++i0)
-        for (Size i1 = 0; i1 < walk.count[1]; ++i1)
-            for (Size i2 = 0; i2 < walk.count[2]; ++i2) {
-                const T* a = tile.a + i0 * walk.in_step[0] + i1 * walk.in_step[1] + i2 * walk.in_step[2];
-                const T* b = tile.b + i0 * walk.out_step[0] + i1 * walk.out_step[1] + i2 * walk.out_step[2];
+    for (Size i0 = 0; i0 < loops.count[0]; ++i0)
+        for (Size i1 = 0; i1 < loops.count[1]; ++i1)
+            for (Size i2 = 0; i2 < loops.count[2]; ++i2) {
+                const T* a = tile.a + i0 * loops.in_step[0] + i1 * loops.in_step[1] + i2 * loops.in_step[2];
+                const T* b = tile.b + i0 * loops.out_step[0] + i1 * loops.out_step[1] + i2 * loops.out_step[2];
                 Size i = 0;
                 for (; i + U <= count; i += U)
                     UNROLLED
@@ -88,8 +88,8 @@ void outer(const Tile<T>& tile) {
 template <class T, int C, int... R>
 INLINE void outer_of(int rows, bool whole, Indices<R...>, const Tile<T>& tile) {
     using Function = void (*)(const Tile<T>&);
-    static constexpr Function wholes[] = {outer<T, R + 1, C, true>...};
-    static constexpr Function parts[] = {outer<T, R + 1, C, false>...};
+    static constexpr Function wholes[] = {outer_product_tile<T, R + 1, C, true>...};
+    static constexpr Function parts[] = {outer_product_tile<T, R + 1, C, false>...};
     (whole ? wholes : parts)[rows - 1](tile);
 }
 
@@ -128,7 +128,7 @@ INLINE int outer_vectors(Size rows, Size lanes) {
 
 // Straight from the arrays.
 template <class T>
-void outer_direct(const Outer<T>& job, const Walk& walk) {
+void outer_direct(const OuterProduct<T>& job, const LoopNest& loops) {
     for (Size lane = job.from / W<T> * W<T>; lane < job.to;) {
         const int vectors = outer_vectors<T>(job.rows, job.to - lane), height = outer_height(vectors);
         const bool whole = job.from <= lane && job.to >= lane + vectors * W<T>;
@@ -136,7 +136,7 @@ void outer_direct(const Outer<T>& job, const Walk& walk) {
         for (Size tiles = (job.rows + height - 1) / height; tiles > 0; --tiles) {
             const int rows = static_cast<int>((job.rows - row + tiles - 1) / tiles);
             outer_tile<T>(rows, vectors, whole,
-                          {job.a + row, job.b + lane, walk, job.from - lane, job.to - lane,
+                          {job.a + row, job.b + lane, loops, job.from - lane, job.to - lane,
                            job.sums + row * job.stride + lane, job.stride});
             row += rows;
         }
@@ -144,9 +144,9 @@ void outer_direct(const Outer<T>& job, const Walk& walk) {
     }
 }
 
-// With many channels a position's slices lie far apart, at distances that share few cache sets: some positions at a time are
+// With many channels a position's tap blocks lie far apart, at distances that share few cache sets: some positions at a time are
 // copied to panels, where what a tile reads lies side by side, for all tiles of up to 128 x 128 channels. The first tile that
-// reads a slice copies it on the way, which its multiply-adds hide; those of the next positions are fetched meanwhile.
+// reads some channels copies it on the way, which its multiply-adds hide; those of the next positions are fetched meanwhile.
 // (Zen 5, 128 x 128 channels of positions 4 and 2 KiB apart: 236 of 270 GFLOP/s, and 228 with copies made beforehand.)
 constexpr int panel_channels = 128;
 template <class T>
@@ -159,9 +159,9 @@ constexpr int panel_lanes = 2 * W<T>;
 template <class T>
 struct PanelTile {
     int count;            // positions
-    const T* const* as;   // where each one's slice of a lies, to be copied to panel a; or null, if it is there
+    const T* const* as;   // where each one's channels of a lie, to be copied to panel a; or null, if it is there
     const T* const* bs;   // the same of b
-    Size row, lane;       // where the tile begins in a slice, and
+    Size row, lane;       // where the tile begins in a tap block, and
     Size rows, lanes;     // how many there are from there on, those of later tiles included
     T *a, *b;             // the panels: all positions, one behind the other
     T* sums;
@@ -180,7 +180,7 @@ void outer_panels(const PanelTile<T>& tile) {
         for (int c = 0; c < 2; ++c) sums[r][c] = V{};
     constexpr int vectors = (R + W<T> - 1) / W<T>;  // of a position's rows; what they hold too much, the next one overwrites
     const bool whole_a = tile.rows >= vectors * W<T>, whole_b = tile.lanes >= 2 * W<T>;
-    const Lanes<T> lanes[2] = {Lanes<T>(0, tile.lanes), Lanes<T>(0, tile.lanes - W<T>)};
+    const LaneMask<T> lanes[2] = {LaneMask<T>(0, tile.lanes), LaneMask<T>(0, tile.lanes - W<T>)};
     T *panel_a = tile.a, *panel_b = tile.b;
     for (int i = 0; i < tile.count; ++i, panel_a += R, panel_b += 2 * W<T>) {
         if (tile.ahead) __builtin_prefetch(tile.ahead[i] + tile.ahead_offset, 0, 2);
@@ -196,7 +196,7 @@ void outer_panels(const PanelTile<T>& tile) {
             UNROLLED
             for (int v = 0; v < vectors; ++v)
                 store(panel_a + v * W<T>,
-                      whole_a ? load(a + v * W<T>) : Lanes<T>(0, tile.rows - v * W<T>).load(a + v * W<T>));
+                      whole_a ? load(a + v * W<T>) : LaneMask<T>(0, tile.rows - v * W<T>).load(a + v * W<T>));
         UNROLLED
         for (int r = 0; r < R; ++r)
             UNROLLED
@@ -222,14 +222,14 @@ INLINE void outer_panels_of(Size rows, Indices<R...>, const PanelTile<T>& tile) 
 }
 
 template <class T>
-void outer_packed(const Outer<T>& job, Size first_row, Size rows, Size first_lane, Size lanes) {
+void outer_packed(const OuterProduct<T>& job, Size first_row, Size rows, Size first_lane, Size lanes) {
     constexpr int most = panel_positions<T>, wide = panel_lanes<T>;
     constexpr Size line = 64 / sizeof(T), a_panel = Size(most) * panel_rows + 2 * line, b_panel = Size(most) * wide;
     alignas(64) T a[(panel_channels + panel_rows - 1) / panel_rows * a_panel];
     alignas(64) T b[(panel_channels + wide - 1) / wide * b_panel];
     const T *as[2][most], *bs[2][most];  // of these positions and of the next
-    Cursor cursor(job.walk);
-    const Size all = positions(job.walk), chunks = (all + most - 1) / most;
+    Cursor cursor(job.loops);
+    const Size all = positions(job.loops), chunks = (all + most - 1) / most;
     Size taken = 0;
     auto next = [&](int which) {
         if (taken == chunks) return 0;
@@ -263,14 +263,14 @@ void outer_packed(const Outer<T>& job, Size first_row, Size rows, Size first_lan
 }
 
 template <class T>
-void outer_job(const Outer<T>& job) {
+void outer_product_job(const OuterProduct<T>& job) {
     const Size lanes = job.to - job.from;
-    const Size a_step = job.walk.in_step[3], b_step = job.walk.out_step[3], step = a_step > b_step ? a_step : b_step;
+    const Size a_step = job.loops.in_step[3], b_step = job.loops.out_step[3], step = a_step > b_step ? a_step : b_step;
     // Measured with 64 x 64 channels in the second-level cache, GFLOP/s packed and direct, by bytes from one position to the
     // next, on a Zen 4 (8 lines a set of the first-level cache, copies made beforehand): 512 123 150, 1024 128 130, 2048 95 91,
     // 4096 110 59; on a Zen 5 (12 lines a set): 512 222 265, 1024 221 261, 2048 224 251, 4096 226 191, 8192 229 193.
     if (step * Size(sizeof(T)) <= 1024 || job.rows < 16 || lanes < 2 * W<T>) {
-        outer_direct(job, inner_last(job.walk));
+        outer_direct(job, inner_last(job.loops));
         return;
     }
     const Size row_cuts = (job.rows + panel_channels - 1) / panel_channels;
@@ -286,22 +286,22 @@ void outer_job(const Outer<T>& job) {
 
 // Depthwise: both arrays' channels in the lanes. Four sums at a time hide the latency of an addition.
 template <class T>
-void pairs_job(const Pairs<T>& job) {
+void depthwise_gradient_job(const DepthwiseGradient<T>& job) {
     using V = Vector<T>;
-    const Walk walk = inner_last(job.walk);
-    const Size a_step = walk.in_step[3], b_step = walk.out_step[3];
+    const LoopNest loops = inner_last(job.loops);
+    const Size a_step = loops.in_step[3], b_step = loops.out_step[3];
     for (Size lane = 0; lane < job.lanes; lane += W<T>) {
-        const Lanes<T> lanes(0, job.lanes - lane);
+        const LaneMask<T> lanes(0, job.lanes - lane);
         V sums[4] = {V{}, V{}, V{}, V{}};
-        for (Size i0 = 0; i0 < walk.count[0]; ++i0)
-            for (Size i1 = 0; i1 < walk.count[1]; ++i1)
-                for (Size i2 = 0; i2 < walk.count[2]; ++i2) {
-                    const T* a = job.a + i0 * walk.in_step[0] + i1 * walk.in_step[1] + i2 * walk.in_step[2] + lane;
-                    const T* b = job.b + i0 * walk.out_step[0] + i1 * walk.out_step[1] + i2 * walk.out_step[2] + lane;
+        for (Size i0 = 0; i0 < loops.count[0]; ++i0)
+            for (Size i1 = 0; i1 < loops.count[1]; ++i1)
+                for (Size i2 = 0; i2 < loops.count[2]; ++i2) {
+                    const T* a = job.a + i0 * loops.in_step[0] + i1 * loops.in_step[1] + i2 * loops.in_step[2] + lane;
+                    const T* b = job.b + i0 * loops.out_step[0] + i1 * loops.out_step[1] + i2 * loops.out_step[2] + lane;
                     Size i = 0;
-                    for (; i + 4 <= walk.count[3]; i += 4)
+                    for (; i + 4 <= loops.count[3]; i += 4)
                         for (int u = 0; u < 4; ++u, a += a_step, b += b_step) sums[u] += lanes.load(a) * lanes.load(b);
-                    for (; i < walk.count[3]; ++i, a += a_step, b += b_step) sums[0] += lanes.load(a) * lanes.load(b);
+                    for (; i < loops.count[3]; ++i, a += a_step, b += b_step) sums[0] += lanes.load(a) * lanes.load(b);
                 }
         lanes.store(job.sums + lane, lanes.load(job.sums + lane) + ((sums[0] + sums[1]) + (sums[2] + sums[3])));
     }

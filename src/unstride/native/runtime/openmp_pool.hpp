@@ -10,19 +10,19 @@ namespace unstride {
 // OpenMP's way to run body(data) on that many threads, the caller's included: GOMP_parallel() of GNU's run-time library,
 // which LLVM's has too; and how many threads a call of this thread may use: omp_get_max_threads().
 using ForkJoin = void (*)(void (*body)(void*), void* data, unsigned threads, unsigned flags);
-using MostThreads = int (*)();
+using MaxThreads = int (*)();
 
 // From now on calls within an InTeam run by these. Null pointers: on our own threads again. So does a forked child: of the
-// team only the thread that forked is left there, and OpenMP does not know.
-void set_team(ForkJoin fork_join, MostThreads most);
+// OpenMP threads only the one that forked is left there, and OpenMP does not know.
+void set_openmp(ForkJoin fork_join, MaxThreads most);
 
-// While it lives, what this thread calls runs on the team, if there is one.
-class InTeam {
+// While it lives, what this thread calls runs on OpenMP's threads, if there are any.
+class OnOpenMP {
 public:
-    InTeam();
-    ~InTeam();
-    InTeam(const InTeam&) = delete;
-    InTeam& operator=(const InTeam&) = delete;
+    OnOpenMP();
+    ~OnOpenMP();
+    OnOpenMP(const OnOpenMP&) = delete;
+    OnOpenMP& operator=(const OnOpenMP&) = delete;
 
 private:
     bool before_;

@@ -9,9 +9,9 @@ namespace UNSTRIDE_SET {
 
 // Vectors of positions that R columns keep in registers, beside what they read.
 template <int R>
-constexpr int planes_vectors = registers == 32 ? (R == 1 ? 14 : R == 2 ? 10 : R == 3 ? 7 : R == 4 ? 6 : R == 5 ? 5 : R == 6 ? 4 : 3)
+constexpr int spatial_vectors = registers == 32 ? (R == 1 ? 14 : R == 2 ? 10 : R == 3 ? 7 : R == 4 ? 6 : R == 5 ? 5 : R == 6 ? 4 : 3)
                                                : (R == 1 ? 6 : R == 2 ? 5 : R == 3 ? 3 : R <= 6 ? 2 : 1);
-static_assert(planes_vectors<1> * W<float> <= planes_slack, "");
+static_assert(spatial_vectors<1> * W<float> <= spatial_slack, "");
 
 // Columns From .. To at `count` offsets. Returns where the weights go on.
 template <class T, int R, int P, int From, int To>
@@ -40,7 +40,7 @@ INLINE const T* reach_of(const T* in, const Size* offsets, Size count, const T* 
 }
 
 template <class T, int R, int P>
-void planes(const PlanesJob<T>& job, const T* in, T* out) {
+void spatial(const SpatialJob<T>& job, const T* in, T* out) {
     Vector<T> sums[R][P];
     UNROLLED
     for (int r = 0; r < R; ++r)
@@ -50,9 +50,9 @@ void planes(const PlanesJob<T>& job, const T* in, T* out) {
     for (Size channel = 0; channel < job.channels; ++channel, in += job.plane) {
         const Size* offsets = job.offsets;
         for (const Reach* reach = job.reaches; reach < job.reaches + job.reach_count; offsets += reach->count, ++reach) {
-            switch (reach->from * most_planes_columns + reach->to - 1) {
+            switch (reach->from * max_spatial_columns + reach->to - 1) {
 #define REACH(from, to)                                                                    \
-    case from * most_planes_columns + to - 1:                                              \
+    case from * max_spatial_columns + to - 1:                                              \
         w = reach_of<T, R, from, to>(in, offsets, reach->count, w, sums);                  \
         break;
                 REACH(0, 1) REACH(0, 2) REACH(0, 3) REACH(0, 4) REACH(0, 5) REACH(0, 6) REACH(0, 7) REACH(0, 8)
@@ -75,25 +75,25 @@ void planes(const PlanesJob<T>& job, const T* in, T* out) {
 
 // The last positions go back over some that have been computed before.
 template <class T, int R>
-void planes_of(const PlanesJob<T>& job) {
-    constexpr Size some = planes_vectors<R> * W<T>;
+void spatial_of(const SpatialJob<T>& job) {
+    constexpr Size some = spatial_vectors<R> * W<T>;
     for (Size next = 0; next < job.count; next += some) {
         const Size at = next + some <= job.count || job.count < some ? next : job.count - some;
-        planes<T, R, planes_vectors<R>>(job, job.in + at, job.out + at);
+        spatial<T, R, spatial_vectors<R>>(job, job.in + at, job.out + at);
     }
 }
 
 template <class T>
-void planes_job(const PlanesJob<T>& job) {
+void spatial_job(const SpatialJob<T>& job) {
     switch (job.columns) {
-        case 1: planes_of<T, 1>(job); break;
-        case 2: planes_of<T, 2>(job); break;
-        case 3: planes_of<T, 3>(job); break;
-        case 4: planes_of<T, 4>(job); break;
-        case 5: planes_of<T, 5>(job); break;
-        case 6: planes_of<T, 6>(job); break;
-        case 7: planes_of<T, 7>(job); break;
-        default: planes_of<T, 8>(job);
+        case 1: spatial_of<T, 1>(job); break;
+        case 2: spatial_of<T, 2>(job); break;
+        case 3: spatial_of<T, 3>(job); break;
+        case 4: spatial_of<T, 4>(job); break;
+        case 5: spatial_of<T, 5>(job); break;
+        case 6: spatial_of<T, 6>(job); break;
+        case 7: spatial_of<T, 7>(job); break;
+        default: spatial_of<T, 8>(job);
     }
 }
 
