@@ -104,7 +104,7 @@ nb::dict describe(const std::string& map, const std::vector<Size>& small, const 
     Problem p;
     p.map = map == "conv" ? Map::conv : map == "conv_transpose" ? Map::conv_transpose : Map::kernel_gradient;
     p.batch = batch, p.groups = groups, p.small_channels = small_channels, p.big_channels = big_channels, p.bytes = bytes;
-    p.lanes = lanes_of(bytes);
+    p.lanes = lanes_of(used_instruction_set(), bytes);
     constexpr Size most = Size(1) << 24;
     for (Size field : {batch, groups, small_channels, big_channels})
         if (field < 1 || field > most) throw std::invalid_argument("batch, groups and channels must be from 1 to 2^24");
@@ -167,10 +167,9 @@ double peak(double seconds, int threads) {
 }
 
 std::vector<InstructionSet> available_sets() {
-    const InstructionSet widest = widest_instruction_set();
-    std::vector<InstructionSet> sets{InstructionSet::baseline};
-    for (InstructionSet set : {InstructionSet::avx2, InstructionSet::avx512, InstructionSet::neon})
-        if (set == widest || (set == InstructionSet::avx2 && widest == InstructionSet::avx512)) sets.push_back(set);
+    std::vector<InstructionSet> sets;
+    for (InstructionSet set : {InstructionSet::baseline, InstructionSet::avx2, InstructionSet::avx512, InstructionSet::neon})
+        if (available(set)) sets.push_back(set);
     return sets;
 }
 

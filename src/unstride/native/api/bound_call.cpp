@@ -72,30 +72,32 @@ class KernelLast {
 
 template <class T>
 void BoundCall::run(void* first, void* second, void* bias, void* out) const {
-    const Kernels<T>& set = kernels<T>(used_instruction_set());
+    const InstructionSet set = used_instruction_set();
+    const Kernels<T>& table = kernels<T>(set);
     if (map_ == Map::kernel_gradient) {
         KernelLast<T> kernel(out_, transposes_kernel_);
-        gradient(at(first_, first), at(second_, second), at(out_, kernel.room(out)), fields_, layout_);
-        kernel.write(set, out);
+        gradient(at(first_, first), at(second_, second), at(out_, kernel.room(out)), fields_, layout_, set);
+        kernel.write(table, out);
         return;
     }
     KernelLast<T> kernel(second_, transposes_kernel_);
     const Array offset = at(bias_, bias);
-    compute(map_ == Map::conv_transpose, at(first_, first), at(second_, kernel.read(set, second)),
-            has_bias_ ? &offset : nullptr, at(out_, out), fields_, layout_, false);
+    compute(map_ == Map::conv_transpose, at(first_, first), at(second_, kernel.read(table, second)),
+            has_bias_ ? &offset : nullptr, at(out_, out), fields_, layout_, false, set);
 }
 
 template <class T>
 void BoundCall::run_gradients(void* x, void* kernel, void* grad_output, void* x_gradient, void* kernel_gradient) const {
-    const Kernels<T>& set = kernels<T>(used_instruction_set());
+    const InstructionSet set = used_instruction_set();
+    const Kernels<T>& table = kernels<T>(set);
     Array by_x = at(first_, x_gradient), by_kernel = second_, grad_outputs = at(out_, grad_output);
     Size step = 1;
     for (int axis = by_x.dimensions - 1; axis >= 0; --axis) by_x.strides[axis] = step, step *= by_x.size(axis);
     by_x.name = "x_gradient", by_kernel.name = "kernel_gradient", grad_outputs.name = "grad_output";
     KernelLast<T> weights(second_, transposes_kernel_), gradient(second_, transposes_kernel_);
-    unstride::gradients(map_ == Map::conv_transpose, at(first_, x), at(second_, weights.read(set, kernel)), grad_outputs, by_x,
-                        at(by_kernel, gradient.room(kernel_gradient)), fields_, layout_);
-    gradient.write(set, kernel_gradient);
+    unstride::gradients(map_ == Map::conv_transpose, at(first_, x), at(second_, weights.read(table, kernel)), grad_outputs, by_x,
+                        at(by_kernel, gradient.room(kernel_gradient)), fields_, layout_, set);
+    gradient.write(table, kernel_gradient);
 }
 
 void BoundCall::operator()(void* first, void* second, void* bias, void* out) const {

@@ -15,8 +15,6 @@ namespace unstride {
 
 namespace {
 
-InstructionSet used_set = widest_instruction_set();
-
 // Plans of the last few problems: making one takes longer than a small map. In a process that was forked while another
 // thread held the lock it stays locked, and nothing is remembered.
 template <class Plan_>
@@ -96,9 +94,8 @@ class ChannelsLast {
 
 // `in` has been read.
 template <class T>
-void forward(Problem p, const ChannelsLast<T>& in, const Array& kernel, const Array* bias, ChannelsLast<T>& result, Layout layout,
+void forward(const Kernels<T>& set, Problem p, const ChannelsLast<T>& in, const Array& kernel, const Array* bias, ChannelsLast<T>& result, Layout layout,
              bool relu) {
-    const Kernels<T>& set = kernels<T>(used_set);
     p.dense_in = in.dense(), p.dense_out = result.dense();
     const Size smalls = p.small_channels * p.groups;
     const bool transposes = layout.kernel_first && smalls > 1 && p.taps() * p.big_channels > 1;
@@ -151,8 +148,7 @@ void transpose_kernel(const Kernels<T>& kernels, const T* from, T* to, Size taps
 
 // `bigs` and `smalls` have been read.
 template <class T>
-void backward(Problem p, const ChannelsLast<T>& bigs, const ChannelsLast<T>& smalls, const Array& gradient, Layout layout) {
-    const Kernels<T>& set = kernels<T>(used_set);
+void backward(const Kernels<T>& set, Problem p, const ChannelsLast<T>& bigs, const ChannelsLast<T>& smalls, const Array& gradient, Layout layout) {
     p.dense_in = bigs.dense(), p.dense_out = smalls.dense();
     const Size c_small = p.small_channels * p.groups, c_big = p.big_channels, taps = p.taps();
     Scratch<T> last(layout.kernel_first ? taps * c_big * c_small : 0);
@@ -163,28 +159,28 @@ void backward(Problem p, const ChannelsLast<T>& bigs, const ChannelsLast<T>& sma
 }
 
 template <class T>
-void compute_as(const Problem& p, int rank, const Array& x, const Array& kernel, const Array* bias, const Array& out,
+void compute_as(const Kernels<T>& set, const Problem& p, int rank, const Array& x, const Array& kernel, const Array* bias, const Array& out,
                 Layout layout, bool relu) {
     ChannelsLast<T> in(x, rank, layout.first), result(out, rank, layout.first);
-    in.read(kernels<T>(used_set));
-    forward<T>(p, in, kernel, bias, result, layout, relu);
+    in.read(set);
+    forward(set, p, in, kernel, bias, result, layout, relu);
 }
 
 template <class T>
-void gradient_as(const Problem& p, int rank, const Array& big, const Array& small, const Array& out, Layout layout) {
+void gradient_as(const Kernels<T>& set, const Problem& p, int rank, const Array& big, const Array& small, const Array& out, Layout layout) {
     ChannelsLast<T> bigs(big, rank, layout.first), smalls(small, rank, layout.first);
-    bigs.read(kernels<T>(used_set)), smalls.read(kernels<T>(used_set));
-    backward<T>(p, bigs, smalls, out, layout);
+    bigs.read(set), smalls.read(set);
+    backward(set, p, bigs, smalls, out, layout);
 }
 
 template <class T>
-void gradients_as(const Problem& by_x, const Problem& by_kernel, int rank, const Array& x, const Array& kernel,
+void gradients_as(const Kernels<T>& set, const Problem& by_x, const Problem& by_kernel, int rank, const Array& x, const Array& kernel,
                   const Array& grad_output, const Array& x_gradient, const Array& kernel_gradient, Layout layout) {
     ChannelsLast<T> in(x, rank, layout.first), grad_outputs(grad_output, rank, layout.first), result(x_gradient, rank, layout.first);
-    in.read(kernels<T>(used_set)), grad_outputs.read(kernels<T>(used_set));
-    forward<T>(by_x, grad_outputs, kernel, nullptr, result, layout, false);
-    by_x.transposed() ? backward<T>(by_kernel, in, grad_outputs, kernel_gradient, layout)
-                      : backward<T>(by_kernel, grad_outputs, in, kernel_gradient, layout);
+    in.read(set), grad_outputs.read(set);
+    forward<T>(set, by_x, grad_outputs, kernel, nullptr, result, layout, false);
+    by_x.transposed() ? backward(set, by_kernel, in, grad_outputs, kernel_gradient, layout)
+                      : backward(set, by_kernel, grad_outputs, in, kernel_gradient, layout);
 }
 
 void check_phases(const Problem& p) {
@@ -195,13 +191,8 @@ void check_phases(const Problem& p) {
 
 }  // namespace
 
-InstructionSet used_instruction_set() { return used_set; }
-void use_instruction_set(InstructionSet set) { used_set = set; }
-
-int lanes_of(int bytes) { return bytes == 4 ? kernels<float>(used_set).lanes : kernels<double>(used_set).lanes; }
-
 void compute(bool transposed, const Array& x, const Array& kernel, const Array* bias, const Array& out, const Fields& fields,
-             Layout layout, bool relu) {
+             Layout layout, bool relu, InstructionSet set) {
     if (!kernel.contiguous()) throw std::invalid_argument("kernel is not contiguous");
     Problem p = problem_of(transposed ? Map::conv_transpose : Map::conv, transposed ? out : x, transposed ? x : out, kernel,
                            fields, layout);
@@ -213,27 +204,27 @@ void compute(bool transposed, const Array& x, const Array& kernel, const Array* 
     check_phases(p);
     if (out.empty()) return;
     if (x.empty()) throw std::invalid_argument("x is empty where out is not");
-    p.lanes = lanes_of(p.bytes);
+    p.lanes = lanes_of(set, p.bytes);
     if (p.bytes == 4)
-        compute_as<float>(p, fields.rank, x, kernel, bias, out, layout, relu);
+        compute_as(kernels<float>(set), p, fields.rank, x, kernel, bias, out, layout, relu);
     else
-        compute_as<double>(p, fields.rank, x, kernel, bias, out, layout, relu);
+        compute_as(kernels<double>(set), p, fields.rank, x, kernel, bias, out, layout, relu);
 }
 
-void gradient(const Array& big, const Array& small, const Array& out, const Fields& fields, Layout layout) {
+void gradient(const Array& big, const Array& small, const Array& out, const Fields& fields, Layout layout, InstructionSet set) {
     if (!out.contiguous()) throw std::invalid_argument("out is not contiguous");
     Problem p = problem_of(Map::kernel_gradient, big, small, out, fields, layout);
     if (out.empty()) return;
     if (big.empty() || small.empty()) throw std::invalid_argument("big or small is empty where out is not");
-    p.lanes = lanes_of(p.bytes);
+    p.lanes = lanes_of(set, p.bytes);
     if (p.bytes == 4)
-        gradient_as<float>(p, fields.rank, big, small, out, layout);
+        gradient_as(kernels<float>(set), p, fields.rank, big, small, out, layout);
     else
-        gradient_as<double>(p, fields.rank, big, small, out, layout);
+        gradient_as(kernels<double>(set), p, fields.rank, big, small, out, layout);
 }
 
 void gradients(bool transposed, const Array& x, const Array& kernel, const Array& grad_output, const Array& x_gradient,
-               const Array& kernel_gradient, const Fields& fields, Layout layout) {
+               const Array& kernel_gradient, const Fields& fields, Layout layout, InstructionSet set) {
     if (!kernel.contiguous() || !kernel_gradient.contiguous())
         throw std::invalid_argument("the kernel, or its gradient, is not contiguous");
     Problem by_x = problem_of(transposed ? Map::conv : Map::conv_transpose, transposed ? grad_output : x_gradient,
@@ -242,11 +233,11 @@ void gradients(bool transposed, const Array& x, const Array& kernel, const Array
                                    layout);
     check_phases(by_x);
     if (x.empty() || grad_output.empty() || kernel.empty()) throw std::invalid_argument("x, the kernel or grad_output is empty");
-    by_x.lanes = by_kernel.lanes = lanes_of(by_x.bytes);
+    by_x.lanes = by_kernel.lanes = lanes_of(set, by_x.bytes);
     if (by_x.bytes == 4)
-        gradients_as<float>(by_x, by_kernel, fields.rank, x, kernel, grad_output, x_gradient, kernel_gradient, layout);
+        gradients_as(kernels<float>(set), by_x, by_kernel, fields.rank, x, kernel, grad_output, x_gradient, kernel_gradient, layout);
     else
-        gradients_as<double>(by_x, by_kernel, fields.rank, x, kernel, grad_output, x_gradient, kernel_gradient, layout);
+        gradients_as(kernels<double>(set), by_x, by_kernel, fields.rank, x, kernel, grad_output, x_gradient, kernel_gradient, layout);
 }
 
 }  // namespace unstride

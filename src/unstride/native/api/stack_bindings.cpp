@@ -5,7 +5,6 @@
 #include <optional>
 
 #include "api/buffers.hpp"
-#include "api/calls.hpp"
 #include "stack/stack.hpp"
 #include "runtime/unlocked.hpp"
 
@@ -14,7 +13,9 @@ namespace {
 
 using Code = std::vector<Size>;
 
-Stack stack_of(const Code& code) { return read_stack(code.data(), static_cast<Size>(code.size()), lanes_of(4)); }
+Stack stack_of(const Code& code, InstructionSet set = used_instruction_set()) {
+    return read_stack(code.data(), static_cast<Size>(code.size()), set);
+}
 
 // A list of Python arrays as memory, for as long as this lives.
 class Buffers {
@@ -32,19 +33,9 @@ class Buffers {
     std::vector<Array> arrays_;
 };
 
-// Memory for what is kept from forward to backward.
-float* kept(const Stack& stack, const std::optional<Buffer>& buffer, Size batch) {
-    if (!buffer) return nullptr;
-    const Array& array = **buffer;
-    if (array.bytes != 4 || array.dimensions != 1 || !array.contiguous() || array.sizes[0] != stack.groups(batch) * stack.saved())
-        throw std::invalid_argument("saved is not one contiguous axis of stack_saved(code, batch) numbers of type float32");
-    return array.as<float>();
-}
-
-Size saved_numbers(const Code& code, Size batch) {
+Size saved_of_batch(const Code& code, Size batch) {
     if (batch < 0) throw std::invalid_argument("batch is negative");
-    const Stack stack = stack_of(code);
-    return stack.groups(batch) * stack.saved();
+    return saved_numbers(stack_of(code), batch);
 }
 
 Size batch_of(const Array& array) {
@@ -58,21 +49,21 @@ void forward(const Code& code, nb::handle x, nb::list weights, nb::handle y, nb:
     const Buffers kernels("a weight", weights, false);
     std::optional<Buffer> keep;
     if (!saved.is_none()) keep.emplace("saved", saved, true);
-    float* const numbers = kept(stack, keep, batch_of(*in));
+    float* const numbers = keep ? saved_of(stack, **keep, batch_of(*in)) : nullptr;
     const Unlocked unlocked;
     stack_forward(stack, *in, *kernels, *out, numbers);
 }
 
 void backward(const Code& code, nb::handle x, nb::list weights, nb::handle y_gradient, nb::handle saved, nb::handle x_gradient,
               nb::list weight_gradients) {
-    const Stack stack = stack_of(code);
     std::optional<Buffer> in, keep, in_gradient;
     if (!x.is_none()) in.emplace("x", x, false);
     if (!saved.is_none()) keep.emplace("saved", saved, false);
     if (!x_gradient.is_none()) in_gradient.emplace("x_gradient", x_gradient, true);
     const Buffer out("y_gradient", y_gradient, false);
     const Buffers kernels("a weight", weights, false), gradients("a weight's gradient", weight_gradients, true);
-    const float* const numbers = kept(stack, keep, batch_of(*out));
+    const Stack stack = stack_of(code, keep ? saved_set(**keep) : used_instruction_set());
+    const float* const numbers = keep ? saved_of(stack, **keep, batch_of(*out)) : nullptr;
     const Unlocked unlocked;
     stack_backward(stack, in ? &**in : nullptr, *kernels, *out, numbers, in_gradient ? &**in_gradient : nullptr, *gradients);
 }
@@ -90,8 +81,8 @@ void crossentropy(const Code& code, nb::handle x, nb::list weights, nb::handle t
 }  // namespace
 
 void bind_stack(nb::module_& m) {
-    m.def("stack_lanes", [] { return lanes_of(4); }, "Images that one group of a stack holds.");
-    m.def("stack_saved", saved_numbers, nb::arg("code"), nb::arg("batch"),
+    m.def("stack_lanes", [] { return lanes_of(used_instruction_set(), 4); }, "Images that one group of a stack holds.");
+    m.def("stack_saved", saved_of_batch, nb::arg("code"), nb::arg("batch"),
           "How many numbers a stack keeps from forward to backward.");
     m.def("stack_forward", forward, nb::arg("code"), nb::arg("x"), nb::arg("weights"), nb::arg("y"), nb::arg("saved").none(),
           "Writes a stack of x to y.");

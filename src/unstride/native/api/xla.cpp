@@ -128,24 +128,16 @@ void backward(const Call& call) {
     gradient(big, small, out, fields_of(call.attributes, big.dimensions), layout_of(call.attributes));
 }
 
-Stack stack_of(const Call& call) {
+Stack stack_of(const Call& call, InstructionSet set = used_instruction_set()) {
     const auto& code = *static_cast<const ArrayAttribute*>(attribute(checked(call.attributes), "code", array_attribute));
     if (code.type != s64) wrong("the attribute code is not of 64-bit integers");
-    return read_stack(static_cast<const Size*>(code.data), static_cast<Size>(code.size), lanes_of(4));
+    return read_stack(static_cast<const Size*>(code.data), static_cast<Size>(code.size), set);
 }
 
 std::vector<Array> weights_of(const Arguments& all, std::int64_t from) {
     std::vector<Array> weights;
     for (std::int64_t i = from; i < all.count; ++i) weights.push_back(array_of("a weight", all, i));
     return weights;
-}
-
-// What is kept from forward to backward; null where the array has no numbers.
-float* kept(const Stack& stack, const Array& array, Size batch) {
-    if (array.empty()) return nullptr;
-    if (array.bytes != 4 || array.dimensions != 1 || array.sizes[0] != stack.groups(batch) * stack.saved())
-        wrong("what is kept for backward is of another size");
-    return array.as<float>();
 }
 
 void check_least(const Call& call, std::int64_t arguments, std::int64_t results) {
@@ -159,16 +151,16 @@ void forward_stack(const Call& call) {
     const Array x = array_of("x", call.arguments, 0), y = array_of("y", call.results, 0);
     const Array saved = array_of("what is kept", call.results, 1);
     prefer_huge_pages(saved);
-    stack_forward(stack, x, weights_of(call.arguments, 1), y, kept(stack, saved, x.sizes[0]));
+    stack_forward(stack, x, weights_of(call.arguments, 1), y, saved.empty() ? nullptr : saved_of(stack, saved, x.sizes[0]));
 }
 
 void backward_stack(const Call& call) {
     check_least(call, 3, 1);
-    const Stack stack = stack_of(call);
     const Array x = array_of("x", call.arguments, 0), saved = array_of("what is kept", call.arguments, 1);
+    const Stack stack = stack_of(call, saved.empty() ? used_instruction_set() : saved_set(saved));
     const Array y_gradient = array_of("the gradient by y", call.arguments, 2);
     const Array x_gradient = array_of("the gradient by x", call.results, 0);
-    stack_backward(stack, &x, weights_of(call.arguments, 3), y_gradient, kept(stack, saved, y_gradient.sizes[0]),
+    stack_backward(stack, &x, weights_of(call.arguments, 3), y_gradient, saved.empty() ? nullptr : saved_of(stack, saved, y_gradient.sizes[0]),
                    x_gradient.dimensions == 1 ? nullptr : &x_gradient, weights_of(call.results, 1));
 }
 

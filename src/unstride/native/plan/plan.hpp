@@ -107,6 +107,8 @@ struct Plan {
     }
 };
 
+constexpr Size max_phases = 1024;  // along an axis of a transposed convolution; each takes memory and time of its own
+
 constexpr double short_work = 150e3;  // vector operations, about 40 microseconds: below, waking a thread costs too much
 
 constexpr Size max_dot_columns = 6;

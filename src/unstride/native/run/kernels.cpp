@@ -52,6 +52,8 @@ const Kernels<double>& kernels<double>(InstructionSet set) {
     CHOOSE(set, wide)
 }
 
+int lanes_of(InstructionSet set, int bytes) { return bytes == 4 ? kernels<float>(set).lanes : kernels<double>(set).lanes; }
+
 const BatchKernels& batch_kernels(InstructionSet set) { CHOOSE(set, batch_table) }
 
 namespace {

@@ -132,6 +132,9 @@ struct Kernels {
 template <class T>
 const Kernels<T>& kernels(InstructionSet set);
 
+// Numbers of so many bytes in a vector.
+int lanes_of(InstructionSet set, int bytes);
+
 // Floating-point operations a second, in billions, that one core does in registers alone; over at least `seconds`.
 double fma_peak(InstructionSet set, double seconds);
 

@@ -1,5 +1,7 @@
 #include "runtime/processor.hpp"
 
+#include <atomic>
+
 namespace unstride {
 
 InstructionSet widest_instruction_set() {
@@ -18,6 +20,21 @@ InstructionSet widest_instruction_set() {
     return InstructionSet::baseline;
 #endif
 }
+
+bool available(InstructionSet set) {
+    const InstructionSet widest = widest_instruction_set();
+    return set == InstructionSet::baseline || set == widest ||
+           (set == InstructionSet::avx2 && widest == InstructionSet::avx512);
+}
+
+namespace {
+
+std::atomic<InstructionSet> used{widest_instruction_set()};
+
+}  // namespace
+
+InstructionSet used_instruction_set() { return used.load(std::memory_order_relaxed); }
+void use_instruction_set(InstructionSet set) { used.store(set, std::memory_order_relaxed); }
 
 const char* name(InstructionSet set) {
     switch (set) {

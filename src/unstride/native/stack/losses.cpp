@@ -4,7 +4,6 @@
 #include <stdexcept>
 #include <string>
 
-#include "api/calls.hpp"
 #include "stack/batch_kernels.hpp"
 #include "runtime/pool.hpp"
 

@@ -5,7 +5,6 @@
 #include <stdexcept>
 #include <string>
 
-#include "api/calls.hpp"
 #include "stack/in_order.hpp"
 #include "stack/losses.hpp"
 #include "runtime/memory.hpp"
@@ -30,8 +29,7 @@ struct Room {
 class Runner {
    public:
     Runner(const Stack& stack, const std::vector<Array>& weights, bool forward, bool backward)
-        : stack(stack), kernels(batch_kernels(used_instruction_set())),
-          arrays(unstride::kernels<float>(used_instruction_set())), packed_(packed_numbers(stack, forward + backward)) {
+        : stack(stack), kernels(batch_kernels(stack.set)), arrays(unstride::kernels<float>(stack.set)), packed_(packed_numbers(stack, forward + backward)) {
         float* to = packed_.data();
         std::size_t at = 0;
         for (const Stage& stage : stack.stages) {
@@ -218,6 +216,7 @@ void stack_forward(const Stack& stack, const Array& x, const std::vector<Array>&
     check(x, image_shape(stack, stack.grids.front(), batch));
     check(y, image_shape(stack, stack.grids.back(), batch));
     check_weights(stack, weights);
+    if (saved && batch > 0) saved[saved_numbers(stack, batch) - 1] = float(int(stack.set));
     if (y.empty() && !saved) return;
     const Runner runner(stack, weights, true, false);
     const Size count = stack.groups(batch), numbers = runner.max_numbers;
@@ -307,7 +306,7 @@ void go_back(const Stack& stack, Size batch, const Array* x, const std::vector<A
 void stack_backward(const Stack& stack, const Array* x, const std::vector<Array>& weights, const Array& y_gradient,
                     const float* saved, const Array* x_gradient, const std::vector<Array>& weight_gradients) {
     const Images outs{stack, stack.grids.back()};
-    const Kernels<float>& arrays = kernels<float>(used_instruction_set());
+    const Kernels<float>& arrays = kernels<float>(stack.set);
     check(y_gradient, image_shape(stack, outs.grid, y_gradient.sizes[0]));
     go_back(stack, y_gradient.sizes[0], x, weights, saved, x_gradient, weight_gradients,
             [&](Size first, Size images, const float*, float* gradient, float*) {
@@ -318,8 +317,8 @@ void stack_backward(const Stack& stack, const Array* x, const std::vector<Array>
 void stack_crossentropy(const Stack& stack, const Array& x, const std::vector<Array>& weights, const Array& target,
                         float epsilon, const Array& y, const Array& loss, const std::vector<Array>& weight_gradients) {
     const Images outs{stack, stack.grids.back()};
-    const Kernels<float>& arrays = kernels<float>(used_instruction_set());
-    const BatchKernels& lanes = batch_kernels(used_instruction_set());
+    const Kernels<float>& arrays = kernels<float>(stack.set);
+    const BatchKernels& lanes = batch_kernels(stack.set);
     check_epsilon(epsilon);
     for (const Array* array : {&target, &y, &loss}) check(*array, image_shape(stack, outs.grid, x.sizes[0]));
     go_back(stack, x.sizes[0], &x, weights, nullptr, nullptr, weight_gradients,

@@ -47,6 +47,7 @@ struct Stage {
 struct Stack {
     int rank;
     bool first;  // channels, in images and kernels
+    InstructionSet set;  // whose vectors, of `lanes` images, the grids are laid out for
     int lanes;
     std::vector<Stage> stages;
     std::vector<BatchGrid> grids;  // before each stage, and after the last one
@@ -59,10 +60,19 @@ struct Stack {
 // stages, the input's channels and size; then for each stage: 1 if transposed, output channels, groups, 1 if it has a bias,
 // activation, bits of the activation's slope, kernel size, stride, dilation, crop at the beginning, output size.
 // Throws std::invalid_argument.
-Stack read_stack(const Size* code, Size count, int lanes);
+Stack read_stack(const Size* code, Size count, InstructionSet set);
+
+// How many numbers are kept from forward to backward: the grids of all groups, and last a number for the instruction set
+// that laid them out, with which backward reads them.
+Size saved_numbers(const Stack& stack, Size batch);
+
+// The numbers of such an array, which are read or written; and the instruction set that wrote them. Throw
+// std::invalid_argument.
+float* saved_of(const Stack& stack, const Array& saved, Size batch);
+InstructionSet saved_set(const Array& saved);
 
 // Writes the stack of x to y. `weights` are for each stage its kernel, then its bias if it has one. If `saved` is not null,
-// stack.saved() numbers for each group are written to it.
+// saved_numbers() are written to it.
 void stack_forward(const Stack& stack, const Array& x, const std::vector<Array>& weights, const Array& y, float* saved);
 
 // Writes the gradients with respect to the weights, summed over the images in an order that depends on their number alone, and, if

@@ -4,7 +4,7 @@
 #include <stdexcept>
 #include <string>
 
-#include "api/calls.hpp"
+#include "plan/plan.hpp"
 #include "stack/stack.hpp"
 #include "stack/winograd.hpp"
 
@@ -102,10 +102,29 @@ Size Stack::saved() const {
     return sum;
 }
 
-Stack read_stack(const Size* numbers, Size count, int lanes) {
+Size saved_numbers(const Stack& stack, Size batch) {
+    const Size groups = stack.groups(batch);
+    return groups == 0 ? 0 : groups * stack.saved() + 1;
+}
+
+float* saved_of(const Stack& stack, const Array& saved, Size batch) {
+    if (saved.bytes != 4 || saved.dimensions != 1 || !saved.contiguous() || saved.sizes[0] != saved_numbers(stack, batch))
+        throw std::invalid_argument("saved is not one contiguous axis of stack_saved(code, batch) numbers of type float32");
+    return saved.as<float>();
+}
+
+InstructionSet saved_set(const Array& saved) {
+    if (saved.bytes == 4 && saved.dimensions == 1 && !saved.empty() && saved.contiguous())
+        for (InstructionSet set : {InstructionSet::baseline, InstructionSet::avx2, InstructionSet::avx512, InstructionSet::neon})
+            if (available(set) && saved.as<float>()[saved.sizes[0] - 1] == float(int(set))) return set;
+    throw std::invalid_argument("saved is not what stack_forward kept");
+}
+
+Stack read_stack(const Size* numbers, Size count, InstructionSet set) {
     Reader code(numbers, count);
     Stack stack{};
-    stack.lanes = lanes;
+    const int lanes = lanes_of(set, 4);
+    stack.set = set, stack.lanes = lanes;
     stack.rank = static_cast<int>(code.number("the number of spatial axes", 1, 3));
     stack.first = code.number("channels first", 0, 1) != 0;
     const Size stages = code.number("the number of stages", 1, max_stages);
