@@ -32,14 +32,15 @@ def gradient(
 ) -> None:
     """Writes kernel_gradient of big and small to out."""
 
-class Prepared:
-    """A call for arrays of known shapes, which takes their addresses."""
+class BoundCall:
+    """A call bound to shapes and strides, which takes the arrays' addresses."""
 
     def __call__(self, first: int, second: int, bias: int, out: int) -> None: ...
-    def gradients(self, x: int, kernel: int, slope: int, x_gradient: int, kernel_gradient: int) -> None:
-        """Both gradients of a map; `out` was described as the slope lies, and the one by x is dense."""
+    def gradients(self, x: int, kernel: int, grad_output: int, x_gradient: int, kernel_gradient: int) -> None:
+        """Both gradients of a map; `out` was described as `grad_output` is laid out, and the one with
+        respect to x is dense."""
 
-def prepare(
+def bind(
     map: str,
     first: Sequence[int],
     first_strides: Sequence[int],
@@ -53,15 +54,15 @@ def prepare(
     begin: Sequence[int],
     groups: int,
     channels_first: bool,
-    kernel_first: bool,
-    turned: bool,
+    kernel_layout: int,
     bytes: int,
-) -> Prepared:
-    """A call of 'conv_transpose', 'conv' or 'kernel_gradient' but for the memory; strides are in numbers. `turned`: the
-    kernel is described as (*k, C_big / groups, C_small) and lies as (C_small, *k, C_big / groups)."""
+) -> BoundCall:
+    """A call of 'conv_transpose', 'conv' or 'kernel_gradient' but for the memory; strides are in numbers. The kernel's
+    layout is 0 for (C_small, C_big / groups, *k), 1 for (*k, C_big / groups, C_small), or 2 for
+    (C_small, *k, C_big / groups), which is described as 1."""
 
-def set_team(fork_join: int, most: int) -> None:
-    """The addresses of GOMP_parallel and omp_get_max_threads, on whose threads prepared calls run from now on; 0: on
+def set_openmp(fork_join: int, max_threads: int) -> None:
+    """The addresses of GOMP_parallel and omp_get_max_threads, on whose threads bound calls run from now on; 0: on
     ours."""
 
 def describe(
@@ -80,7 +81,7 @@ def describe(
 ) -> dict[str, Any]:
     """The plan of a map, as plain data; channels are those of a group."""
 
-class Known:
+class CachedCall:
     """One of the maps for arrays of known shapes and type."""
 
     def __init__(
@@ -103,9 +104,9 @@ def key(map: str, a: Any, b: Any, bias: Any, fields: tuple[Any, ...]) -> tuple[A
     """What tells a call from another one; None for arrays that are not NumPy's, of float32 or float64 alike."""
 
 def recall(
-    known: dict[Any, Known], map: str, a: Any, b: Any, bias: Any, fields: tuple[Any, ...]
+    calls: dict[Any, CachedCall], map: str, a: Any, b: Any, bias: Any, fields: tuple[Any, ...]
 ) -> NDArray[Any] | None:
-    """The result of a call that `known` has under its key; None if it has none."""
+    """The result of a call that `calls` has under its key; None if it has none."""
 
 def empty(shape: Sequence[int], bytes: int) -> NDArray[Any]:
     """A new array of float32 (4 bytes) or float64 (8): large ones take memory that an earlier one left."""
@@ -113,8 +114,8 @@ def empty(shape: Sequence[int], bytes: int) -> NDArray[Any]:
 def xla_targets() -> dict[str, Any]:
     """The three maps as foreign functions of XLA: a capsule for each name."""
 
-most_phases: int  # along an axis of a transposed convolution
-most_threads: int
+max_phases: int  # along an axis of a transposed convolution
+max_threads: int
 
 def num_threads() -> int: ...
 def set_num_threads(count: int) -> None: ...

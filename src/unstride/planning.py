@@ -21,12 +21,12 @@ _MOST_PHASES = 1 << 20
 _MOST_TAPS = 1 << 16
 
 _METHODS = {
-    "tile": "output channels in the vector lanes, a tile of positions in registers",
+    "igemm": "output channels in the vector lanes, a tile of positions in registers",
     "dot": "input channels and taps in the vector lanes, summed at the end",
-    "planes": "positions in the vector lanes, the input's channels copied apart",
-    "lanes": "channels of input and output alike in the vector lanes (depthwise)",
-    "outer": "one array's channels in the vector lanes, the other's broadcast, summed over positions",
-    "pairs": "channels of both arrays in the vector lanes (depthwise), summed over positions",
+    "spatial": "positions in the vector lanes, the input's channels copied apart",
+    "depthwise": "channels of input and output alike in the vector lanes",
+    "outer_product": "one array's channels in the vector lanes, the other's broadcast, summed over positions",
+    "depthwise_gradient": "channels of both arrays in the vector lanes (depthwise), summed over positions",
 }
 
 
@@ -57,8 +57,8 @@ class Plan:
     passes : tuple of tuples of Pass
         For each axis, what is computed one after the other.
     kernel : str
-        The kind of kernel, "tile", "dot", "planes", "lanes", "outer" or "pairs", with its vectors' `lanes` on this
-        machine.
+        The kind of kernel, "igemm", "dot", "spatial", "depthwise", "outer_product" or "depthwise_gradient", with its
+        vectors' `lanes` on this machine.
     multiply_adds : int
         That are done.
     avoided : int
@@ -209,10 +209,10 @@ def plan(
         if count > _MOST_CHANNELS:
             raise GeometryError(f"{name} is {count}; plan counts to 2**24")
     phases = [min(s, n) if op == "conv_transpose" else 1 for s, n in zip(geometry.stride, big, strict=True)]
-    if max(phases) > _native.most_phases or math.prod(phases) > _MOST_PHASES:
+    if max(phases) > _native.max_phases or math.prod(phases) > _MOST_PHASES:
         raise GeometryError(
             f"stride {geometry.stride} makes {' x '.join(f'{count:,}' for count in phases)} phases; plan tells of at "
-            f"most {_native.most_phases:,} an axis and {_MOST_PHASES:,} in all"
+            f"most {_native.max_phases:,} an axis and {_MOST_PHASES:,} in all"
         )
     if max(geometry.kernel_size) > _MOST_TAPS:
         raise GeometryError(
@@ -237,8 +237,8 @@ def plan(
     return Plan(
         op, geometry, batch, c_small, c_big, small, big, passes, told["method"], told["lanes"],
         _native.instruction_set(), done, dense - done, read * number.itemsize, written * number.itemsize,
-        0 if op == "kernel_gradient" or told["in_place"] else weights * number.itemsize,
-        len(told["pieces"]) if "pieces" in told else len(told["parts"]),
+        0 if op == "kernel_gradient" or told["unpacked"] else weights * number.itemsize,
+        len(told["work_items"]) if "work_items" in told else len(told["parts"]),
     )  # fmt: skip
 
 

@@ -32,8 +32,8 @@ def set_num_threads(n: int) -> None:
     >>> set_num_threads(before)
     """
     number = as_int("the number of threads", n, 1, ArgumentError)
-    if number > _native.most_threads:
-        raise ArgumentError(f"the number of threads is {number}; expected one from 1 to {_native.most_threads}")
+    if number > _native.max_threads:
+        raise ArgumentError(f"the number of threads is {number}; expected one from 1 to {_native.max_threads}")
     _native.set_num_threads(number)
 
 

@@ -251,7 +251,7 @@ def test_the_declarations_are_those_of_jaxlibs_header(tmp_path):
     checks += [f"static_assert(int(xla::{ours}) == int(XLA_FFI_{theirs}));" for ours, theirs in values.items()]
     checks.append("static_assert(xla::oldest_minor_version <= XLA_FFI_API_MINOR);")
     source = tmp_path / "check.cpp"
-    includes = ["<cstddef>", '"xla/ffi/api/c_api.h"', '"xla.hpp"']
+    includes = ["<cstddef>", '"xla/ffi/api/c_api.h"', '"api/xla.hpp"']
     lines = [*(f"#include {name}" for name in includes), "using namespace unstride;", *checks, "int main() {}"]
     source.write_text("\n".join(lines))
     compiler = next(filter(None, map(shutil.which, ("c++", "g++", "clang++"))))

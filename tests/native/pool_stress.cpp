@@ -2,12 +2,12 @@
 // under the sanitizers; by hand:
 //
 //   g++ -std=c++17 -O2 -pthread -Isrc/unstride/native tests/native/pool_stress.cpp
-//       src/unstride/native/pool.cpp -o pool_stress && ./pool_stress [seconds for each part]
+//       src/unstride/native/runtime/pool.cpp -o pool_stress && ./pool_stress [seconds for each part]
 //
 // What tasks write is plain memory on purpose: if a task ran twice, if two workers had the same
 // number or if the caller went on too early, ThreadSanitizer would see it even where no count is
 // wrong.
-#include "pool.hpp"
+#include "runtime/pool.hpp"
 
 #include <atomic>
 #include <chrono>

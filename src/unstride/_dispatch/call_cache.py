@@ -18,7 +18,7 @@ from ..geometry import Geometry
 Arrays = tuple[Any, Any, Any]
 """x, kernel and bias, or big, small and None."""
 
-_calls: dict[Any, _native.Known] = {}
+_calls: dict[Any, _native.CachedCall] = {}
 _MOST_CALLS = 1024
 
 

@@ -55,7 +55,7 @@ def computable(stack: Stack) -> bool:
     """Whether the native core counts as far as the numbers of a stack."""
     for stage in stack.stages:
         geometry = stage.geometry
-        if stage.transposed and max(geometry.stride) > _native.most_phases:
+        if stage.transposed and max(geometry.stride) > _native.max_phases:
             return False
         if (
             max(*geometry.kernel_size, *geometry.stride, *geometry.dilation, *(abs(b) for b, _ in geometry.crops))

@@ -66,7 +66,7 @@ def call(
     own = x.shape[1:-1] if last else x.shape[2:]
     small, big = (own, size) if transposed else (size, own)
     check_range(geometry, small, big, shape)
-    planned = x.size > 0 and not (transposed and max(geometry.stride) > _native.most_phases)
+    planned = x.size > 0 and not (transposed and max(geometry.stride) > _native.max_phases)
     return Call(transposed, shape, last, activation == "relu", _fields(geometry), planned)
 
 
@@ -100,12 +100,12 @@ def computed(call: Call, x: Array, kernel: Array, bias: Array | None, out: Array
     return result
 
 
-def known(map: str, call: Call | GradientCall, bytes: int) -> _native.Known | None:
+def known(map: str, call: Call | GradientCall, bytes: int) -> _native.CachedCall | None:
     """The call for arrays of its shapes and of numbers of so many bytes; None if the kernels have no plan for it."""
     if isinstance(call, Call) and not call.planned:
         return None
     relu = isinstance(call, Call) and call.relu
-    return _native.Known(map, call.shape, bytes, *call.fields, not call.last, not call.last, relu)
+    return _native.CachedCall(map, call.shape, bytes, *call.fields, not call.last, not call.last, relu)
 
 
 def conv_transpose(x: Array, kernel: Array, bias: Array | None, geometry: Geometry, channels: str) -> Array:

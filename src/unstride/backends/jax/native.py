@@ -244,7 +244,7 @@ def _goes_native(context: Any, geometry: Geometry, transposed: bool) -> bool:
     arrays = (*context.avals_in, *context.avals_out)
     if any(0 in array.shape for array in arrays):
         return False
-    if transposed and max(geometry.stride) > _native.most_phases:
+    if transposed and max(geometry.stride) > _native.max_phases:
         return False
     fields = (*geometry.stride, *geometry.dilation, *(abs(b) for b, _ in geometry.crops))
     return max(fields) <= limits.MOST

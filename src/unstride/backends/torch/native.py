@@ -25,7 +25,6 @@ from .layout import (
     LOGICAL,
     TO_FIRST,
     TO_LAST,
-    TURNED,
     aligned,
     as_grid,
     as_kernel,
@@ -143,7 +142,7 @@ class BoundCall(NamedTuple):
     shape: tuple[int, ...]
     strides: tuple[int, ...]
     bytes: int
-    prepared: _native.Prepared | None  # None where the kernels have nothing to compute, or no plan
+    prepared: _native.BoundCall | None  # None where the kernels have nothing to compute, or no plan
 
     def __call__(self, dtype: torch.dtype, first: int, second: int, bias: int) -> Tensor:
         """The result for arrays of numbers at these addresses; 0 stands for no bias."""
@@ -154,7 +153,7 @@ class BoundCall(NamedTuple):
 
 
 def _call(
-    memory: tuple[int, ...], order: tuple[int, ...], dtype: torch.dtype, prepared: _native.Prepared | None
+    memory: tuple[int, ...], order: tuple[int, ...], dtype: torch.dtype, prepared: _native.BoundCall | None
 ) -> BoundCall:
     own = steps(memory)
     shape, strides = tuple(memory[axis] for axis in order), tuple(own[axis] for axis in order)
@@ -225,7 +224,7 @@ def _gradients_calls(
 
 
 def _unplanned(transposed: bool, stride: Ints) -> bool:
-    return transposed and max(stride) > _native.most_phases
+    return transposed and max(stride) > _native.max_phases
 
 
 def _prepare_map(
@@ -241,10 +240,10 @@ def _prepare_map(
     groups: int,
     last: bool,
     lies: int,
-) -> _native.Prepared:
+) -> _native.BoundCall:
     grid = x.permute(TO_LAST[len(stride)]) if last else x
     weights = kernel.shape if lies == FIRST else kernel_shape(LAST, kernel.shape[2:], kernel.shape[1], kernel.shape[0])
-    return _native.prepare(
+    return _native.bind(
         "conv_transpose" if transposed else "conv",
         grid.shape,
         grid.stride(),
@@ -258,8 +257,7 @@ def _prepare_map(
         begin,
         groups,
         not last,
-        lies == FIRST,
-        lies == TURNED,
+        lies,
         x.dtype.itemsize,
     )
 
@@ -281,7 +279,7 @@ def gradient_call(
         return _call(shape, order, big.dtype, None)
     bigs, smalls = (grid.permute(TO_LAST[len(stride)]) if last else grid for grid in (big, small))
     described = shape if kernel_lies == FIRST else kernel_shape(LAST, size, big.shape[1] // groups, small.shape[1])
-    prepared = _native.prepare(
+    prepared = _native.bind(
         "kernel_gradient",
         bigs.shape,
         bigs.stride(),
@@ -295,8 +293,7 @@ def gradient_call(
         begin,
         groups,
         not last,
-        kernel_lies == FIRST,
-        kernel_lies == TURNED,
+        kernel_lies,
         big.dtype.itemsize,
     )
     return _call(shape, order, big.dtype, prepared)
@@ -378,7 +375,7 @@ def _borrow_threads() -> None:
         found = [ctypes.cast(library[name], ctypes.c_void_p).value for name in ("GOMP_parallel", "omp_get_max_threads")]
     except (OSError, AttributeError):  # another build of PyTorch, with other threads
         return
-    _native.set_team(*(address or 0 for address in found))
+    _native.set_openmp(*(address or 0 for address in found))
 
 
 _borrow_threads()

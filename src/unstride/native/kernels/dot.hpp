@@ -2,7 +2,7 @@
 // positions times a few columns shares the loads of both.
 #pragma once
 
-#include "simd.hpp"
+#include "kernels/simd.hpp"
 
 namespace unstride {
 namespace UNSTRIDE_SET {
@@ -58,7 +58,7 @@ struct Places {
     const T* next_tile;  // the same: what the next tile reads
 };
 
-constexpr int most_blocks = 32;  // at most one a column
+constexpr int max_blocks = 32;  // at most one a column
 
 template <class T, int Q, int P>
 void dot(const Job<T>& job, const Block<T>& block, const Places<T>& places, bool solid) {
@@ -66,27 +66,27 @@ void dot(const Job<T>& job, const Block<T>& block, const Places<T>& places, bool
     V sums[P][Q];
     UNROLLED
     for (int q = 0; q < Q; ++q) {
-        const V bias = job.add ? V{} : Lanes<T>(0, 1).load(block.bias + q);  // one lane of all that are summed
+        const V bias = job.add ? V{} : LaneMask<T>(0, 1).load(block.bias + q);  // one lane of all that are summed
         UNROLLED
         for (int r = 0; r < P; ++r) sums[r][q] = bias;
     }
     const bool fetches = places.ahead || places.next_tile;
-    for (Size s = 0; s < job.segment_count; ++s) {
-        const Segment& segment = job.segments[s];
+    for (Size s = 0; s < job.run_count; ++s) {
+        const InputRun& run = job.runs[s];
         const T* p[P];
         UNROLLED
-        for (int r = 0; r < P; ++r) p[r] = places.in[r] + segment.in;
-        const T* w = block.weights + segment.row;
+        for (int r = 0; r < P; ++r) p[r] = places.in[r] + run.in;
+        const T* w = block.weights + run.row;
         Size k = 0;
-        for (; k + W<T> <= segment.length; k += W<T>) {
+        for (; k + W<T> <= run.length; k += W<T>) {
             if (fetches) {
                 if (places.ahead)
                     for (Size i = 0; i < 2 * W<T>; i += 64 / Size(sizeof(T)))
-                        __builtin_prefetch(places.ahead + 2 * (segment.row + k) + i);
+                        __builtin_prefetch(places.ahead + 2 * (run.row + k) + i);
                 if (places.next_tile) {
                     UNROLLED
                     for (int r = 0; r < P; ++r)
-                        __builtin_prefetch(places.next_tile + r * job.walk.in_step[3] + segment.in + k);
+                        __builtin_prefetch(places.next_tile + r * job.loops.in_step[3] + run.in + k);
                 }
             }
             V weights[Q];
@@ -100,9 +100,9 @@ void dot(const Job<T>& job, const Block<T>& block, const Places<T>& places, bool
                 for (int q = 0; q < Q; ++q) sums[r][q] += x * weights[q];
             }
         }
-        if (k < segment.length) {
+        if (k < run.length) {
             // Both are masked: what lies beyond, times zero, need not be zero.
-            const Lanes<T> lanes(0, segment.length - k);
+            const LaneMask<T> lanes(0, run.length - k);
             V weights[Q];
             UNROLLED
             for (int q = 0; q < Q; ++q) weights[q] = lanes.load(w + q * job.weight_stride + k);
@@ -131,7 +131,7 @@ void dot(const Job<T>& job, const Block<T>& block, const Places<T>& places, bool
             if (left >= W<T>)
                 store(to + i * W<T>, values[i]);
             else if (left > 0)
-                Lanes<T>(0, left).store(to + i * W<T>, values[i]);
+                LaneMask<T>(0, left).store(to + i * W<T>, values[i]);
         }
         return;
     }
@@ -166,7 +166,7 @@ void some_dots(const Job<T>& job, const Block<T>& block, const Places<T>& places
 // Columns whose cells are adjacent, and fill the step from one position along x to the next.
 template <class T>
 bool solid(const Job<T>& job, const Block<T>& block) {
-    bool whole = block.columns == job.walk.out_step[3];
+    bool whole = block.columns == job.loops.out_step[3];
     for (Size q = 0; q < block.columns; ++q)
         whole = whole && job.written[block.column + q] && job.offsets[block.column + q] == job.offsets[block.column] + q;
     return whole;
@@ -175,23 +175,23 @@ bool solid(const Job<T>& job, const Block<T>& block) {
 template <class T>
 void dot_job(const Job<T>& job) {
     constexpr int heights[] = {0, dot_rows<1>, dot_rows<2>, dot_rows<3>, dot_rows<4>, 0, dot_rows<6>};
-    bool whole[most_blocks];
+    bool whole[max_blocks];
     int highest = 1;
     for (Size b = 0; b < job.block_count; ++b) {
         whole[b] = !job.add && solid(job, job.blocks[b]);
         highest = heights[job.blocks[b].columns] > highest ? heights[job.blocks[b].columns] : highest;
     }
-    // What the last segment of a tile and of the next ones will read, often new to the cache, arrives during the first. (100 MB
+    // What the last run of a tile and of the next ones will read, often new to the cache, arrives during the first. (100 MB
     // of input, 3 x 3 taps of 32 channels, one core: 7.9 ms, 14.4 without; a row farther ahead 9.6.) Where all of it is new, the
     // next tile's arrives. (FCN's upsampling, 16 and 64 taps, gradients of the input: 4 and 10% faster.)
-    const Size walked = positions(job.walk) * job.walk.in_step[3] * Size(sizeof(T));
-    const bool new_rows = job.fresh && walked * job.segment_count > Size(1) << 18;
-    const bool far = !new_rows && job.segment_count > 1 && walked > Size(1) << 18;
-    const Size ahead = far ? job.segments[job.segment_count - 1].in : 0;
-    Cursor cursor(job.walk);
-    for (Size left = positions(job.walk); left > 0;) {
+    const Size read_bytes = positions(job.loops) * job.loops.in_step[3] * Size(sizeof(T));
+    const bool new_rows = job.fresh && read_bytes * job.run_count > Size(1) << 18;
+    const bool far = !new_rows && job.run_count > 1 && read_bytes > Size(1) << 18;
+    const Size ahead = far ? job.runs[job.run_count - 1].in : 0;
+    Cursor cursor(job.loops);
+    for (Size left = positions(job.loops); left > 0;) {
         // All blocks of some positions, whose input is in the first-level cache by then.
-        const Size row = job.walk.count[3] - cursor.at[3], tiles = (row + highest - 1) / highest;
+        const Size row = job.loops.count[3] - cursor.at[3], tiles = (row + highest - 1) / highest;
         // They end where a row does if that leaves few places unfilled: results of one row are stored at once.
         const Size even = row * 8 >= tiles * highest * 7 ? (row + tiles - 1) / tiles : highest;
         const Size some = left < even ? left : even;
@@ -204,10 +204,10 @@ void dot_job(const Job<T>& job) {
             for (Size rest = some; rest > 0;) {
                 Places<T> places{};
                 places.rows = static_cast<int>(rest < height ? rest : height);
-                places.one_row = places.rows <= job.walk.count[3] - cursor.at[3];
+                places.one_row = places.rows <= job.loops.count[3] - cursor.at[3];
                 cursor.take(places.rows, job.in, job.out, places.in, places.out);
                 places.ahead = far && b == 0 ? places.in[0] + ahead : nullptr;
-                places.next_tile = new_rows && b == 0 ? places.in[0] + height * job.walk.in_step[3] : nullptr;
+                places.next_tile = new_rows && b == 0 ? places.in[0] + height * job.loops.in_step[3] : nullptr;
                 for (int r = places.rows; r < height; ++r) places.in[r] = places.in[places.rows - 1];
                 rest -= places.rows;
                 switch (block.columns) {

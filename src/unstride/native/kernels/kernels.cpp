@@ -1,11 +1,11 @@
 // All kernels for one instruction set: compiled once for each, with UNSTRIDE_SET = baseline, avx2, avx512 or neon.
-#include "channels.hpp"
-#include "dot.hpp"
-#include "outer.hpp"
-#include "planes.hpp"
-#include "tile.hpp"
-#include "transpose.hpp"
-#include "turned.hpp"
+#include "kernels/depthwise.hpp"
+#include "kernels/dot.hpp"
+#include "kernels/outer_product.hpp"
+#include "kernels/spatial.hpp"
+#include "kernels/igemm.hpp"
+#include "kernels/transpose.hpp"
+#include "kernels/igemm_unpacked.hpp"
 
 namespace unstride {
 namespace UNSTRIDE_SET {
@@ -17,7 +17,7 @@ bool finite(const T* from, Size count) {
     Size i = 0;
     for (; i + 4 * W<T> <= count; i += 4 * W<T>)
         for (int u = 0; u < 4; ++u) sums[u] += load(from + i + u * W<T>) * Vector<T>{};
-    for (; i < count; i += W<T>) sums[0] += Lanes<T>(0, count - i).load(from + i) * Vector<T>{};
+    for (; i < count; i += W<T>) sums[0] += LaneMask<T>(0, count - i).load(from + i) * Vector<T>{};
     T lanes[W<T>];
     store(lanes, (sums[0] + sums[1]) + (sums[2] + sums[3]));
     T sum = 0;
@@ -26,8 +26,8 @@ bool finite(const T* from, Size count) {
 }
 
 template <class T>
-constexpr Kernels<T> table{W<T>,          tile_job<T>,  dot_job<T>,   turned_job<T>, channels_job<T>,
-                           planes_job<T>, outer_job<T>, pairs_job<T>, finite<T>, transpose<T>};
+constexpr Kernels<T> table{W<T>,          igemm_job<T>,  dot_job<T>,   igemm_unpacked_job<T>, depthwise_job<T>,
+                           spatial_job<T>, outer_product_job<T>, depthwise_gradient_job<T>, finite<T>, transpose<T>};
 
 extern const Kernels<float> narrow;
 extern const Kernels<double> wide;

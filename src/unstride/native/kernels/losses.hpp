@@ -1,7 +1,7 @@
 // Losses that are functions of one target and one prediction, with their derivatives, on vectors of float32.
 #pragma once
 
-#include "activations.hpp"
+#include "kernels/activations.hpp"
 
 namespace unstride {
 namespace UNSTRIDE_SET {
@@ -23,27 +23,27 @@ INLINE Floats logarithm(Floats x) {
 }
 
 // -(t log p + (1 - t) log(1 - p)) with p between epsilon and 1 - epsilon, and its derivative by p: 0 beyond these.
-INLINE void crossentropy(Floats t, Floats p, Floats low, Floats high, Floats& loss, Floats& slope) {
+INLINE void crossentropy(Floats t, Floats p, Floats low, Floats high, Floats& loss, Floats& derivative) {
     const Floats one = splat(1.0f);
     const Floats q = p < low ? low : p > high ? high : p, rest = one - q;
     loss = -(t * logarithm(q) + (one - t) * logarithm(rest));
-    slope = p < low || p > high ? Floats{} : (q - t) / (q * rest);
+    derivative = p < low || p > high ? Floats{} : (q - t) / (q * rest);
 }
 
-inline void binary_crossentropy(const LaneLosses& job) {
+inline void binary_crossentropy(const BatchLosses& job) {
     const Floats low = splat(job.epsilon), high = splat(1.0f - job.epsilon);
-    Floats loss, slope;
+    Floats loss, derivative;
     Size i = 0;
     for (; i + W<float> <= job.numbers; i += W<float>) {
-        crossentropy(load(job.target + i), load(job.predicted + i), low, high, loss, slope);
+        crossentropy(load(job.target + i), load(job.predicted + i), low, high, loss, derivative);
         store(job.loss + i, loss);
-        if (job.slope) store(job.slope + i, slope);
+        if (job.derivative) store(job.derivative + i, derivative);
     }
     if (i == job.numbers) return;
-    const Lanes<float> lanes(0, job.numbers - i);
-    crossentropy(lanes.load(job.target + i), lanes.load(job.predicted + i), low, high, loss, slope);
+    const LaneMask<float> lanes(0, job.numbers - i);
+    crossentropy(lanes.load(job.target + i), lanes.load(job.predicted + i), low, high, loss, derivative);
     lanes.store(job.loss + i, loss);
-    if (job.slope) lanes.store(job.slope + i, slope);
+    if (job.derivative) lanes.store(job.derivative + i, derivative);
 }
 
 }  // namespace UNSTRIDE_SET

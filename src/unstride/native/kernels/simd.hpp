@@ -9,7 +9,7 @@
 #include <immintrin.h>
 #endif
 
-#include "../kernels.hpp"
+#include "run/kernels.hpp"
 
 // Keeps the compiler from folding a load into each of its uses.
 #if defined(__x86_64__) || defined(__i386__)
@@ -84,14 +84,14 @@ INLINE T relu_one(T v) {
 
 // Lanes from .. to of a vector in memory; the others are neither read nor written, even where they lie outside the array.
 template <class T>
-struct Lanes;
+struct LaneMask;
 
 #if defined(__AVX512F__) && !defined(__SANITIZE_ADDRESS__)  // which does not see masked accesses
 template <>
-struct Lanes<float> {
+struct LaneMask<float> {
     __mmask16 mask = 0;
-    Lanes() = default;
-    INLINE Lanes(Size from, Size to) {
+    LaneMask() = default;
+    INLINE LaneMask(Size from, Size to) {
         to = to < 0 ? 0 : to > 16 ? 16 : to, from = from < 0 ? 0 : from > to ? to : from;
         mask = static_cast<__mmask16>(((1u << to) - 1) & ~((1u << from) - 1));
     }
@@ -99,10 +99,10 @@ struct Lanes<float> {
     INLINE void store(float* p, Vector<float> v) const { _mm512_mask_storeu_ps(p, mask, (__m512)v); }
 };
 template <>
-struct Lanes<double> {
+struct LaneMask<double> {
     __mmask8 mask = 0;
-    Lanes() = default;
-    INLINE Lanes(Size from, Size to) {
+    LaneMask() = default;
+    INLINE LaneMask(Size from, Size to) {
         to = to < 0 ? 0 : to > 8 ? 8 : to, from = from < 0 ? 0 : from > to ? to : from;
         mask = static_cast<__mmask8>(((1u << to) - 1) & ~((1u << from) - 1));
     }
@@ -111,10 +111,10 @@ struct Lanes<double> {
 };
 #elif defined(__AVX2__) && !defined(__AVX512F__) && !defined(__SANITIZE_ADDRESS__)
 template <>
-struct Lanes<float> {
+struct LaneMask<float> {
     __m256i mask{};
-    Lanes() = default;
-    INLINE Lanes(Size from, Size to) {
+    LaneMask() = default;
+    INLINE LaneMask(Size from, Size to) {
         to = to > 8 ? 8 : to, from = from < 0 ? 0 : from;
         const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
         mask = _mm256_and_si256(_mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(to < 0 ? 0 : to)), lane),
@@ -124,10 +124,10 @@ struct Lanes<float> {
     INLINE void store(float* p, Vector<float> v) const { _mm256_maskstore_ps(p, mask, (__m256)v); }
 };
 template <>
-struct Lanes<double> {
+struct LaneMask<double> {
     __m256i mask{};
-    Lanes() = default;
-    INLINE Lanes(Size from, Size to) {
+    LaneMask() = default;
+    INLINE LaneMask(Size from, Size to) {
         to = to > 4 ? 4 : to, from = from < 0 ? 0 : from;
         const __m256i lane = _mm256_setr_epi64x(0, 1, 2, 3);
         mask = _mm256_and_si256(_mm256_cmpgt_epi64(_mm256_set1_epi64x(to < 0 ? 0 : to), lane),
@@ -138,10 +138,10 @@ struct Lanes<double> {
 };
 #else
 template <class T>
-struct Lanes {
+struct LaneMask {
     int from = 0, to = 0;
-    Lanes() = default;
-    INLINE Lanes(Size first, Size last) {
+    LaneMask() = default;
+    INLINE LaneMask(Size first, Size last) {
         to = static_cast<int>(last < 0 ? 0 : last > W<T> ? W<T> : last);
         from = static_cast<int>(first < 0 ? 0 : first > to ? to : first);
     }
@@ -174,21 +174,21 @@ struct Count<0, I...> {
     using type = Indices<I...>;
 };
 
-// Walks the positions of a box, image by image, row by row.
+// Walks the positions of a region, image by image, row by row.
 struct Cursor {
-    const Walk* walk;
+    const LoopNest* loops;
     Size at[4] = {0, 0, 0, 0};
     Size in = 0, out = 0;
 
-    INLINE explicit Cursor(const Walk& w) : walk(&w) {}
+    INLINE explicit Cursor(const LoopNest& w) : loops(&w) {}
 
     INLINE void next_row() {
         at[3] = 0;
-        in -= walk->count[3] * walk->in_step[3], out -= walk->count[3] * walk->out_step[3];
+        in -= loops->count[3] * loops->in_step[3], out -= loops->count[3] * loops->out_step[3];
         for (int d = 2; d >= 0; --d) {
-            in += walk->in_step[d], out += walk->out_step[d];
-            if (++at[d] < walk->count[d]) return;
-            in -= walk->count[d] * walk->in_step[d], out -= walk->count[d] * walk->out_step[d];
+            in += loops->in_step[d], out += loops->out_step[d];
+            if (++at[d] < loops->count[d]) return;
+            in -= loops->count[d] * loops->in_step[d], out -= loops->count[d] * loops->out_step[d];
             at[d] = 0;
         }
     }
@@ -196,19 +196,19 @@ struct Cursor {
     template <class T, class U>
     INLINE void take(int n, const T* from, U* to, const T** ins, U** outs) {
         for (int i = 0; i < n;) {
-            Size left = walk->count[3] - at[3];
+            Size left = loops->count[3] - at[3];
             int row = left < n - i ? static_cast<int>(left) : n - i;
             for (int r = 0; r < row; ++r, ++i) {
                 ins[i] = from + in, outs[i] = to + out;
-                in += walk->in_step[3], out += walk->out_step[3];
+                in += loops->in_step[3], out += loops->out_step[3];
             }
             at[3] += row;
-            if (at[3] == walk->count[3]) next_row();
+            if (at[3] == loops->count[3]) next_row();
         }
     }
 };
 
-INLINE Size positions(const Walk& w) { return w.count[0] * w.count[1] * w.count[2] * w.count[3]; }
+INLINE Size positions(const LoopNest& w) { return w.count[0] * w.count[1] * w.count[2] * w.count[3]; }
 
 }  // namespace UNSTRIDE_SET
 }  // namespace unstride

@@ -1,7 +1,7 @@
 // Matrix transposition in registers, for packing weights and for channels first.
 #pragma once
 
-#include "simd.hpp"
+#include "kernels/simd.hpp"
 
 namespace unstride {
 namespace UNSTRIDE_SET {
@@ -104,12 +104,12 @@ void transpose_narrow(const T* from, T* to, Size stride, Size count) {
         for (int k = 0; k < N; ++k) store(Apart ? to + k * stride + i : to + i * N + k * W<T>, v[k]);
     }
     if (i == count) return;
-    const Lanes<T> some(0, count - i);
+    const LaneMask<T> some(0, count - i);
     Vector<T> v[N];
     UNROLLED
     for (int k = 0; k < N; ++k) {
         if (Apart)
-            v[k] = Lanes<T>(0, (count - i) * N - k * W<T>).load(from + i * N + k * W<T>);
+            v[k] = LaneMask<T>(0, (count - i) * N - k * W<T>).load(from + i * N + k * W<T>);
         else
             v[k] = some.load(from + k * stride + i);
     }
@@ -119,12 +119,12 @@ void transpose_narrow(const T* from, T* to, Size stride, Size count) {
         if (Apart)
             some.store(to + k * stride + i, v[k]);
         else
-            Lanes<T>(0, (count - i) * N - k * W<T>).store(to + i * N + k * W<T>, v[k]);
+            LaneMask<T>(0, (count - i) * N - k * W<T>).store(to + i * N + k * W<T>, v[k]);
     }
 }
 
 // (12 columns of 128 numbers: see below for squares.)
-constexpr Size most_narrow = 8;
+constexpr Size max_narrow = 8;
 
 template <class T, bool Apart>
 void transpose_narrow_of(Size columns, const T* from, T* to, Size stride, Size count) {
@@ -142,11 +142,11 @@ void transpose_narrow_of(Size columns, const T* from, T* to, Size stride, Size c
 
 template <class T>
 void transpose(const T* from, Size from_stride, T* to, Size to_stride, Size rows, Size columns) {
-    if (columns <= most_narrow && from_stride == columns && columns > 0) {
+    if (columns <= max_narrow && from_stride == columns && columns > 0) {
         transpose_narrow_of<T, true>(columns, from, to, to_stride, rows);
         return;
     }
-    if (rows <= most_narrow && to_stride == rows && rows > 0) {
+    if (rows <= max_narrow && to_stride == rows && rows > 0) {
         transpose_narrow_of<T, false>(rows, from, to, from_stride, columns);
         return;
     }
@@ -165,7 +165,7 @@ void transpose(const T* from, Size from_stride, T* to, Size to_stride, Size rows
             } else {
                 int height = static_cast<int>(rows - i < w ? rows - i : w);
                 int width = static_cast<int>(columns - j < w ? columns - j : w);
-                const Lanes<T> in(0, width), out(0, height);
+                const LaneMask<T> in(0, width), out(0, height);
                 for (int k = 0; k < w; ++k) v[k] = k < height ? in.load(source + k * from_stride) : Vector<T>{};
                 transpose_square<T>(v);
                 for (int k = 0; k < width; ++k) out.store(target + k * to_stride, v[k]);

@@ -5,8 +5,8 @@
 //     m -> y_j = [j = 0] m0 + [j = 3] m1 + a^j (m2 +- m3) + b^j (m4 +- m5), with + for even j and - for odd ones
 #pragma once
 
-#include "lanes.hpp"
-#include "transpose.hpp"
+#include "kernels/batch_kernels.hpp"
+#include "kernels/transpose.hpp"
 
 namespace unstride {
 namespace UNSTRIDE_SET {
@@ -15,7 +15,7 @@ constexpr float wa = winograd_a, wb = winograd_b, wa2 = wa * wa, wb2 = wb * wb;
 
 // Two of the six frequencies of an axis: the points 0 and infinity, a and -a, or b and -b.
 template <int Pair>
-INLINE void spread_pair(const Vector<float>* d, Vector<float>& one, Vector<float>& other) {
+INLINE void input_transform_pair(const Vector<float>* d, Vector<float>& one, Vector<float>& other) {
     using V = Vector<float>;
     if constexpr (Pair == 0) {
         one = d[0] * (wa2 * wb2) + (d[4] - d[2] * (wa2 + wb2));
@@ -27,9 +27,9 @@ INLINE void spread_pair(const Vector<float>* d, Vector<float>& one, Vector<float
     }
 }
 
-// The adjoint of gathering: four numbers of an axis to two of its frequencies.
+// The adjoint of the output transform: four numbers of an axis to two of its frequencies.
 template <int Pair>
-INLINE void spread_results_pair(const Vector<float>* d, Vector<float>& one, Vector<float>& other) {
+INLINE void adjoint_transform_pair(const Vector<float>* d, Vector<float>& one, Vector<float>& other) {
     using V = Vector<float>;
     if constexpr (Pair == 0) {
         one = d[0], other = d[3];
@@ -42,17 +42,17 @@ INLINE void spread_results_pair(const Vector<float>* d, Vector<float>& one, Vect
 
 // Along x: a row of numbers to its six frequencies.
 template <bool Results>
-INLINE void spread_row(const Vector<float>* d, Vector<float>* f) {
+INLINE void transform_row(const Vector<float>* d, Vector<float>* f) {
     if constexpr (Results)
-        spread_results_pair<0>(d, f[0], f[1]), spread_results_pair<1>(d, f[2], f[3]), spread_results_pair<2>(d, f[4], f[5]);
+        adjoint_transform_pair<0>(d, f[0], f[1]), adjoint_transform_pair<1>(d, f[2], f[3]), adjoint_transform_pair<2>(d, f[4], f[5]);
     else
-        spread_pair<0>(d, f[0], f[1]), spread_pair<1>(d, f[2], f[3]), spread_pair<2>(d, f[4], f[5]);
+        input_transform_pair<0>(d, f[0], f[1]), input_transform_pair<1>(d, f[2], f[3]), input_transform_pair<2>(d, f[4], f[5]);
 }
 
 // A channel's rows of frequencies that belong to a pair along y. `at(y, x)` is one of the Side x Side numbers. To `check` is
 // added zero, or NaN if one of them is not finite: every number is in one of the sums looked at.
 template <int Pair, bool Results, class At>
-INLINE void spread_channel(At at, float* to, Vector<float>& check) {
+INLINE void transform_channel(At at, float* to, Vector<float>& check) {
     using V = Vector<float>;
     constexpr int side = Results ? 4 : 6;
     V rows[2][side];
@@ -62,14 +62,14 @@ INLINE void spread_channel(At at, float* to, Vector<float>& check) {
         UNROLLED
         for (int y = 0; y < side; ++y) d[y] = at(y, x);  // what is not used is not loaded
         if constexpr (Results)
-            spread_results_pair<Pair>(d, rows[0][x], rows[1][x]);
+            adjoint_transform_pair<Pair>(d, rows[0][x], rows[1][x]);
         else
-            spread_pair<Pair>(d, rows[0][x], rows[1][x]);
+            input_transform_pair<Pair>(d, rows[0][x], rows[1][x]);
     }
     UNROLLED
     for (int row = 0; row < 2; ++row, to += 6 * W<float>) {
         V f[6];
-        spread_row<Results>(rows[row], f);
+        transform_row<Results>(rows[row], f);
         if (Results && Pair == 1 && row == 0) check += f[2] * 0.0f;
         if (!Results && Pair == 0) check += f[0] * 0.0f + f[1] * 0.0f;
         UNROLLED
@@ -78,13 +78,13 @@ INLINE void spread_channel(At at, float* to, Vector<float>& check) {
 }
 
 template <int Pair, bool Results, class At>
-INLINE void spread_pairs(At at, float* to, Vector<float>& check) {
+INLINE void transform_pairs(At at, float* to, Vector<float>& check) {
     if constexpr (Pair >= 0) {
-        spread_channel<Pair, Results>(at, to, check);
+        transform_channel<Pair, Results>(at, to, check);
     } else {
-        spread_channel<0, Results>(at, to, check);
-        spread_channel<1, Results>(at, to + 12 * W<float>, check);
-        spread_channel<2, Results>(at, to + 24 * W<float>, check);
+        transform_channel<0, Results>(at, to, check);
+        transform_channel<1, Results>(at, to + 12 * W<float>, check);
+        transform_channel<2, Results>(at, to + 24 * W<float>, check);
     }
 }
 
@@ -95,7 +95,7 @@ INLINE bool all_zero(Vector<float> numbers) {
 }
 
 template <int Pair, bool Results>
-bool spread_tile(const LaneTile& tile) {
+bool transform_tile(const WinogradTile& tile) {
     constexpr int side = Results ? 4 : 6;
     constexpr Size step = Pair < 0 ? frequency_step : third_step;
     const Size numbers = tile.channels * W<float>, pixel = tile.pixel;
@@ -106,25 +106,25 @@ bool spread_tile(const LaneTile& tile) {
     Vector<float> check{};
     if (pixel) {  // rows of adjacent places
         for (Size c = 0; c < numbers; c += W<float>)
-            spread_pairs<Pair, Results>([&](int y, int x) { return load(places[y * side] + c + x * pixel); }, to + c * step, check);
+            transform_pairs<Pair, Results>([&](int y, int x) { return load(places[y * side] + c + x * pixel); }, to + c * step, check);
     } else {
         for (Size c = 0; c < numbers; c += W<float>)
-            spread_pairs<Pair, Results>([&](int y, int x) { return load(places[y * side + x] + c); }, to + c * step, check);
+            transform_pairs<Pair, Results>([&](int y, int x) { return load(places[y * side + x] + c); }, to + c * step, check);
     }
     return all_zero(check);
 }
 
 template <bool Results>
-INLINE bool spread_any(const LaneTile& tile) {
-    static constexpr bool (*functions[])(const LaneTile&) = {spread_tile<-1, Results>, spread_tile<0, Results>,
-                                                             spread_tile<1, Results>, spread_tile<2, Results>};
+INLINE bool transform_any(const WinogradTile& tile) {
+    static constexpr bool (*functions[])(const WinogradTile&) = {transform_tile<-1, Results>, transform_tile<0, Results>,
+                                                             transform_tile<1, Results>, transform_tile<2, Results>};
     return functions[tile.pair + 1](tile);
 }
 
-inline bool spread_turned(const LaneTile& tile) {
+inline bool adjoint_transform_transposed(const WinogradTile& tile) {
     using V = Vector<float>;
     constexpr Size square = W<float> * W<float>;
-    alignas(64) float turned[16 * square];
+    alignas(64) float transposed[16 * square];
     Vector<float> check{};
     for (Size c = 0; c < tile.channels * W<float>; c += square) {
         for (int place = 0; place < 16; ++place) {
@@ -134,23 +134,23 @@ inline bool spread_turned(const LaneTile& tile) {
             for (int i = 0; i < W<float>; ++i) v[i] = load(from + c + i * W<float>);
             transpose_square<float>(v);
             UNROLLED
-            for (int i = 0; i < W<float>; ++i) store(turned + place * square + i * W<float>, v[i]);
+            for (int i = 0; i < W<float>; ++i) store(transposed + place * square + i * W<float>, v[i]);
         }
         for (Size i = 0; i < square; i += W<float>)
-            spread_pairs<-1, true>([&](int y, int x) { return load(turned + (4 * y + x) * square + i); },
+            transform_pairs<-1, true>([&](int y, int x) { return load(transposed + (4 * y + x) * square + i); },
                                    tile.frequencies + (c + i) * frequency_step, check);
     }
     return all_zero(check);
 }
 
-inline bool spread(const LaneTile& tile) { return spread_any<false>(tile); }
-inline bool spread_results(const LaneTile& tile) { return spread_any<true>(tile); }
+inline bool input_transform(const WinogradTile& tile) { return transform_any<false>(tile); }
+inline bool adjoint_transform(const WinogradTile& tile) { return transform_any<true>(tile); }
 
 // Sums of P positions x Q columns need as many registers.
-constexpr int frequency_positions = registers == 32 ? most_frequency_positions : 1;
+constexpr int frequency_positions = registers == 32 ? max_frequency_positions : 1;
 
 template <int P, int Q>
-void frequencies_of(const LaneFrequencies& job) {
+void transform_domain_gemm_of(const TransformDomainGemm& job) {
     using V = Vector<float>;
     const float* w = job.weights;
     for (Size f = 0; f < winograd_frequencies; ++f) {
@@ -180,19 +180,19 @@ void frequencies_of(const LaneFrequencies& job) {
 }
 
 template <int... Q>
-INLINE void frequencies_for(const LaneFrequencies& job, Indices<Q...>) {
-    using Function = void (*)(const LaneFrequencies&);
-    static constexpr Function functions[][sizeof...(Q)] = {{frequencies_of<1, Q + 1>...},
-                                                           {frequencies_of<frequency_positions, Q + 1>...}};
+INLINE void transform_domain_gemm_for(const TransformDomainGemm& job, Indices<Q...>) {
+    using Function = void (*)(const TransformDomainGemm&);
+    static constexpr Function functions[][sizeof...(Q)] = {{transform_domain_gemm_of<1, Q + 1>...},
+                                                           {transform_domain_gemm_of<frequency_positions, Q + 1>...}};
     functions[job.positions - 1][job.columns - 1](job);
 }
 
-inline void frequencies(const LaneFrequencies& job) {
-    frequencies_for(job, typename Count<most_frequency_columns>::type{});
+inline void transform_domain_gemm(const TransformDomainGemm& job) {
+    transform_domain_gemm_for(job, typename Count<max_frequency_columns>::type{});
 }
 
 // Six frequencies of an axis to its four results.
-INLINE void gather_axis(const Vector<float>* m, Vector<float>* y, int step) {
+INLINE void output_transform_axis(const Vector<float>* m, Vector<float>* y, int step) {
     using V = Vector<float>;
     const V sa = m[2] + m[3], da = m[2] - m[3], sb = m[4] + m[5], db = m[4] - m[5];
     y[0] = m[0] + sa + sb;
@@ -204,7 +204,7 @@ INLINE void gather_axis(const Vector<float>* m, Vector<float>* y, int step) {
 // The lines of a later channel, into the first-level cache: sixteen places on a few pages are more than processors foresee.
 // Measured on an Emerald Rapids with grids in the third-level cache, a tile's channel: 224 instead of 449 cycles.
 template <bool Kept>
-INLINE void fetch_places(const LaneTile& tile, Size shift) {
+INLINE void fetch_places(const WinogradTile& tile, Size shift) {
     UNROLLED
     for (int i = 0; i < 16; ++i) {
         float* const place = tile.places[i];
@@ -215,7 +215,7 @@ INLINE void fetch_places(const LaneTile& tile, Size shift) {
 }
 
 template <bool Kept>
-void gather_tile(const LaneTile& tile) {
+void output_transform_tile(const WinogradTile& tile) {
     using V = Vector<float>;
     const Size channels = tile.channels;
     const bool relus = tile.relu;
@@ -227,7 +227,7 @@ void gather_tile(const LaneTile& tile) {
             V m[6];
             UNROLLED
             for (int y = 0; y < 6; ++y) m[y] = load(from + (6 * y + x) * W<float>);
-            gather_axis(m, columns[0] + x, 6);
+            output_transform_axis(m, columns[0] + x, 6);
         }
         fetch_places<Kept>(tile, (c + 2) * W<float>);
         const V bias = splat(tile.bias ? tile.bias[c] : 0.0f);
@@ -235,7 +235,7 @@ void gather_tile(const LaneTile& tile) {
         UNROLLED
         for (int y = 0; y < 4; ++y) {
             V results[4];
-            gather_axis(columns[y], results, 1);
+            output_transform_axis(columns[y], results, 1);
             UNROLLED
             for (int x = 0; x < 4; ++x) {
                 float* const place = tile.places[4 * y + x];
@@ -255,7 +255,7 @@ void gather_tile(const LaneTile& tile) {
     }
 }
 
-inline void gather(const LaneTile& tile) { tile.kept ? gather_tile<true>(tile) : gather_tile<false>(tile); }
+inline void output_transform(const WinogradTile& tile) { tile.kept ? output_transform_tile<true>(tile) : output_transform_tile<false>(tile); }
 
 }  // namespace UNSTRIDE_SET
 }  // namespace unstride

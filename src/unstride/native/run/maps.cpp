@@ -1,0 +1,404 @@
+// conv and conv_transpose: packs the weights, and hands each region of each work item to its kernel.
+#include "run/maps.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+#include <vector>
+
+#include "runtime/memory.hpp"
+#include "runtime/pool.hpp"
+
+namespace unstride {
+
+namespace {
+
+constexpr Size max_copied = 640 * 1024;  // bytes a thread, of a tile's input: it should stay in the second-level cache
+constexpr Size min_blocks_for_copies = 2;       // blocks of columns: for one, a copy takes as long as it saves
+
+template <class T>
+class Runner {
+public:
+    Runner(const Plan& plan, const Kernels<T>& kernels, Grid<const T> in, WeightsView<const T> kernel, const T* bias, Grid<T> out,
+           bool relu)
+        : plan(plan), p(plan.problem), kernels(kernels), in(in), kernel(kernel), out(out), relu(relu),
+          blocks(static_cast<Size>(plan.columns.size()) - 1), columns(plan.columns.back()),
+          group_count(plan.method == Method::depthwise ? 1 : p.groups),
+          limit(static_cast<int>(std::min<Size>(threads_for(plan.vector_operations), std::max<Size>(plan.items.size(), 1)))),
+          padded_bias(columns * group_count), max_taps(taps_of(plan)), copy_step(step_of_copies()),
+          copies(limit * max_igemm_rows * copy_step), spaces(limit) {
+        for (Space& space : spaces) {
+            space.runs.reserve(static_cast<std::size_t>(max_taps)), space.blocks.resize(blocks);
+            if (plan.method == Method::dot) space.offsets.resize(columns), space.written = std::make_unique<bool[]>(columns);
+        }
+        for (std::size_t worker = 0; copy_step && worker < spaces.size(); ++worker)
+            spaces[worker].copies = copies.data() + static_cast<Size>(worker) * max_igemm_rows * copy_step;
+        pad_bias(bias);
+    }
+
+    void all() {
+        if (plan.split_k)
+            by_tap_block();
+        else if (plan.packs_per_task)
+            by_block();
+        else
+            by_area();
+    }
+
+private:
+    const Plan& plan;
+    const Problem& p;
+    const Kernels<T>& kernels;
+    const Grid<const T> in;
+    const WeightsView<const T> kernel;
+    const Grid<T> out;
+    const bool relu;
+    const Size blocks, columns, group_count;
+    const int limit;
+    Scratch<T> padded_bias;
+    const Size max_taps;  // of any phase
+    const Size copy_step;  // tile: from one position's copy to the next, or 0 where none is needed
+    Scratch<T> copies;
+
+    // What a worker fills for a job. Allocated beforehand: a task must not throw.
+    struct Space {
+        std::vector<Block<T>> blocks;
+        std::vector<InputRun> runs;
+        std::vector<Size> offsets;  // these two of each column, for dots
+        std::unique_ptr<bool[]> written;
+        T* copies = nullptr;
+    };
+    std::vector<Space> spaces;
+
+    static Size taps_of(const Plan& plan) {
+        Size taps = 1;
+        for (const auto& axis : plan.axes) {
+            int most = 0;
+            for (const AxisPhase& one : axis) most = std::max(most, one.taps());
+            taps *= most;
+        }
+        return taps;
+    }
+
+    // Of positions that share lines of the first-level cache (igemm.hpp): an odd number of lines, so that copies do not.
+    Size step_of_copies() const {
+        constexpr Size line = 64 / Size(sizeof(T)), shared = 4096 / Size(sizeof(T));
+        if (plan.method != Method::igemm || plan.axes[2][0].in_step * in.strides[3] % shared != 0) return 0;
+        const Size step = (ceil_div(max_taps * p.in_channels(), line) | 1) * line;
+        return max_igemm_rows * step * Size(sizeof(T)) <= max_copied ? step : 0;
+    }
+
+    // Where a tap's weights begin in the kernel.
+    Size tap(Size z, Size y, Size x) const { return ((z * p.axes[1].kernel + y) * p.axes[2].kernel + x) * kernel.tap; }
+
+    static Size taps(const TapBlock& tap_block, int axis) { return std::max(tap_block.end[axis] - tap_block.first[axis], 0); }
+
+    // Those taps of a tap block that a phase has.
+    static TapBlock part(const TapBlock& tap_block, const Subconvolution& sub) {
+        TapBlock some = tap_block;
+        for (int axis = 0; axis < 3; ++axis) some.end[axis] = std::min(tap_block.end[axis], sub.axis[axis]->taps());
+        return some;
+    }
+
+    Size rows(const Subconvolution& sub, const TapBlock& tap_block) const {
+        const TapBlock some = part(tap_block, sub);
+        return taps(some, 0) * taps(some, 1) * taps(some, 2) * (plan.method == Method::depthwise ? 1 : p.in_channels());
+    }
+
+    void pad_bias(const T* bias) {
+        const Size channels = plan.method == Method::depthwise ? p.groups : p.out_channels();
+        const Size used = plan.method == Method::depthwise ? p.groups : plan.cells() * p.out_channels();
+        for (Size group = 0; group < group_count; ++group)
+            for (Size i = 0; i < columns; ++i)
+                padded_bias.data()[group * columns + i] = bias && i < used ? bias[group * channels + i % channels] : T(0);
+    }
+
+    // The weights of some columns of a tap block of one phase, as their kernel reads them: (rows, columns) for igemm and depthwise,
+    // (columns, rows) for dots. A row is a tap and an input channel.
+    void pack(Size group, const Subconvolution& sub, const TapBlock& tap_block, Size first, Size last, T* to) const {
+        const Size width = last - first, height = rows(sub, tap_block);
+        const TapBlock some = part(tap_block, sub);
+        const Size depth = plan.method == Method::depthwise ? 1 : p.in_channels();
+        const Size outs = plan.method == Method::depthwise ? p.groups : p.out_channels();
+        const AxisPhase &y = *sub.axis[1], &x = *sub.axis[2];
+        if (height > 0 && (plan.gaps || last > y.group * x.group * outs))
+            std::memset(to, 0, static_cast<std::size_t>(height * width) * sizeof(T));
+        // Taps that are adjacent in the kernel, as those of one cell of a plain convolution are, are transposed together.
+        const bool run = plan.method == Method::dot && !p.transposed() && plan.cells() == 1 && p.groups == 1 &&
+                         kernel.tap == p.big_channels * kernel.big;
+        const int together = run ? some.end[2] - some.first[2] : 1;
+        Size row = 0;
+        for (int tz = some.first[0]; tz < some.end[0]; ++tz)
+            for (int ty = some.first[1]; ty < some.end[1]; ++ty)
+                for (int tx = some.first[2]; tx < some.end[2]; tx += together, row += together * depth)
+                    for (Size cell = first / outs; cell < y.group * x.group && cell * outs < last; ++cell) {
+                        const Size jy = y.index[cell / x.group * y.taps() + ty], jx = x.index[cell % x.group * x.taps() + tx];
+                        if (jy < 0 || jx < 0) continue;
+                        const T* from = kernel.data + tap(sub.axis[0]->index[tz], jy, jx);
+                        const Size begin = std::max(first, cell * outs), end = std::min(last, (cell + 1) * outs);
+                        pack_taps(from, group, begin - cell * outs, end - begin, together, to, row, begin - first, width,
+                                  height);
+                    }
+    }
+
+    // `count` output channels from `channel` on, and all input channels, of one tap or several that are adjacent.
+    void pack_taps(const T* tap, Size group, Size channel, Size count, Size taps, T* to, Size row, Size column, Size width,
+                   Size height) const {
+        if (plan.method == Method::depthwise) {
+            std::memcpy(to + row * width, tap, static_cast<std::size_t>(count) * sizeof(T));
+        } else if (p.transposed()) {
+            const T* from = tap + channel * kernel.big + group * p.small_channels;
+            if (plan.method == Method::igemm)
+                kernels.transpose(from, kernel.big, to + row * width + column, width, count, p.small_channels);
+            else
+                copy(from, kernel.big, to + column * height + row, height, count, p.small_channels);
+        } else {
+            const T* from = tap + group * p.small_channels + channel;
+            if (plan.method == Method::igemm)
+                copy(from, kernel.big, to + row * width + column, width, p.big_channels, count);
+            else
+                kernels.transpose(from, kernel.big, to + column * height + row, height, taps * p.big_channels, count);
+        }
+    }
+
+    static void copy(const T* from, Size from_stride, T* to, Size to_stride, Size rows, Size columns) {
+        for (Size i = 0; i < rows; ++i)
+            std::memcpy(to + i * to_stride, from + i * from_stride, static_cast<std::size_t>(columns) * sizeof(T));
+    }
+
+    // Small weights, and those of dots whose sums are many: packed once for all, then every work item computes all phases of its
+    // cells.
+    void by_area() {
+        const Size tap_blocks = static_cast<Size>(plan.tap_blocks.size()), parts = group_count * plan.subconvolutions() * tap_blocks;
+        std::vector<Size> where;  // of each group's, phase's and tap block's weights; its blocks follow one another
+        Size total = 0;
+        for (Size i = 0; i < parts; ++i) {
+            where.push_back(total);
+            total += (rows(subconvolution_of(i / tap_blocks), plan.tap_blocks[i % tap_blocks]) * columns + 15) / 16 * 16;
+        }
+        Scratch<T> weights(total);
+        parallel(parts * blocks, total > 1 << 15 ? limit : 1, [&](Size i, int) {
+            const Size each = i / blocks, block = i % blocks;
+            const Subconvolution sub = subconvolution_of(each / tap_blocks);
+            const TapBlock& tap_block = plan.tap_blocks[each % tap_blocks];
+            pack(each / tap_blocks / plan.subconvolutions(), sub, tap_block, plan.columns[block], plan.columns[block + 1],
+                 weights.data() + where[each] + rows(sub, tap_block) * plan.columns[block]);
+        });
+        parallel(static_cast<Size>(plan.items.size()), limit, [&](Size i, int worker) {
+            for (Size each = 0; each < parts; ++each)
+                compute(plan.items[i], each / tap_blocks, plan.tap_blocks[each % tap_blocks], 0, blocks, weights.data() + where[each], out,
+                        spaces[worker]);
+        });
+    }
+
+    // Large weights: every work item packs the blocks that it computes, into memory that stays in its core's cache.
+    void by_block() {
+        const TapBlock& whole = plan.tap_blocks[0];
+        Size most = 0;
+        for (const WorkItem& item : plan.items)
+            most = std::max(most, rows(subconvolution_of(item.subconvolution), whole) *
+                                      (plan.columns[item.block + item.blocks] - plan.columns[item.block]));
+        most = (most + 15) / 16 * 16;
+        Scratch<T> weights(most * limit);
+        parallel(static_cast<Size>(plan.items.size()), limit, [&](Size i, int worker) {
+            const WorkItem& item = plan.items[i];
+            const Subconvolution sub = subconvolution_of(item.subconvolution);
+            T* const own = weights.data() + most * worker;
+            T* to = own;
+            for (Size b = item.block; b < item.block + item.blocks; ++b) {
+                pack(item.subconvolution / plan.subconvolutions(), sub, whole, plan.columns[b], plan.columns[b + 1], to);
+                to += rows(sub, whole) * (plan.columns[b + 1] - plan.columns[b]);
+            }
+            compute(item, item.subconvolution, whole, item.block, item.blocks, own, out, spaces[worker]);
+        });
+    }
+
+    // Large weights for few sums: every work item packs and uses its tap blocks of them, for sums of all cells that are its own.
+    void by_tap_block() {
+        const Size items = static_cast<Size>(plan.items.size()), outs = p.out_channels();
+        const Size row = p.out_size(2) * outs, plane = p.out_size(1) * row, image = p.out_size(0) * plane;
+        const Size sums = p.batch * image;
+        Size most = 0;
+        for (Size phase = 0; phase < plan.subconvolutions(); ++phase)
+            for (const TapBlock& tap_block : plan.tap_blocks) most = std::max(most, rows(subconvolution_of(phase), tap_block));
+        most = (most * columns + 15) / 16 * 16;
+        Scratch<T> weights(most * limit), memory(sums * items);
+        parallel(items, limit, [&](Size i, int worker) {
+            const WorkItem& item = plan.items[i];
+            T* const own = weights.data() + most * worker;
+            const Grid<T> to{memory.data() + i * sums, {image, plane, row, outs}};
+            std::memset(to.data, 0, static_cast<std::size_t>(sums) * sizeof(T));
+            for (Size tap_block = item.tap_block; tap_block < item.tap_block + item.tap_blocks; ++tap_block)
+                for (Size phase = 0; phase < plan.subconvolutions(); ++phase) {
+                    pack(0, subconvolution_of(phase), plan.tap_blocks[tap_block], 0, columns, own);
+                    compute(item, phase, plan.tap_blocks[tap_block], 0, blocks, own, to, spaces[worker]);
+                }
+        });
+        add_parts(memory.data(), items, sums);
+        deliver(memory.data());
+    }
+
+    void deliver(const T* sums) const {
+        const Size outs = p.out_channels();
+        for (Size image = 0; image < p.batch; ++image)
+            for (Size z = 0; z < p.out_size(0); ++z)
+                for (Size y = 0; y < p.out_size(1); ++y)
+                    for (Size x = 0; x < p.out_size(2); ++x, sums += outs) {
+                        T* const to = out.data + image * out.strides[0] + z * out.strides[1] + y * out.strides[2] +
+                                      x * out.strides[3];
+                        for (Size k = 0; k < outs; ++k) {
+                            const T sum = sums[k] + padded_bias.data()[k];
+                            to[k] = relu && sum < T(0) ? T(0) : sum;
+                        }
+                    }
+    }
+
+    Subconvolution subconvolution_of(Size number) const { return plan.subconvolution(number % plan.subconvolutions()); }  // phases of all groups are counted
+
+    // Some blocks of columns, whose packed weights follow one another, of a tap block of a phase, to where `to` has them.
+    void compute(const WorkItem& item, Size number, const TapBlock& tap_block, Size first, Size count, const T* weights,
+                 const Grid<T>& to, Space& space) const {
+        const Size group = number / plan.subconvolutions(), height = rows(subconvolution_of(number), tap_block);
+        const Subconvolution sub = subconvolution_of(number);
+        for (Size b = 0; b < count; ++b) {
+            const Size column = plan.columns[first + b], width = plan.columns[first + b + 1] - column;
+            space.blocks[b] = {weights, padded_bias.data() + group * columns + column, column, width};
+            weights += height * width;
+        }
+        const TapBlock some = part(tap_block, sub);
+        Job<T> job{};
+        job.weight_stride = plan.method == Method::dot ? height : columns;
+        job.written = space.written.get(), job.offsets = space.offsets.data();
+        job.copies = count >= min_blocks_for_copies ? space.copies : nullptr, job.copy_step = copy_step;
+        // Of several tap blocks each meets all positions with the weights of one block, which stay in the first-level cache.
+        const Size together = plan.tap_blocks.size() > 1 ? 1 : count;
+        for (BorderRegion z : sub.axis[0]->regions) {
+            if (!clip(0, *sub.axis[0], item, z)) continue;
+            for (BorderRegion y : sub.axis[1]->regions) {
+                if (!clip(1, *sub.axis[1], item, y)) continue;
+                for (BorderRegion x : sub.axis[2]->regions) {
+                    if (!clip(2, *sub.axis[2], item, x)) continue;
+                    BorderRegion regions[3] = {z, y, x};
+                    if (!cut(some, regions, job)) continue;
+                    place(item, group, sub, regions, to, job);
+                    if (plan.method == Method::dot)
+                        list_columns(sub, regions, to, space.blocks[0].column, space.blocks[count - 1], space);
+                    connect(sub, some, regions, space.runs);
+                    job.runs = space.runs.data(), job.run_count = static_cast<Size>(space.runs.size());
+                    for (Size b = 0; b < count; b += together) {
+                        job.blocks = space.blocks.data() + b, job.block_count = together;
+                        job.fresh = b == 0 && regions[1].taps <= sub.axis[1]->in_step;
+                        compute(job);
+                    }
+                }
+            }
+        }
+    }
+
+    void compute(const Job<T>& job) const {
+        (plan.method == Method::igemm ? kernels.igemm : plan.method == Method::dot ? kernels.dot : kernels.depthwise)(job);
+    }
+
+    // Leaves of a region's taps those of the tap block. The first of its tap blocks writes, the others add, the last one rectifies.
+    bool cut(const TapBlock& some, BorderRegion* regions, Job<T>& job) const {
+        bool empty = false, first = true, last = true, any = true;
+        for (int axis = 0; axis < 3; ++axis) empty = empty || regions[axis].taps == 0;
+        for (int axis = 0; axis < 3; ++axis) {
+            BorderRegion& region = regions[axis];
+            const int from = region.tap, end = region.tap + region.taps;
+            first = first && (empty ? some.first[axis] == 0 : some.first[axis] <= from && from < some.end[axis]);
+            last = last && some.first[axis] < end && end <= some.end[axis];
+            region.tap = std::max(from, some.first[axis]);
+            region.taps = std::min(end, some.end[axis]) - region.tap;
+            any = any && region.taps > 0;
+        }
+        job.add = plan.split_k || !first, job.relu = relu && (empty || last) && !plan.split_k;
+        return first || any;
+    }
+
+    // The positions of `region` whose first cell lies in the work item.
+    bool clip(int axis, const AxisPhase& phase, const WorkItem& item, BorderRegion& region) const {
+        if (axis != plan.split_axis) return region.count > 0;
+        auto position = [&](Size cell) { return ceil_div(cell - phase.offset, phase.step); };
+        const Size from = item.cell == 0 ? 0 : position(item.cell);
+        const Size to = position(item.cell + item.cells);
+        const Size end = std::min(region.first + region.count, to);
+        region.first = std::max(region.first, from);
+        region.count = end - region.first;
+        return region.count > 0;
+    }
+
+    void place(const WorkItem& item, Size group, const Subconvolution& sub, const BorderRegion* regions, const Grid<T>& to, Job<T>& job) const {
+        job.in = in.data + item.image * in.strides[0] + group * p.in_channels();
+        job.out = to.data + item.image * to.strides[0] + group * p.out_channels();
+        job.loops.count[0] = item.images, job.loops.in_step[0] = in.strides[0], job.loops.out_step[0] = to.strides[0];
+        for (int axis = 0; axis < 3; ++axis) {
+            const AxisPhase& phase = *sub.axis[axis];
+            const BorderRegion& region = regions[axis];
+            job.in += region.first * phase.in_step * in.strides[axis + 1];
+            job.out += (phase.offset + region.first * phase.step) * to.strides[axis + 1];
+            job.loops.count[axis + 1] = region.count;
+            job.loops.in_step[axis + 1] = phase.in_step * in.strides[axis + 1];
+            job.loops.out_step[axis + 1] = phase.step * to.strides[axis + 1];
+        }
+        const Size channels = plan.method == Method::depthwise ? p.groups : p.out_channels();
+        job.from = regions[2].cell * channels;
+        job.to = (regions[2].cell + regions[2].cells) * channels;
+    }
+
+    // Where the columns of some blocks lie, for a dot: a column is a cell along y, one along x, and a channel.
+    void list_columns(const Subconvolution& sub, const BorderRegion* regions, const Grid<T>& to, Size first, const Block<T>& last,
+                      Space& space) const {
+        const Size outs = p.out_channels(), width = sub.axis[2]->group;
+        for (Size column = first; column < last.column + last.columns; ++column) {
+            const Size y = column / outs / width, x = column / outs % width;
+            space.offsets[column] = y * to.strides[2] + x * to.strides[3] + column % outs;
+            space.written[column] = y >= regions[1].cell && y < regions[1].cell + regions[1].cells && x >= regions[2].cell &&
+                                    x < regions[2].cell + regions[2].cells;
+        }
+    }
+
+    // Which input numbers a position reads: along x in one run where the cells are adjacent.
+    void connect(const Subconvolution& sub, const TapBlock& some, const BorderRegion* regions, std::vector<InputRun>& runs) const {
+        runs.clear();
+        const AxisPhase &z = *sub.axis[0], &y = *sub.axis[1], &x = *sub.axis[2];
+        const Size depth = plan.method == Method::depthwise ? 1 : p.in_channels();
+        const bool adjacent = plan.method != Method::depthwise && p.groups == 1 && p.dense_in;
+        for (int tz = regions[0].tap; tz < regions[0].tap + regions[0].taps; ++tz)
+            for (int ty = regions[1].tap; ty < regions[1].tap + regions[1].taps; ++ty)
+                for (int tx = regions[2].tap; tx < regions[2].tap + regions[2].taps; ++tx) {
+                    const Size plane = (tz - some.first[0]) * taps(some, 1) + ty - some.first[1];
+                    const Size row = (plane * taps(some, 2) + tx - some.first[2]) * depth;
+                    const bool follows = tx > regions[2].tap && x.shifts[tx] == x.shifts[tx - 1] + 1;
+                    if (adjacent && follows) {
+                        runs.back().length += depth;
+                    } else {
+                        const Size copy = runs.empty() ? 0 : runs.back().copy + runs.back().length;
+                        runs.push_back({z.shifts[tz] * in.strides[1] + y.shifts[ty] * in.strides[2] +
+                                                x.shifts[tx] * in.strides[3],
+                                            row, depth, copy});
+                    }
+                }
+    }
+};
+
+}  // namespace
+
+int threads_for(double vector_operations) { return vector_operations < short_work ? 1 : num_threads(); }
+
+template <class T>
+void run(const Plan& plan, const Kernels<T>& kernels, Grid<const T> in, WeightsView<const T> kernel, const T* bias, Grid<T> out,
+         bool relu) {
+    if (plan.method == Method::spatial)
+        run_spatial(plan, kernels, in, kernel, bias, out, relu);
+    else if (plan.unpacked)
+        run_unpacked(plan, kernels, in, kernel, bias, out, relu);
+    else
+        Runner<T>(plan, kernels, in, kernel, bias, out, relu).all();
+}
+
+template void run(const Plan&, const Kernels<float>&, Grid<const float>, WeightsView<const float>, const float*, Grid<float>, bool);
+template void run(const Plan&, const Kernels<double>&, Grid<const double>, WeightsView<const double>, const double*, Grid<double>,
+                  bool);
+
+}  // namespace unstride
