@@ -86,6 +86,7 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
         assert f"[default: {default}]" in out
 
 
+@pytest.mark.slow
 def test_train_prints_what_it_does(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """In its own folder of runs/, of which a second one never touches the first."""
     assert cli.main(["train", *SMALL]) == 0
@@ -176,6 +177,7 @@ def test_a_terminal_of_60_columns_keeps_a_line_for_each_epoch(tmp_path: Path, co
     assert max(map(len, plain.split("\n"))) <= 60
 
 
+@pytest.mark.slow
 def test_evaluate(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     assert cli.main(["evaluate", str(run.path)]) == 0
@@ -310,6 +312,7 @@ def test_epochs_are_not_lowered(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert message == "--epochs is 4, but r was started with 5; it may be raised, not lowered"
 
 
+@pytest.mark.slow
 def test_the_runs_own_options_may_be_repeated(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = [
         "train",
@@ -398,6 +401,7 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> None:
     assert cli.main(["train", "--run", str(tmp_path_factory.mktemp("compiled") / "run"), *SMALL]) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("compiled")
 @pytest.mark.parametrize(("size", "file"), [(300, "config.json"), (100_000, "last.keras"), (400_000, "report.html")])
 def test_a_full_disk(size: int, file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -419,6 +423,7 @@ def test_a_full_disk(size: int, file: str, tmp_path: Path, capsys: pytest.Captur
         assert (tmp_path / "run" / "model.keras").read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["metrics", "report"])
 def test_a_full_disk_under_files_that_others_write(
     place: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

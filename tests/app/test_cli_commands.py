@@ -206,6 +206,7 @@ def test_errors_name_options_and_not_pythons_arguments(line: str, capsys: pytest
     ), message
 
 
+@pytest.mark.slow
 def test_evaluate_as_json_is_the_runs_own(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert told(capsys, f"evaluate {run.path} --json") == json.loads((run.path / "evaluation.json").read_text())
 
@@ -237,6 +238,7 @@ def test_reconstruct_goes_on_after_a_bad_image(folder: bool, run: Run, capsys: p
     assert not Path("none.png").exists()
 
 
+@pytest.mark.slow
 def test_quiet_prints_errors_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert said(capsys, f"train --quiet --run r {' '.join(SMALL)}") == ("", "")
     assert (tmp_path / "r" / "report.html").exists()

@@ -46,6 +46,7 @@ def together(folder: Path, *arguments: str) -> None:
     assert "Test loss" not in outputs[1]
 
 
+@pytest.mark.slow
 def test_two_processes_are_as_one(tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     alone = [argument for argument in ARGUMENTS if argument != "--distributed"]

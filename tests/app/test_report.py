@@ -113,6 +113,7 @@ def picture(run: Run, name: str) -> np.ndarray:
         return np.asarray(image.convert("RGB"))
 
 
+@pytest.mark.slow
 def test_whole_and_self_contained(run: Run, page: Page) -> None:
     assert run.report.read_text().lstrip().startswith("<!DOCTYPE html>")
     assert page.open == []
@@ -188,6 +189,7 @@ def test_how_large_the_code_is(page: Page) -> None:
     assert "it compresses nothing" in words
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("layers", "words"),
     [
@@ -238,6 +240,7 @@ def test_learned_kernels(run: Run) -> None:
             assert np.abs(here - colours[:, :, row, column]).max() <= 3
 
 
+@pytest.mark.slow
 def test_it_fills_a_wide_window_a_phone_and_the_sheet(run: Run) -> None:
     with chromium() as browser:
         page = browser.new_page(viewport={"width": 1400, "height": 900})
@@ -254,6 +257,7 @@ def test_it_fills_a_wide_window_a_phone_and_the_sheet(run: Run) -> None:
         assert sheets <= 8
 
 
+@pytest.mark.slow
 def test_a_class_without_images(run: Run, tmp_path: Path) -> None:
     """Eight test images do not have ten classes; the gallery does."""
     folder = tmp_path / "run"
@@ -288,6 +292,7 @@ def as_drawn(values: np.ndarray) -> np.ndarray:
     return colormaps["gray"](values, bytes=True)[..., 0]
 
 
+@pytest.mark.slow
 def test_reconstructions_stand_below_their_originals(run: Run, dataset: Dataset) -> None:
     small = tiles(picture(run, "reconstructions.png"), 3)
     model = training.load(run.model)
@@ -341,6 +346,7 @@ def test_the_loss_curve_of_one_epoch_and_of_many() -> None:
         assert all(float(tick).is_integer() for tick in axes.get_xticks())
 
 
+@pytest.mark.slow
 def test_made_again_over_the_old(run: Run, tmp_path: Path) -> None:
     folder = tmp_path / "copy"
     shutil.copytree(run.path, folder)

@@ -131,6 +131,7 @@ print("as by hand")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["jax", "torch", "tensorflow"])
 def test_as_by_hand(backend: str, tmp_path: Path) -> None:
     """On each backend the weights of a loop over the batches, each in its place: none is prefetched out of its
@@ -152,6 +153,7 @@ def test_as_by_hand(backend: str, tmp_path: Path) -> None:
         assert_same_outcome(run, runs.load(folders[0]))
 
 
+@pytest.mark.slow
 def test_the_loss_falls(whole: Run) -> None:
     rows = whole.rows()
     assert [row["epoch"] for row in rows] == [0, 1, 2]
@@ -160,6 +162,7 @@ def test_the_loss_falls(whole: Run) -> None:
     assert all(row["seconds"] > 0 for row in rows)
 
 
+@pytest.mark.slow
 def test_equal_seeds_equal_numbers(whole: Run, tmp_path: Path) -> None:
     assert_same_outcome(train(tmp_path / "same"), whole)
     assert metrics(train(tmp_path / "other", 3, "--seed", "1")) != metrics(whole)
@@ -184,6 +187,7 @@ def test_what_a_run_folder_holds(whole: Run, dataset: Dataset) -> None:
     assert evaluation["images"] == 60
 
 
+@pytest.mark.slow
 def test_checkpoints(tmp_path: Path, dataset: Dataset) -> None:
     """best.keras is of the epoch with the lowest validation loss, also across a resumption; each epoch's weights are kept."""
     run = train(tmp_path / "run", 1)
@@ -210,6 +214,7 @@ def test_checkpoints(tmp_path: Path, dataset: Dataset) -> None:
     assert training.resume(run, dataset)[1] == 3
 
 
+@pytest.mark.slow
 def test_more_epochs_later(whole: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """One epoch, raised to three: as three at once."""
     run = train(tmp_path / "run", 1)
@@ -223,6 +228,7 @@ def test_more_epochs_later(whole: Run, tmp_path: Path, capsys: pytest.CaptureFix
     assert config["options"]["epochs"] == 3
 
 
+@pytest.mark.slow
 def test_nothing_left_to_do(whole: Run, capsys: pytest.CaptureFixture[str]) -> None:
     before = whole.last.read_bytes()
     whole.report.unlink()
@@ -271,6 +277,7 @@ cli.main(arguments)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("point", ["batch", "checkpoint"])
 def test_killed_and_resumed(point: str, whole: Run, tmp_path: Path) -> None:
     """A real SIGKILL; then the weights, bit for bit, of the run that nothing interrupted."""
@@ -288,6 +295,7 @@ def test_killed_and_resumed(point: str, whole: Run, tmp_path: Path) -> None:
     assert_same_outcome(run, whole)
 
 
+@pytest.mark.slow
 def test_killed_before_the_first_checkpoint(whole: Run, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     folder.mkdir()
@@ -297,6 +305,7 @@ def test_killed_before_the_first_checkpoint(whole: Run, tmp_path: Path) -> None:
     assert_same_outcome(runs.load(folder), whole)
 
 
+@pytest.mark.slow
 def test_interrupted_and_resumed(
     whole: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -325,6 +334,7 @@ def test_interrupted_and_resumed(
     assert_same_outcome(runs.load(folder), whole)
 
 
+@pytest.mark.slow
 def test_interrupted_from_outside(tmp_path: Path) -> None:
     """A process of its own, and the end of the system: SIGTERM, which does what Ctrl-C does."""
     folder = tmp_path / "run"
@@ -377,6 +387,7 @@ def test_another_process_trains_it(whole: Run, capsys: pytest.CaptureFixture[str
     assert "another process is training this run" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_other_data(tmp_path: Path, dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
     """A run on the user's files, which change before it is resumed."""
     import struct
@@ -399,6 +410,7 @@ def test_other_data(tmp_path: Path, dataset: Dataset, capsys: pytest.CaptureFixt
     assert "is no longer what the run was started with" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint(tmp_path: Path, whole: Run, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "run"
     folder.mkdir()
@@ -422,6 +434,7 @@ def test_compiling_quickly_ends() -> None:
     assert not jax.config.values[name]
 
 
+@pytest.mark.slow
 def test_first_weights_do_not_depend_on_what_was_compiled_before(dataset: Dataset) -> None:
     """JAX keeps what it has compiled. Programs that were optimised give first weights that differ in the last bit."""
     import jax

@@ -34,6 +34,7 @@ def test_what_ships_is_as_its_model_says(file):
     assert {name: values.shape for name, values in found.weights.items()}.keys() == expected(found.about).keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("about", "model"),
     [

@@ -50,6 +50,7 @@ def pulled_back(library, function, values, weights):
     return y.numpy(), [tf.convert_to_tensor(g).numpy() for g in found]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", ["last", "first"])
 @pytest.mark.parametrize("library", MAKE)
 def test_values_and_gradients(library, channels):
@@ -171,6 +172,7 @@ FULL = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Explicitly requested dtype:UserWarning")  # JAX's float64, which it has as float32
 @pytest.mark.parametrize("library", FULL)
 def test_every_pair_of_types_promotes_as_the_library_does_or_is_a_type_error(library):

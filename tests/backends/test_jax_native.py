@@ -53,6 +53,7 @@ def operands_of(name, small, kernel, big):
     return {"conv_transpose": (small, kernel), "conv": (big, kernel), "kernel_gradient": (big, small)}[name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", ["last", "first"])
 @settings(max_examples=40)
 @given(situation=situations(ranks=(1, 2, 3)))
@@ -97,6 +98,7 @@ def test_the_definitions_numbers_and_gradients(channels, situation):
     assert_within(gb, u.sum(axes, np.float64), abs(u).sum(axes, np.float64), u[..., 0].size, np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", ["last", "first"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_derivatives_of_second_order_forwards_and_backwards(kind, channels):
@@ -166,6 +168,7 @@ def test_transposes_of_linear_functions():
     np.testing.assert_allclose(found, big.sum((0, 1, 2)), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("in_groups", [True, False])
 @pytest.mark.parametrize("channels", ["last", "first"])
 @pytest.mark.parametrize("kind", ["one axis", "groups", "signed crops", "three axes"])
@@ -199,6 +202,7 @@ def test_vmap_over_each_argument_and_all(kind, channels, in_groups, monkeypatch)
             np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4, err_msg=f"{many}")
 
 
+@pytest.mark.slow
 def test_vmap_of_vmap_and_of_gradients():
     geometry, size = KINDS["groups"]
     rng = np.random.default_rng(4)
@@ -216,6 +220,7 @@ def test_vmap_of_vmap_and_of_gradients():
     assert jax.vmap(energy)(xs[:0], kernels[:0, None][:0, 0]).shape == (0,)
 
 
+@pytest.mark.slow
 def test_jacobians_and_hessians_agree():
     geometry, size = KINDS["signed crops"]
     with jax.enable_x64(True):

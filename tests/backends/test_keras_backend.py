@@ -37,6 +37,7 @@ def fresh(monkeypatch, tmp_path):
     return install
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("installed", [c for n in range(4) for c in itertools.combinations(FRAMEWORKS, n)])
 @pytest.mark.parametrize("file", [None, "written", "broken", "[]", "{}", *FRAMEWORKS])
 @pytest.mark.parametrize("named", [None, "", *FRAMEWORKS])
@@ -100,6 +101,7 @@ def test_a_folder_with_the_name_of_a_framework_is_none(tmp_path, monkeypatch):
     assert keras_backend.is_installed("numpy")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("home", ["/proc/nowhere", None])
 def test_keras_json_is_where_keras_has_it(monkeypatch, tmp_path, home):
     monkeypatch.chdir(tmp_path)  # where Keras makes the folder "~"
@@ -116,6 +118,7 @@ def test_keras_json_is_where_keras_has_it(monkeypatch, tmp_path, home):
     assert str(keras_backend.config_file()) == done.stdout.strip()
 
 
+@pytest.mark.slow
 def test_keras_is_imported_in_one_place():
     """Any other import at run time could come first, and choose no backend."""
     found = []
@@ -175,6 +178,7 @@ print(keras_backend.choice())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("blocked", "backend"),
     [(("tensorflow",), "jax"), (("jax", "jaxlib"), "torch"), (("jax", "jaxlib", "torch"), "tensorflow")],
@@ -191,12 +195,14 @@ def test_layers_are_imported_with_what_is_installed_before_and_after_keras_wrote
         assert json.loads((tmp_path / ".keras" / "keras.json").read_text())["backend"] == "tensorflow"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("home", ["", "/proc/nowhere"])
 def test_a_home_that_is_none_or_cannot_be_written_to(home):
     done = process("import unstride.models as m; print(m.autoencoder().count_params())", home, ("tensorflow",))
     assert (done.returncode, done.stdout) == (0, "12785\n"), done.stderr
 
 
+@pytest.mark.slow
 def test_what_an_import_of_keras_that_failed_left_behind_does_not_count(tmp_path):
     code = """
 try:
@@ -212,6 +218,7 @@ print(keras.config.backend())
     assert done.stdout.splitlines()[1:] == ["True", "torch"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["environment", "file", "import"])
 def test_the_users_choice_stays(how, tmp_path):
     variables, code = {}, "import unstride.keras, keras; print(keras.config.backend())\n"

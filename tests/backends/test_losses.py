@@ -84,6 +84,7 @@ def test_the_same_by_jaxs_own_operations():
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_derivatives_of_every_kind():
     # Those of the first order against numbers in float64, all of the first two against JAX's own of the same formula there.
     rng = np.random.default_rng(0)
@@ -218,6 +219,7 @@ LOSSES = {
 }
 
 
+@pytest.mark.slow
 @on_jax
 @pytest.mark.parametrize("case", LOSSES)
 def test_the_same_training(case, monkeypatch):

@@ -142,6 +142,7 @@ def saved(way, folder):
     return {node.op for node in module.call.get_concrete_function().graph.as_graph_def().node}
 
 
+@pytest.mark.slow
 def test_saved_graphs_run_and_train_without_unstride(tmp_path):
     ways = (0, 4, 5, 9, 12)
     for way in ways:
@@ -200,6 +201,7 @@ for rank in (1, 2):
 """
 
 
+@pytest.mark.slow
 def test_dilations_in_graphs_need_no_onednn():
     """TensorFlow's other CPU kernels refuse to dilate transposed convolutions, and the gradients of any."""
     environment = os.environ | {"TF_ENABLE_ONEDNN_OPTS": "0"}

@@ -53,6 +53,7 @@ def each_map(geometry, channels="first"):
 MAPS = ["conv_transpose", "conv", "kernel_gradient"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", ["first", "last"])
 @pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
 @pytest.mark.parametrize("name", MAPS)
@@ -76,6 +77,7 @@ def test_a_derivative_by_one_argument_alone(name):
         torch.testing.assert_close(tangent, function(*step) - function(*tensors))  # linear in each
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
 def test_operators_keep_the_dispatchers_rules(geometry):
     v, kernel, bias, u = (tensor.requires_grad_() for tensor in values(geometry))
@@ -91,6 +93,7 @@ def test_operators_keep_the_dispatchers_rules(geometry):
         torch.library.opcheck(torch.ops.unstride.kernel_gradient.default, arguments)
 
 
+@pytest.mark.slow
 @given(situations(ranks=(1, 2, 3)))
 @settings(max_examples=100, deadline=None)
 def test_memory_formats_give_the_same_numbers_and_stay(situation):
@@ -191,6 +194,7 @@ def test_both_gradients_come_from_one_call(monkeypatch, transposed, dtype):
     assert native._pairs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dynamic", [False, True])
 def test_compiles_without_a_break(dynamic):
     torch._dynamo.reset()
@@ -342,6 +346,7 @@ def test_many_threads_at_a_time():
     assert not wrong
 
 
+@pytest.mark.slow
 def test_forked_processes():
     """Data loaders' workers and others, in a process without JAX, which has threads of its own and warns of forks."""
     script = Path(__file__).parents[1] / "helpers" / "torch_forks.py"

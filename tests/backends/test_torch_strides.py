@@ -72,6 +72,7 @@ def of_large_axes(tensor):
     return [stride for stride, length in zip(tensor.stride(), tensor.shape, strict=True) if length > 1]
 
 
+@pytest.mark.slow
 @given(layers(), st.booleans())
 @settings(max_examples=200)
 def test_layers(drawn, hides_the_choice):
@@ -123,6 +124,7 @@ def sequentials(draw):
     return nn.Sequential(*modules), x
 
 
+@pytest.mark.slow
 @given(sequentials())
 @settings(max_examples=100)
 def test_stacks_and_relu_in_place(drawn):

@@ -45,6 +45,7 @@ def cases(count, seed, ranks):
         yield us.explain(rng.normal(size=big), kernel, bias, geometry, op="conv")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 @pytest.mark.parametrize(("ranks", "seed"), [((1,), 1), ((2,), 2), ((3,), 3)])
 def test_programs_compute_the_output(framework, ranks, seed):

@@ -62,6 +62,7 @@ def test_of_many_copies_some_are_drawn_and_it_is_said_how_many_are_not():
     assert said[f"{25 - drawn} more"] == 1
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(situations(ranks=(1, 2, 3), most_groups=1), st.sampled_from(VIEWS), st.booleans())
 def test_numbers_are_in_the_cells_of_any_geometry(situation, view, digits):

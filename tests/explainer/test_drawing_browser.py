@@ -97,6 +97,7 @@ def assert_whole(page: Any, drawings: list[str], case: Any) -> None:
         assert wrong == [], (case, wrong[:5], drawing[:200])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("view", VIEWS)
 def test_no_text_of_a_drawing_is_cut_off(page, view):
     for trace in geometries(24):
@@ -106,6 +107,7 @@ def test_no_text_of_a_drawing_is_cut_off(page, view):
         assert_whole(page, drawings, (trace, trace.bias))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("view", VIEWS)
 def test_no_text_of_the_explorer_s_drawings_is_cut_off(page, view):
     for trace in geometries(24):

@@ -25,6 +25,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 # SVG
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"animate": False}, {"step": 1}, {"theme": "dark"}], ids=str)
 @pictures
 def test_svg_is_well_formed_and_whole_in_itself(case, view, options):
@@ -90,6 +91,7 @@ def test_styles_of_two_pictures_on_one_page_do_not_mix():
 # PNG and GIF
 
 
+@pytest.mark.slow
 @pictures
 def test_png_has_the_size_of_the_drawing_times_the_scale(case, view):
     trace = CASES[case]
@@ -121,6 +123,7 @@ def test_png_of_a_step_is_the_frame_of_the_animation():
             assert np.array_equal(np.asarray(image.convert("RGB")), np.asarray(expected))
 
 
+@pytest.mark.slow
 @pictures
 def test_gif_has_a_frame_for_each_step(case, view):
     trace = CASES[case]

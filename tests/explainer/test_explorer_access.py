@@ -63,6 +63,7 @@ def legible(watched: Watched, where: Any) -> int:
     return len(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_text_stands_out_from_what_is_behind_it(opened, scheme):
     watched = opened(
@@ -109,6 +110,7 @@ CONTROLS = {"button", "checkbox", "combobox", "link", "radio", "slider", "spinbu
 GROUPS = {"grid", "radiogroup", "tablist", "tabpanel"}
 
 
+@pytest.mark.slow
 def test_every_control_has_a_name(opened):
     watched = opened()
     page = watched.page
@@ -143,6 +145,7 @@ def test_every_control_has_a_name(opened):
         until(page, "document.activeElement.getAttribute('aria-label')?.length > 5")
 
 
+@pytest.mark.slow
 def test_what_scrolls_can_be_scrolled_by_the_keys(opened):
     """Whatever is wider or higher than its place can be focused, or something in it can."""
     row = ",".join(["-1.25"] * 12)
@@ -160,6 +163,7 @@ def test_what_scrolls_can_be_scrolled_by_the_keys(opened):
             assert stuck == [], (width, link, view)
 
 
+@pytest.mark.slow
 def test_a_pointer_at_rest_does_not_take_the_cell_from_the_keys(opened):
     """A browser tells of it when a cell moves away under it, or the page scrolls, as soon as the next frame is drawn."""
     row = ",".join(["1"] * 12)

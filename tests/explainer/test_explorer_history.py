@@ -14,6 +14,7 @@ from unstride.explainer.presets import PRESETS
 from unstride.explainer.web import page as pages
 
 
+@pytest.mark.slow
 def test_back_undoes_change_by_change_and_forward_does_them_again(opened):
     watched = opened()
     page = watched.page
@@ -104,6 +105,7 @@ def test_a_key_that_is_held_down_is_one_change(opened):
     until(page, "explorer.get().x.length === 2")
 
 
+@pytest.mark.slow
 def test_whatever_is_opened_begins_at_step_0(opened):
     assert opened().state()["step"] == 0
     assert opened("#x=1,2&k=1,2&s=1&p=0&d=1&view=grid").state()["step"] == 0
@@ -127,6 +129,7 @@ def test_whatever_is_opened_begins_at_step_0(opened):
     watched.shows(step=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "mode", "fields"),
     [
@@ -149,6 +152,7 @@ def test_the_page_keeps_how_padding_was_written(opened, tmp_path, arguments, mod
     expect(watched.page.locator(f"#us-mode-{mode}")).to_be_checked()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PRESETS)
 def test_the_page_keeps_the_example(opened, tmp_path, name):
     path = tmp_path / "page.html"

@@ -47,6 +47,7 @@ def in_sight(step: dict[str, Any], box: list[float]) -> bool:
     return box[0] >= step["head"] - 0.6 and box[1] <= step["bottom"] + 0.6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("window", WINDOWS)
 def test_the_row_of_every_step_is_in_sight_beside_its_result(opened, window):
     watched = opened(viewport={"width": window[0], "height": window[1]}, reduced_motion="reduce")
@@ -86,6 +87,7 @@ OVERFLOW = """() => [...document.querySelectorAll(".us-stage, .us-stage *")].fil
     && (e.scrollWidth > e.clientWidth + 1 || e.scrollHeight > e.clientHeight + 1)).map((e) => e.className)"""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("window", [(1400, 900), (1000, 700), (360, 640)])
 def test_the_product_alone_scrolls_and_only_where_it_is_too_large(opened, window):
     watched = opened(viewport={"width": window[0], "height": window[1]})
@@ -142,6 +144,7 @@ def test_a_large_matrix_has_its_columns_in_small_too(opened):
     assert page.locator(".us-edit").count() == 0
 
 
+@pytest.mark.slow
 def test_a_saved_picture_has_the_rows_side_by_side(opened):
     watched = opened()
     for name in PRESETS:

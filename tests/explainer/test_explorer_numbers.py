@@ -90,6 +90,7 @@ NUMBERS = """(c) => {
 }"""
 
 
+@pytest.mark.slow
 def test_every_number_is_the_reference_s(parts):
     drawn = cases(2000, seed=1)
     refused = 0
@@ -210,6 +211,7 @@ def plain(value: Any) -> Any:
     return json.loads(json.dumps(value))
 
 
+@pytest.mark.slow
 def test_every_framework_s_arguments_are_the_conventions(parts):
     drawn = cases(2000, seed=2)
     single = dict.fromkeys(FRAMEWORKS, 0)

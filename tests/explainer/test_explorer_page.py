@@ -37,6 +37,7 @@ def tab_to(watched: Watched, selector: str, back: bool = False) -> None:
     raise AssertionError(f"Tab never reaches {selector}")
 
 
+@pytest.mark.slow
 def test_a_whole_session_by_keyboard_alone(opened):
     watched = opened(viewport={"width": 1300, "height": 900})
     keys, page = watched.page.keyboard, watched.page
@@ -115,6 +116,7 @@ def test_a_whole_session_by_keyboard_alone(opened):
     assert np.allclose(result(watched), traced(watched.state()).output)
 
 
+@pytest.mark.slow
 def test_by_touch_on_a_small_screen(opened):
     watched = opened(viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True, device_scale_factor=2)
     page = watched.page
@@ -150,6 +152,7 @@ def test_by_touch_on_a_small_screen(opened):
     assert small == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [360, 800, 1400])
 def test_no_number_is_cut_off(opened, width):
     watched = opened(viewport={"width": width, "height": 900})
@@ -181,6 +184,7 @@ def _whole(state: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_every_example_in_every_view(opened):
     watched = opened()
     for name, preset in PRESETS.items():
@@ -239,6 +243,7 @@ def saved(watched: Watched, what: str, folder: Path) -> bytes:
     return path.read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_files(opened, tmp_path, scheme):
     watched = opened("#x=1,-2;3,4.5&k=1,2,3;4,5,6&s=2,1&p=1:0,0:-1&d=1,1&view=scatter&step=end", color_scheme=scheme)
@@ -271,6 +276,7 @@ def test_files(opened, tmp_path, scheme):
     assert dark == (scheme == "dark")
 
 
+@pytest.mark.slow
 def test_the_address_holds_the_state(opened):
     first = opened()
     page = first.page
@@ -328,6 +334,7 @@ def test_controls_allow_only_what_is_valid_and_say_why(opened):
     watched.shows(output_padding=None)
 
 
+@pytest.mark.slow
 def test_whatever_is_clicked_the_state_is_legal_and_the_numbers_right(opened):
     watched = opened()
     rng = random.Random(3)
@@ -349,6 +356,7 @@ def test_whatever_is_clicked_the_state_is_legal_and_the_numbers_right(opened):
             np.testing.assert_allclose(shown, trace.output, rtol=1e-3, atol=1e-9, err_msg=str(watched.state()))
 
 
+@pytest.mark.slow
 def test_playing_pausing_and_less_motion(opened):
     watched = opened("#x=1,2,3,4,5,6&k=1,2,3&s=2&p=0&d=1&view=grid", reduced_motion="reduce")
     page = watched.page

@@ -45,6 +45,7 @@ def reader(chrome):
     watched.context.close()
 
 
+@pytest.mark.slow
 def test_the_quiz_knows_right_from_wrong_and_explains(opened, reader):
     watched = opened()
     page = watched.page

@@ -96,6 +96,7 @@ explorer.observe(lambda change: Path("seen.txt").write_text(str(float(explorer.t
 """
 
 
+@pytest.mark.slow
 def test_in_jupyterlab(chrome, tmp_path):
     code = CELL.format(start=START) + "explorer"
     book = nbformat.v4.new_notebook(
@@ -133,6 +134,7 @@ def test_in_jupyterlab(chrome, tmp_path):
         watched.context.close()
 
 
+@pytest.mark.slow
 def test_in_marimo(chrome, tmp_path):
     (tmp_path / "book.py").write_text(
         "import marimo\n\napp = marimo.App()\n\n\n@app.cell\ndef _():\n    import marimo as mo\n"

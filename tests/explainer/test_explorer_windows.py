@@ -39,6 +39,7 @@ COVERED = """() => {
 }"""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("window", SMALL)
 @pytest.mark.parametrize("link", ["", LARGE])
 def test_nothing_lies_over_the_controls_in_a_small_window(opened, window, link):
@@ -89,6 +90,7 @@ def test_the_cell_that_the_keys_reach_is_not_under_the_player(opened):
     assert page.evaluate("document.querySelector('.us-steps').getBoundingClientRect().top >= 0")
 
 
+@pytest.mark.slow
 def test_words_do_not_move_the_boards(opened):
     """What is said changes from cell to cell; where the cells are does not."""
     for size in ((1400, 900), (360, 640)):
@@ -120,6 +122,7 @@ PAPER = """(width) => {
 }"""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("window", [(1400, 900), (360, 640)])
 def test_paper_has_the_whole_state_and_nothing_to_press(opened, window, scheme):
@@ -178,6 +181,7 @@ def test_paper_has_the_result_where_nothing_is_done_yet(opened):
     assert page.locator(".us-inspector").is_hidden()  # the last step is about no cell: no hint to point at one
 
 
+@pytest.mark.slow
 def test_a_high_matrix_is_on_one_sheet(opened):
     watched = opened()
     page = watched.page

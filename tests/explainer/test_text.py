@@ -54,6 +54,7 @@ def blocks(text):
             yield rows
 
 
+@pytest.mark.slow
 @given(traces(), st.sampled_from(VIEWS), WIDTHS)
 @settings(max_examples=150)
 def test_frames_are_whole_and_fit(trace, view, width):

@@ -55,6 +55,7 @@ def test_output_and_its_three_ways(trace):
         assert slid + bias == pytest.approx(expected[cell], abs=1e-12)
 
 
+@pytest.mark.slow
 @given(traces())
 @settings(max_examples=30)
 def test_copies_and_running_sums(trace):
@@ -76,6 +77,7 @@ def test_copies_and_running_sums(trace):
         np.testing.assert_allclose(trace.running_sums[index], total, atol=1e-12)
 
 
+@pytest.mark.slow
 @given(traces())
 def test_terms_by_input_and_by_tap(trace):
     kept = [term for term in trace.terms if term.output is not None]
@@ -142,6 +144,7 @@ def test_gradients_are_those_of_finite_differences(trace):
     assert trace.bias_gradient == pytest.approx(trace.upstream.sum())
 
 
+@pytest.mark.slow
 @given(traces())
 @settings(max_examples=40)
 def test_steps_end_where_the_numbers_do(trace):

@@ -2,8 +2,10 @@
 
 import attack_lab
 import fuzz_calls
+import pytest
 
 
+@pytest.mark.slow
 def test_the_lab_withstands_random_requests():
     tried, found, _ = attack_lab.run(seconds=10, seed=2)
     assert found == []

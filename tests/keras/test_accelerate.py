@@ -123,6 +123,7 @@ def test_training_goes_on_where_it_was(counted):
     np.testing.assert_allclose(*(model.evaluate(x, target, verbose=0) for model in models), rtol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sequential", "functional"])
 def test_a_saved_model_is_keras_s_own(kind, tmp_path):
     make, shape, _ = MODELS[kind]

@@ -71,6 +71,7 @@ WAYS = [(kind, *way) for kind in ("Conv2D", "Conv2DTranspose") for way in iterto
 WAYS += [(kind, "channels_last", False) for kind, rank in RANKS.items() if rank != 2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fields", [{"kernel_size": 1}, {"kernel_size": 3, "strides": 2}])
 @pytest.mark.parametrize(("kind", "data_format", "accelerated"), WAYS)
 def test_a_layers_derivatives_are_those_of_the_weights_that_it_computed_with(kind, fields, data_format, accelerated):
@@ -146,6 +147,7 @@ def chain(data_format="channels_last", module=L):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BACKEND == "tensorflow", reason="Keras on TensorFlow has no stacks")
 @pytest.mark.parametrize(
     ("batch", "of_what", "data_format"),
@@ -211,6 +213,7 @@ TRAININGS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TRAININGS)
 def test_trainings_are_plain_kerass(name):
     make, optimizer, callbacks = TRAININGS[name]

@@ -52,6 +52,7 @@ for data_format in ("channels_last", "channels_first"):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 @pytest.mark.parametrize("kind", [f"Conv{rank}D{of}" for rank in (1, 2, 3) for of in ("", "Transpose")])
 def test_types_and_numbers_under_autocast(kind, dtype):

@@ -79,6 +79,7 @@ def compare(got, exact, magnitude, terms, layout=np.asarray):
     assert_within(got, layout(exact), layout(magnitude), terms, np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
 def test_any_geometry_transposed(data_format):
     layout = first if data_format == "channels_first" else np.asarray
@@ -101,6 +102,7 @@ def test_any_geometry_transposed(data_format):
         compare(gb, u.sum(axes), abs(u).sum(axes), u[..., 0].size)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
 def test_any_geometry_of_a_convolution(data_format):
     layout = first if data_format == "channels_first" else np.asarray
@@ -129,6 +131,7 @@ def keras_ends_the_process(kernel, strides, dilation):
     )
 
 
+@pytest.mark.slow
 def test_keras_itself_transposed():
     rng, compared = np.random.default_rng(9), 0
     while compared < COUNT:
@@ -166,6 +169,7 @@ def test_keras_itself_transposed():
             np.testing.assert_allclose(got, want, rtol=5e-4, atol=5e-4, err_msg=str((arguments, size)))
 
 
+@pytest.mark.slow
 def test_keras_itself_plain():
     rng, compared = np.random.default_rng(10), 0
     while compared < COUNT:

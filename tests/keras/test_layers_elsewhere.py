@@ -11,12 +11,13 @@ EVERYWHERE = [f"keras/test_{name}.py" for name in ("layers", "accelerate", "symb
 RUNS = {"torch": [*EVERYWHERE, "stacks/test_keras.py"], "tensorflow": EVERYWHERE}  # TensorFlow has no stacks
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", RUNS)
 def test_layers(backend):
     here = Path(__file__).parents[1]
     tests = [str(here / name) for name in RUNS[backend]]
     environment = os.environ | {"KERAS_BACKEND": backend, "PYTEST_ADDOPTS": ""}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "", "-p", "no:cacheprovider", *tests]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=here.parent, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert " passed" in done.stdout

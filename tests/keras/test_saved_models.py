@@ -12,6 +12,7 @@ import zipfile
 
 import keras
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -156,6 +157,7 @@ def models():
     return {"plain": plain, "line": line}, {"nested": nested, "mapped": mapped, "pairs": pairs}
 
 
+@pytest.mark.slow
 def test_models_open_without_unstride_or_say_which_line_to_add(tmp_path):
     opened, refused = models()
     results = {}

@@ -44,6 +44,7 @@ def started(page: Page) -> str:
     return page.url.rpartition("run=")[2]
 
 
+@pytest.mark.slow
 def test_layers(visitor: Visitor) -> None:
     page = visitor.open("autoencoder")
     expect(visitor.fact("built", "Parameters")).to_have_text("12,785")
@@ -64,6 +65,7 @@ def test_layers(visitor: Visitor) -> None:
     visitor.untroubled()
 
 
+@pytest.mark.slow
 def test_a_training_of_two_epochs(visitor: Visitor) -> None:
     page = visitor.open("autoencoder")
     before = visitor.fact("errors", "Squared error").inner_text()
@@ -80,6 +82,7 @@ def test_a_training_of_two_epochs(visitor: Visitor) -> None:
     visitor.untroubled()
 
 
+@pytest.mark.slow
 def test_reload_stop_and_continue(visitor: Visitor) -> None:
     page = visitor.open("autoencoder")
     small(page, LONG)
@@ -110,6 +113,7 @@ def test_reload_stop_and_continue(visitor: Visitor) -> None:
     visitor.untroubled()
 
 
+@pytest.mark.slow
 def test_a_second_click_starts_no_second_training(visitor: Visitor) -> None:
     """Neither at once, before the page has shown the first one's, nor later, when the button is disabled."""
     page = visitor.open("autoencoder")
@@ -130,6 +134,7 @@ def test_a_second_click_starts_no_second_training(visitor: Visitor) -> None:
     visitor.untroubled()
 
 
+@pytest.mark.slow
 def test_a_training_that_fails_says_why(visitor: Visitor) -> None:
     page = visitor.open("autoencoder")
     small(page, 1)
@@ -141,6 +146,7 @@ def test_a_training_that_fails_says_why(visitor: Visitor) -> None:
     visitor.untroubled()
 
 
+@pytest.mark.slow
 def test_two_windows_do_not_disturb_each_other(visit: Callable[..., Visitor]) -> None:
     one, other = visit(), visit()
     first, second = one.open("autoencoder"), other.open("autoencoder")
@@ -193,6 +199,7 @@ def test_the_shipped_autoencoder_is_the_readings(shipped: Autoencoder) -> None:
     assert np.square(shipped.reconstructed(images) - images).mean() < 0.002
 
 
+@pytest.mark.slow
 def test_a_drawing(visitor: Visitor) -> None:
     page = visitor.open("autoencoder")
     expect(visitor.lab_part("drawn")).to_contain_text("Nothing is drawn yet")
@@ -215,6 +222,7 @@ def test_a_drawing(visitor: Visitor) -> None:
     visitor.untroubled()
 
 
+@pytest.mark.slow
 def test_a_finger_draws(visit: Callable[..., Visitor]) -> None:
     visitor = visit(width=360, height=700, has_touch=True, is_mobile=True)
     page = visitor.open("autoencoder")
@@ -224,6 +232,7 @@ def test_a_finger_draws(visit: Callable[..., Visitor]) -> None:
     visitor.untroubled()
 
 
+@pytest.mark.slow
 def test_cells_that_reach_a_pixel(visitor: Visitor, shipped: Autoencoder) -> None:
     page = visitor.open("autoencoder")
     expect(visitor.fact("reach", "Cells that reach it")).to_have_text("81 of 484")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pytest
 from lab.harness import Visitor
 from playwright.sync_api import expect
 
@@ -13,6 +14,7 @@ from unstride._messages.wording import counted
 from unstride.lab.training import untrained
 
 
+@pytest.mark.slow
 def test_overlap_by_kernel_and_stride(visitor: Visitor) -> None:
     page = visitor.open("checkerboard")
     expect(visitor.fact("overlap", "Products a cell")).to_have_text("1 to 4")
@@ -30,6 +32,7 @@ def test_overlap_by_kernel_and_stride(visitor: Visitor) -> None:
     visitor.untroubled()
 
 
+@pytest.mark.slow
 def test_the_map_has_its_counts_and_a_legend(visitor: Visitor) -> None:
     page = visitor.open("checkerboard")
     key = visitor.lab_part("counts").locator("li")
@@ -47,6 +50,7 @@ def test_the_map_has_its_counts_and_a_legend(visitor: Visitor) -> None:
     visitor.untroubled()
 
 
+@pytest.mark.slow
 def test_untrained_decoders(visitor: Visitor) -> None:
     visitor.open("checkerboard")
     shown = visitor.lab_part("untrained-transposed").locator("figcaption")
@@ -61,6 +65,7 @@ def test_untrained_decoders(visitor: Visitor) -> None:
     visitor.untroubled()
 
 
+@pytest.mark.slow
 def test_a_decoder_is_trained_and_joins_the_table(visitor: Visitor) -> None:
     page = visitor.open("checkerboard")
     page.get_by_role("spinbutton", name="Images").fill("200")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from lab.harness import Visitor
 from playwright.sync_api import expect
 
@@ -25,6 +26,7 @@ def test_the_shipped_compressor() -> None:
     assert np.square(ours.decoded(ours.encoded(some)) - some).mean() < 0.005
 
 
+@pytest.mark.slow
 def test_a_number_of_the_code_is_changed(visitor: Visitor) -> None:
     page = visitor.open("compress")
     ours, image = network(), images(7)
@@ -42,6 +44,7 @@ def test_a_number_of_the_code_is_changed(visitor: Visitor) -> None:
     visitor.untroubled()
 
 
+@pytest.mark.slow
 def test_a_walk(visitor: Visitor) -> None:
     page = visitor.open("compress")
     codes = network().encoded(images(0, 9))
@@ -58,6 +61,7 @@ def test_a_walk(visitor: Visitor) -> None:
     visitor.untroubled()
 
 
+@pytest.mark.slow
 def test_the_map(visitor: Visitor) -> None:
     page = visitor.open("compress")
     expect(visitor.lab_part("chosen")).to_contain_text("Click a point")

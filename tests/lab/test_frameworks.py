@@ -8,6 +8,7 @@ import unstride as us
 from unstride.lab.traps import INPUT, traps
 
 
+@pytest.mark.slow
 def test_one_setting_in_five_conventions(visitor):
     visitor.open("frameworks")
     calls = visitor.lab_part("calls")
@@ -26,6 +27,7 @@ def test_one_setting_in_five_conventions(visitor):
     visitor.untroubled()
 
 
+@pytest.mark.slow
 def test_a_crop_of_everything_is_explained(visitor):
     visitor.open("frameworks")
     visitor.slide("Input n", ["Home"])
@@ -38,6 +40,7 @@ def test_a_crop_of_everything_is_explained(visitor):
     visitor.untroubled()
 
 
+@pytest.mark.slow
 def test_the_traps_follow_kernel_and_stride(visitor):
     visitor.open("frameworks")
     visitor.slide("Stride s of the traps", ["ArrowRight"])
@@ -73,6 +76,7 @@ def test_every_trap_of_every_setting_has_its_numbers(k, s):
             assert {len(row.output) for row in trap.rows} == {len(INPUT) * s}
 
 
+@pytest.mark.slow
 def test_sizes_solved_for(visitor):
     page = visitor.open("frameworks")
     expect(visitor.fact("solved", "Output, computed")).to_have_text("28 × 28")

@@ -1,5 +1,6 @@
 """Chapter 2: sizes, the picture of the copies, the zero-spaced grid, the examples, the quiz."""
 
+import pytest
 from playwright.sync_api import expect
 
 import unstride as us
@@ -19,6 +20,7 @@ def check(visitor, n, k, s, p, o, d):
     expect(copies.locator("rect.cut")).to_have_count(max(begin, 0) + max(end, 0))
 
 
+@pytest.mark.slow
 def test_the_four_numbers(visitor):
     page = visitor.open("geometry")
     check(visitor, 4, 3, 2, 1, 0, 1)
@@ -36,6 +38,7 @@ def test_the_four_numbers(visitor):
     visitor.untroubled()
 
 
+@pytest.mark.slow
 def test_the_kernel_slides_over_the_zero_spaced_grid(visitor):
     visitor.open("geometry")
     part = visitor.lab_part("grid")
@@ -47,6 +50,7 @@ def test_the_kernel_slides_over_the_zero_spaced_grid(visitor):
     visitor.untroubled()
 
 
+@pytest.mark.slow
 def test_the_examples(visitor):
     page = visitor.open("geometry")
     for name in ("example-1", "example-3", "example-4"):
@@ -60,6 +64,7 @@ def test_the_examples(visitor):
     visitor.untroubled()
 
 
+@pytest.mark.slow
 def test_questions_are_judged(visitor):
     page = visitor.open("geometry")
     judged = visitor.lab_part("judged")

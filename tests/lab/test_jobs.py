@@ -51,6 +51,7 @@ def folder(tmp_path):
             process.kill()
 
 
+@pytest.mark.slow
 def test_a_training_is_stopped_and_continued(folder):
     job = jobs.start("autoencoder", [*SMALL, "--epochs", "4000"], folder)
     assert job.progress().state == "starting"
@@ -82,6 +83,7 @@ def test_a_training_is_stopped_and_continued(folder):
     assert jobs.listing("compressor", folder) == []
 
 
+@pytest.mark.slow
 def test_a_training_ends_and_goes_on_with_more_epochs(folder):
     job = jobs.start("autoencoder", [*SMALL, "--epochs", "1"], folder)
     states = set()
@@ -108,6 +110,7 @@ def test_an_option_that_cannot_be(folder):
         job.resume()
 
 
+@pytest.mark.slow
 def test_layers_that_do_not_fit_together(folder):
     job = jobs.start("autoencoder", ["--limit", "60", "--batch-size", "10", "--layers", "conv 2 3 2, up 2 3 2"], folder)
     assert "end with 27x27; expected 28x28" in until(job, lambda at: not at.active).message
@@ -301,6 +304,7 @@ def test_names_from_an_address_lead_nowhere_else(folder, name):
     assert jobs.find(name, folder) is None
 
 
+@pytest.mark.slow
 def test_the_end_of_the_lab_stops_its_trainings(folder):
     code = f"""
 from pathlib import Path

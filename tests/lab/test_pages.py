@@ -34,6 +34,7 @@ def opened(request, chrome, lab):
     visitor.close()
 
 
+@pytest.mark.slow
 def test_it_loads(opened):
     chapter, visitor = opened
     page = visitor.page
@@ -46,6 +47,7 @@ def test_it_loads(opened):
     visitor.untroubled()
 
 
+@pytest.mark.slow
 def test_by_keyboard(opened):
     _, visitor = opened
     page = visitor.page
@@ -88,6 +90,7 @@ def test_controls_stand_beside_results_and_stay_in_sight(opened):
     visitor.untroubled()
 
 
+@pytest.mark.slow
 def test_on_paper(opened):
     """Nothing sticks out to the right, dark pages are printed dark on light, what is set can be read, no page is blank."""
     page = opened[1].page
@@ -119,6 +122,7 @@ def test_on_paper(opened):
     page.set_viewport_size({"width": 1400, "height": 900})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chapter", CHAPTERS, ids=attrgetter("slug"))
 def test_on_a_phone(visit, chapter):
     visitor = visit(width=360, height=740, has_touch=True, is_mobile=True, color_scheme="dark")
@@ -135,6 +139,7 @@ def test_on_a_phone(visit, chapter):
     visitor.untroubled()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slug", ["what-it-is", "geometry", "autoencoder"])
 def test_what_is_wide_shrinks_and_then_scrolls_by_itself(visit, slug):
     """All that a chapter opens with is there, on a laptop and on a phone; a drawing that goes on is seen to."""
@@ -157,6 +162,7 @@ def test_what_is_wide_shrinks_and_then_scrolls_by_itself(visit, slug):
     visitor.untroubled()
 
 
+@pytest.mark.slow
 def test_nothing_covers_the_words_above_a_slider(visitor):
     """Its number stands beside it."""
     page = visitor.open("geometry")
@@ -171,6 +177,7 @@ def test_nothing_covers_the_words_above_a_slider(visitor):
     visitor.untroubled()
 
 
+@pytest.mark.slow
 def test_the_chapters_follow_one_another(visitor):
     visitor.enter()
     links = visitor.page.locator(".lab-chapters a")
@@ -209,6 +216,7 @@ def test_pages_say_that_runs_are_shared(tmp_path, monkeypatch, capsys):
         )
 
 
+@pytest.mark.slow
 def test_they_run_as_scripts():
     """In one process, which imports what they need once."""
     program = "import runpy, sys\nfor path in sys.argv[1:]:\n    runpy.run_path(path, run_name='__main__')"
@@ -217,6 +225,7 @@ def test_they_run_as_scripts():
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+@pytest.mark.slow
 def test_marimo_finds_nothing_to_criticize():
     notebooks = [str(chapter.notebook) for chapter in CHAPTERS]
     done = subprocess.run(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from lab.harness import Visitor
 from lab.test_upscale import bring, png
 from PIL import Image
@@ -13,6 +14,7 @@ from unstride.app.tasks.segmenter import inference
 from unstride.data import pages, scenes
 
 
+@pytest.mark.slow
 def test_another_scene(visitor: Visitor) -> None:
     page = visitor.open("segment")
     field = page.get_by_role("spinbutton", name="Scene")
@@ -37,6 +39,7 @@ def test_another_scene(visitor: Visitor) -> None:
     visitor.untroubled()
 
 
+@pytest.mark.slow
 def test_a_plain_page(visitor: Visitor) -> None:
     page = visitor.open("segment")
     page.get_by_text("A plain page", exact=True).click()
@@ -48,6 +51,7 @@ def test_a_plain_page(visitor: Visitor) -> None:
     visitor.untroubled()
 
 
+@pytest.mark.slow
 def test_a_picture_of_ones_own(visitor: Visitor) -> None:
     page = visitor.open("segment")
     page.get_by_text("My picture").click()

@@ -44,6 +44,7 @@ def shaken(lab, **headers):
         return int(place.recv(64).split()[1])
 
 
+@pytest.mark.slow
 def test_nobody_enters_without_the_token(lab, visitor):
     for path in ("/", "/geometry/", "/marimo/index.html", "/geometry/api/status", "/?access_token=wrong"):
         status, text = asked(lab, path)
@@ -63,6 +64,7 @@ def test_nobody_enters_without_the_token(lab, visitor):
     assert visitor.outside == []
 
 
+@pytest.mark.slow
 def test_the_token_does_not_stay_in_the_address(lab, visitor):
     visitor.page.goto(f"{lab.address}/frameworks/?access_token={lab.token}")
     visitor.settled()
@@ -88,6 +90,7 @@ def test_the_way_in_leads_nowhere_else(lab):
             assert (answer.code, answer.headers["Location"]) == (303, "/")
 
 
+@pytest.mark.slow
 def test_foreign_pages_are_refused(lab, tmp_path):
     cookie = f"unstride_lab_{lab.port}=x"
     assert asked(lab, "/", Origin="http://example.com", Cookie=cookie)[0] == 403
@@ -99,6 +102,7 @@ def test_foreign_pages_are_refused(lab, tmp_path):
         assert shaken(open_lab, Origin=open_lab.address) == 101
 
 
+@pytest.mark.slow
 def test_an_address_without_a_page_leads_to_the_chapters(lab, visitor):
     for path in ("/nowhere/", "/geometri", "/geometry/nothing/here", "/<b>x"):
         visitor.enter()
@@ -116,6 +120,7 @@ def test_an_address_without_a_page_leads_to_the_chapters(lab, visitor):
     assert asked(lab, "/nowhere")[0] == 401  # to whom has no token nothing is said
 
 
+@pytest.mark.slow
 def test_two_windows_do_not_disturb_each_other(visit):
     one, other = visit(), visit()
     for window in (one, other):
@@ -130,6 +135,7 @@ def test_two_windows_do_not_disturb_each_other(visit):
         window.untroubled()
 
 
+@pytest.mark.slow
 def test_it_ends_while_a_page_is_open(chrome, tmp_path):
     with running(tmp_path) as lab:
         visitor = Visitor(chrome, lab)
@@ -146,6 +152,7 @@ def refused(*arguments):
     return done.stderr
 
 
+@pytest.mark.slow
 def test_errors_speak(lab, tmp_path):
     assert "there is no chapter 'eleven'; there are 1 to 10, or what-it-is," in refused("eleven")
     message = refused("--port", str(lab.port))
@@ -209,6 +216,7 @@ def test_an_error_in_answering_is_a_line_and_with_debug_a_traceback(debug, caplo
     assert ("Traceback" in caplog.text and "in failing" in caplog.text) == debug
 
 
+@pytest.mark.slow
 def test_edit_opens_a_copy_of_the_code(chrome, tmp_path):
     with running(tmp_path, "geometry", "--edit", "--port", str(free_port())) as lab:
         copy = tmp_path / "unstride-lab" / "geometry.py"

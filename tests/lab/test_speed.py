@@ -12,6 +12,7 @@ import unstride as us
 from unstride.lab import benchmark, drawings
 
 
+@pytest.mark.slow
 def test_the_plan_follows_the_setting(visitor):
     visitor.open("speed")
     visitor.choose("Layer", "U-Net: 128 to 64 channels, k2 s2")
@@ -58,6 +59,7 @@ def test_no_bars_name_is_cut_off():
     assert end >= 7.4 * max(map(len, names))  # pixels of a letter of 13 pixels, on the average
 
 
+@pytest.mark.slow
 def test_the_bars_names_are_in_the_picture(visitor):
     page = visitor.open("speed")
     names = [(name, 1, 2, 3, "2 ms") for name, _ in benchmark.PEERS.values()]
@@ -70,6 +72,7 @@ def test_the_bars_names_are_in_the_picture(visitor):
     assert min(lefts) >= 0
 
 
+@pytest.mark.slow
 def test_the_benchmark(visitor):
     page = visitor.open("speed")
     visitor.choose("Layer", "FSRCNN: 56 channels to 1, k9 s3")
@@ -89,6 +92,7 @@ def test_the_benchmark(visitor):
     visitor.untroubled()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layer", benchmark.LAYERS.values(), ids=benchmark.LAYERS)
 def test_every_peer_computes_the_same(layer):
     """Of a smaller input, in one process, as the page runs it."""

@@ -29,6 +29,7 @@ def bring(visitor: Visitor, name: str, content: bytes) -> None:
     visitor.page.locator('input[type="file"]').set_input_files(file)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_photographs_and_scales(visitor: Visitor) -> None:
     page = visitor.open("upscale")
     page.get_by_role("combobox", name="Photograph").select_option("coffee")
@@ -43,6 +44,7 @@ def test_photographs_and_scales(visitor: Visitor) -> None:
     visitor.untroubled()
 
 
+@pytest.mark.slow
 def test_the_slider_between_the_two(visitor: Visitor) -> None:
     page = visitor.open("upscale")
     slider = page.get_by_role("slider", name="How much is Bicubic")
@@ -55,6 +57,7 @@ def test_the_slider_between_the_two(visitor: Visitor) -> None:
     visitor.untroubled()
 
 
+@pytest.mark.slow
 def test_a_picture_of_ones_own(visitor: Visitor) -> None:
     page = visitor.open("upscale")
     noise = np.random.default_rng(0).integers(0, 255, (90, 120, 3), np.uint8)
@@ -66,6 +69,7 @@ def test_a_picture_of_ones_own(visitor: Visitor) -> None:
     visitor.untroubled()
 
 
+@pytest.mark.slow
 def test_as_it_is_every_pixel_is_enlarged_and_can_be_downloaded(visitor: Visitor) -> None:
     page = visitor.open("upscale")
     page.get_by_text("Enlarge it as it is").click()
@@ -89,6 +93,7 @@ def test_as_it_is_every_pixel_is_enlarged_and_can_be_downloaded(visitor: Visitor
     visitor.untroubled()
 
 
+@pytest.mark.slow
 def test_files_that_are_none(visitor: Visitor) -> None:
     visitor.open("upscale")
     bring(visitor, "notes.png", b"no picture at all")

@@ -1,12 +1,14 @@
 """Chapter 1: the numbers follow the explorer, the worked example its controls."""
 
 import numpy as np
+import pytest
 from playwright.sync_api import expect
 
 import unstride as us
 from unstride.explainer.presets import PRESETS
 
 
+@pytest.mark.slow
 def test_the_numbers_follow_the_explorer(visitor):
     page = visitor.open("what-it-is")
     expect(visitor.fact("explored", "Output")).to_have_text("4 × 4")
@@ -26,6 +28,7 @@ def test_the_numbers_follow_the_explorer(visitor):
     visitor.untroubled()
 
 
+@pytest.mark.slow
 def test_the_worked_example_step_by_step(visitor):
     page = visitor.open("what-it-is")
     picture = visitor.lab_part("worked").locator("img")

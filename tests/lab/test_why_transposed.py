@@ -12,6 +12,7 @@ import unstride as us
 from unstride.lab import blurring
 
 
+@pytest.mark.slow
 def test_the_matrix_and_its_transpose(visitor):
     page = visitor.open("why-transposed")
     visitor.slide("Input n", ["ArrowRight"])
@@ -25,6 +26,7 @@ def test_the_matrix_and_its_transpose(visitor):
     visitor.untroubled()
 
 
+@pytest.mark.slow
 def test_the_adjoint_identity(visitor):
     page = visitor.open("why-transposed")
 
@@ -48,6 +50,7 @@ def shown(visitor, name):
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2])))) / 255
 
 
+@pytest.mark.slow
 def test_deconvolution_sharpens_and_the_transpose_does_not(visitor):
     visitor.open("why-transposed")
     visitor.choose("Picture", "Digits")

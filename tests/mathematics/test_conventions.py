@@ -120,6 +120,7 @@ def known_to_fail(framework, geometry, arguments):
     return False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_the_framework_computes_with_them_what_we_do(framework):
     compared = 0

@@ -9,6 +9,7 @@ import unstride as us
 from unstride import reference
 
 
+@pytest.mark.slow
 @settings(max_examples=250)
 @given(situations())
 def test_three_definitions_agree_exactly_on_integers(situation):

@@ -50,6 +50,7 @@ def test_copies_change_no_bit(case, dtype):
                     np.testing.assert_array_equal(got, expected)
 
 
+@pytest.mark.slow
 def test_copies_are_the_reference():
     geometry = us.Geometry((2,), 2, ((0, 1),))
     x, kernel, bias = arrays("conv_transpose", 1, (13,), 1024, 258, geometry, np.float64)

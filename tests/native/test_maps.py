@@ -14,6 +14,7 @@ import unstride as us
 from unstride import _native, reference
 
 
+@pytest.mark.slow
 @settings(max_examples=100)
 @given(situations(ranks=(1, 2, 3)), counts, counts, st.integers(1, 3))
 def test_every_instruction_set_is_the_reference(situation, c_small, c_big, batch):
@@ -248,6 +249,7 @@ def test_what_was_checked_once_is_checked_again_where_it_differs():
         us.conv_transpose(x, kernel, np.ones(2, np.float32))
 
 
+@pytest.mark.slow
 @settings(max_examples=500)
 @given(situations(ranks=(1, 2, 3)), st.data())
 def test_no_shape_crashes_the_core(situation, data):

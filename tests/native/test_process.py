@@ -121,6 +121,7 @@ print("well")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no mprotect")
 def test_nothing_beyond_the_arrays_is_touched():
     """Masked accesses too, which AddressSanitizer does not see."""
@@ -166,6 +167,7 @@ def test_calls_after_a_fork_are_right():
     assert (done.stdout, done.returncode) == ("well\n", 0), done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", ["pool", "openmp"])
 def test_a_program_ends_while_daemon_threads_are_at_work(threads):
     if threads == "openmp":

@@ -23,6 +23,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "c_small", "c_big", "geometry"), CASES)
 def test_positions_in_the_lanes_are_the_reference(size, c_small, c_big, geometry):
     rng = np.random.default_rng(1)

@@ -34,6 +34,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_kernels_read_in_place_are_the_reference(case):
     way, batch, size, c_small, c_big, geometry = case

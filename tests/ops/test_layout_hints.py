@@ -39,6 +39,7 @@ def hints(error):
     return str(error).partition("; what would fit: ")[2].split("; or ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("library", ["numpy", "torch"])
 @pytest.mark.parametrize("call", [us.conv_transpose, us.conv])
 @pytest.mark.parametrize("letters", LAYOUTS.values(), ids=LAYOUTS)

@@ -93,6 +93,7 @@ def torch_modules():
 TORCH = (*MAPS, "a transposed layer, same", "a layer, same", "a layer with pairs", "accelerated")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of PyTorch's exporter, about itself
 @pytest.mark.parametrize("strict", [False, True])
 @pytest.mark.parametrize("name", TORCH)

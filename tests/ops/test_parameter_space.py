@@ -21,6 +21,7 @@ WAYS = {
 EXAMPLES = {"numpy": 200, "torch": 200, "tensorflow": 200, "tensorflow graph": 60, "jax": 40}  # the last two compile
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("library", WAYS)
 def test_the_three_maps(library):
     @settings(max_examples=EXAMPLES[library])

@@ -12,6 +12,7 @@ MODULES = ["unstride", *sorted(m.name for m in pkgutil.walk_packages(unstride.__
 MODULES.remove("unstride._native")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODULES)
 def test_examples(name):
     failed, _ = doctest.testmod(importlib.import_module(name))

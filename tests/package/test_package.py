@@ -49,6 +49,7 @@ print("accelerate(model)" in page and 'conventions.keras(...).to("torch")' in pa
     assert out == "[]\nTrue\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("missing", [("keras",), ("torch",), ("keras", "torch", "jax", "tensorflow")])
 def test_without_a_framework_everything_that_looks_around_works(missing):
     out = fresh(
@@ -89,6 +90,7 @@ def test_a_missing_framework_is_an_import_error_with_what_to_install(missing, na
     assert f'pip install "{extra}"' in out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SUBMODULES)
 def test_submodules_load_when_they_are_used(name):
     first = {
@@ -114,6 +116,7 @@ print("loaded")
     assert out == "loaded\n"
 
 
+@pytest.mark.slow
 def test_imported_submodules_are_the_submodules_themselves():
     out = fresh("""
 from unstride import torch

@@ -17,11 +17,13 @@ def run(script, *arguments, **environment):
     return done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("library", ["numpy", "torch", "jax", "tensorflow"])
 def test_onnx_node_tests(library):
     assert "11 cases, 0 failures" in run("onnx_nodes.py", library)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["jax", "torch", "tensorflow"])
 def test_keras_conv_transpose_test(backend):
     assert "of Keras's tests passed" in run("keras_conv_transpose.py", KERAS_BACKEND=backend)

@@ -65,6 +65,7 @@ def test_against_the_definitions(seed, batch):
         stacks.assert_close(got, wanted, "a gradient")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [3, MOST_KEPT + 6])
 def test_derivatives_of_every_kind(batch):
     operands, _ = arrays(batch)
@@ -90,6 +91,7 @@ def test_derivatives_of_every_kind(batch):
     all_close(jax.grad(jax.checkpoint(ours), every)(*operands), jax.grad(theirs, every)(*operands))
 
 
+@pytest.mark.slow
 def test_under_vmap():
     (x, *weights), _ = arrays(5)
     xs, many = np.stack([x, x * 2, -x], 1), [np.stack([w, w * 2, -w]) for w in weights]
@@ -101,6 +103,7 @@ def test_under_vmap():
     all_close(*inside)
 
 
+@pytest.mark.slow
 def test_in_a_loop_and_without_jit():
     (x, *weights), _ = arrays(4)
     xs = np.stack([x, x * 2])
@@ -145,6 +148,7 @@ def test_no_images():
     assert not gk.any()
 
 
+@pytest.mark.slow
 def test_on_several_devices():
     """XLA splits the stages among them."""
     code = (

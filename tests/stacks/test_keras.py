@@ -64,6 +64,7 @@ def test_runs_end_where_something_else_looks_on():
     assert uk.accelerate(chain()).stacks == (("a", "b", "leaky", "c"),)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [chain, branching])
 @pytest.mark.parametrize("batch", [1, 15, 16, 17, 100])
 def test_same_numbers(make, batch, executed):
@@ -82,6 +83,7 @@ def test_same_numbers(make, batch, executed):
     assert not any(name in model.__dict__ for name in ("call", "_run_through_graph", "train_step"))
 
 
+@pytest.mark.slow
 def test_fifty_steps_are_the_same_training(executed):
     rng = np.random.default_rng(3)
     models = [chain(), chain()]

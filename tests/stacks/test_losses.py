@@ -29,6 +29,7 @@ def mean_loss_by_stages(stack, x, target, weights, scale=3.0):
     return scale * jnp.mean(-(target * jnp.log(y) + (1 - target) * jnp.log(1 - y))), y
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [0, 1, 70])
 def test_through_jax(batch):
     stack = stacks.autoencoder()
@@ -149,6 +150,8 @@ def functional():
     return keras.Model(inputs, x)
 
 
+@pytest.mark.slow
+@pytest.mark.slow
 @on_jax
 @pytest.mark.parametrize("case", STEPS)
 def test_the_same_training(case, calls):

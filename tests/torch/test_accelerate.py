@@ -230,6 +230,7 @@ def test_mixed_precision_is_pytorchs():
         assert torch.equal(model(x), plain(x))
 
 
+@pytest.mark.slow
 def test_compiled_exported_and_functional_use():
     torch._dynamo.reset()
     model, x = Autoencoder().eval(), torch.randn(2, 1, 8, 8)

@@ -75,6 +75,7 @@ def test_a_pickle_is_plain_pytorch(protocol):
     assert len(ut.accelerate(twin).changed) == 4
 
 
+@pytest.mark.slow
 def test_a_whole_model_in_a_file_opens_without_unstride(tmp_path):
     model = nn.Sequential(nn.ConvTranspose2d(3, 4, 3, 2), nn.ReLU(), nn.Conv2d(4, 4, 3))
     x = torch.randn(2, 3, 5, 5)
@@ -125,6 +126,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_a_process_that_is_started_gets_an_accelerated_model(tmp_path):
     (tmp_path / "started.py").write_text(STARTED)
     command = [sys.executable, "started.py"]

@@ -50,6 +50,7 @@ def drawn(rng, name):
     return fields, torch.randn(int(rng.integers(1, 3)), fields["in_channels"], *size, requires_grad=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("last", [False, True])
 def test_same_numbers_and_gradients_as_pytorchs(name, last):
@@ -220,6 +221,7 @@ def test_traces_have_standard_nodes_only():
     torch.testing.assert_close(graph(x), model(x))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*legacy TorchScript-based ONNX export:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:The feature will be removed:DeprecationWarning")
 @pytest.mark.parametrize("dynamo", [False, True])
@@ -235,6 +237,7 @@ def test_onnx_has_standard_nodes_only(dynamo, tmp_path):
     np.testing.assert_allclose(y, model(x).detach(), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_compiles_without_a_break():
     torch._dynamo.reset()
     model = nn.Sequential(
@@ -254,6 +257,7 @@ def test_compiles_without_a_break():
             torch.testing.assert_close(compiled(x), expected)
 
 
+@pytest.mark.slow
 def test_the_oldest_version_is_named():
     for use in ("import unstride as us; us.conv(torch.zeros(1, 3, 1), torch.zeros(1, 1, 1))", "import unstride.torch"):
         code = f"import torch; torch.__version__ = '2.5.1+cpu'; {use}"

@@ -38,6 +38,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("upsample", ["transposed", "resize", "subpixel"])
 @pytest.mark.parametrize("kernel", [3, 4])
 def test_model(upsample: str, kernel: int, tmp_path: Path) -> None:
@@ -175,6 +176,7 @@ def test_probe_and_plane() -> None:
     assert codes.plane(values, labels).shape == (150, 2)
 
 
+@pytest.mark.slow
 def test_report(run: str) -> None:
     page = (Path(run) / "report.html").read_text()
     for text in ("The checkerboard", "transposed", "subpixel", "A map of the codes", "--noise", "0.3"):
@@ -182,6 +184,7 @@ def test_report(run: str) -> None:
     assert {"checkerboards.png", "codes.png", "walk.png"} <= {at.name for at in (Path(run) / "pictures").iterdir()}
 
 
+@pytest.mark.slow
 def test_decoders_are_compared_without_keras(run: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Which compiles a program for each: minutes, after a training of seconds."""
     from unstride.app import tasks
@@ -254,6 +257,7 @@ def test_noise_is_on_the_inputs_only(run: str) -> None:
     assert noisy.min() >= 0
 
 
+@pytest.mark.slow
 def test_encode_decode_walk(run: str, capsys: pytest.CaptureFixture[str]) -> None:
     digits = mnist()[1][0]
     for number in range(2):

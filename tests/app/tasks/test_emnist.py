@@ -43,6 +43,7 @@ def letters(folder: Path, split: str, first: int, classes: int) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "split", "first", "classes"), [("autoencoder", "letters", 1, 26), ("compressor", "byclass", 0, 62)]
 )
@@ -67,6 +68,7 @@ def test_trained_judged_and_reported(
     assert f"class {first + classes - 1} " in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_autoencoder_resumes_with_the_images_as_they_were(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -57,6 +57,7 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", SMALL)
 def test_lines_that_are_printed_open_the_model_without_unstride(
     model: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
@@ -87,6 +88,7 @@ def test_lines_that_are_printed_open_the_model_without_unstride(
     assert (folder / "train_in_keras.py").exists() == (model == "autoencoder")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unstride", [True, False])
 def test_the_program_runs(unstride: bool, tmp_path: Path) -> None:
     """With few images, with and without unstride, where Keras finds the images that it has downloaded before."""
@@ -168,6 +170,7 @@ def test_quick_has_defaults_of_its_own_and_what_is_given_wins(model: str) -> Non
     assert (given.epochs, given.batch_size) == (3, 7)
 
 
+@pytest.mark.slow
 def test_quick_at_work(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     arguments = ["train", "--quick", "--limit", "60", "--batch-size", "24"]
     assert cli.main([*arguments, "--epochs", "1", "--run", "quick"]) == 0

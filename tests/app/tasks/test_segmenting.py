@@ -46,6 +46,7 @@ def twin(model: keras.Model) -> ExportedModel:
     return ExportedModel(about, export_weights(model))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(16, 24), (17, 31), (9, 8), (1, 5)])
 def test_the_same_without_keras_at_any_size(model: keras.Model, size: tuple[int, int]) -> None:
     image = np.random.default_rng(1).random((*size, 3), np.float32)
@@ -172,6 +173,7 @@ PROBLEMS = (
 )
 
 
+@pytest.mark.slow
 def test_a_bad_folder_trains_what_it_can(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = folder(tmp_path / "data")
     spoil(root)
@@ -225,6 +227,7 @@ def test_the_overlays_legend_names_what_is_there() -> None:
     assert shown.height >= 240
 
 
+@pytest.mark.slow
 def test_a_start_from_weights_computes_what_they_do(model: keras.Model) -> None:
     """Also where every batch is normalized by its own statistics, as in training."""
     images = np.random.default_rng(3).random((8, 32, 32, 3), np.float32)
@@ -249,6 +252,7 @@ def test_a_start_from_weights_computes_what_they_do(model: keras.Model) -> None:
         warm_start.assign(segmenter(5), weights, images, last="logits")
 
 
+@pytest.mark.slow
 def test_start(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """From what ships, and from a run for one's own classes; resumed without a word about it."""
     folder(tmp_path / "data")

@@ -54,6 +54,7 @@ def mean_iou(pairs: list[tuple[np.ndarray, np.ndarray]]) -> float:
     return float(np.nanmean(inference.ious(total)))
 
 
+@pytest.mark.slow
 def test_what_ships_finds_plain_digits_on_plain_pages() -> None:
     """Of 28 to 60 pixels, dark on light and light on dark; of 20 pixels too, but not as well."""
     found = pages.test_pages(scenes.source("test"), 240)
@@ -62,6 +63,7 @@ def test_what_ships_finds_plain_digits_on_plain_pages() -> None:
     assert mean_iou([page for page, size in zip(found, sizes, strict=True) if size >= 28]) > 0.85
 
 
+@pytest.mark.slow
 def test_what_ships_finds_digits_over_photographs() -> None:
     source = scenes.source("test")
     assert mean_iou([scenes.scene(source, (2, number)) for number in range(100)]) > 0.88

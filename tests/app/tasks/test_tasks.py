@@ -35,6 +35,7 @@ def metrics(folder: Path) -> list[list[str]]:
         return [[cell for name, cell in row.items() if name != "seconds"] for row in csv.DictReader(file)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", SMALL)
 def test_interrupted_resumed_and_judged(
     model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -123,6 +124,7 @@ def test_help_says_every_models_defaults(capsys: pytest.CaptureFixture[str]) -> 
             ) in words
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["autoencoder", *SMALL])
 def test_precision(model: str, tmp_path: Path) -> None:
     """bfloat16 between the layers, in the saved model too; float32 weights; and it learns, and is resumed."""
@@ -137,6 +139,7 @@ def test_precision(model: str, tmp_path: Path) -> None:
         assert cli.main(["train", "--resume", "--run", "run", "--epochs", "2"]) == 0
 
 
+@pytest.mark.slow
 def test_photographs_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "photos"
     folder.mkdir()

@@ -43,6 +43,7 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_it_begins_as_bicubic_interpolation(scale: int) -> None:
     """Pillow's, but for the features' random share."""
@@ -369,6 +370,7 @@ def test_no_input_is_overwritten(capsys: pytest.CaptureFixture[str]) -> None:
     assert "one-overlay.png would be written twice" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_names_that_the_console_lacks_stop_no_batch() -> None:
     """In a console of ASCII, in the C locale, and with bytes that are no text."""
     names = [os.fsencode(name) for name in ("caf\u00e9.png", "\u6570.png", "plain.png")] + [b"raw\xff.png"]

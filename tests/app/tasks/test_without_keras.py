@@ -31,6 +31,7 @@ def pair(layers: str | None) -> tuple[keras.Model, Autoencoder]:
     return model, Autoencoder(ExportedModel({"layers": described(model)}, export_weights(model)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layers", [None, STRIDED])
 def test_every_layer_of_the_autoencoder(layers):
     model, ours = pair(layers)
@@ -99,6 +100,7 @@ def test_layers_that_do_not_end_with_28():
         table(parsed("conv 4 3 9, conv 4 5"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("upsample", UPSAMPLE)
 @pytest.mark.parametrize("kernel", [2, 3, 4])
 def test_the_compressor(upsample, kernel, tmp_path):
