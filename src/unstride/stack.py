@@ -242,7 +242,7 @@ class Stack:
 
     def backward(
         self,
-        slope: Array,
+        grad_output: Array,
         x: Array,
         weights: Sequence[Array],
         saved: Array | None = None,
@@ -253,7 +253,7 @@ class Stack:
 
         Parameters
         ----------
-        slope : numpy.ndarray
+        grad_output : numpy.ndarray
             `output_shape`, float32.
         x, weights
             As for `forward`.
@@ -273,15 +273,17 @@ class Stack:
             An array of another shape. TypeError: of another type.
         """
         x, weights = self._grid_of("x", x, self.input_shape), self._weights(weights)
-        slope = self._grid_of("slope", slope, self.output_shape)
-        if len(slope) != len(x):
-            raise GeometryError(f"slope is of a batch of {len(slope)}, and x of {len(x)}; expected the same")
+        grad_output = self._grid_of("grad_output", grad_output, self.output_shape)
+        if len(grad_output) != len(x):
+            raise GeometryError(
+                f"grad_output is of a batch of {len(grad_output)}, and x of {len(x)}; expected the same"
+            )
         if saved is not None:
             saved = _checked("saved", saved, (self.saved(len(x)),))
         gx = np.empty_like(x) if input_gradient else None
         gradients = [np.zeros(shape, np.float32) for shape in self.weight_shapes]
         if len(x):
-            _native.stack_backward(self.code, x, weights, slope, saved, gx, gradients)
+            _native.stack_backward(self.code, x, weights, grad_output, saved, gx, gradients)
         return gx, gradients
 
     def binary_crossentropy(

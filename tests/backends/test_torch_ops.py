@@ -88,7 +88,7 @@ def test_operators_keep_the_dispatchers_rules(geometry):
             torch.ops.unstride.conv_transpose.default, (v, kernel, bias, tuple(u.shape[2:]), *rest, last)
         )
         torch.library.opcheck(torch.ops.unstride.conv.default, (u, kernel, None, tuple(v.shape[2:]), *rest, last))
-    for lies in (layout.FIRST, layout.LAST, layout.TURNED):
+    for lies in (layout.KernelLayout.FIRST, layout.KernelLayout.LAST, layout.KernelLayout.TURNED):
         arguments = (u, v, geometry.kernel_size, *rest, False, lies)
         torch.library.opcheck(torch.ops.unstride.kernel_gradient.default, arguments)
 
@@ -155,7 +155,7 @@ def test_nothing_is_copied(monkeypatch):
         )
         assert seen.pop() == (grid.data_ptr(), weights.data_ptr(), bias.data_ptr(), y.data_ptr())
         gradient = operators.kernel_gradient(
-            y, grid, (3, 3), (2, 2), (1, 1), (0, 0), 1, form is torch.channels_last, layout.kernel_lies(weights)
+            y, grid, (3, 3), (2, 2), (1, 1), (0, 0), 1, form is torch.channels_last, layout.kernel_layout(weights)
         )
         assert seen.pop() == (y.data_ptr(), grid.data_ptr(), 0, gradient.data_ptr())
         assert gradient.stride() == weights.stride()

@@ -67,10 +67,10 @@ def _tangent_by_stages(x: Array, kept: Array, *rest: Array, stack: Stack, wanted
 
 
 def _backward_by_stages(
-    x: Array, kept: Array, slope: Array, *weights: Array, stack: Stack, input_gradient: bool
+    x: Array, kept: Array, grad_output: Array, *weights: Array, stack: Stack, input_gradient: bool
 ) -> tuple[Array, ...]:
     del kept
-    gx, *gradients = jax.vjp(partial(one_by_one, stack), x, *weights)[1](slope)
+    gx, *gradients = jax.vjp(partial(one_by_one, stack), x, *weights)[1](grad_output)
     return gx if input_gradient else jnp.zeros((0,), x.dtype), *gradients
 
 
@@ -92,8 +92,10 @@ def _tangent_shape(x: Any, *rest: Any, stack: Stack, wanted: tuple[bool, ...]) -
     return ShapedArray(stack.output_shape(x.shape[0]), np.dtype(np.float32))
 
 
-def _backward_shape(x: Any, kept: Any, slope: Any, *weights: Any, stack: Stack, input_gradient: bool) -> list[Any]:
-    del kept, slope, stack
+def _backward_shape(
+    x: Any, kept: Any, grad_output: Any, *weights: Any, stack: Stack, input_gradient: bool
+) -> list[Any]:
+    del kept, grad_output, stack
     shapes = [x.shape if input_gradient else (0,), *(one.shape for one in weights)]
     return [ShapedArray(shape, np.dtype(np.float32)) for shape in shapes]
 

@@ -108,11 +108,11 @@ class _Applied(torch.autograd.Function):
         return _forward(stack, lasts, x, weights, saved)
 
     @staticmethod
-    def backward(context: Any, slope: Tensor) -> tuple[Any, ...]:
+    def backward(context: Any, grad_output: Tensor) -> tuple[Any, ...]:
         saved, x, *weights = context.saved_tensors
         needed = context.needs_input_grad[2:]
-        if not takes(slope, x, *weights) or torch.is_grad_enabled():
-            return None, None, *_differentiable(context.stack, slope, x, weights, needed)
+        if not takes(grad_output, x, *weights) or torch.is_grad_enabled():
+            return None, None, *_differentiable(context.stack, grad_output, x, weights, needed)
         batch = x.shape[0]
         gx = torch.empty_like(x, memory_format=torch.contiguous_format) if needed[0] else None
         gradients = [torch.zeros(shape, dtype=torch.float32, device="cpu") for shape in context.stack.weight_shapes]
@@ -121,7 +121,7 @@ class _Applied(torch.autograd.Function):
                 context.stack.code,
                 _memory(x),
                 [_memory(one) for one in weights],
-                _memory(slope),
+                _memory(grad_output),
                 None if saved is None else saved.numpy(),
                 None if gx is None else gx.numpy(),
                 [gradient.numpy() for gradient in gradients],
@@ -134,7 +134,7 @@ class _Applied(torch.autograd.Function):
 
 
 def _differentiable(
-    stack: Stack, slope: Tensor, x: Tensor, weights: Sequence[Tensor], needed: Sequence[bool]
+    stack: Stack, grad_output: Tensor, x: Tensor, weights: Sequence[Tensor], needed: Sequence[bool]
 ) -> list[Tensor | None]:
     """The derivatives as results of PyTorch's own, of which there are derivatives again."""
     operands, again = (x, *weights), torch.is_grad_enabled()
@@ -143,5 +143,5 @@ def _differentiable(
         inner = [one.view_as(one) if need else one for one, need in zip(operands, needed, strict=True)]
         y = one_by_one(stack, inner[0], inner[1:])
         wanted = [one for one, need in zip(inner, needed, strict=True) if need]
-        found = iter(torch.autograd.grad(y, wanted, slope, create_graph=again))
+        found = iter(torch.autograd.grad(y, wanted, grad_output, create_graph=again))
     return [next(found) if need else None for need in needed]

@@ -170,7 +170,7 @@ class _Conv(_Layer):
             begins.append(b)
         if not self._fits(input, weight, bias, size):
             return self._refused(input, weight, bias)
-        last = backend.lies_last(input, weight)
+        last = backend.has_channels_last_result(input, weight)
         return operators.conv(input, weight, bias, size, self.stride, self.dilation, begins, self.groups, last)
 
     def _fits(self, x: Tensor, weight: Tensor, bias: Tensor | None, size: Sequence[int]) -> bool:
@@ -263,7 +263,7 @@ class _ConvTranspose(_Layer):
             begins.append(b)
         if not self._fits(input, weight, bias, size):
             return self._elsewhere(input, output_size)
-        last = backend.lies_last(input, weight)
+        last = backend.has_channels_last_result(input, weight)
         return operators.conv_transpose(
             input, weight, bias, size, self.stride, self.dilation, begins, self.groups, last
         )

@@ -189,7 +189,7 @@ def _convolved(
     ):
         return None
     own = (stride, "same" if padding == "same" else tuple(begins), dilation, False, (0,) * rank, groups)
-    last = backend.lies_last(x, weight, own)
+    last = backend.has_channels_last_result(x, weight, own)
     return operators.conv(x, weight, bias, size, stride, dilation, begins, groups, last)
 
 
@@ -289,7 +289,7 @@ def _transposed(
         or (bias is not None and (bias.dim() != 1 or bias.shape[0] != weight.shape[1] * groups))
     ):
         return None
-    last = backend.lies_last(x, weight, (stride, padding, dilation, True, tuple(extra), groups))
+    last = backend.has_channels_last_result(x, weight, (stride, padding, dilation, True, tuple(extra), groups))
     return operators.conv_transpose(x, weight, bias, size, stride, dilation, padding, groups, last)
 
 

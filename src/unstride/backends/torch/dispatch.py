@@ -14,7 +14,7 @@ from ...conventions import torch_call
 from ...geometry import Crop, Geometry, is_open
 from .. import common_type
 from . import operators
-from .layout import FIRST, KERNEL_TO_FIRST, LAST, TO_FIRST, TO_LAST
+from .layout import KERNEL_TO_FIRST, TO_FIRST, TO_LAST, KernelLayout
 
 Tensor = torch.Tensor
 _FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
@@ -95,7 +95,7 @@ def is_native(*tensors: Tensor | None) -> bool:
     return not exporting() and not operators.is_functionalized()
 
 
-def lies_last(x: Tensor, kernel: Tensor, fields: tuple[Any, ...] | None = None) -> bool:
+def has_channels_last_result(x: Tensor, kernel: Tensor, fields: tuple[Any, ...] | None = None) -> bool:
     """Whether PyTorch's own convolution of them would give its result in the memory format channels_last: there a
     tensor counts as channels_last by its strides alone, an axis of one cell among them.
 
@@ -215,8 +215,8 @@ def kernel_gradient(big: Tensor, small: Tensor, geometry: Geometry, channels: st
     begins = tuple(b for b, _ in geometry.crops)
     fields = geometry.kernel_size, geometry.stride, geometry.dilation, begins, geometry.groups
     if channels == "first":
-        return operators.kernel_gradient(big, small, *fields, lies_last(big, small), FIRST)
-    made = operators.kernel_gradient(big.movedim(-1, 1), small.movedim(-1, 1), *fields, True, LAST)
+        return operators.kernel_gradient(big, small, *fields, has_channels_last_result(big, small), KernelLayout.FIRST)
+    made = operators.kernel_gradient(big.movedim(-1, 1), small.movedim(-1, 1), *fields, True, KernelLayout.LAST)
     return made.movedim((0, 1), (-1, -2))
 
 
@@ -232,7 +232,7 @@ def _natively(
     begins = tuple(b for b, _ in geometry.crops)
     fields = size, geometry.stride, geometry.dilation, begins, geometry.groups
     if channels == "first":
-        y: Tensor = own(x, kernel, bias, *fields, lies_last(x, kernel))
+        y: Tensor = own(x, kernel, bias, *fields, has_channels_last_result(x, kernel))
         return y
     y = own(x.movedim(-1, 1), kernel.movedim((-1, -2), (0, 1)), bias, *fields, True)
     return y.movedim(1, -1)
@@ -277,11 +277,11 @@ def _own_kernel_gradient(big: Tensor, small: Tensor, geometry: Geometry, channel
     k = geometry.kernel_size
     if exporting():
         grid = _crop(_first(big, channels), [(-b, -e) for b, e in geometry.crops])
-        slope = _first(small, channels)
+        grad_output = _first(small, channels)
         gradients: Any = torch.nn.grad  # type: ignore[attr-defined]
         weights = (gradients.conv1d_weight, gradients.conv2d_weight, gradients.conv3d_weight)
         fields = geometry.stride, 0, geometry.dilation, geometry.groups
-        made: Tensor = weights[geometry.rank - 1](grid, (c_small, per_group, *k), slope, *fields).to(big.dtype)
+        made: Tensor = weights[geometry.rank - 1](grid, (c_small, per_group, *k), grad_output, *fields).to(big.dtype)
         return made if channels == "first" else made.movedim((0, 1), (-1, -2))
     shape = (*k, per_group, c_small) if channels == "last" else (c_small, per_group, *k)
     # The map from kernel to convolution is linear, so that its derivative, anywhere, is what is asked for.

@@ -16,8 +16,17 @@ KERNEL_TO_LAST = {rank: (*range(2, rank + 2), 1, 0) for rank in (1, 2, 3)}  # to
 KERNEL_TO_FIRST = {rank: (rank + 1, rank, *range(rank)) for rank in (1, 2, 3)}
 AS_IT_IS = {rank: tuple(range(rank + 2)) for rank in (1, 2, 3)}
 LOGICAL = (AS_IT_IS, KERNEL_TO_FIRST, TO_FIRST)  # from a kernel's memory to (C_small, C_big / groups, *k)
-FIRST, LAST, TURNED = 0, 1, 2  # how a kernel lies: (C_small, C_big / groups, *k), (*k, C_big / groups, C_small), or
-# (C_small, *k, C_big / groups), PyTorch's channels_last
+
+
+class KernelLayout:
+    """The order of a kernel's axes in memory."""
+
+    FIRST = 0
+    """(C_small, C_big / groups, *k): PyTorch's usual one"""
+    LAST = 1
+    """(*k, C_big / groups, C_small): this package's own"""
+    TURNED = 2
+    """(C_small, *k, C_big / groups): PyTorch's channels_last"""
 
 
 def steps(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -49,31 +58,31 @@ def aligned(tensor: Tensor) -> Tensor:
     return tensor.clone() if tensor.data_ptr() % tensor.element_size() else tensor
 
 
-def kernel_lies(kernel: Tensor) -> int:
+def kernel_layout(kernel: Tensor) -> int:
     """Which of the three ways a kernel lies in memory; FIRST for those that lie in none, too."""
     rank = kernel.dim() - 2
     if not kernel.is_contiguous():
         if kernel.permute(KERNEL_TO_LAST[rank]).is_contiguous():
-            return LAST
+            return KernelLayout.LAST
         if kernel.permute(TO_LAST[rank]).is_contiguous():
-            return TURNED
-    return FIRST
+            return KernelLayout.TURNED
+    return KernelLayout.FIRST
 
 
-def gradient_lies(kernel: Tensor, last: bool) -> int:
+def gradient_layout(kernel: Tensor, last: bool) -> int:
     """How a kernel's gradient lies: as PyTorch's, which is channels_last where the result is. A kernel whose channels
     come last altogether, which PyTorch does not know, has one like itself."""
     if not last:
-        return FIRST
+        return KernelLayout.FIRST
     rank = kernel.dim() - 2
     turned = kernel.permute(TO_LAST[rank]).is_contiguous() or not kernel.permute(KERNEL_TO_LAST[rank]).is_contiguous()
-    return TURNED if turned else LAST
+    return KernelLayout.TURNED if turned else KernelLayout.LAST
 
 
-def laid_out(kernel: Tensor, lies: int) -> Tensor:
+def laid_out(kernel: Tensor, weights_layout: int) -> Tensor:
     """A kernel in that order in memory, with the strides that it has there; copied only if they are others."""
-    memory = kernel_shape(lies, kernel.shape[2:], kernel.shape[1], kernel.shape[0])
-    return _with_memory(kernel, memory, LOGICAL[lies][kernel.dim() - 2])
+    memory = kernel_shape(weights_layout, kernel.shape[2:], kernel.shape[1], kernel.shape[0])
+    return _with_memory(kernel, memory, LOGICAL[weights_layout][kernel.dim() - 2])
 
 
 def grid_laid_out(grid: Tensor, last: bool) -> Tensor:
@@ -91,10 +100,10 @@ def _with_memory(tensor: Tensor, memory: tuple[int, ...], order: tuple[int, ...]
 
 def as_kernel(kernel: Tensor) -> tuple[Tensor, int]:
     """A kernel as the kernels read it, and how it lies."""
-    lies = kernel_lies(kernel)
-    return kernel.contiguous() if lies == FIRST else kernel, lies
+    weights_layout = kernel_layout(kernel)
+    return kernel.contiguous() if weights_layout == KernelLayout.FIRST else kernel, weights_layout
 
 
-def kernel_shape(lies: int, size: Ints, bigs: int, smalls: int) -> tuple[int, ...]:
+def kernel_shape(weights_layout: int, size: Ints, bigs: int, smalls: int) -> tuple[int, ...]:
     """The shape of a kernel's memory."""
-    return ((smalls, bigs, *size), (*size, bigs, smalls), (smalls, *size, bigs))[lies]
+    return ((smalls, bigs, *size), (*size, bigs, smalls), (smalls, *size, bigs))[weights_layout]

@@ -20,11 +20,10 @@ import torch
 from ... import _native
 from ..numpy import Call, computed
 from .layout import (
-    FIRST,
-    LAST,
     LOGICAL,
     TO_FIRST,
     TO_LAST,
+    KernelLayout,
     aligned,
     as_grid,
     as_kernel,
@@ -56,7 +55,7 @@ def forward(
     if dtype is not torch.float32 and dtype is not torch.float64:
         x, kernel, bias = x.float(), kernel.float(), None if bias is None else bias.float()
         return forward(transposed, x, kernel, bias, size, stride, dilation, begin, groups, last).to(dtype)
-    x, (kernel, lies) = as_grid(x, last), as_kernel(kernel)
+    x, (kernel, weights_layout) = as_grid(x, last), as_kernel(kernel)
     if bias is not None and not bias.is_contiguous():
         bias = bias.contiguous()
     addresses = x.data_ptr(), kernel.data_ptr(), 0 if bias is None else bias.data_ptr()
@@ -64,10 +63,10 @@ def forward(
         bias = None if bias is None else aligned(bias)
         return forward(transposed, aligned(x), aligned(kernel), bias, size, stride, dilation, begin, groups, last)
     fields = (tuple(size), tuple(stride), tuple(dilation), tuple(begin), groups, last)
-    key = (transposed, dtype, x.shape, x.stride(), kernel.shape, lies, bias is None, fields)
+    key = (transposed, dtype, x.shape, x.stride(), kernel.shape, weights_layout, bias is None, fields)
     call = _calls.get(key)
     if call is None:
-        call = _remember(_calls, key, map_call(transposed, x, kernel, bias, *fields, lies))
+        call = _remember(_calls, key, map_call(transposed, x, kernel, bias, *fields, weights_layout))
     if call.prepared is not None:
         return call(dtype, *addresses)
     result = _new(call, dtype)
@@ -84,14 +83,16 @@ def gradient(
     begin: Ints,
     groups: int,
     last: bool,
-    kernel_lies: int,
+    kernel_layout: int,
 ) -> Tensor:
-    """kernel_gradient, for a kernel of that size, which lies in memory as `kernel_lies` says."""
+    """kernel_gradient, for a kernel of that size and `kernel_layout`."""
     dtype = big.dtype
     if dtype is not torch.float32 and dtype is not torch.float64:
-        return gradient(big.float(), small.float(), size, stride, dilation, begin, groups, last, kernel_lies).to(dtype)
+        return gradient(big.float(), small.float(), size, stride, dilation, begin, groups, last, kernel_layout).to(
+            dtype
+        )
     big, small = as_grid(aligned(big), last), as_grid(aligned(small), last)
-    fields = (tuple(size), tuple(stride), tuple(dilation), tuple(begin), groups, last, kernel_lies)
+    fields = (tuple(size), tuple(stride), tuple(dilation), tuple(begin), groups, last, kernel_layout)
     key = (None, dtype, big.shape, big.stride(), small.shape, small.stride(), fields)
     call = _calls.get(key)
     if call is None:
@@ -105,31 +106,50 @@ def gradients(
     transposed: bool,
     x: Tensor,
     kernel: Tensor,
-    slope: Tensor,
+    grad_output: Tensor,
     stride: Ints,
     dilation: Ints,
     begin: Ints,
     groups: int,
     last: bool,
 ) -> tuple[Tensor, Tensor] | None:
-    """Both gradients of conv_transpose or conv, by x and by the kernel, which lies as the kernel does: in one call, so
-    that what both read is rearranged once. None where the kernels have nothing to compute, or no plan."""
+    """Both gradients of conv_transpose or conv, with respect to x and to the kernel, which has the kernel's layout.
+
+    One call: what both read is rearranged once. None where the kernels have nothing to compute, or no plan.
+    """
     dtype = x.dtype
     if dtype is not torch.float32 and dtype is not torch.float64:
-        made = gradients(transposed, x.float(), kernel.float(), slope.float(), stride, dilation, begin, groups, last)
+        made = gradients(
+            transposed, x.float(), kernel.float(), grad_output.float(), stride, dilation, begin, groups, last
+        )
         return made and (made[0].to(dtype), made[1].to(dtype))
-    x, slope, (kernel, lies) = as_grid(aligned(x), last), as_grid(aligned(slope), last), as_kernel(aligned(kernel))
+    x, grad_output, (kernel, weights_layout) = (
+        as_grid(aligned(x), last),
+        as_grid(aligned(grad_output), last),
+        as_kernel(aligned(kernel)),
+    )
     fields = (tuple(stride), tuple(dilation), tuple(begin), groups, last)
-    key = ("both", transposed, dtype, x.shape, x.stride(), slope.shape, slope.stride(), kernel.shape, lies, fields)
+    key = (
+        "both",
+        transposed,
+        dtype,
+        x.shape,
+        x.stride(),
+        grad_output.shape,
+        grad_output.stride(),
+        kernel.shape,
+        weights_layout,
+        fields,
+    )
     calls = _pairs.get(key)
     if calls is None:
-        calls = _remember(_pairs, key, _gradients_calls(transposed, x, kernel, slope, *fields, lies))
+        calls = _remember(_pairs, key, _gradients_calls(transposed, x, kernel, grad_output, *fields, weights_layout))
     by_x, by_kernel = calls
     if by_x.prepared is None:
         return None
     results = _new(by_x, dtype), _new(by_kernel, dtype)
     by_x.prepared.gradients(
-        x.data_ptr(), kernel.data_ptr(), slope.data_ptr(), results[0].data_ptr(), results[1].data_ptr()
+        x.data_ptr(), kernel.data_ptr(), grad_output.data_ptr(), results[0].data_ptr(), results[1].data_ptr()
     )
     return results
 
@@ -186,13 +206,13 @@ def map_call(
     begin: tuple[int, ...],
     groups: int,
     last: bool,
-    lies: int,
+    weights_layout: int,
 ) -> BoundCall:
     channels = kernel.shape[1] * groups if transposed else kernel.shape[0]
     shape, order = grid_memory(x.shape[0], channels, size, last)
     if x.numel() == 0 or _unplanned(transposed, stride):
         return _call(shape, order, x.dtype, None)
-    fields = (stride, dilation, begin, groups, last, lies)
+    fields = (stride, dilation, begin, groups, last, weights_layout)
     return _call(
         shape, order, x.dtype, _prepare_map(transposed, x, kernel, shape, steps(shape), bias is not None, *fields)
     )
@@ -202,24 +222,24 @@ def _gradients_calls(
     transposed: bool,
     x: Tensor,
     kernel: Tensor,
-    slope: Tensor,
+    grad_output: Tensor,
     stride: tuple[int, ...],
     dilation: tuple[int, ...],
     begin: tuple[int, ...],
     groups: int,
     last: bool,
-    lies: int,
+    weights_layout: int,
 ) -> tuple[BoundCall, BoundCall]:
     by_x = grid_memory(x.shape[0], x.shape[1], tuple(x.shape[2:]), last)
-    by_kernel = kernel_shape(lies, kernel.shape[2:], kernel.shape[1], kernel.shape[0])
+    by_kernel = kernel_shape(weights_layout, kernel.shape[2:], kernel.shape[1], kernel.shape[0])
     prepared = None
-    if x.numel() and slope.numel() and kernel.numel() and not _unplanned(not transposed, stride):
-        slopes = slope.permute(TO_LAST[len(stride)]) if last else slope
-        fields = (stride, dilation, begin, groups, last, lies)
-        prepared = _prepare_map(transposed, x, kernel, slopes.shape, slopes.stride(), False, *fields)
+    if x.numel() and grad_output.numel() and kernel.numel() and not _unplanned(not transposed, stride):
+        grad_outputs = grad_output.permute(TO_LAST[len(stride)]) if last else grad_output
+        fields = (stride, dilation, begin, groups, last, weights_layout)
+        prepared = _prepare_map(transposed, x, kernel, grad_outputs.shape, grad_outputs.stride(), False, *fields)
     return (
         _call(*by_x, x.dtype, prepared),
-        _call(by_kernel, LOGICAL[lies][len(stride)], x.dtype, prepared),
+        _call(by_kernel, LOGICAL[weights_layout][len(stride)], x.dtype, prepared),
     )
 
 
@@ -239,10 +259,14 @@ def _prepare_map(
     begin: Ints,
     groups: int,
     last: bool,
-    lies: int,
+    weights_layout: int,
 ) -> _native.BoundCall:
     grid = x.permute(TO_LAST[len(stride)]) if last else x
-    weights = kernel.shape if lies == FIRST else kernel_shape(LAST, kernel.shape[2:], kernel.shape[1], kernel.shape[0])
+    weights = (
+        kernel.shape
+        if weights_layout == KernelLayout.FIRST
+        else kernel_shape(KernelLayout.LAST, kernel.shape[2:], kernel.shape[1], kernel.shape[0])
+    )
     return _native.bind(
         "conv_transpose" if transposed else "conv",
         grid.shape,
@@ -257,7 +281,7 @@ def _prepare_map(
         begin,
         groups,
         not last,
-        lies,
+        weights_layout,
         x.dtype.itemsize,
     )
 
@@ -271,14 +295,18 @@ def gradient_call(
     begin: tuple[int, ...],
     groups: int,
     last: bool,
-    kernel_lies: int,
+    kernel_layout: int,
 ) -> BoundCall:
-    shape = kernel_shape(kernel_lies, size, big.shape[1] // groups, small.shape[1])
-    order = LOGICAL[kernel_lies][len(stride)]
+    shape = kernel_shape(kernel_layout, size, big.shape[1] // groups, small.shape[1])
+    order = LOGICAL[kernel_layout][len(stride)]
     if big.numel() == 0 or small.numel() == 0:
         return _call(shape, order, big.dtype, None)
     bigs, smalls = (grid.permute(TO_LAST[len(stride)]) if last else grid for grid in (big, small))
-    described = shape if kernel_lies == FIRST else kernel_shape(LAST, size, big.shape[1] // groups, small.shape[1])
+    described = (
+        shape
+        if kernel_layout == KernelLayout.FIRST
+        else kernel_shape(KernelLayout.LAST, size, big.shape[1] // groups, small.shape[1])
+    )
     prepared = _native.bind(
         "kernel_gradient",
         bigs.shape,
@@ -293,7 +321,7 @@ def gradient_call(
         begin,
         groups,
         not last,
-        kernel_lies,
+        kernel_layout,
         big.dtype.itemsize,
     )
     return _call(shape, order, big.dtype, prepared)
@@ -345,12 +373,12 @@ def gradient_meta(
     begin: Ints,
     groups: int,
     last: bool,
-    kernel_lies: int,
+    kernel_layout: int,
 ) -> Tensor:
     """A tensor of the shape, type and strides of what `gradient` gives."""
     del dilation, begin, last
-    shape = kernel_shape(kernel_lies, size, big.shape[1] // groups, small.shape[1])
-    return big.new_empty(shape).permute(LOGICAL[kernel_lies][len(stride)])
+    shape = kernel_shape(kernel_layout, size, big.shape[1] // groups, small.shape[1])
+    return big.new_empty(shape).permute(LOGICAL[kernel_layout][len(stride)])
 
 
 def _new(call: BoundCall, dtype: torch.dtype) -> Tensor:

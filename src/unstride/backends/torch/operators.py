@@ -31,7 +31,7 @@ _FIELDS = "SymInt[] size, int[] stride, int[] dilation, SymInt[] begin, SymInt g
 _SCHEMAS = {
     "conv_transpose": f"(Tensor x, Tensor kernel, Tensor? bias, {_FIELDS}) -> Tensor",
     "conv": f"(Tensor x, Tensor kernel, Tensor? bias, {_FIELDS}) -> Tensor",
-    "kernel_gradient": f"(Tensor big, Tensor small, {_FIELDS}, int kernel_lies) -> Tensor",
+    "kernel_gradient": f"(Tensor big, Tensor small, {_FIELDS}, int kernel_layout) -> Tensor",
 }
 # A compiled graph hands over the strides that it was traced with, as `last` was chosen by them.
 _TAGS = (getattr(torch.Tag, "needs_exact_strides", torch.Tag.needs_fixed_stride_order), torch.Tag.pt2_compliant_tag)
@@ -95,7 +95,7 @@ def conv(x: Tensor, kernel: Tensor, bias: Tensor | None, *fields: Any) -> Tensor
 
 
 def kernel_gradient(big: Tensor, small: Tensor, *fields: Any) -> Tensor:
-    """From both grids to the kernel. `fields`: size, stride, dilation, begin, groups, last, kernel_lies."""
+    """From both grids to the kernel. `fields`: size, stride, dilation, begin, groups, last, kernel_layout."""
     if at_once(big, small, None):
         if needs_derivative(big, small):
             return _apply(_KernelGradientAtOnce, big, small, *fields)
@@ -139,7 +139,7 @@ def _save(context: Any, first: Tensor, second: Tensor, fields: tuple[Any, ...]) 
 def _save_map(context: Any, arguments: tuple[Any, ...], output: Any = None) -> None:  # noqa: ARG001 - PyTorch's signature
     x, kernel, _, *fields = arguments
     _save(context, x, kernel, tuple(fields))
-    context.kernel_lies = layout.gradient_lies(kernel, fields[-1])
+    context.kernel_layout = layout.gradient_layout(kernel, fields[-1])
 
 
 def _save_gradient(context: Any, arguments: tuple[Any, ...], output: Any = None) -> None:  # noqa: ARG001 - as above
@@ -147,22 +147,22 @@ def _save_gradient(context: Any, arguments: tuple[Any, ...], output: Any = None)
     _save(context, big, small, tuple(fields))
 
 
-def _map_backward(transposed: bool, context: Any, slope: Tensor) -> tuple[Any, ...]:
+def _map_backward(transposed: bool, context: Any, grad_output: Tensor) -> tuple[Any, ...]:
     x, kernel = context.saved_tensors
     size, taps = context.sizes
     _, *fields = context.fields
     gx = gk = gb = None
-    if all(context.needs_input_grad[:2]) and _numbers_alone(x, kernel, slope):
-        both = native.gradients(transposed, x, kernel, slope, *fields)
+    if all(context.needs_input_grad[:2]) and _numbers_alone(x, kernel, grad_output):
+        both = native.gradients(transposed, x, kernel, grad_output, *fields)
         if both is not None:
-            gx, gk = both[0], layout.laid_out(both[1], context.kernel_lies)
+            gx, gk = both[0], layout.laid_out(both[1], context.kernel_layout)
     if context.needs_input_grad[0] and gx is None:
-        gx = (conv if transposed else conv_transpose)(slope, kernel, None, size, *fields)
+        gx = (conv if transposed else conv_transpose)(grad_output, kernel, None, size, *fields)
     if context.needs_input_grad[1] and gk is None:
-        big, small = (slope, x) if transposed else (x, slope)
-        gk = kernel_gradient(big, small, taps, *fields, context.kernel_lies)
+        big, small = (grad_output, x) if transposed else (x, grad_output)
+        gk = kernel_gradient(big, small, taps, *fields, context.kernel_layout)
     if context.needs_input_grad[2]:
-        gb = slope.sum((0, *range(2, slope.dim())))
+        gb = grad_output.sum((0, *range(2, grad_output.dim())))
     return gx, gk, gb, *(None,) * len(context.fields)
 
 
@@ -179,12 +179,12 @@ def _map_jvp(transposed: bool, context: Any, tx: Tensor | None, tk: Tensor | Non
     return total
 
 
-def _gradient_backward(context: Any, slope: Tensor) -> tuple[Any, ...]:
+def _gradient_backward(context: Any, grad_output: Tensor) -> tuple[Any, ...]:
     big, small = context.saved_tensors
     bigs, smalls = context.sizes
     _, *fields, _ = context.fields
-    gb = conv_transpose(small, slope, None, bigs, *fields) if context.needs_input_grad[0] else None
-    gs = conv(big, slope, None, smalls, *fields) if context.needs_input_grad[1] else None
+    gb = conv_transpose(small, grad_output, None, bigs, *fields) if context.needs_input_grad[0] else None
+    gs = conv(big, grad_output, None, smalls, *fields) if context.needs_input_grad[1] else None
     return gb, gs, *(None,) * len(context.fields)
 
 

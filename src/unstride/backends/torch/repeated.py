@@ -9,7 +9,7 @@ import torch
 
 from ...geometry import Geometry
 from . import dispatch, native, operators
-from .layout import FIRST, LAST, as_grid, as_kernel, steps
+from .layout import KernelLayout, as_grid, as_kernel, steps
 
 Tensor = torch.Tensor
 Strides = tuple[tuple[int, ...], tuple[int, ...]]
@@ -116,7 +116,7 @@ def _bound(
     geometry = checked.geometry
     fields = geometry.stride, geometry.dilation, tuple(b for b, _ in geometry.crops), geometry.groups
     outside = channels == "last"  # whether they lie in memory as their axes are
-    last = outside or dispatch.lies_last(first, second)
+    last = outside or dispatch.has_channels_last_result(first, second)
     grid = first.movedim(-1, 1) if outside else first
     if as_grid(grid, last) is not grid:
         return None
@@ -124,14 +124,16 @@ def _bound(
         small = second.movedim(-1, 1) if outside else second
         if as_grid(small, last) is not small:
             return None
-        call = native.gradient_call(grid, small, geometry.kernel_size, *fields, last, LAST if outside else FIRST)
+        call = native.gradient_call(
+            grid, small, geometry.kernel_size, *fields, last, KernelLayout.LAST if outside else KernelLayout.FIRST
+        )
     else:
         assert checked.size is not None
         kernel = second.movedim((-1, -2), (0, 1)) if outside else second
-        weights, lies = as_kernel(kernel)
+        weights, weights_layout = as_kernel(kernel)
         if weights is not kernel:
             return None
-        call = native.map_call(op == "conv_transpose", grid, kernel, bias, checked.size, *fields, last, lies)
+        call = native.map_call(op == "conv_transpose", grid, kernel, bias, checked.size, *fields, last, weights_layout)
     if call.prepared is None:
         return None
     return call._replace(shape=call.memory, strides=steps(call.memory)) if outside else call

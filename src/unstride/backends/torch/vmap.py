@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from .layout import FIRST, KERNEL_TO_LAST, LAST, TO_LAST, TURNED
+from .layout import KERNEL_TO_LAST, TO_LAST, KernelLayout
 
 Tensor = torch.Tensor
 Map = Callable[..., Tensor]
@@ -56,12 +56,12 @@ def batched_gradient(
 ) -> tuple[Tensor, int]:
     """kernel_gradient, `own`, of arguments with a batch axis at `dims`; the result's is the first."""
     count, (big_dim, small_dim) = info.batch_size, dims[:2]
-    *before, groups, last, lies = fields
+    *before, groups, last, weights_layout = fields
     if big_dim is None and small_dim is None:
         kernel = own(big, small, *fields)[None].expand(count, *(-1,) * big.dim())
     elif big_dim is not None and small_dim is not None:
         bigs, smalls = big.movedim(big_dim, 0), small.movedim(small_dim, 0)
-        kernel = own(_beside(bigs), _beside(smalls), *before, groups * count, last, lies)
+        kernel = own(_beside(bigs), _beside(smalls), *before, groups * count, last, weights_layout)
         kernel = _unflatten(kernel, 0, (count, smalls.shape[2]))
     elif small_dim is None:
         kernel = own(_within_groups(big.movedim(big_dim, 0), groups), small, *fields)
@@ -71,7 +71,11 @@ def batched_gradient(
         each = kernel.shape[0] // (groups * count)
         kernel = _unflatten(kernel, 0, (groups, count, each)).movedim(1, 0).flatten(1, 2)
     rank = kernel.dim() - 3
-    order = {FIRST: None, LAST: KERNEL_TO_LAST[rank], TURNED: TO_LAST[rank]}[lies]
+    order = {
+        KernelLayout.FIRST: None,
+        KernelLayout.LAST: KERNEL_TO_LAST[rank],
+        KernelLayout.TURNED: TO_LAST[rank],
+    }[weights_layout]
     return _laid_out(kernel, order), 0
 
 
