@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import logging
 import signal
 import socket
 import subprocess
@@ -199,7 +200,9 @@ def test_nothing_of_it_is_imported_before_it_is_asked_for():
 
 
 @pytest.mark.parametrize("debug", [False, True])
-def test_an_error_in_answering_is_a_line_and_with_debug_a_traceback(debug, caplog):
+def test_an_error_in_answering_is_a_line_and_with_debug_a_traceback(debug, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("uvicorn"), "propagate", True)  # which a server in this process turns off
+
     async def failing(*_):
         raise RuntimeError("a page of ours")
 
