@@ -10,7 +10,7 @@ import pytest
 from lab.harness import Visitor
 from playwright.sync_api import expect
 
-from unstride.app import cli
+from unstride import __main__ as cli
 from unstride.lab import server, training
 from unstride.lab.chapters import CHAPTERS, neighbours
 
