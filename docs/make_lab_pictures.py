@@ -29,7 +29,7 @@ WIDE, NARROW = (1280, 900), (360, 740)
 @contextmanager
 def lab() -> Iterator[str]:
     """Start a lab and yield its address."""
-    command = [sys.executable, "-c", "from unstride.app.cli import main; main()", "lab", "--no-browser", "--no-token"]
+    command = [sys.executable, "-m", "unstride", "lab", "--no-browser", "--no-token"]
     with tempfile.TemporaryDirectory() as folder:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=folder, text=True)
         assert process.stdout is not None

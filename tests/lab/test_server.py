@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import http.client
 import json
+import logging
 import signal
 import socket
 import subprocess
@@ -206,12 +206,17 @@ def test_nothing_of_it_is_imported_before_it_is_asked_for():
 
 
 @pytest.mark.parametrize("debug", [False, True])
-def test_an_error_in_answering_is_a_line_and_with_debug_a_traceback(debug, caplog):
+def test_an_error_in_answering_is_a_line_and_with_debug_a_traceback(debug, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("uvicorn"), "propagate", True)  # which a server in this process turns off
+
     async def failing(*_):
         raise RuntimeError("a page of ours")
 
     scope = {"type": "http", "method": "POST", "path": "/geometry/api/run"}
-    asyncio.run(server._Found(failing, debug)(scope, None, None))
+    with pytest.raises(
+        StopIteration
+    ):  # it ends without waiting; asyncio.run may not be called while Playwright's loop runs
+        server._Found(failing, debug)(scope, None, None).send(None)
     assert "POST /geometry/api/run: RuntimeError: a page of ours" in caplog.text
     assert ("Traceback" in caplog.text and "in failing" in caplog.text) == debug
 

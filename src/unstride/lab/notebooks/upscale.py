@@ -56,7 +56,7 @@ def _(mo):
     ## A picture, enlarged
 
     Choose a photograph that the network has not seen, or your own picture, which stays on this machine. Either reduce
-    it first, so that the original can be compared with the result, or enlarge it as it is. You can download the result.
+    it first, so that the original can be compared with the result, or enlarge it unchanged. The result can be saved.
     """)
     return
 
