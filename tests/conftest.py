@@ -49,5 +49,5 @@ def pytest_runtest_makereport(item):
     """Tests that a fixture skips have that fixture's place, so that pytest's summary has one line for all of them."""
     report = yield
     if report.skipped and isinstance(report.longrepr, tuple) and report.longrepr[2].startswith("Skipped: no Chromium"):
-        report.longrepr = (str(item.config.rootpath / "tests/explainer/browser.py"), 1, report.longrepr[2])
+        report.longrepr = (str(item.config.rootpath / "tests/helpers/browser.py"), 1, report.longrepr[2])
     return report

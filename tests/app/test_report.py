@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from explainer.browser import chromium
+from browser import chromium
 from matplotlib import colormaps
 from PIL import Image
 

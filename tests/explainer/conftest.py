@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from explainer.browser import Watched, chromium, until
+from browser import Watched, chromium, until
 
 from unstride.explainer.web import page as pages
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from explainer.browser import Watched, load
+from browser import Watched, load
 
 from unstride import GeometryError, explain
 from unstride.explainer.web import bundle

@@ -6,7 +6,7 @@ import itertools
 from typing import Any
 
 import pytest
-from explainer.browser import Watched, until
+from browser import Watched, until
 from playwright.sync_api import expect
 
 VIEWS = ("scatter", "grid", "matrix", "overlap", "gradient")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from explainer.browser import until
+from browser import until
 from playwright.sync_api import expect
 
 import unstride as us

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from explainer.browser import Watched
+from browser import Watched
 
 from unstride.explainer.presets import PRESETS
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from explainer.browser import Watched, computed, load
+from browser import Watched, computed, load
 
 import unstride as us
 from unstride import explain

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from explainer.browser import Watched, traced, until
+from browser import Watched, traced, until
 from PIL import Image
 from playwright.sync_api import expect
 

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import pytest
-from explainer.browser import Watched, load, traced
+from browser import Watched, load, traced
 from playwright.sync_api import expect
 
 from unstride.explainer.web import bundle

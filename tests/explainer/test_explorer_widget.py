@@ -17,7 +17,7 @@ import anywidget
 import nbformat
 import numpy as np
 import pytest
-from explainer.browser import Watched, until
+from browser import Watched, until
 from playwright.sync_api import expect
 
 import unstride as us

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from explainer.browser import until
+from browser import until
 from playwright.sync_api import expect
 
 SMALL = [(1000, 700), (360, 640), (640, 360)]

@@ -18,7 +18,7 @@ from collections import Counter
 from pathlib import Path
 
 import psutil
-from lab.harness import running
+from lab_harness import running
 
 from unstride.lab.chapters import CHAPTERS
 from unstride.lab.gate import FORM_BYTES, MAX_REQUEST_BYTES

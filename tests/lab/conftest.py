@@ -8,8 +8,8 @@ from typing import Any
 
 import psutil
 import pytest
-from explainer.browser import chromium
-from lab.harness import Lab, Visitor, running
+from browser import chromium
+from lab_harness import Lab, Visitor, running
 from playwright.sync_api import Browser
 
 

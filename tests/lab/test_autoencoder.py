@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from lab.harness import Visitor
+from lab_harness import Visitor
 from playwright.sync_api import Page, expect
 
 from unstride.app import weights

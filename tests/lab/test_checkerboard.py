@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from lab.harness import Visitor
+from lab_harness import Visitor
 from playwright.sync_api import expect
 
 from unstride import explain

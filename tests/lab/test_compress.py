@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from lab.harness import Visitor
+from lab_harness import Visitor
 from playwright.sync_api import expect
 
 from unstride.app import weights

@@ -7,7 +7,7 @@ import sys
 from operator import attrgetter
 
 import pytest
-from lab.harness import Visitor
+from lab_harness import Visitor
 from playwright.sync_api import expect
 
 from unstride import __main__ as cli

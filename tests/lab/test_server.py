@@ -13,7 +13,7 @@ import urllib.error
 import urllib.request
 
 import pytest
-from lab.harness import COMMAND, Visitor, free_port, running, stop
+from lab_harness import COMMAND, Visitor, free_port, running, stop
 from playwright.sync_api import expect
 
 from unstride.lab import server

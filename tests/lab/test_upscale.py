@@ -6,7 +6,7 @@ import io
 
 import numpy as np
 import pytest
-from lab.harness import Visitor
+from lab_harness import Visitor
 from PIL import Image
 from playwright.sync_api import expect
 

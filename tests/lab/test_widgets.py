@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from explainer.browser import Watched, until
+from browser import Watched, until
 from playwright.sync_api import Browser
 
 from unstride.lab import widgets
