@@ -111,6 +111,17 @@ def recall(
 def empty(shape: Sequence[int], bytes: int) -> NDArray[Any]:
     """A new array of float32 (4 bytes) or float64 (8): large ones take memory that an earlier one left."""
 
+def igemm(
+    x: NDArray[Any],
+    weights: NDArray[Any],
+    bias: NDArray[Any],
+    out: NDArray[Any],
+    from_: int,
+    to: int,
+    scalar: bool,
+) -> None:
+    """The igemm kernel by itself, or its scalar twin: relu(x @ weights + bias) of whole vectors of columns."""
+
 def xla_targets() -> dict[str, Any]:
     """The three maps as foreign functions of XLA: a capsule for each name."""
 

@@ -237,8 +237,8 @@ def plan(
     return Plan(
         op, geometry, batch, c_small, c_big, small, big, passes, told["method"], told["lanes"],
         _native.instruction_set(), done, dense - done, read * number.itemsize, written * number.itemsize,
-        0 if op == "kernel_gradient" or told["unpacked"] else weights * number.itemsize,
-        len(told["work_items"]) if "work_items" in told else len(told["parts"]),
+        0 if op == "kernel_gradient" or told["work"].startswith("unpacked") else weights * number.itemsize,
+        len(told["tasks"]) if "tasks" in told else len(told["parts"]),
     )  # fmt: skip
 
 

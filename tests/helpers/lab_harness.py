@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import signal
@@ -17,6 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
+from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 LOCAL = ("127.0.0.1", "localhost")
@@ -208,3 +210,14 @@ class Visitor:
         self.context.clear_cookies()
         self.context.clear_permissions()
         self._spare.append(self.context)
+
+
+def png(image: Image.Image, format: str = "PNG") -> bytes:
+    file = io.BytesIO()
+    image.save(file, format)
+    return file.getvalue()
+
+
+def bring(visitor: Visitor, name: str, content: bytes) -> None:
+    file = {"name": name, "mimeType": "image/png", "buffer": content}
+    visitor.page.locator('input[type="file"]').set_input_files(file)  # type: ignore[arg-type]

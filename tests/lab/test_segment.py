@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from lab.test_upscale import bring, png
-from lab_harness import Visitor
+from lab_harness import Visitor, bring, png
 from PIL import Image
 from playwright.sync_api import expect
 

@@ -6,7 +6,7 @@ import io
 
 import numpy as np
 import pytest
-from lab_harness import Visitor
+from lab_harness import Visitor, bring, png
 from PIL import Image
 from playwright.sync_api import expect
 
@@ -16,17 +16,6 @@ from unstride.app.tasks.upscaler.inference import Upscaler
 from unstride.app.tasks.upscaler.metrics import quality
 from unstride.data import photographs
 from unstride.lab import uploads
-
-
-def png(image: Image.Image, format: str = "PNG") -> bytes:
-    file = io.BytesIO()
-    image.save(file, format)
-    return file.getvalue()
-
-
-def bring(visitor: Visitor, name: str, content: bytes) -> None:
-    file = {"name": name, "mimeType": "image/png", "buffer": content}
-    visitor.page.locator('input[type="file"]').set_input_files(file)  # type: ignore[arg-type]
 
 
 @pytest.mark.slow

@@ -59,3 +59,27 @@ def test_copies_are_the_reference():
     for dtype in (np.float32, np.float64):
         got = us.conv_transpose(x.astype(dtype), kernel.astype(dtype), bias.astype(dtype), geometry)
         assert_within(got, exact, magnitudes, 2 * 1024 + 1, dtype)
+
+
+@pytest.mark.parametrize("isa", _native.instruction_sets())
+@pytest.mark.parametrize(
+    ("positions", "depth", "vectors", "left_out"), [(1, 1, 1, 0), (29, 40, 2, 3), (13, 67, 6, 5), (50, 9, 3, 0)]
+)
+def test_tiles_have_the_bits_of_their_scalar_twin(isa, positions, depth, vectors, left_out):
+    rng = np.random.default_rng(5)
+    with instruction_set(isa):
+        columns = vectors * _native.stack_lanes()
+        x, weights = (
+            rng.standard_normal((positions, depth), np.float32),
+            rng.standard_normal((depth, columns), np.float32),
+        )
+        x[0, -1] = np.nan
+        bias, results = rng.standard_normal(columns, np.float32), []
+        for scalar in (False, True):
+            results.append(np.full((positions, columns), 7, np.float32))
+            _native.igemm(x, weights, bias, results[-1], left_out, columns, scalar)
+    np.testing.assert_array_equal(*results)
+    exact = np.maximum(x.astype(float) @ weights + bias, 0)
+    assert (results[0][:, :left_out] == 7).all()
+    np.testing.assert_allclose(results[0][1:, left_out:], exact[1:, left_out:], rtol=1e-4, atol=1e-4)
+    assert np.isnan(results[0][0, left_out:]).all()

@@ -63,7 +63,7 @@ def test_every_instruction_set_is_the_reference(situation, c_small, c_big, batch
 WAYS = {
     "tile": ((3, 20, 20, 24), (3, 3, 40, 24), {"stride": 2, "padding": 1}),
     "blocks": ((4, 9, 9, 130), (4, 4, 150, 130), {"stride": 2, "padding": 1}),
-    "in place": ((1, 4, 5, 133), (4, 5, 71, 133), {"stride": (2, 3), "padding": 1}),
+    "unpacked": ((1, 4, 5, 133), (4, 5, 71, 133), {"stride": (2, 3), "padding": 1}),
     "wide groups": ((2, 30, 30, 8), (3, 3, 5, 8), {}),
     "dot": ((2, 40, 40, 60), (5, 5, 2, 60), {"stride": 2, "padding": 2}),
     "lanes": ((2, 40, 40, 37), (4, 4, 1, 37), {"stride": 2, "groups": 37}),

@@ -1,5 +1,7 @@
 """The native core's plans: from their data alone, that all is computed, and once."""
 
+import itertools
+
 import numpy as np
 import pytest
 from cases import counts, situations
@@ -25,7 +27,7 @@ def test_a_plan_makes_every_connection_once(situation, c_small, c_big, large):
     big = geometry.output_size(small)
     if 0 in big:
         return
-    if large:  # kernels that few positions read in place
+    if large:  # kernels that few positions read unpacked
         c_small, c_big = 1024 + 32 * c_small, 100 + c_big
     for map_name in ("conv_transpose", "conv"):
         plan = described(map_name, geometry, small, big, c_small=c_small, c_big=c_big)
@@ -53,21 +55,27 @@ def test_a_plan_makes_every_connection_once(situation, c_small, c_big, large):
 
 @settings(max_examples=100)
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 40), st.integers(1, 3), st.sampled_from([8, 100, 300]))
-def test_the_work_items_of_a_plan_cover_everything_once(batch, height, width, stride, channels):
+def test_the_tasks_of_a_plan_cover_everything_once(batch, height, width, stride, channels):
     geometry = us.Geometry((3, 3), stride, 1)
     big = geometry.output_size((height, width))
     plan = described("conv_transpose", geometry, (height, width), big, batch, channels, channels)
-    by_blocks = plan["packs_per_task"] or plan["unpacked"]
-    covered = {}
-    for image, images, cell, cells, number, block, blocks, *_ in plan["work_items"]:
-        for area in ((i, c) for i in range(image, image + images) for c in range(cell, cell + cells)):
-            for part in range(block, block + blocks) if by_blocks else [0]:
-                key = (number if plan["packs_per_task"] else 0, part, *area)
-                assert key not in covered
-                covered[key] = True
+    blocks = len(plan["columns"]) - 1
+    if plan["work"] == "unpacked_columns":
+        assert plan["tasks"] == [(block, 1) for block in range(blocks)]
+        return
+    per_task = plan["work"] == "packed_per_task"
+    assert per_task or plan["work"] in ("packed_once", "spatial")
+    covered = set()
+    for task in plan["tasks"]:
+        image, images, cell, cells, number, block, some = task if per_task else (*task, 0, 0, 1)
+        for key in itertools.product(
+            range(image, image + images), range(cell, cell + cells), [number], range(block, block + some)
+        ):
+            assert key not in covered
+            covered.add(key)
     length = big[plan["split_axis"] - 1]  # of z, y, x
-    passes = np.prod([len(axis) for axis in plan["axes"]]) if plan["packs_per_task"] else 1
-    assert len(covered) == batch * length * passes * (len(plan["columns"]) - 1 if by_blocks else 1)
+    phases = np.prod([len(axis) for axis in plan["axes"]])
+    assert len(covered) == batch * length * (phases * blocks if per_task else 1)
 
 
 def test_plans_tell_what_they_save():

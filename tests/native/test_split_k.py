@@ -74,7 +74,7 @@ def test_the_cases_are_cut_in_all_ways():
         pytest.skip("needs a processor with AVX2: with narrower vectors most of the cases are tiles")
     blocked = [p["tap_blocks"] for p in plans if len(p["tap_blocks"]) > 1]
     assert len(blocked) >= 6
-    assert {p["split_k"] for p in plans} == {False, True}
+    assert {p["work"] == "split_k" for p in plans} == {False, True}
     for axis in (0, 2, 4):
         assert any(len({s[axis : axis + 2] for s in tap_blocks}) > 1 for tap_blocks in blocked)
 
@@ -90,8 +90,8 @@ def test_tap_blocks_hold_every_tap_once(case):
         assert x < x_end
         met[z:z_end, y:y_end, x:x_end] += 1
     assert (met == 1).all()
-    if told["split_k"]:
-        ranges = [range(item[-2], item[-2] + item[-1]) for item in told["work_items"]]
+    if told["work"] == "split_k":
+        ranges = [range(first, first + count) for first, count in told["tasks"]]
         assert sorted(i for r in ranges for i in r) == list(range(len(told["tap_blocks"])))
 
 

@@ -132,6 +132,6 @@ def test_only_large_kernels_with_few_positions_are_read_in_place():
 
 def test_every_row_of_weights_is_used_once():
     told = _native.describe("conv", (4, 4), (8, 8), (4, 4), (2, 2), (1, 1), (1, 1), 1, 1, 1024, 500, 4)
-    assert told["unpacked"]
-    shares = [i for item in told["work_items"] for i in range(item[-2], item[-2] + item[-1])]
+    assert told["work"] == "unpacked_rows"
+    shares = [i for first, count in told["tasks"] for i in range(first, first + count)]
     assert shares == list(range(16 * 8))  # of 64 rows a tap

@@ -57,7 +57,8 @@ Problem problem_of(Map map, const Array& big, const Array& small, const Array& k
         wrong(kernel, "has small channels that the groups do not divide");
     if (small.size(0) != p.batch) wrong(small, "has another batch");
     if (small.size(channel) != smalls) wrong(small, "has other channels than the kernel");
-    if (big.size(channel) % p.groups != 0 || big.size(channel) / p.groups != bigs) wrong(big, "has other channels than the kernel");
+    if (big.size(channel) % p.groups != 0 || big.size(channel) / p.groups != bigs)
+        wrong(big, "has other channels than the kernel");
     p.small_channels = smalls / p.groups, p.big_channels = bigs;
     for (int i = 0; i < rank; ++i)
         set_axis(p.axes[3 - rank + i], small.size(space + i), big.size(space + i),

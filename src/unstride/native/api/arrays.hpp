@@ -46,7 +46,7 @@ struct Fields {
 // Checks the fields of one axis. Throws std::invalid_argument.
 void set_axis(Axis& axis, Size small, Size big, Size kernel, Size stride, Size dilation, Size begin);
 
-// The problem of arrays in that layout, checked so that no access lies outside of them. Throws std::invalid_argument.
+// The problem of arrays in that layout, checked so that no access is outside of them. Throws std::invalid_argument.
 Problem problem_of(Map map, const Array& big, const Array& small, const Array& kernel, const Fields& fields, Layout layout);
 
 }  // namespace unstride

@@ -7,6 +7,7 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "api/buffers.hpp"
@@ -86,12 +87,35 @@ nb::list describe_phases(const std::vector<AxisPhase>& phases) {
     return all;
 }
 
-nb::list describe_items(const std::vector<WorkItem>& items) {
+nb::tuple tuple_of(const Area& area) { return nb::make_tuple(area.image, area.images, area.cell, area.cells); }
+nb::tuple tuple_of(const Range& range) { return nb::make_tuple(range.first, range.count); }
+nb::tuple tuple_of(const PackedPerTask::Task& task) {
+    const Area& area = task.area;
+    return nb::make_tuple(area.image, area.images, area.cell, area.cells, task.subconvolution, task.block, task.blocks);
+}
+
+template <class Task>
+nb::list describe_tasks(const std::vector<Task>& tasks) {
     nb::list all;
-    for (const WorkItem& q : items)
-        all.append(nb::make_tuple(q.image, q.images, q.cell, q.cells, q.subconvolution, q.block, q.blocks, q.tap_block, q.tap_blocks));
+    for (const Task& task : tasks) all.append(tuple_of(task));
     return all;
 }
+
+// How the work is cut: its name, and each task.
+struct DescribeWork {
+    const Plan& plan;
+    using Description = std::pair<const char*, nb::list>;
+    Description operator()(const PackedOnce& work) const { return {"packed_once", describe_tasks(work.areas)}; }
+    Description operator()(const PackedPerTask& work) const { return {"packed_per_task", describe_tasks(work.tasks)}; }
+    Description operator()(const SplitK& work) const { return {"split_k", describe_tasks(work.tap_blocks)}; }
+    Description operator()(const UnpackedRows& work) const { return {"unpacked_rows", describe_tasks(work.row_blocks)}; }
+    Description operator()(const UnpackedColumns&) const {
+        nb::list blocks;
+        for (Size block = 0; block < plan.blocks(); ++block) blocks.append(nb::make_tuple(block, 1));
+        return {"unpacked_columns", blocks};
+    }
+    Description operator()(const Spatial& work) const { return {"spatial", describe_tasks(work.areas)}; }
+};
 
 // A plan as Python data, for arrays that are channels last and without gaps.
 nb::dict describe(const std::string& map, const std::vector<Size>& small, const std::vector<Size>& big,
@@ -121,7 +145,7 @@ nb::dict describe(const std::string& map, const std::vector<Size>& small, const 
         const GradientPlan plan = make_gradient_plan(p);
         nb::list axes, parts;
         for (const AxisPhase& phase : plan.axes) axes.append(describe_phases({phase}));
-        for (const auto& part : plan.parts) parts.append(describe_items(part));
+        for (const auto& part : plan.parts) parts.append(describe_tasks(part));
         description["method"] = plan.depthwise ? "depthwise_gradient" : "outer_product";
         description["big_in_lanes"] = plan.big_in_lanes, description["runs"] = plan.runs;
         description["axes"] = axes, description["parts"] = parts, description["multiply_adds"] = plan.multiply_adds;
@@ -131,14 +155,13 @@ nb::dict describe(const std::string& map, const std::vector<Size>& small, const 
     nb::list axes;
     for (const auto& axis : plan.axes) axes.append(describe_phases(axis));
     description["method"] = name(plan.method);
-    description["packs_per_task"] = plan.packs_per_task, description["unpacked"] = plan.unpacked;
     description["axes"] = axes, description["columns"] = nb::cast(plan.columns);
-    description["work_items"] = describe_items(plan.items);
+    const auto [work, tasks] = std::visit(DescribeWork{plan}, plan.work);
+    description["work"] = work, description["tasks"] = tasks;
     nb::list tap_blocks;
     for (const TapBlock& s : plan.tap_blocks)
         tap_blocks.append(nb::make_tuple(s.first[0], s.end[0], s.first[1], s.end[1], s.first[2], s.end[2]));
-    description["split_axis"] = plan.split_axis, description["split_k"] = plan.split_k;
-    description["tap_blocks"] = tap_blocks;
+    description["split_axis"] = plan.split_axis, description["tap_blocks"] = tap_blocks;
     description["multiply_adds"] = plan.multiply_adds, description["vector_operations"] = plan.vector_operations;
     return description;
 }
@@ -192,8 +215,8 @@ NB_MODULE(_native, m) {
     using namespace unstride;
     nb::set_leak_warnings(false);  // a daemon thread at the program's end, or a cycle that nobody collects, is no leak of ours
     m.doc() = "The native core of unstride: arguments are checked so far that nothing crashes; unstride.ops explains.";
-    m.def("compute", compute_arrays, nb::arg("transposed"), nb::arg("x"), nb::arg("kernel"), nb::arg("bias").none(), nb::arg("out"),
-          nb::arg("stride"), nb::arg("dilation"), nb::arg("begin"), nb::arg("groups"), nb::arg("first"),
+    m.def("compute", compute_arrays, nb::arg("transposed"), nb::arg("x"), nb::arg("kernel"), nb::arg("bias").none(),
+          nb::arg("out"), nb::arg("stride"), nb::arg("dilation"), nb::arg("begin"), nb::arg("groups"), nb::arg("first"),
           nb::arg("kernel_first"), nb::arg("relu"), "Writes conv_transpose or conv of x to out.");
     m.def("gradient", gradient_arrays, nb::arg("big"), nb::arg("small"), nb::arg("out"), nb::arg("stride"), nb::arg("dilation"),
           nb::arg("begin"), nb::arg("groups"), nb::arg("first"), nb::arg("kernel_first"),
@@ -218,6 +241,7 @@ NB_MODULE(_native, m) {
           nb::arg("big_channels"), nb::arg("bytes"), "The plan of a map, as Python data; channels are those of a group.");
     bind_cached_calls(m);
     bind_stack(m);
+    bind_testing(m);
     m.def("xla_targets", xla_targets, "The maps, stacks and losses as foreign functions of XLA: a capsule for each name.");
     m.attr("max_phases") = max_phases;
     m.attr("max_threads") = max_threads;

@@ -47,17 +47,19 @@ BoundCall::BoundCall(Map map, const Shape& first, const Shape& second, const Sha
 template <class T>
 class KernelLast {
    public:
-    KernelLast(const Array& kernel, bool transposes)
-        : smalls_(transposes ? kernel.size(kernel.dimensions - 1) : 1), count_(transposes ? count_of(kernel) : 0), memory_(count_) {}
+       KernelLast(const Array& kernel, bool transposes)
+           : smalls_(transposes ? kernel.size(kernel.dimensions - 1) : 1), count_(transposes ? count_of(kernel) : 0),
+             memory_(count_) {}
 
-    void* read(const Kernels<T>& kernels, void* data) {
-        if (!count_) return data;
-        transpose(kernels, static_cast<const T*>(data), memory_.data(), 1, smalls_, count_ / smalls_);
-        return memory_.data();
-    }
+       void* read(const Kernels<T>& kernels, void* data) {
+           if (!count_) return data;
+           transpose(kernels, static_cast<const T*>(data), memory_.data(), 1, smalls_, count_ / smalls_);
+           return memory_.data();
+       }
     void* room(void* data) { return count_ ? memory_.data() : data; }
     void write(const Kernels<T>& kernels, void* data) {
-        if (count_) transpose(kernels, static_cast<const T*>(memory_.data()), static_cast<T*>(data), 1, count_ / smalls_, smalls_);
+        if (count_)
+            transpose(kernels, static_cast<const T*>(memory_.data()), static_cast<T*>(data), 1, count_ / smalls_, smalls_);
     }
 
    private:
@@ -95,8 +97,8 @@ void BoundCall::run_gradients(void* x, void* kernel, void* grad_output, void* x_
     for (int axis = by_x.dimensions - 1; axis >= 0; --axis) by_x.strides[axis] = step, step *= by_x.size(axis);
     by_x.name = "x_gradient", by_kernel.name = "kernel_gradient", grad_outputs.name = "grad_output";
     KernelLast<T> weights(second_, transposes_kernel_), gradient(second_, transposes_kernel_);
-    unstride::gradients(map_ == Map::conv_transpose, at(first_, x), at(second_, weights.read(table, kernel)), grad_outputs, by_x,
-                        at(by_kernel, gradient.room(kernel_gradient)), fields_, layout_, set);
+    unstride::gradients(map_ == Map::conv_transpose, at(first_, x), at(second_, weights.read(table, kernel)), grad_outputs,
+                        by_x, at(by_kernel, gradient.room(kernel_gradient)), fields_, layout_, set);
     gradient.write(table, kernel_gradient);
 }
 

@@ -65,5 +65,6 @@ nb::object empty(const std::vector<std::size_t>& shape, int bytes);
 
 void bind_cached_calls(nb::module_& m);
 void bind_stack(nb::module_& m);
+void bind_testing(nb::module_& m);
 
 }  // namespace unstride

@@ -94,8 +94,8 @@ class ChannelsLast {
 
 // `in` has been read.
 template <class T>
-void forward(const Kernels<T>& set, Problem p, const ChannelsLast<T>& in, const Array& kernel, const Array* bias, ChannelsLast<T>& result, Layout layout,
-             bool relu) {
+void forward(const Kernels<T>& set, Problem p, const ChannelsLast<T>& in, const Array& kernel, const Array* bias,
+             ChannelsLast<T>& result, Layout layout, bool relu) {
     p.dense_in = in.dense(), p.dense_out = result.dense();
     const Size smalls = p.small_channels * p.groups;
     const bool transposes = layout.kernel_first && smalls > 1 && p.taps() * p.big_channels > 1;
@@ -119,7 +119,8 @@ void forward(const Kernels<T>& set, Problem p, const ChannelsLast<T>& in, const 
         const Size in_row = p.groups * p.in_channels(), out_row = p.groups * p.out_channels();
         const bool before = double(ins[0] * ins[1] * ins[2] * in_row) <= double(outs[0] * outs[1] * outs[2] * out_row);
         if (!before) computed();
-        if (before ? finite(set, in.readable(), p.batch, ins, in_row) : finite(set, result.readable(), p.batch, outs, out_row)) {
+        if (before ? finite(set, in.readable(), p.batch, ins, in_row)
+                   : finite(set, result.readable(), p.batch, outs, out_row)) {
             if (before) computed();
         } else {
             p.finite = false;
@@ -138,7 +139,7 @@ template <class T>
 void transpose_kernel(const Kernels<T>& kernels, const T* from, T* to, Size taps, Size bigs, Size smalls) {
     constexpr Size some = 64 / sizeof(T);
     const Size tasks = ceil_div(smalls, some);
-    parallel(tasks, taps * bigs * smalls > 1 << 15 ? num_threads() : 1, [&](Size task, int) {
+    parallel(tasks, taps * bigs * smalls > few_numbers ? num_threads() : 1, [&](Size task, int) {
         const Size small = task * some, count = std::min(some, smalls - small);
         for (Size big = 0; big < bigs; ++big)
             kernels.transpose(from + big * smalls + small, bigs * smalls, to + (small * bigs + big) * taps, bigs * taps, taps,
@@ -148,7 +149,8 @@ void transpose_kernel(const Kernels<T>& kernels, const T* from, T* to, Size taps
 
 // `bigs` and `smalls` have been read.
 template <class T>
-void backward(const Kernels<T>& set, Problem p, const ChannelsLast<T>& bigs, const ChannelsLast<T>& smalls, const Array& gradient, Layout layout) {
+void backward(const Kernels<T>& set, Problem p, const ChannelsLast<T>& bigs, const ChannelsLast<T>& smalls,
+              const Array& gradient, Layout layout) {
     p.dense_in = bigs.dense(), p.dense_out = smalls.dense();
     const Size c_small = p.small_channels * p.groups, c_big = p.big_channels, taps = p.taps();
     Scratch<T> last(layout.kernel_first ? taps * c_big * c_small : 0);
@@ -159,24 +161,27 @@ void backward(const Kernels<T>& set, Problem p, const ChannelsLast<T>& bigs, con
 }
 
 template <class T>
-void compute_as(const Kernels<T>& set, const Problem& p, int rank, const Array& x, const Array& kernel, const Array* bias, const Array& out,
-                Layout layout, bool relu) {
+void compute_as(const Kernels<T>& set, const Problem& p, int rank, const Array& x, const Array& kernel, const Array* bias,
+                const Array& out, Layout layout, bool relu) {
     ChannelsLast<T> in(x, rank, layout.first), result(out, rank, layout.first);
     in.read(set);
     forward(set, p, in, kernel, bias, result, layout, relu);
 }
 
 template <class T>
-void gradient_as(const Kernels<T>& set, const Problem& p, int rank, const Array& big, const Array& small, const Array& out, Layout layout) {
+void gradient_as(const Kernels<T>& set, const Problem& p, int rank, const Array& big, const Array& small, const Array& out,
+                 Layout layout) {
     ChannelsLast<T> bigs(big, rank, layout.first), smalls(small, rank, layout.first);
     bigs.read(set), smalls.read(set);
     backward(set, p, bigs, smalls, out, layout);
 }
 
 template <class T>
-void gradients_as(const Kernels<T>& set, const Problem& by_x, const Problem& by_kernel, int rank, const Array& x, const Array& kernel,
-                  const Array& grad_output, const Array& x_gradient, const Array& kernel_gradient, Layout layout) {
-    ChannelsLast<T> in(x, rank, layout.first), grad_outputs(grad_output, rank, layout.first), result(x_gradient, rank, layout.first);
+void gradients_as(const Kernels<T>& set, const Problem& by_x, const Problem& by_kernel, int rank, const Array& x,
+                  const Array& kernel, const Array& grad_output, const Array& x_gradient, const Array& kernel_gradient,
+                  Layout layout) {
+    ChannelsLast<T> in(x, rank, layout.first), grad_outputs(grad_output, rank, layout.first),
+        result(x_gradient, rank, layout.first);
     in.read(set), grad_outputs.read(set);
     forward<T>(set, by_x, grad_outputs, kernel, nullptr, result, layout, false);
     by_x.transposed() ? backward(set, by_kernel, in, grad_outputs, kernel_gradient, layout)
@@ -229,15 +234,18 @@ void gradients(bool transposed, const Array& x, const Array& kernel, const Array
         throw std::invalid_argument("the kernel, or its gradient, is not contiguous");
     Problem by_x = problem_of(transposed ? Map::conv : Map::conv_transpose, transposed ? grad_output : x_gradient,
                               transposed ? x_gradient : grad_output, kernel, fields, layout);
-    Problem by_kernel = problem_of(Map::kernel_gradient, transposed ? grad_output : x, transposed ? x : grad_output, kernel_gradient, fields,
-                                   layout);
+    Problem by_kernel = problem_of(Map::kernel_gradient, transposed ? grad_output : x, transposed ? x : grad_output,
+                                   kernel_gradient, fields, layout);
     check_phases(by_x);
-    if (x.empty() || grad_output.empty() || kernel.empty()) throw std::invalid_argument("x, the kernel or grad_output is empty");
+    if (x.empty() || grad_output.empty() || kernel.empty())
+        throw std::invalid_argument("x, the kernel or grad_output is empty");
     by_x.lanes = by_kernel.lanes = lanes_of(set, by_x.bytes);
     if (by_x.bytes == 4)
-        gradients_as(kernels<float>(set), by_x, by_kernel, fields.rank, x, kernel, grad_output, x_gradient, kernel_gradient, layout);
+        gradients_as(kernels<float>(set), by_x, by_kernel, fields.rank, x, kernel, grad_output, x_gradient, kernel_gradient,
+                     layout);
     else
-        gradients_as(kernels<double>(set), by_x, by_kernel, fields.rank, x, kernel, grad_output, x_gradient, kernel_gradient, layout);
+        gradients_as(kernels<double>(set), by_x, by_kernel, fields.rank, x, kernel, grad_output, x_gradient, kernel_gradient,
+                     layout);
 }
 
 }  // namespace unstride

@@ -17,7 +17,8 @@ void compute(bool transposed, const Array& x, const Array& kernel, const Array* 
 void gradient(const Array& big, const Array& small, const Array& out, const Fields& fields, Layout layout,
               InstructionSet set = used_instruction_set());
 
-// Both gradients of conv_transpose, or of conv, where `grad_output` is the gradient with respect to its result: what both read is rearranged once.
+// Both gradients of conv_transpose, or of conv, where `grad_output` is the gradient with respect to its result: what both
+// read is rearranged once.
 void gradients(bool transposed, const Array& x, const Array& kernel, const Array& grad_output, const Array& x_gradient,
                const Array& kernel_gradient, const Fields& fields, Layout layout,
                InstructionSet set = used_instruction_set());

@@ -68,8 +68,8 @@ void backward(const Code& code, nb::handle x, nb::list weights, nb::handle y_gra
     stack_backward(stack, in ? &**in : nullptr, *kernels, *out, numbers, in_gradient ? &**in_gradient : nullptr, *gradients);
 }
 
-void crossentropy(const Code& code, nb::handle x, nb::list weights, nb::handle target, float epsilon, nb::handle y, nb::handle loss,
-                  nb::list weight_gradients) {
+void crossentropy(const Code& code, nb::handle x, nb::list weights, nb::handle target, float epsilon, nb::handle y,
+                  nb::handle loss, nb::list weight_gradients) {
     const Stack stack = stack_of(code);
     const Buffer in("x", x, false), wanted("target", target, false), out("y", y, true), losses("loss", loss, true);
     const Buffers kernels("a weight", weights, false), gradients("a weight's gradient", weight_gradients, true);
@@ -89,9 +89,10 @@ void bind_stack(nb::module_& m) {
     m.def("stack_backward", backward, nb::arg("code"), nb::arg("x").none(), nb::arg("weights"), nb::arg("y_gradient"),
           nb::arg("saved").none(), nb::arg("x_gradient").none(), nb::arg("weight_gradients"),
           "Writes a stack's gradients by the weights and, unless it is None, by x.");
-    m.def("stack_crossentropy", crossentropy, nb::arg("code"), nb::arg("x"), nb::arg("weights"), nb::arg("target"),
-          nb::arg("epsilon"), nb::arg("y"), nb::arg("loss"), nb::arg("weight_gradients"),
-          "Writes a stack of x to y, its binary cross-entropy with the target, and the gradients of that's sum by the weights.");
+    m.def(
+        "stack_crossentropy", crossentropy, nb::arg("code"), nb::arg("x"), nb::arg("weights"), nb::arg("target"),
+        nb::arg("epsilon"), nb::arg("y"), nb::arg("loss"), nb::arg("weight_gradients"),
+        "Writes a stack of x to y, its binary cross-entropy with the target, and the gradients of that's sum by the weights.");
 }
 
 }  // namespace unstride

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "api/calls.hpp"
+#include "runtime/caches.hpp"
 #include "stack/losses.hpp"
 #include "stack/stack.hpp"
 
@@ -48,7 +49,8 @@ Array array_of(const char* name, const Arguments& all, std::int64_t index) {
 const void* attribute(const Attributes& all, const char* name, AttributeKind kind) {
     for (std::int64_t i = 0; i < all.count; ++i) {
         const Span& given_name = *all.names[i];
-        if (given_name.size == std::strlen(name) && std::memcmp(given_name.data, name, given_name.size) == 0 && all.kinds[i] == kind)
+        if (given_name.size == std::strlen(name) && std::memcmp(given_name.data, name, given_name.size) == 0 &&
+            all.kinds[i] == kind)
             return all.values[i];
     }
     wrong(std::string("the attribute ") + name + " is missing, or of another kind");
@@ -90,7 +92,7 @@ Layout layout_of(const Attributes& all) { return {number(all, "first") != 0, num
 // is saved, or more, if the pages are large (67 MB of result: 36 ms with small pages, 17 ms with large ones).
 void prefer_huge_pages([[maybe_unused]] const Array& out) {
 #if defined(__linux__)
-    constexpr std::uintptr_t huge_page = std::uintptr_t(2) << 20;
+    constexpr std::uintptr_t huge_page = cache::huge_page;
     const auto begin = reinterpret_cast<std::uintptr_t>(out.data);
     const auto end = begin + static_cast<std::uintptr_t>(out.sizes[0] * out.strides[0] * out.bytes);
     const std::uintptr_t first = (begin + huge_page - 1) / huge_page * huge_page, last = end / huge_page * huge_page;
@@ -160,7 +162,8 @@ void backward_stack(const Call& call) {
     const Stack stack = stack_of(call, saved.empty() ? used_instruction_set() : saved_set(saved));
     const Array y_gradient = array_of("the gradient by y", call.arguments, 2);
     const Array x_gradient = array_of("the gradient by x", call.results, 0);
-    stack_backward(stack, &x, weights_of(call.arguments, 3), y_gradient, saved.empty() ? nullptr : saved_of(stack, saved, y_gradient.sizes[0]),
+    stack_backward(stack, &x, weights_of(call.arguments, 3), y_gradient,
+                   saved.empty() ? nullptr : saved_of(stack, saved, y_gradient.sizes[0]),
                    x_gradient.dimensions == 1 ? nullptr : &x_gradient, weights_of(call.results, 1));
 }
 
@@ -168,15 +171,16 @@ void crossentropy_of_stack(const Call& call) {
     check_least(call, 2, 2);
     const Array x = array_of("x", call.arguments, 0), target = array_of("the target", call.arguments, 1);
     const Array y = array_of("y", call.results, 0), loss = array_of("the loss", call.results, 1);
-    stack_crossentropy(stack_of(call), x, weights_of(call.arguments, 2), target, real(checked(call.attributes), "epsilon"), y, loss,
-                       weights_of(call.results, 2));
+    stack_crossentropy(stack_of(call), x, weights_of(call.arguments, 2), target, real(checked(call.attributes), "epsilon"), y,
+                       loss, weights_of(call.results, 2));
 }
 
 void losses(const Call& call) {
     check_least(call, 2, 2);
     const Array target = array_of("the target", call.arguments, 0), predicted = array_of("the prediction", call.arguments, 1);
     const Array loss = array_of("the loss", call.results, 0), derivative = array_of("the slope", call.results, 1);
-    binary_crossentropy(target, predicted, real(checked(call.attributes), "epsilon"), loss, derivative.empty() ? nullptr : &derivative);
+    binary_crossentropy(target, predicted, real(checked(call.attributes), "epsilon"), loss,
+                        derivative.empty() ? nullptr : &derivative);
 }
 
 // XLA lets its threads round the smallest numbers to zero. The kernels' own threads do not, and results should not depend

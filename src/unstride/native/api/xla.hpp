@@ -128,8 +128,8 @@ Error* kernel_gradient(Call* call);
 // the numbers kept for backward, or none.
 Error* stack_forward(Call* call);
 
-// Arguments x, what forward kept (or no numbers: it is computed again), the gradient with respect to y, and the weights; results the
-// gradient with respect to x (or no numbers: it is not wanted) and those by the weights.
+// Arguments x, what forward kept (or no numbers: it is computed again), the gradient with respect to y, and the weights;
+// results the gradient with respect to x (or no numbers: it is not wanted) and those by the weights.
 Error* stack_backward(Call* call);
 
 // The same attribute, and epsilon (a float32). Arguments x, target, and the weights; results y, the binary cross-entropy of

@@ -80,7 +80,7 @@ void differentiate_channels(float* gradient, const float* y, Size positions, Siz
             Floats g = load(gradient + c * W<float>);
             if constexpr (A != Activation::none) {
                 const Floats f = load(y + c * W<float>);
-                // Not times 0: where the activation is flat, nothing phases, however large.
+                // Not times 0: where the activation is flat, nothing passes, however large.
                 g = A == Activation::relu ? (f <= Floats{} ? Floats{} : g) : g * slope_at(f, A, slope);
                 store(gradient + c * W<float>, g);
             }

@@ -16,7 +16,7 @@ struct TapRun {
 };
 
 template <class T>
-INLINE void finish(const Job<T>& job, const LaneMask<T>& lanes, bool whole, Vector<T> sum, T* to) {
+INLINE void finish(const DepthwiseJob<T>& job, const LaneMask<T>& lanes, bool whole, Vector<T> sum, T* to) {
     const Vector<T> value = job.relu ? relu<T>(sum) : sum;
     if (whole)
         store(to, value);
@@ -27,7 +27,8 @@ INLINE void finish(const Job<T>& job, const LaneMask<T>& lanes, bool whole, Vect
 // Positions that lie `step` numbers apart: each of their inputs is loaded once for all taps of a run. (64 channels, kernel 4,
 // stride 2: 1.5 times as fast as loading it for each.)
 template <class T, bool Whole, int Taps>
-INLINE void add_run(const Job<T>& job, const TapRun& tap_run, Size first, const LaneMask<T>& lanes, const T* from, Vector<T>* sums) {
+INLINE void add_run(const DepthwiseJob<T>& job, const TapRun& tap_run, Size first, const LaneMask<T>& lanes, const T* from,
+                    Vector<T>* sums) {
     const Size step = job.loops.in_step[3];
     const T* const w = job.blocks[0].weights + tap_run.row * job.weight_stride + first;
     Vector<T> weights[Taps];
@@ -44,7 +45,7 @@ INLINE void add_run(const Job<T>& job, const TapRun& tap_run, Size first, const 
 }
 
 template <class T, bool Whole>
-INLINE void depthwise_row(const Job<T>& job, const TapRun* tap_runs, Size count, Size first, const T* from, T* to) {
+INLINE void depthwise_row(const DepthwiseJob<T>& job, const TapRun* tap_runs, Size count, Size first, const T* from, T* to) {
     const LaneMask<T> lanes(0, job.to - first);
     Vector<T> sums[depthwise_rows];
     UNROLLED
@@ -64,7 +65,7 @@ INLINE void depthwise_row(const Job<T>& job, const TapRun* tap_runs, Size count,
 
 // Positions anywhere.
 template <class T, bool Whole>
-INLINE void depthwise_tile(const Job<T>& job, Size first, int rows, const T* const* in, T* const* out) {
+INLINE void depthwise_tile(const DepthwiseJob<T>& job, Size first, int rows, const T* const* in, T* const* out) {
     using V = Vector<T>;
     const Block<T>& block = job.blocks[0];
     const LaneMask<T> lanes(0, job.to - first);
@@ -89,7 +90,7 @@ INLINE void depthwise_tile(const Job<T>& job, Size first, int rows, const T* con
 
 // Rows of at least a tile's length; the last tile of a row goes back over positions that the one before has written.
 template <class T>
-void depthwise_rows_of(const Job<T>& job, const TapRun* tap_runs, Size count) {
+void depthwise_rows_of(const DepthwiseJob<T>& job, const TapRun* tap_runs, Size count) {
     const LoopNest& w = job.loops;
     for (Size i = 0; i < w.count[0] * w.count[1] * w.count[2]; ++i) {
         const Size y = i % w.count[2], z = i / w.count[2] % w.count[1], image = i / w.count[2] / w.count[1];
@@ -107,7 +108,7 @@ void depthwise_rows_of(const Job<T>& job, const TapRun* tap_runs, Size count) {
 }
 
 template <class T>
-void depthwise_job(const Job<T>& job) {
+void depthwise_job(const DepthwiseJob<T>& job) {
     constexpr Size max_tap_runs = 64;
     TapRun tap_runs[max_tap_runs];
     Size count = 0;

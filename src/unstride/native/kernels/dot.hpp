@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/simd.hpp"
+#include "runtime/caches.hpp"
 
 namespace unstride {
 namespace UNSTRIDE_SET {
@@ -58,10 +59,8 @@ struct Places {
     const T* next_tile;  // the same: what the next tile reads
 };
 
-constexpr int max_blocks = 32;  // at most one a column
-
 template <class T, int Q, int P>
-void dot(const Job<T>& job, const Block<T>& block, const Places<T>& places, bool solid) {
+void dot(const DotJob<T>& job, const Block<T>& block, const Places<T>& places, bool solid) {
     using V = Vector<T>;
     V sums[P][Q];
     UNROLLED
@@ -81,7 +80,7 @@ void dot(const Job<T>& job, const Block<T>& block, const Places<T>& places, bool
         for (; k + W<T> <= run.length; k += W<T>) {
             if (fetches) {
                 if (places.ahead)
-                    for (Size i = 0; i < 2 * W<T>; i += 64 / Size(sizeof(T)))
+                    for (Size i = 0; i < 2 * W<T>; i += cache::line / Size(sizeof(T)))
                         __builtin_prefetch(places.ahead + 2 * (run.row + k) + i);
                 if (places.next_tile) {
                     UNROLLED
@@ -158,14 +157,14 @@ void dot(const Job<T>& job, const Block<T>& block, const Places<T>& places, bool
 
 // Half of a tile costs about half of its time.
 template <class T, int Q>
-void some_dots(const Job<T>& job, const Block<T>& block, const Places<T>& places, bool solid) {
+void some_dots(const DotJob<T>& job, const Block<T>& block, const Places<T>& places, bool solid) {
     constexpr int all = dot_rows<Q>, half = (all + 1) / 2;
     places.rows > half ? dot<T, Q, all>(job, block, places, solid) : dot<T, Q, half>(job, block, places, solid);
 }
 
 // Columns whose cells are adjacent, and fill the step from one position along x to the next.
 template <class T>
-bool solid(const Job<T>& job, const Block<T>& block) {
+bool solid(const DotJob<T>& job, const Block<T>& block) {
     bool whole = block.columns == job.loops.out_step[3];
     for (Size q = 0; q < block.columns; ++q)
         whole = whole && job.written[block.column + q] && job.offsets[block.column + q] == job.offsets[block.column] + q;
@@ -173,20 +172,20 @@ bool solid(const Job<T>& job, const Block<T>& block) {
 }
 
 template <class T>
-void dot_job(const Job<T>& job) {
+void dot_job(const DotJob<T>& job) {
     constexpr int heights[] = {0, dot_rows<1>, dot_rows<2>, dot_rows<3>, dot_rows<4>, 0, dot_rows<6>};
-    bool whole[max_blocks];
+    bool whole[max_dots];
     int highest = 1;
     for (Size b = 0; b < job.block_count; ++b) {
         whole[b] = !job.add && solid(job, job.blocks[b]);
         highest = heights[job.blocks[b].columns] > highest ? heights[job.blocks[b].columns] : highest;
     }
     // What the last run of a tile and of the next ones will read, often new to the cache, arrives during the first. (100 MB
-    // of input, 3 x 3 taps of 32 channels, one core: 7.9 ms, 14.4 without; a row farther ahead 9.6.) Where all of it is new, the
-    // next tile's arrives. (FCN's upsampling, 16 and 64 taps, gradients of the input: 4 and 10% faster.)
+    // of input, 3 x 3 taps of 32 channels, one core: 7.9 ms, 14.4 without; a row farther ahead 9.6.) Where all of it is new,
+    // the next tile's arrives. (FCN's upsampling, 16 and 64 taps, gradients of the input: 4 and 10% faster.)
     const Size read_bytes = positions(job.loops) * job.loops.in_step[3] * Size(sizeof(T));
-    const bool new_rows = job.fresh && read_bytes * job.run_count > Size(1) << 18;
-    const bool far = !new_rows && job.run_count > 1 && read_bytes > Size(1) << 18;
+    const bool new_rows = job.fresh && read_bytes * job.run_count > cache::hidden;
+    const bool far = !new_rows && job.run_count > 1 && read_bytes > cache::hidden;
     const Size ahead = far ? job.runs[job.run_count - 1].in : 0;
     Cursor cursor(job.loops);
     for (Size left = positions(job.loops); left > 0;) {

@@ -1,8 +1,12 @@
-// Output channels in the lanes: a tile of positions times a few vectors of channels stays in registers, every input number
-// is broadcast once. Reaches 95% of the multiply-add peak from about 100 products a cell on.
+// Implicit GEMM with output channels in the lanes: the micro-kernel keeps the sums of R positions times C vectors of channels
+// in registers, and broadcasts every input number once. igemm_scalar.hpp is the same, number by number. Reaches 95% of the
+// multiply-add peak from about 100 products a cell on.
 #pragma once
 
+#include <type_traits>
+
 #include "kernels/simd.hpp"
+#include "runtime/caches.hpp"
 
 namespace unstride {
 namespace UNSTRIDE_SET {
@@ -16,14 +20,16 @@ constexpr int igemm_rows = registers == 32 ? (C == 1 ? 14 : C == 2 ? 12 : 8) : (
 // once are more than the processor foresees. (Two cores of an Intel Emerald Rapids, whose third-level cache answers late: 3%
 // faster from 256 numbers on, 8 to 25% where others use that cache too; shorter runs lose 3%.)
 //
-// InPlace: weights are read where the kernel has them, and products are added to what the output has. Meanwhile each block of
-// columns fetches a share of the rows that are wanted next, in the order of memory.
-template <class T, int R, int C, bool Unpacked>
-void igemm_tile(const Job<T>& job, const Block<T>& block, const T* const* in, T* const* out, const T* const* next) {
+// UnpackedJob: weights are read where the kernel has them, and products are added to what the output has. Meanwhile each
+// block of columns fetches a share of the rows that are wanted next, in the order of memory.
+template <class J, class T, int R, int C>
+void igemm_tile(const J& job, const Block<T>& block, const T* const* in, T* const* out, const T* const* next) {
     using V = Vector<T>;
+    constexpr bool unpacked = std::is_same_v<J, UnpackedJob<T>>;
     constexpr int U = C == 1 ? 4 : registers == 32 ? 2 : 1;  // products between two looks at the loop's end
-    constexpr Size line = 64 / sizeof(T);
-    const Size step = Unpacked ? job.weight_stride : C * W<T>;
+    constexpr Size line = cache::line / sizeof(T);
+    Size step = C * W<T>;
+    if constexpr (unpacked) step = job.weight_stride;
     V sums[R][C];
     UNROLLED
     for (int r = 0; r < R; ++r)
@@ -31,7 +37,7 @@ void igemm_tile(const Job<T>& job, const Block<T>& block, const T* const* in, T*
         for (int c = 0; c < C; ++c) {
             // The lines that the sums go to arrive while they are made: a store that waits for one holds up the next tile.
             __builtin_prefetch(out[r] + block.column + c * W<T>, 1);
-            sums[r][c] = load(Unpacked ? out[r] + block.column + c * W<T> : block.bias + c * W<T>);
+            sums[r][c] = load(unpacked ? out[r] + block.column + c * W<T> : block.bias + c * W<T>);
         }
     for (Size s = 0; s < job.run_count; ++s) {
         const InputRun& run = job.runs[s];
@@ -39,9 +45,10 @@ void igemm_tile(const Job<T>& job, const Block<T>& block, const T* const* in, T*
         UNROLLED
         for (int r = 0; r < R; ++r) p[r] = in[r] + (job.copies ? run.copy : run.in);
         const T* w = block.weights + run.row * step;
-        const T* const ahead = job.blocks[0].weights + run.row * step + job.next +
-                               (block.column - job.blocks[0].column) * run.length;
-        const bool fetch = !Unpacked && C > 1 && next && run.length >= 16 * line;
+        [[maybe_unused]] const T* ahead = nullptr;
+        if constexpr (unpacked)
+            ahead = job.blocks[0].weights + run.row * step + job.next + (block.column - job.blocks[0].column) * run.length;
+        const bool fetch = !unpacked && C > 1 && next && run.length >= 16 * line;
         Size k = 0;
         for (const Size whole = run.length / U * U; k < whole;) {
             Size end = whole;
@@ -51,7 +58,7 @@ void igemm_tile(const Job<T>& job, const Block<T>& block, const T* const* in, T*
                 end = k + line < whole ? k + line : whole;
             }
             for (; k < end; k += U, w += U * step) {
-                if (Unpacked && next)
+                if (unpacked && next)
                     for (int i = 0; i < U * C; ++i) __builtin_prefetch(ahead + (k * C + i) * W<T>);
                 UNROLLED
                 for (int u = 0; u < U; ++u) {
@@ -96,26 +103,26 @@ void igemm_tile(const Job<T>& job, const Block<T>& block, const T* const* in, T*
     }
 }
 
-template <class T, int C, bool Unpacked, int... R>
-INLINE void igemm_tile_of(int rows, Indices<R...>, const Job<T>& job, const Block<T>& block, const T* const* in, T* const* out,
-                    const T* const* next) {
-    using Function = void (*)(const Job<T>&, const Block<T>&, const T* const*, T* const*, const T* const*);
-    static constexpr Function functions[] = {igemm_tile<T, R + 1, C, Unpacked>...};
+template <int C, class J, class T, int... R>
+INLINE void igemm_tile_of(int rows, Indices<R...>, const J& job, const Block<T>& block, const T* const* in, T* const* out,
+                          const T* const* next) {
+    using Function = void (*)(const J&, const Block<T>&, const T* const*, T* const*, const T* const*);
+    static constexpr Function functions[] = {igemm_tile<J, T, R + 1, C>...};
     functions[rows - 1](job, block, in, out, next);
 }
 
-template <class T, int C, bool Unpacked = false>
-INLINE void igemm_rows_of(int rows, const Job<T>& job, const Block<T>& block, const T* const* in, T* const* out,
-                         const T* const* next) {
-    igemm_tile_of<T, C, Unpacked>(rows, typename Count<igemm_rows<C>>::type{}, job, block, in, out, next);
+template <int C, class J, class T>
+INLINE void igemm_rows_of(int rows, const J& job, const Block<T>& block, const T* const* in, T* const* out,
+                          const T* const* next) {
+    igemm_tile_of<C>(rows, typename Count<igemm_rows<C>>::type{}, job, block, in, out, next);
 }
 
 // Positions a multiple of 4096 bytes apart share a set of lines of the first-level cache, which holds 8 or 12 of them: each
 // line would be pushed out before its second number is read. Then their runs are copied, once for all blocks of columns. (One
 // core of a Zen 4, 1024 -> 256 channels, k2 s2, 28 x 28: 97 -> 103 GFLOP/s, and 75 -> 94 while another process shares the
 // core; with 1040 channels, which share no lines, 109 and 101.)
-template <class T>
-INLINE void copy_runs(const Job<T>& job, int rows, const T* const* in, const T** copies) {
+template <class J, class T>
+INLINE void copy_runs(const J& job, int rows, const T* const* in, const T** copies) {
     for (int r = 0; r < rows; ++r) {
         T* const to = job.copies + r * job.copy_step;
         for (Size s = 0; s < job.run_count; ++s) {
@@ -126,8 +133,9 @@ INLINE void copy_runs(const Job<T>& job, int rows, const T* const* in, const T**
     }
 }
 
-template <class T>
-void igemm_job(const Job<T>& job) {
+template <template <class> class J, class T>
+void igemm_job(const J<T>& job) {
+    constexpr bool unpacked = std::is_same_v<J<T>, UnpackedJob<T>>;
     int widest = 1;
     for (Size b = 0; b < job.block_count; ++b) {
         int vectors = static_cast<int>(job.blocks[b].columns / W<T>);
@@ -137,7 +145,7 @@ void igemm_job(const Job<T>& job) {
     // Tiles of equal height: 16 positions are two tiles of 8, not one of 12 and one of 4, which would wait for its sums.
     Size left = positions(job.loops);
     Size tiles = (left + most - 1) / most;
-    bool first = true;
+    [[maybe_unused]] bool first = true;
     Cursor cursor(job.loops);
     const T* in[max_igemm_rows];
     const T* copies[max_igemm_rows];
@@ -150,19 +158,21 @@ void igemm_job(const Job<T>& job) {
         for (int r = 0; r < rows; ++r) next[r] = in[r] + job.loops.in_step[3] * rows;  // along a row
         if (job.copies) copy_runs(job, rows, in, copies);
         const T* const* const from = job.copies ? copies : in;
-        const T* const* foreseen = (job.add ? first && job.next : tiles > 1) ? next : nullptr;
+        const T* const* foreseen = tiles > 1 ? next : nullptr;
+        if constexpr (unpacked) foreseen = first && job.next ? next : nullptr;
         for (Size b = 0; b < job.block_count; ++b) {
             const Block<T>& block = job.blocks[b];
             if (block.column >= job.to || block.column + block.columns <= job.from) continue;
-            switch (block.columns / W<T>) {
-                case 1: igemm_rows_of<T, 1>(rows, job, block, from, out, foreseen); break;
-                case 2:
-                    job.add ? igemm_rows_of<T, 2, true>(rows, job, block, from, out, foreseen)
-                            : igemm_rows_of<T, 2>(rows, job, block, from, out, foreseen);
-                    break;
-                default: igemm_rows_of<T, 3>(rows, job, block, from, out, foreseen);
+            if constexpr (unpacked) {  // all blocks are of two vectors
+                igemm_rows_of<2>(rows, job, block, from, out, foreseen);
+            } else {
+                switch (block.columns / W<T>) {
+                    case 1: igemm_rows_of<1>(rows, job, block, from, out, foreseen); break;
+                    case 2: igemm_rows_of<2>(rows, job, block, from, out, foreseen); break;
+                    default: igemm_rows_of<3>(rows, job, block, from, out, foreseen);
+                }
+                foreseen = nullptr;  // once, with the first block
             }
-            if (!job.add) foreseen = nullptr;  // once, with the first block
         }
         first = false;
     }

@@ -1,17 +1,19 @@
-// Output channels in the lanes, where weights have the input's channels adjacent and are read as they lie: a few columns are
-// transposed in registers at a time. The units that change places are eight bytes, one double or two floats; those two have each
-// a lane, to be added at the end. So every weight is loaded once, at an even pace, and memory is never idle. (DCGAN's first
-// layer, one image, two cores of a Zen 5: 0.74 ms; with dots, which load six columns in the first quarter of the time that
-// they then compute with them, 0.84. Units of a float need 16 columns, which are 4096 bytes apart and then share 12 lines of
-// cache; units of four are broadcast at half the speed.)
+// Implicit GEMM over unpacked weights that have the input's channels adjacent: output channels are in the lanes, so that a few
+// columns at a time are transposed in registers. The units that change places are eight bytes, one double or two floats; the
+// two floats keep a lane each, and are added at the end. Every weight is loaded once, at an even pace, and memory is never
+// idle. (DCGAN's first layer, one image, two cores of a Zen 5: 0.74 ms; with dots, which load six columns in the first quarter
+// of the time that they then compute with them, 0.84. Units of a float need 16 columns, which are 4096 bytes apart and then
+// share 12 lines of cache; units of four are broadcast at half the speed.)
 #pragma once
 
 #include "kernels/transpose.hpp"
+#include "runtime/caches.hpp"
 
 namespace unstride {
 namespace UNSTRIDE_SET {
 
 constexpr int transposed_columns = W<double>;
+static_assert(unpacked_columns % transposed_columns == 0, "");
 constexpr int max_unpacked_tile = registers == 32 ? 16 : 10;  // positions, whose sums stay in registers
 
 // One unit in all places of a vector.
@@ -44,9 +46,10 @@ INLINE Vector<T> load(const T* from, const Span& span, Size vector) {
 
 // `columns` of them, from `column` on, at up to P positions. `in` has a vector of every position, then the next ones.
 template <class T, int P>
-void igemm_unpacked_tile(const Job<T>& job, const Span& span, Size column, int columns, const T* in, T* const* out, int rows, Size next) {
+void igemm_unpacked_tile(const UnpackedJob<T>& job, const Span& span, Size column, int columns, const T* in, T* const* out,
+                         int rows, Size next) {
     constexpr int C = transposed_columns, unit = W<T> / C;
-    constexpr Size lines = 64 / vector_bytes;  // vectors of a line
+    constexpr Size lines = cache::line / vector_bytes;  // vectors of a line
     const T* row[C];
     for (int c = 0; c < C; ++c)  // those that are missing repeat the last
         row[c] = job.blocks[0].weights + (column + (c < columns ? c : columns - 1)) * job.weight_stride;
@@ -96,7 +99,7 @@ void igemm_unpacked_tile(const Job<T>& job, const Span& span, Size column, int c
 template <class T>
 struct UnpackedTile {
     int positions;
-    void (*run)(const Job<T>&, const Span&, Size, int, const T*, T* const*, int, Size);
+    void (*run)(const UnpackedJob<T>&, const Span&, Size, int, const T*, T* const*, int, Size);
 };
 
 // The smallest that has room for so many positions.
@@ -116,7 +119,9 @@ UnpackedTile<T> unpacked_tile_of(int rows) {
         return unpacked_tile_of<T>(rows, Indices<1, 2, 3, 4, 6, 8, 9, 10>{});
 }
 
-// The input's runs at some positions, as tiles read them.
+// Copies the input's runs at some positions to where a tile reads them: a vector of each position, then their next vectors.
+//
+//     vector 0 of position 0 | vector 0 of position 1 | ... | vector 1 of position 0 | vector 1 of position 1 | ...
 template <class T>
 void copy_input(const T* const* in, int rows, int places, const Span& span, T* to) {
     for (int p = 0; p < places; ++p, to += W<T>) {
@@ -129,13 +134,13 @@ void copy_input(const T* const* in, int rows, int places, const Span& span, T* t
 }
 
 template <class T>
-void igemm_unpacked_job(const Job<T>& job) {
+void igemm_unpacked_job(const UnpackedJob<T>& job) {
     struct Group {
         UnpackedTile<T> tile;
         int rows;
         const T* in;
         T* out[max_unpacked_tile];
-    } groups[max_igemm_unpacked_positions / max_unpacked_tile + 1];
+    } groups[max_unpacked_positions / max_unpacked_tile + 1];
     const InputRun& run = job.runs[0];
     const Size place = static_cast<Size>(reinterpret_cast<std::uintptr_t>(job.blocks[0].weights) / sizeof(T));
     const Size before = job.weight_stride % W<T> == 0 && run.length >= 32 * W<T> ? place % W<T> : 0;

@@ -4,6 +4,7 @@
 #include "kernels/outer_product.hpp"
 #include "kernels/spatial.hpp"
 #include "kernels/igemm.hpp"
+#include "kernels/igemm_scalar.hpp"
 #include "kernels/transpose.hpp"
 #include "kernels/igemm_unpacked.hpp"
 
@@ -26,8 +27,18 @@ bool finite(const T* from, Size count) {
 }
 
 template <class T>
-constexpr Kernels<T> table{W<T>,          igemm_job<T>,  dot_job<T>,   igemm_unpacked_job<T>, depthwise_job<T>,
-                           spatial_job<T>, outer_product_job<T>, depthwise_gradient_job<T>, finite<T>, transpose<T>};
+constexpr Kernels<T> table{W<T>,
+                           igemm_job<IgemmJob, T>,
+                           igemm_scalar_job<T>,
+                           igemm_job<UnpackedJob, T>,
+                           igemm_unpacked_job<T>,
+                           dot_job<T>,
+                           depthwise_job<T>,
+                           spatial_job<T>,
+                           outer_product_job<T>,
+                           depthwise_gradient_job<T>,
+                           finite<T>,
+                           transpose<T>};
 
 extern const Kernels<float> narrow;
 extern const Kernels<double> wide;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/simd.hpp"
+#include "runtime/caches.hpp"
 
 namespace unstride {
 namespace UNSTRIDE_SET {
@@ -144,11 +145,14 @@ void outer_direct(const OuterProduct<T>& job, const LoopNest& loops) {
     }
 }
 
-// With many channels a position's tap blocks lie far apart, at distances that share few cache sets: some positions at a time are
+// With many channels a position's channels lie far apart, at distances that share few cache sets: some positions at a time are
 // copied to panels, where what a tile reads lies side by side, for all tiles of up to 128 x 128 channels. The first tile that
 // reads some channels copies it on the way, which its multiply-adds hide; those of the next positions are fetched meanwhile.
 // (Zen 5, 128 x 128 channels of positions 4 and 2 KiB apart: 236 of 270 GFLOP/s, and 228 with copies made beforehand.)
-constexpr int panel_channels = 128;
+//
+//     panel of a: rows 0 .. R of position 0 | of position 1 | ...      one for each tile of rows
+//     panel of b: lanes 0 .. 2 W of position 0 | of position 1 | ...   one for each tile of lanes
+constexpr int panel_channels = product_channels;
 template <class T>
 constexpr int panel_positions = 256 / sizeof(T);
 constexpr int panel_rows = outer_rows<2>;
@@ -161,7 +165,7 @@ struct PanelTile {
     int count;            // positions
     const T* const* as;   // where each one's channels of a lie, to be copied to panel a; or null, if it is there
     const T* const* bs;   // the same of b
-    Size row, lane;       // where the tile begins in a tap block, and
+    Size row, lane;       // where the tile begins in a slice, and
     Size rows, lanes;     // how many there are from there on, those of later tiles included
     T *a, *b;             // the panels: all positions, one behind the other
     T* sums;
@@ -224,7 +228,7 @@ INLINE void outer_panels_of(Size rows, Indices<R...>, const PanelTile<T>& tile) 
 template <class T>
 void outer_packed(const OuterProduct<T>& job, Size first_row, Size rows, Size first_lane, Size lanes) {
     constexpr int most = panel_positions<T>, wide = panel_lanes<T>;
-    constexpr Size line = 64 / sizeof(T), a_panel = Size(most) * panel_rows + 2 * line, b_panel = Size(most) * wide;
+    constexpr Size line = cache::line / sizeof(T), a_panel = Size(most) * panel_rows + 2 * line, b_panel = Size(most) * wide;
     alignas(64) T a[(panel_channels + panel_rows - 1) / panel_rows * a_panel];
     alignas(64) T b[(panel_channels + wide - 1) / wide * b_panel];
     const T *as[2][most], *bs[2][most];  // of these positions and of the next

@@ -1,5 +1,5 @@
 // Vectors of one instruction set. Only the kernels' source includes this; it is compiled once for each set, with
-// UNSTRIDE_SET naming it, and everything lies in a namespace of that name: the linker must not exchange functions.
+// UNSTRIDE_SET naming it, and everything is in a namespace of that name: the linker must not exchange functions.
 #pragma once
 
 #include <cstdint>
@@ -75,11 +75,6 @@ INLINE void store(T* p, Vector<T> v) {
 template <class T>
 INLINE Vector<T> relu(Vector<T> v) {
     return v < Vector<T>{} ? Vector<T>{} : v;
-}
-
-template <class T>
-INLINE T relu_one(T v) {
-    return v < T(0) ? T(0) : v;
 }
 
 // Lanes from .. to of a vector in memory; the others are neither read nor written, even where they lie outside the array.

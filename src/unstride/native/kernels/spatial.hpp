@@ -9,8 +9,18 @@ namespace UNSTRIDE_SET {
 
 // Vectors of positions that R columns keep in registers, beside what they read.
 template <int R>
-constexpr int spatial_vectors = registers == 32 ? (R == 1 ? 14 : R == 2 ? 10 : R == 3 ? 7 : R == 4 ? 6 : R == 5 ? 5 : R == 6 ? 4 : 3)
-                                               : (R == 1 ? 6 : R == 2 ? 5 : R == 3 ? 3 : R <= 6 ? 2 : 1);
+constexpr int spatial_vectors = registers == 32 ? (R == 1   ? 14
+                                                   : R == 2 ? 10
+                                                   : R == 3 ? 7
+                                                   : R == 4 ? 6
+                                                   : R == 5 ? 5
+                                                   : R == 6 ? 4
+                                                            : 3)
+                                                : (R == 1   ? 6
+                                                   : R == 2 ? 5
+                                                   : R == 3 ? 3
+                                                   : R <= 6 ? 2
+                                                            : 1);
 static_assert(spatial_vectors<1> * W<float> <= spatial_slack, "");
 
 // Columns From .. To at `count` offsets. Returns where the weights go on.

@@ -28,14 +28,14 @@ INLINE void transpose_square(Vector<T>* v) {
 // Lane l of one of N vectors that hold N * W numbers, number by number from N rows in turn, comes from number N * l + C;
 // K is the vector that is looked at.
 template <class T, int N, int C, int K, int... L>
-INLINE Vector<T> pick_apart(Vector<T> found, Vector<T> v, Indices<L...>) {
-    return SHUFFLE(found, v, ((N * L + C) / W<T> == K ? W<T> + (N * L + C) % W<T> : L)...);
+INLINE Vector<T> pick_apart(Vector<T> picked, Vector<T> v, Indices<L...>) {
+    return SHUFFLE(picked, v, ((N * L + C) / W<T> == K ? W<T> + (N * L + C) % W<T> : L)...);
 }
 
-// The other way round: number J * W + l lies in row (J * W + l) % N, here K.
+// The other way round: number J * W + l is in row (J * W + l) % N, here K.
 template <class T, int N, int J, int K, int... L>
-INLINE Vector<T> pick_together(Vector<T> found, Vector<T> v, Indices<L...>) {
-    return SHUFFLE(found, v, ((J * W<T> + L) % N == K ? W<T> + (J * W<T> + L) / N : L)...);
+INLINE Vector<T> pick_together(Vector<T> picked, Vector<T> v, Indices<L...>) {
+    return SHUFFLE(picked, v, ((J * W<T> + L) % N == K ? W<T> + (J * W<T> + L) / N : L)...);
 }
 
 // Apart: N vectors of N-tuples become one of every place in the tuple. Together: the other way round.
@@ -44,12 +44,12 @@ struct Tuples {
     using V = Vector<T>;
     template <int C, int... K>
     static INLINE V one(const V* v, Indices<K...>) {
-        V found{};
+        V picked{};
         if constexpr (Apart)
-            ((found = pick_apart<T, N, C, K>(found, v[K], typename Count<W<T>>::type{})), ...);
+            ((picked = pick_apart<T, N, C, K>(picked, v[K], typename Count<W<T>>::type{})), ...);
         else
-            ((found = pick_together<T, N, C, K>(found, v[K], typename Count<W<T>>::type{})), ...);
-        return found;
+            ((picked = pick_together<T, N, C, K>(picked, v[K], typename Count<W<T>>::type{})), ...);
+        return picked;
     }
     template <int... C>
     static INLINE void all(const V* v, V* to, Indices<C...>) {
@@ -82,10 +82,10 @@ struct Tuples {
                 }
             }
         } else if constexpr (N > 1) {
-            V turned[N];
-            all(v, turned, typename Count<N>::type{});
+            V moved[N];
+            all(v, moved, typename Count<N>::type{});
             UNROLLED
-            for (int i = 0; i < N; ++i) v[i] = turned[i];
+            for (int i = 0; i < N; ++i) v[i] = moved[i];
         }
     }
     static INLINE void pairs(const V* v, V* to) { all(v, to, typename Count<2>::type{}); }

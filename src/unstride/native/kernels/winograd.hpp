@@ -44,7 +44,8 @@ INLINE void adjoint_transform_pair(const Vector<float>* d, Vector<float>& one, V
 template <bool Results>
 INLINE void transform_row(const Vector<float>* d, Vector<float>* f) {
     if constexpr (Results)
-        adjoint_transform_pair<0>(d, f[0], f[1]), adjoint_transform_pair<1>(d, f[2], f[3]), adjoint_transform_pair<2>(d, f[4], f[5]);
+        adjoint_transform_pair<0>(d, f[0], f[1]), adjoint_transform_pair<1>(d, f[2], f[3]),
+            adjoint_transform_pair<2>(d, f[4], f[5]);
     else
         input_transform_pair<0>(d, f[0], f[1]), input_transform_pair<1>(d, f[2], f[3]), input_transform_pair<2>(d, f[4], f[5]);
 }
@@ -106,7 +107,8 @@ bool transform_tile(const WinogradTile& tile) {
     Vector<float> check{};
     if (pixel) {  // rows of adjacent places
         for (Size c = 0; c < numbers; c += W<float>)
-            transform_pairs<Pair, Results>([&](int y, int x) { return load(places[y * side] + c + x * pixel); }, to + c * step, check);
+            transform_pairs<Pair, Results>([&](int y, int x) { return load(places[y * side] + c + x * pixel); }, to + c * step,
+                                           check);
     } else {
         for (Size c = 0; c < numbers; c += W<float>)
             transform_pairs<Pair, Results>([&](int y, int x) { return load(places[y * side + x] + c); }, to + c * step, check);
@@ -255,7 +257,9 @@ void output_transform_tile(const WinogradTile& tile) {
     }
 }
 
-inline void output_transform(const WinogradTile& tile) { tile.kept ? output_transform_tile<true>(tile) : output_transform_tile<false>(tile); }
+inline void output_transform(const WinogradTile& tile) {
+    tile.kept ? output_transform_tile<true>(tile) : output_transform_tile<false>(tile);
+}
 
 }  // namespace UNSTRIDE_SET
 }  // namespace unstride

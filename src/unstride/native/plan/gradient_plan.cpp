@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "runtime/caches.hpp"
+
 namespace unstride {
 
 namespace {
@@ -18,14 +20,8 @@ double cost(Size rows, Size lanes, int width) {
     return tiles * double(Size((vectors + c - 1) / c)) * cycles;
 }
 
-constexpr Size numbers_per_task = lanes_per_task;      // rows and lanes of a task
-constexpr Size sums_of_task = 64 * 1024;    // in the second-level cache
 constexpr Size enough_tasks = 8;
 constexpr Size max_parts = 16;
-constexpr Size part_bytes = 1024 * 1024;    // of all parts' sums
-// That a task reads: it stays in the second-level cache for all taps. (Two cores of a Zen 5: 22 shapes 4% faster than with
-// 192 KiB, as fewer work items begin with lines that nobody has fetched.)
-constexpr Size item_bytes = 640 * 1024;
 
 }  // namespace
 
@@ -48,29 +44,32 @@ GradientPlan make_gradient_plan(const Problem& problem) {
         }
     }
     plan.split_axis = p.axes[0].small > 1 ? 0 : p.axes[1].small > 1 ? 1 : 2;
-    plan.row_cuts = ceil_div(plan.rows(), numbers_per_task), plan.lane_cuts = ceil_div(plan.lanes(), numbers_per_task);
-    const Size sums = std::min(plan.rows(), numbers_per_task) * std::min(plan.lanes(), numbers_per_task);
-    plan.tap_cuts = ceil_div(plan.steps(), std::max<Size>(sums_of_task / sums, 1));
+    plan.row_cuts = ceil_div(plan.rows(), product_channels), plan.lane_cuts = ceil_div(plan.lanes(), product_channels);
+    const Size sums = std::min(plan.rows(), product_channels) * std::min(plan.lanes(), product_channels);
+    plan.tap_cuts = ceil_div(plan.steps(), std::max<Size>(cache::product_sums / sums, 1));
     Size tasks = plan.depthwise ? p.taps() : p.groups * plan.row_cuts * plan.lane_cuts * plan.tap_cuts;
     Size positions = p.batch, cells_big = p.batch;
     for (const Axis& axis : p.axes) positions *= axis.small, cells_big *= axis.big;
     const Size kernel_bytes = std::max<Size>(p.taps() * big * small * p.groups * p.bytes, 1);
-    const Size wanted = std::min({ceil_div(2 * enough_tasks, tasks), max_parts, positions / 64, part_bytes / kernel_bytes});
+    const Size wanted =
+        std::min({ceil_div(2 * enough_tasks, tasks), max_parts, positions / 64, cache::product_parts / kernel_bytes});
     const Size parts = tasks >= enough_tasks ? 1 : std::max<Size>(wanted, 1);
     const Size cells = p.axes[plan.split_axis].small;
     // Of the big array a task reads its channels of all cells; or less, where strides are larger than the taps of its own.
-    const Size all_cells = std::max(cells_big, positions) * std::min(p.groups * big, numbers_per_task);
+    const Size all_cells = std::max(cells_big, positions) * std::min(p.groups * big, product_channels);
     const Size own_taps = ceil_div(plan.steps(), plan.tap_cuts);
-    const Size of_taps = positions * own_taps * std::min(plan.runs ? k * big : p.groups * big, numbers_per_task);
-    const Size bytes = p.bytes * (positions * std::min(p.groups * small, numbers_per_task) + std::min(all_cells, of_taps));
-    for (const WorkItem& part : cut_areas(p.batch, cells, parts)) {
+    const Size of_taps = positions * own_taps * std::min(plan.runs ? k * big : p.groups * big, product_channels);
+    const Size bytes = p.bytes * (positions * std::min(p.groups * small, product_channels) + std::min(all_cells, of_taps));
+    for (const Area& part : cut_areas(p.batch, cells, parts)) {
+        // (cache::product_input: two cores of a Zen 5, 22 shapes 4% faster than with 192 KiB, as fewer areas begin with lines
+        // that nobody has fetched.)
         const Size share = bytes / std::max<Size>(p.batch * cells, 1) * part.images * part.cells;
-        std::vector<WorkItem> items;
-        for (WorkItem item : cut_areas(part.images, part.cells, share / item_bytes + 1)) {
-            item.image += part.image, item.cell += part.cell;
-            items.push_back(item);
+        std::vector<Area> areas;
+        for (Area area : cut_areas(part.images, part.cells, share / cache::product_input + 1)) {
+            area.image += part.image, area.cell += part.cell;
+            areas.push_back(area);
         }
-        plan.parts.push_back(std::move(items));
+        plan.parts.push_back(std::move(areas));
     }
     while (plan.parts.size() > static_cast<std::size_t>(parts)) {  // cut_areas may cut more finely than it was asked to
         auto& last = plan.parts.back();

@@ -17,7 +17,7 @@ struct GradientPlan {
     bool runs = false;
     AxisPhase axes[3];  // the small grid's positions and what each meets
     int split_axis = 1;
-    std::vector<std::vector<WorkItem>> parts;  // summed apart, each work item by work item; then added in their order
+    std::vector<std::vector<Area>> parts;  // summed apart, each area by area; then added in their order
     Size row_cuts = 1, lane_cuts = 1;       // of rows() and lanes(), into tasks
     Size tap_cuts = 1;                      // of steps()
     double multiply_adds = 0;
@@ -30,8 +30,6 @@ struct GradientPlan {
     Size runs_per_row() const { return runs ? 1 : problem.axes[2].kernel; }
     Size steps() const { return planes() * runs_per_row(); }  // taps, or runs of taps along x
 };
-
-constexpr Size lanes_per_task = 128;  // that a task reads of each position
 
 GradientPlan make_gradient_plan(const Problem& problem);
 

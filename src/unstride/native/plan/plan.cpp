@@ -3,19 +3,20 @@
 #include <algorithm>
 
 #include "plan/spatial_plan.hpp"
+#include "runtime/caches.hpp"
 
 namespace unstride {
 
 constexpr Size max_areas = 4096;
 
-std::vector<WorkItem> cut_areas(Size batch, Size cells, Size wanted) {
-    std::vector<WorkItem> areas;
+std::vector<Area> cut_areas(Size batch, Size cells, Size wanted) {
+    std::vector<Area> areas;
     if (batch < 1 || cells < 1) return areas;
     const Size units = std::max<Size>(std::min({batch * cells, wanted, max_areas}), 1);
     if (units <= batch) {
         for (Size i = 0; i < units; ++i) {
             Size from = i * batch / units, to = (i + 1) * batch / units;
-            areas.push_back({from, to - from, 0, cells, -1, 0, 0});
+            areas.push_back({from, to - from, 0, cells});
         }
         return areas;
     }
@@ -23,17 +24,15 @@ std::vector<WorkItem> cut_areas(Size batch, Size cells, Size wanted) {
     for (Size image = 0; image < batch; ++image)
         for (Size i = 0; i < parts; ++i) {
             Size from = i * cells / parts, to = (i + 1) * cells / parts;
-            areas.push_back({image, 1, from, to - from, -1, 0, 0});
+            areas.push_back({image, 1, from, to - from});
         }
     return areas;
 }
 
 namespace {
 
-constexpr Size cached_weights = 640 * 1024;  // bytes that stay in the second-level cache beside input and output
-constexpr Size max_unpacked_conv_positions = 64;       // positions of a tap of conv
-constexpr Size max_parts = 8;                // whose sums are added afterwards,
-constexpr Size max_sums_of_parts = 1024 * 1024;  // and their bytes
+constexpr Size max_unpacked_conv_positions = 64;  // of a tap
+constexpr Size max_parts = 8;  // whose sums are added afterwards
 constexpr Size max_columns = 4096;  // of a position that computes several cells
 constexpr Size max_merged_spatial_columns = 128;  // the same with positions in the lanes
 
@@ -92,13 +91,13 @@ Size sum_bytes(const Problem& p) {  // of one block's columns, unpacked
 // the input: DCGAN's first layer 690 and 2430; 100 positions of 512 to 512 channels 140 and 120.)
 bool reads_unpacked(const Problem& p) {
     const Size weights = p.taps() * p.in_channels() * p.out_channels() * p.bytes;
-    if (p.groups > 1 || weights <= cached_weights || sum_bytes(p) > max_unpacked_sums) return false;
+    if (p.groups > 1 || weights <= cache::weights || sum_bytes(p) > cache::unpacked_sums) return false;
     Size of_phase = p.batch, of_tap = p.batch;  // positions
     for (const Axis& axis : p.axes) of_phase *= ceil_div(axis.big, axis.stride), of_tap *= axis.small;
     const Size block = unpacked_block(p), outs = p.out_channels();
     if (!p.transposed())
         return of_tap <= max_unpacked_conv_positions && p.in_channels() >= unpacked_rows && outs % block == 0 &&
-               outs <= max_unpacked_blocks * block && 4 * outs / block * sum_bytes(p) <= max_sums_of_parts;
+               outs <= max_unpacked_blocks * block && 4 * outs / block * sum_bytes(p) <= cache::split_k_sums;
     // Many positions are several tiles, which turn the weights each.
     const Size most = p.in_channels() >= 32 * p.lanes ? max_unpacked_positions : 27;
     return of_phase <= most && p.in_channels() >= 4 * p.lanes && outs >= 5 * block;
@@ -133,7 +132,10 @@ void choose(Plan& plan) {
         return;
     }
     if (reads_unpacked(p)) {
-        plan.unpacked = true;
+        if (p.transposed())
+            plan.work = UnpackedColumns{};
+        else
+            plan.work = UnpackedRows{};
         for (int axis = 0; axis < 3; ++axis) plan.axes[axis] = by_tap(p.axes[axis], p.transposed());
         return;
     }
@@ -168,7 +170,7 @@ void cut_columns(Plan& plan) {
     const Problem& p = plan.problem;
     const Size columns = plan.cells() * p.out_channels();
     plan.columns = {0};
-    if (plan.unpacked) {
+    if (plan.unpacked()) {
         for (Size column = 0; column < columns;)
             plan.columns.push_back(column = std::min(column + unpacked_block(p), columns));
     } else if (plan.method == Method::igemm) {
@@ -204,10 +206,9 @@ double sum_of_connections(const std::vector<AxisPhase>& phases) {
     return sum;
 }
 
-constexpr Size cached_tap_block = 24 * 1024;     // bytes of a dot's weights: they stay in the first-level cache beside its input
 constexpr Size max_tap_blocks = 4096;           // about
 constexpr Size min_positions_of_tap_blocks = 32;           // positions: for fewer, weights come from where they are anyway
-constexpr Size rows_of_tap_blocks = 4;           // of a work item: positions at the borders along x then fill a dot together
+constexpr Size rows_of_tap_blocks = 4;           // of a task: positions at the borders along x then fill a dot together
 
 int max_taps(const std::vector<AxisPhase>& phases) {
     int most = 1;  // even where a crop leaves none
@@ -215,7 +216,7 @@ int max_taps(const std::vector<AxisPhase>& phases) {
     return most;
 }
 
-// Where a dot's weights of one block of columns are more than the first-level cache holds, all positions of a work item meet some
+// Where a dot's weights of one block of columns are more than the first-level cache holds, all positions of a task meet some
 // rows of taps before the next. (Gradients of the input of FCN's upsampling, two cores of a Zen 5: 16 x 16 taps of 21 channels
 // 3.2 -> 2.4 ms, 64 x 64 taps 6.4 -> 2.7; with tap blocks of 32 KiB 5% slower, of 48 20%.)
 void cut_into_tap_blocks(Plan& plan) {
@@ -225,7 +226,7 @@ void cut_into_tap_blocks(Plan& plan) {
     Size all[3], cuts[3], taps = 1;
     for (int axis = 0; axis < 3; ++axis) all[axis] = max_taps(plan.axes[axis]), taps *= all[axis];
     // How many fit, along an axis once all of the axes after it are whole.
-    Size fit = std::max(cached_tap_block / tap, taps / max_tap_blocks);
+    Size fit = std::max(cache::tap_block / tap, taps / max_tap_blocks);
     if (plan.method != Method::dot || positions < min_positions_of_tap_blocks) fit = taps;
     for (int axis = 2; axis >= 0; --axis) {
         cuts[axis] = ceil_div(all[axis], std::clamp<Size>(fit, 1, all[axis]));
@@ -242,78 +243,85 @@ void cut_into_tap_blocks(Plan& plan) {
     }
 }
 
-constexpr Size cached_block = 384 * 1024;    // bytes of weights that a work item packs for itself
-constexpr Size cached_output = 512 * 1024;   // of a work item, so that its phases find each other's cache lines
-constexpr double item_work = 400e3;         // vector operations: about 100 microseconds
+constexpr double task_work = 400e3;  // vector operations: about 100 microseconds
 
-void cut_into_items(Plan& plan) {
+// [0, count) in parts of about the same size.
+std::vector<Range> cut_range(Size count, Size parts) {
+    std::vector<Range> ranges;
+    for (Size i = 0; i < parts; ++i) ranges.push_back({i * count / parts, (i + 1) * count / parts - i * count / parts});
+    return ranges;
+}
+
+// Some blocks at a time, so that their weights stay in the cache and the input is read few times; enough tasks for all
+// threads. Every task packs its own weights, which costs about as much as 16 positions. `weights`: bytes of one subconvolution.
+PackedPerTask cut_blocks(const Plan& plan, Size weights) {
+    const Problem& p = plan.problem;
+    const Size blocks = plan.blocks(), subconvolutions = plan.subconvolutions() * p.groups;
+    Size share = std::clamp<Size>(blocks * cache::task_weights / std::max<Size>(weights, 1), 1, blocks);
+    while (share > 1 && subconvolutions * ceil_div(blocks, share) < 16) --share;
+    const Size shares = ceil_div(blocks, share);
+    const Size positions = p.batch * p.out_size(0) * p.out_size(1) * p.out_size(2) / plan.subconvolutions() / plan.cells();
+    const Size split = std::min(ceil_div(16, subconvolutions * shares), std::max<Size>(positions / 192, 1));
+    const std::vector<Area> areas = cut_areas(p.batch, p.out_size(plan.split_axis), split);
+    PackedPerTask work;
+    for (Size sub = 0; sub < subconvolutions; ++sub)
+        for (const Range& some : cut_range(blocks, shares))
+            for (const Area& area : areas) work.tasks.push_back({area, sub, some.first, some.count});
+    // The longest first: phases have different numbers of taps, and who takes the last task is waited for.
+    const auto length = [&plan](const PackedPerTask::Task& task) {
+        const Size columns = plan.columns[task.block + task.blocks] - plan.columns[task.block];
+        return columns * task.area.cells * plan.subconvolution(task.subconvolution % plan.subconvolutions()).taps();
+    };
+    std::stable_sort(work.tasks.begin(), work.tasks.end(), [&](const auto& a, const auto& b) { return length(a) > length(b); });
+    return work;
+}
+
+void cut_into_tasks(Plan& plan) {
     const Problem& p = plan.problem;
     const double work = plan.vector_operations;
-    const Size wanted = work < short_work ? 1 : std::max<Size>(8, ceil_div(Size(work / item_work), 8) * 8);
+    const Size wanted = work < short_work ? 1 : std::max<Size>(8, ceil_div(Size(work / task_work), 8) * 8);
     if (plan.method == Method::spatial) {
         lay_out_spatial(plan, wanted);
         return;
     }
     plan.split_axis = p.out_size(0) > 1 ? 0 : p.out_size(1) > 1 ? 1 : 2;
-    const Size cells = p.out_size(plan.split_axis), blocks = static_cast<Size>(plan.columns.size()) - 1;
-    const Size phases = plan.subconvolutions() * p.groups;
-    Size rows = p.in_channels();  // of one phase, at most
+    if (auto* unpacked = std::get_if<UnpackedRows>(&plan.work)) {
+        const Size count = plan.subconvolutions() * ceil_div(p.in_channels(), unpacked_rows);
+        const Size fit = cache::split_k_sums / (plan.blocks() * sum_bytes(p));
+        unpacked->row_blocks = cut_range(count, std::min({count, max_parts, fit}));
+    }
+    if (plan.unpacked()) return;
+    const Size cells = p.out_size(plan.split_axis);
+    Size rows = p.in_channels();  // of one subconvolution, at most
     for (const auto& axis : plan.axes) rows *= max_taps(axis);
     const Size weights = rows * plan.columns.back() * p.bytes;
-    const auto cut_split_k = [&](Size tap_blocks, Size parts) {
-        for (Size i = 0; i < parts; ++i) {
-            const Size from = i * tap_blocks / parts, end = (i + 1) * tap_blocks / parts;
-            plan.items.push_back({0, p.batch, 0, cells, 0, 0, blocks, from, end - from});
-        }
-    };
-    if (plan.unpacked && !p.transposed()) {
-        const Size tap_blocks = plan.subconvolutions() * ceil_div(p.in_channels(), unpacked_rows);
-        cut_split_k(tap_blocks, std::min({tap_blocks, max_parts, max_sums_of_parts / (blocks * sum_bytes(p))}));
-        return;
-    }
-    if (plan.unpacked) {
-        for (Size block = 0; block < blocks; ++block) plan.items.push_back({0, p.batch, 0, cells, 0, block, 1});
-        return;
-    }
     const Size tap_blocks = static_cast<Size>(plan.tap_blocks.size()), parts = std::min(tap_blocks, max_parts);
     const Size bytes = p.batch * p.groups * p.out_channels() * p.bytes * p.out_size(0) * p.out_size(1) * p.out_size(2);
-    const bool large = phases * weights > cached_weights;
-    if (large && parts > 1 && p.groups == 1 && parts * bytes <= max_sums_of_parts) {
-        plan.split_k = true;
-        cut_split_k(tap_blocks, parts);
-        return;
-    }
-    plan.packs_per_task = large && tap_blocks == 1 && plan.method != Method::depthwise;
-    if (!plan.packs_per_task) {
+    const bool large = plan.subconvolutions() * p.groups * weights > cache::weights;
+    if (large && parts > 1 && p.groups == 1 && parts * bytes <= cache::split_k_sums) {
+        plan.work = SplitK{cut_range(tap_blocks, parts)};
+    } else if (large && tap_blocks == 1 && plan.method != Method::depthwise) {
+        plan.work = cut_blocks(plan, weights);
+    } else {
         const Size most = tap_blocks == 1 ? max_areas : std::max<Size>(p.batch * cells / rows_of_tap_blocks, 8);
-        plan.items = cut_areas(p.batch, cells, std::min(std::max(wanted, bytes / cached_output), most));
-        return;
+        plan.work = PackedOnce{cut_areas(p.batch, cells, std::min(std::max(wanted, bytes / cache::task_output), most))};
     }
-    // Some blocks at a time, so that their weights stay in the cache and the input is read few times; enough work items for
-    // all threads. Every work item packs its own weights, which costs about as much as 16 positions.
-    Size share = std::clamp<Size>(blocks * cached_block / std::max<Size>(weights, 1), 1, blocks);
-    while (share > 1 && phases * ceil_div(blocks, share) < 16) --share;
-    const Size shares = ceil_div(blocks, share);
-    const Size positions = p.batch * p.out_size(0) * p.out_size(1) * p.out_size(2) / plan.subconvolutions() / plan.cells();
-    const Size split = std::min(ceil_div(16, phases * shares), std::max<Size>(positions / 192, 1));
-    const std::vector<WorkItem> areas = cut_areas(p.batch, cells, split);
-    for (Size phase = 0; phase < phases; ++phase)
-        for (Size i = 0; i < shares; ++i)
-            for (WorkItem area : areas) {
-                area.subconvolution = phase, area.block = i * blocks / shares;
-                area.blocks = (i + 1) * blocks / shares - area.block;
-                plan.items.push_back(area);
-            }
-    // The longest first: phases have different numbers of taps, and who takes the last work item is waited for.
-    const auto length = [&plan](const WorkItem& item) {
-        const Size columns = plan.columns[item.block + item.blocks] - plan.columns[item.block];
-        return columns * item.cells * plan.subconvolution(item.subconvolution % plan.subconvolutions()).taps();
-    };
-    std::stable_sort(plan.items.begin(), plan.items.end(),
-                     [&](const WorkItem& a, const WorkItem& b) { return length(a) > length(b); });
 }
 
 }  // namespace
+
+Size Plan::tasks() const {
+    struct Count {
+        const Plan& plan;
+        std::size_t operator()(const PackedOnce& work) const { return work.areas.size(); }
+        std::size_t operator()(const PackedPerTask& work) const { return work.tasks.size(); }
+        std::size_t operator()(const SplitK& work) const { return work.tap_blocks.size(); }
+        std::size_t operator()(const UnpackedRows& work) const { return work.row_blocks.size(); }
+        std::size_t operator()(const UnpackedColumns&) const { return plan.columns.size() - 1; }
+        std::size_t operator()(const Spatial& work) const { return work.areas.size(); }
+    };
+    return static_cast<Size>(std::visit(Count{*this}, work));
+}
 
 Plan make_plan(const Problem& problem) {
     Plan plan;
@@ -327,12 +335,12 @@ Plan make_plan(const Problem& problem) {
     for (const auto& axis : plan.axes) plan.multiply_adds *= sum_of_connections(axis);
     if (plan.method == Method::spatial)
         plan.vector_operations *= cells;
-    else if (plan.method == Method::depthwise || plan.unpacked)
+    else if (plan.method == Method::depthwise || plan.unpacked())
         plan.vector_operations = 2 * plan.multiply_adds / problem.lanes + cells / problem.lanes;
     else
         plan.vector_operations = cells * cost(problem, plan.method, plan.axes[1], plan.axes[2]);
     cut_into_tap_blocks(plan);
-    cut_into_items(plan);
+    cut_into_tasks(plan);
     return plan;
 }
 

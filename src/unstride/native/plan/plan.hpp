@@ -1,9 +1,9 @@
-// How a map is computed: which output cells share taps, which kernel computes them, in which work items. Plain data, the same
+// How a map is computed: which output cells share taps, which kernel computes them, and in which tasks. Plain data, the same
 // for any number of threads; the kernels and the pool are not known here.
 //
-// Along one axis the output cells fall into phases. A transposed convolution of stride s has s of them, its phases: in
-// phase r, cell q * s + r is a sum over the taps j with j * d = r + b (mod s) of input cell q + shift(j) (Geometry.phases
-// in Python is the same rule). A plain convolution has one, whose input moves s cells for every output cell. Either way
+// Along one axis the output cells fall into phases. A transposed convolution of stride s has s of them: in phase r, cell q *
+// s + r is a sum over the taps j with j * d = r + b (mod s) of input cell q + shift(j) (Geometry.phases in Python is the
+// same rule). A plain convolution has one, whose input moves s cells for every output cell. Either way
 //
 //     out[offset + q * step + c] = sum over taps t of in[q * in_step + shifts[t]] * kernel[index[c][t]],
 //
@@ -12,6 +12,7 @@
 // are read unpacked, each tap is a phase, which adds its product to the output, as the operation is defined.
 #pragma once
 
+#include <variant>
 #include <vector>
 
 #include "plan/problem.hpp"
@@ -27,12 +28,12 @@ struct BorderRegion {
 };
 
 struct AxisPhase {
-    Size offset, step;             // of the output, in cells
-    Size in_step;                  // of the input
-    Size group;                    // cells a position
-    std::vector<Size> shifts;      // ascending
-    std::vector<Size> index;       // [cell][tap]: the kernel's tap, or -1 for none
-    std::vector<BorderRegion> regions;        // all positions, each in one region
+    Size offset, step;                  // of the output, in cells
+    Size in_step;                       // of the input
+    Size group;                         // cells a position
+    std::vector<Size> shifts;           // ascending
+    std::vector<Size> index;            // [cell][tap]: the kernel's tap, or -1 for none
+    std::vector<BorderRegion> regions;  // all positions, each in one region
     int taps() const { return static_cast<int>(shifts.size()); }
 };
 
@@ -49,15 +50,14 @@ enum class Method {
     spatial,    // positions in the lanes, the input's channels copied apart: for few channels, see spatial_plan.hpp
 };
 
-// What a thread takes at a time: images [image, image + images), cells [cell, cell + cells) along `Plan::split_axis`, of all phases; or,
-// where the weights are large, some blocks of columns of one phase.
-struct WorkItem {
+// Images [image, image + images), and of them the cells [cell, cell + cells) along `Plan::split_axis`.
+struct Area {
     Size image, images, cell, cells;
-    // Where `packs_per_task`: of this phase (groups * phases are counted), these blocks of columns. Where conv_transpose is
-    // `unpacked`: of all phases.
-    Size subconvolution, block, blocks;
-    // Where `split_k`: these tap blocks. Where conv is `unpacked`: these runs of unpacked_rows rows of weights, phase by phase.
-    Size tap_block = 0, tap_blocks = 0;
+};
+
+// [first, first + count) of whatever is counted.
+struct Range {
+    Size first, count;
 };
 
 // Taps of a phase whose products are summed before those of the next: [first, end) along each axis. Where a phase has fewer
@@ -66,17 +66,49 @@ struct TapBlock {
     int first[3], end[3];
 };
 
-// spatial: one tap of all columns [from, to) of a block, which lies `offset` numbers from the position's own in the planes.
-struct Step {
-    Size offset;
-    int from, to;
-    int taps[3];
+// How the work is cut into tasks: one struct for each way, of which a plan has one.
+
+// Small weights are packed once; each task computes an area, all of its phases and columns.
+struct PackedOnce {
+    std::vector<Area> areas;
 };
 
-// spatial: where things lie in a worker's memory, in numbers.
-struct SpatialLayout {
-    Size pitch = 0, plane = 0, slab = 0;    // from one row, plane, or input cell along z to the next one
-    Size slabs = 0;                       // at most
+// Large weights: each task packs some blocks of columns of one subconvolution, of those of all groups, into the cache of the
+// thread that uses them.
+struct PackedPerTask {
+    struct Task {
+        Area area;
+        Size subconvolution, block, blocks;
+    };
+    std::vector<Task> tasks;
+};
+
+// Large weights for few sums, by method `dot`: each task packs some tap blocks and sums over them, for all cells. The tasks'
+// sums are added afterwards, in their order.
+struct SplitK {
+    std::vector<Range> tap_blocks;
+};
+
+// Large weights for few positions of conv, which are not packed: the same, and each task reads some row blocks, of
+// `unpacked_rows` rows each, which are counted phase by phase. Each phase is a tap.
+struct UnpackedRows {
+    std::vector<Range> row_blocks;
+};
+
+// The same of conv_transpose: tasks are some blocks of columns each, with all taps.
+struct UnpackedColumns {};
+
+// Method `spatial`. Where things are in a worker's memory, in numbers (see spatial_plan.hpp).
+struct Spatial {
+    // One tap of all columns [from, to) of a block, `offset` numbers from the position's own in the planes.
+    struct Step {
+        Size offset;
+        int from, to;
+        int taps[3];
+    };
+    std::vector<Area> areas;
+    Size pitch = 0, plane = 0, slab = 0;   // from one row, plane, or input cell along z to the next one
+    Size slabs = 0;                        // at most
     Size strip = 1, result = 0;            // rows that are computed at once, and from one of their columns to the next
     std::vector<std::vector<Step>> steps;  // [phase along z * blocks + block]
 };
@@ -84,19 +116,20 @@ struct SpatialLayout {
 struct Plan {
     Problem problem;
     Method method = Method::igemm;
-    std::vector<AxisPhase> axes[3];   // along z, y, x
-    std::vector<Size> columns;   // where each block of columns begins, and where the last one ends
-    bool gaps = false;           // whether zeros stand in for taps that some cells of a group do not have
-    bool packs_per_task = false;      // weights are packed block by block, in the cache of the thread that uses them
-    bool unpacked = false;       // weights are not packed: tiles read the kernel itself, each phase is a tap, and adds
-    bool split_k = false;      // work items are tap blocks of all cells' sums, which are added afterwards
+    std::vector<AxisPhase> axes[3];    // along z, y, x
+    std::vector<Size> columns;         // where each block of columns begins, and where the last one ends
+    std::vector<TapBlock> tap_blocks;  // of dots with many products; otherwise one, of all taps
+    bool gaps = false;                 // whether zeros stand in for taps that some cells of a group do not have
     int split_axis = 1;
-    std::vector<TapBlock> tap_blocks;   // of dots with many products; otherwise one, of all taps
-    std::vector<WorkItem> items;
-    SpatialLayout spatial;
-    double multiply_adds = 0;    // that the kernels do, those with padded lanes not counted
+    std::variant<PackedOnce, PackedPerTask, SplitK, UnpackedRows, UnpackedColumns, Spatial> work;
+    double multiply_adds = 0;      // that the kernels do, those with padded lanes not counted
     double vector_operations = 0;  // the cost rule's estimate
 
+    bool unpacked() const {
+        return std::holds_alternative<UnpackedRows>(work) || std::holds_alternative<UnpackedColumns>(work);
+    }
+    Size blocks() const { return static_cast<Size>(columns.size()) - 1; }
+    Size tasks() const;
     Size cells() const { return axes[1][0].group * axes[2][0].group; }  // that one position computes
     Size subconvolutions() const {
         return static_cast<Size>(axes[0].size() * axes[1].size() * axes[2].size());
@@ -111,18 +144,10 @@ constexpr Size max_phases = 1024;  // along an axis of a transposed convolution;
 
 constexpr double short_work = 150e3;  // vector operations, about 40 microseconds: below, waking a thread costs too much
 
-constexpr Size max_dot_columns = 6;
-constexpr Size max_unpacked_positions = 48;     // of a tap of conv_transpose
-constexpr Size unpacked_columns = 8;             // of conv_transpose: a multiple of those that are transposed together
-constexpr Size unpacked_rows = 64;               // of weights, of conv: they are read before others
-constexpr Size max_unpacked_blocks = 128;       // of columns, of such rows
-constexpr Size max_unpacked_sums = 256 * 1024;  // bytes: they stay in the second-level cache
-constexpr Size max_dots = 32;                   // columns of a position that are summed from lanes
-
 Plan make_plan(const Problem& problem);
 
-// About `wanted` work items of all cells along one axis of all images: whole images, or parts of single ones.
-std::vector<WorkItem> cut_areas(Size batch, Size cells, Size wanted);
+// About `wanted` areas, of all cells along one axis of all images: whole images, or parts of single ones.
+std::vector<Area> cut_areas(Size batch, Size cells, Size wanted);
 
 // The phases along one axis: phase by phase, several phases at once, a plain convolution, and tap by tap.
 std::vector<AxisPhase> phases(const Axis& axis);

@@ -1,11 +1,9 @@
 // What is asked of the native core, as plain data.
 #pragma once
 
-#include <cstdint>
+#include "plan/limits.hpp"
 
 namespace unstride {
-
-using Size = std::int64_t;
 
 enum class Map { conv, conv_transpose, kernel_gradient };
 

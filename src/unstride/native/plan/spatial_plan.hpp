@@ -1,4 +1,4 @@
-// The plan of method `spatial`: positions in the vector lanes. The input of a work item is copied to planes, one a channel;
+// The plan of method `spatial`: positions in the vector lanes. The input of an area is copied to planes, one a channel;
 // each row of a plane is a row of positions with zeros around it:
 //
 //     x x x   cells of channels a, b       0 a a a 0 a a a 0 ...   plane a
@@ -20,21 +20,16 @@ struct Window {
 
 Window window_of(const AxisPhase& phase);
 
-// Positions [first, first + count) along one axis.
-struct Range {
-    Size first, count;
-};
+// The positions along `axis` of a phase that an area has: those whose first cell is the area's.
+Range positions_of(const Plan& plan, int axis, const AxisPhase& phase, const Area& area);
 
-// The positions along `axis` of a phase that a work item computes: those whose first cell is the work item's.
-Range positions_of(const Plan& plan, int axis, const AxisPhase& phase, const WorkItem& item);
-
-// The input cells along z that a work item reads.
-Range slabs_of(const Plan& plan, const WorkItem& item);
+// The input cells along z that an area reads.
+Range slabs_of(const Plan& plan, const Area& area);
 
 // Makes `plan` one of method `spatial` if that is possible, and returns the cost of an output cell, or infinity.
 double plan_spatial(Plan& plan);
 
-// The work items, and where everything lies in a worker's memory.
+// The areas, and where everything is in a worker's memory.
 void lay_out_spatial(Plan& plan, Size wanted);
 
 }  // namespace unstride

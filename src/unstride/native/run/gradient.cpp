@@ -10,11 +10,6 @@ namespace unstride {
 
 namespace {
 
-// Positions [first, first + count) along one axis.
-struct Range {
-    Size first, count;
-};
-
 template <class T>
 class GradientRunner {
 public:
@@ -53,7 +48,7 @@ private:
         const Size rows = plan.rows(), lanes = plan.lanes(), runs = plan.runs_per_row(), steps = plan.steps();
         const Size max_taps = ceil_div(steps, plan.tap_cuts);
         const Size max_rows = ceil_div(rows, plan.row_cuts);
-        const Size step = std::min(lanes_per_task, (lanes + 15) / 16 * 16);  // of a row of sums
+        const Size step = std::min(product_channels, (lanes + 15) / 16 * 16);  // of a row of sums
         const Size each = max_taps * max_rows * step;
         const Scratch<T> memory(each * limit);
         parallel(parts * p.groups * plan.lane_cuts * plan.row_cuts * plan.tap_cuts, limit, [&](Size task, int worker) {
@@ -63,14 +58,14 @@ private:
                 return Range{i * total / cuts, (i + 1) * total / cuts - i * total / cuts};
             };
             const Range taps = part_of(steps, plan.tap_cuts), some_rows = part_of(rows, plan.row_cuts);
-            const Size lane = task % plan.lane_cuts * lanes_per_task, group = task / plan.lane_cuts % p.groups;
+            const Size lane = task % plan.lane_cuts * product_channels, group = task / plan.lane_cuts % p.groups;
             const Size part = task / plan.lane_cuts / p.groups;
-            const Range some_lanes{lane, std::min(lanes_per_task, lanes - lane)};
+            const Range some_lanes{lane, std::min(product_channels, lanes - lane)};
             T* const sums = memory.data() + each * worker;
             std::memset(sums, 0, static_cast<std::size_t>(each) * sizeof(T));
-            for (const WorkItem& item : plan.parts[part])
+            for (const Area& area : plan.parts[part])
                 for (Size i = 0; i < taps.count; ++i)
-                    add(item, group, (taps.first + i) / runs, (taps.first + i) % runs, some_rows, some_lanes,
+                    add(area, group, (taps.first + i) / runs, (taps.first + i) % runs, some_rows, some_lanes,
                         sums + i * some_rows.count * step, step);
             for (Size i = 0; i < taps.count; ++i)
                 deliver(target(part), group, (taps.first + i) / runs, (taps.first + i) % runs, some_rows, some_lanes,
@@ -93,7 +88,7 @@ private:
     void add_parts() const {
         const Size row = p.groups * p.small_channels, rows = size / std::max<Size>(row, 1);
         const Size some = std::max<Size>(ceil_div(rows, 16), 1);  // rows a task
-        parallel(ceil_div(rows, some), size * parts > 1 << 15 ? limit : 1, [&](Size task, int) {
+        parallel(ceil_div(rows, some), size * parts > few_numbers ? limit : 1, [&](Size task, int) {
             for (Size i = task * some; i < std::min(rows, (task + 1) * some); ++i) {
                 const T* from = partial.data() + i * row;
                 T* const to = gradient.data + i / p.big_channels * gradient.tap + i % p.big_channels * gradient.big;
@@ -106,30 +101,30 @@ private:
         });
     }
 
-    // Positions of a work item along an axis whose tap lies inside the big grid.
-    Range valid(int axis, int tap, const WorkItem& item) const {
+    // Positions of an area along an axis whose tap is inside the big grid.
+    Range valid(int axis, int tap, const Area& area) const {
         Size first = 0, end = 0;
         for (const BorderRegion& region : plan.axes[axis].regions)
             if (tap >= region.tap && tap < region.tap + region.taps) {
                 if (first == end) first = region.first;
                 end = region.first + region.count;
             }
-        return clip(axis, {first, end - first}, item);
+        return clip(axis, {first, end - first}, area);
     }
 
-    Range clip(int axis, Range range, const WorkItem& item) const {
+    Range clip(int axis, Range range, const Area& area) const {
         if (axis != plan.split_axis) return range;
-        const Size first = std::max(range.first, item.cell);
-        const Size end = std::min(range.first + range.count, item.cell + item.cells);
+        const Size first = std::max(range.first, area.cell);
+        const Size end = std::min(range.first + range.count, area.cell + area.cells);
         return {first, std::max<Size>(end - first, 0)};
     }
 
     // Where the loops over `ranges` begins in both grids, for taps that are `shifts` away.
-    void place(const WorkItem& item, const Range* ranges, const Size* shifts, Size group, LoopNest& loops, const T*& in_big,
+    void place(const Area& area, const Range* ranges, const Size* shifts, Size group, LoopNest& loops, const T*& in_big,
                const T*& in_small) const {
-        in_big = big.data + item.image * big.strides[0] + group * p.big_channels;
-        in_small = small.data + item.image * small.strides[0] + group * p.small_channels;
-        loops.count[0] = item.images;
+        in_big = big.data + area.image * big.strides[0] + group * p.big_channels;
+        in_small = small.data + area.image * small.strides[0] + group * p.small_channels;
+        loops.count[0] = area.images;
         loops.in_step[0] = big.strides[0], loops.out_step[0] = small.strides[0];
         for (int axis = 0; axis < 3; ++axis) {
             const AxisPhase& phase = plan.axes[axis];
@@ -141,18 +136,18 @@ private:
         }
     }
 
-    void add(const WorkItem& item, Size group, Size plane, Size run, Range rows, Range lanes, T* sums, Size step) const {
+    void add(const Area& area, Size group, Size plane, Size run, Range rows, Range lanes, T* sums, Size step) const {
         const int tz = static_cast<int>(plane / p.axes[1].kernel), ty = static_cast<int>(plane % p.axes[1].kernel);
-        Range ranges[3] = {valid(0, tz, item), valid(1, ty, item), {0, 0}};
+        Range ranges[3] = {valid(0, tz, area), valid(1, ty, area), {0, 0}};
         if (ranges[0].count == 0 || ranges[1].count == 0) return;
         const Size shifts[3] = {plan.axes[0].shifts[tz], plan.axes[1].shifts[ty], plan.axes[2].shifts[run]};
         if (!plan.runs) {
-            ranges[2] = valid(2, static_cast<int>(run), item);
-            if (ranges[2].count > 0) outer_product(item, group, ranges, shifts, rows, lanes, sums, step);
+            ranges[2] = valid(2, static_cast<int>(run), area);
+            if (ranges[2].count > 0) outer_product(area, group, ranges, shifts, rows, lanes, sums, step);
             return;
         }
         for (const BorderRegion& region : plan.axes[2].regions) {
-            ranges[2] = clip(2, {region.first, region.count}, item);
+            ranges[2] = clip(2, {region.first, region.count}, area);
             // The taps inside the grid are a part of the run.
             const Range& whole = plan.big_in_lanes ? lanes : rows;
             const Size from = std::max(whole.first, region.tap * p.big_channels);
@@ -160,19 +155,19 @@ private:
             const Range inside{from, end - from};
             if (ranges[2].count == 0 || inside.count <= 0) continue;
             if (plan.big_in_lanes)
-                outer_product(item, group, ranges, shifts, rows, inside, sums, step, lanes.first);
+                outer_product(area, group, ranges, shifts, rows, inside, sums, step, lanes.first);
             else
-                outer_product(item, group, ranges, shifts, inside, lanes, sums + (from - rows.first) * step, step);
+                outer_product(area, group, ranges, shifts, inside, lanes, sums + (from - rows.first) * step, step);
         }
     }
 
     // `sums` belongs to the first of `rows`, and to lane `first_lane` (that of `lanes`, unless told).
-    void outer_product(const WorkItem& item, Size group, const Range* ranges, const Size* shifts, Range rows, Range lanes, T* sums,
+    void outer_product(const Area& area, Size group, const Range* ranges, const Size* shifts, Range rows, Range lanes, T* sums,
                Size step, Size first_lane = -1) const {
         if (first_lane < 0) first_lane = lanes.first;
         OuterProduct<T> job{};
         const T *in_big, *in_small;
-        place(item, ranges, shifts, group, job.loops, in_big, in_small);
+        place(area, ranges, shifts, group, job.loops, in_big, in_small);
         if (plan.big_in_lanes)
             for (int d = 0; d < 4; ++d) std::swap(job.loops.in_step[d], job.loops.out_step[d]);
         job.a = (plan.big_in_lanes ? in_small : in_big) + rows.first;
@@ -191,14 +186,14 @@ private:
             std::memset(target(part).data + tap * target(part).tap, 0, static_cast<std::size_t>(p.groups) * sizeof(T));
             const int at[3] = {static_cast<int>(plane / p.axes[1].kernel), static_cast<int>(plane % p.axes[1].kernel),
                                static_cast<int>(x)};
-            for (const WorkItem& item : plan.parts[part]) {
+            for (const Area& area : plan.parts[part]) {
                 Range ranges[3];
                 Size shifts[3];
                 for (int axis = 0; axis < 3; ++axis)
-                    ranges[axis] = valid(axis, at[axis], item), shifts[axis] = plan.axes[axis].shifts[at[axis]];
+                    ranges[axis] = valid(axis, at[axis], area), shifts[axis] = plan.axes[axis].shifts[at[axis]];
                 if (ranges[0].count == 0 || ranges[1].count == 0 || ranges[2].count == 0) continue;
                 DepthwiseGradient<T> job{};
-                place(item, ranges, shifts, 0, job.loops, job.a, job.b);
+                place(area, ranges, shifts, 0, job.loops, job.a, job.b);
                 job.lanes = p.groups, job.sums = target(part).data + tap * target(part).tap;
                 kernels.depthwise_gradient(job);
             }

@@ -3,6 +3,7 @@
 #include <atomic>
 
 #include "run/maps.hpp"
+#include "runtime/caches.hpp"
 #include "runtime/pool.hpp"
 
 namespace unstride {
@@ -10,9 +11,9 @@ namespace unstride {
 template <class T>
 bool finite(const Kernels<T>& kernels, Grid<const T> grid, Size batch, const Size size[3], Size channels) {
     const Size rows = batch * size[0] * size[1], row = size[2] * channels;
-    const Size some = std::max<Size>((1 << 15) / std::max<Size>(row, 1), 1);  // rows a task
+    const Size some = std::max<Size>(few_numbers / std::max<Size>(row, 1), 1);  // rows a task
     std::atomic<bool> all{true};
-    parallel(ceil_div(rows, some), rows * row > 1 << 16 ? num_threads() : 1, [&](Size task, int) {
+    parallel(ceil_div(rows, some), rows * row > 2 * few_numbers ? num_threads() : 1, [&](Size task, int) {
         for (Size i = task * some; i < std::min(rows, (task + 1) * some) && all; ++i) {
             const Size image = i / (size[0] * size[1]), z = i / size[1] % size[0], y = i % size[1];
             const T* from = grid.data + image * grid.strides[0] + z * grid.strides[1] + y * grid.strides[2];
@@ -28,7 +29,7 @@ template bool finite(const Kernels<double>&, Grid<const double>, Size, const Siz
 template <class T>
 void add_parts(T* parts, Size part_count, Size count) {
     constexpr Size some = 4096;  // numbers a task
-    parallel(ceil_div(count, some), count * part_count > 1 << 15 ? num_threads() : 1, [&](Size task, int) {
+    parallel(ceil_div(count, some), count * part_count > few_numbers ? num_threads() : 1, [&](Size task, int) {
         T* const to = parts + task * some;
         const Size numbers = std::min(some, count - task * some);
         for (Size part = 1; part < part_count; ++part) {
@@ -46,9 +47,9 @@ void transpose(const Kernels<T>& kernels, const T* from, T* to, Size batch, Size
     // Strips of the longer side, of about 64 KiB: reading or writing, one of the two is adjacent.
     const bool tall = rows > columns;
     const Size longer = tall ? rows : columns, shorter = tall ? columns : rows;
-    const Size strip = std::max<Size>((1 << 16) / sizeof(T) / std::max<Size>(shorter, 1) / 16 * 16, 16);
+    const Size strip = std::max<Size>(cache::transposed_strip / Size(sizeof(T)) / std::max<Size>(shorter, 1) / 16 * 16, 16);
     const Size strips = ceil_div(longer, strip);
-    parallel(batch * strips, batch * rows * columns > 1 << 15 ? num_threads() : 1, [&](Size i, int) {
+    parallel(batch * strips, batch * rows * columns > few_numbers ? num_threads() : 1, [&](Size i, int) {
         const Size image = i / strips * rows * columns, begin = i % strips * strip, count = std::min(strip, longer - begin);
         if (tall)
             kernels.transpose(from + image + begin * columns, columns, to + image + begin, rows, count, columns);

@@ -1,13 +1,10 @@
 // The compiled kernels: jobs as plain data, and a table of functions for every instruction set.
 #pragma once
 
-#include <cstdint>
-
+#include "plan/limits.hpp"
 #include "runtime/processor.hpp"
 
 namespace unstride {
-
-using Size = std::int64_t;
 
 // Positions of a region: images, z, y, x; steps in numbers, not bytes.
 struct LoopNest {
@@ -17,21 +14,22 @@ struct LoopNest {
 };
 
 // A run of adjacent numbers of the input, relative to a position, and the rows of packed weights that they meet; `copy` is
-// where the run lies in a copy of all runs of the position.
+// where the run is in a copy of all runs of the position.
 struct InputRun {
     Size in, row, length, copy;
 };
 
-// Some columns of the output: packed weights of (rows, `lanes`) for tiles, (columns, rows) for dots.
+// Some columns of the output, and their weights.
 template <class T>
 struct Block {
     const T* weights;
     const T* bias;  // padded like the columns
     Size column;    // where the block begins in a position's run of output
-    Size columns;   // a multiple of the vector's length for tiles
+    Size columns;   // of igemm a multiple of the vector's length
 };
 
-// out[position][from .. to) = bias + sum over runs of in[position + run] * weights, and ReLU where asked for.
+// out[position][from .. to) = bias + sum over runs of in[position + run] * weights, and ReLU where asked for. What all of the
+// kernels read; each has its own besides.
 template <class T>
 struct Job {
     const T* in;
@@ -41,27 +39,46 @@ struct Job {
     Size run_count;
     const Block<T>* blocks;
     Size block_count;
-    Size from, to;         // columns of the output to be written
-    // igemm: room for max_igemm_rows positions' runs, from where they are read, or null. igemm_unpacked: see igemm_unpacked_room.
-    T* copies;
-    Size copy_step;        // from one of them to the next
-    const Size* offsets;   // dot: where each column lies, relative to a position's output, and
-    const bool* written;   // whether it is to be written
-    bool add;              // dot: to what the output has, instead of to the bias. igemm: the same, with unpacked weights
-    bool fresh;            // dot: whether each row of positions reads what none before it has read
-    bool input_copied;         // igemm_unpacked: whether `copies` has these positions already
-    Size next;             // unpacked: from the first weights to those that are wanted next, fetched meanwhile; or 0
-    // Numbers from one column's weights to the next one's (dot, igemm_unpacked), from one tap's (depthwise), or
-    // from one row's (igemm of unpacked weights).
-    Size weight_stride;
+    Size from, to;  // columns of the output to be written
     bool relu;
 };
 
-constexpr int max_igemm_rows = 16;
-constexpr int max_igemm_unpacked_positions = 48;
-// Room for the numbers that `igemm_unpacked` copies, of `length` channels at any number of positions up to the most. Tiles are filled
-// up, but the most are whole tiles; so are vectors, at both ends.
-constexpr Size igemm_unpacked_room(Size length, Size lanes) { return max_igemm_unpacked_positions * (length + 2 * lanes); }
+// A block's packed weights are (rows, columns).
+template <class T>
+struct IgemmJob : Job<T> {
+    T* copies;       // room for max_igemm_rows positions' runs, from where they are read, or null
+    Size copy_step;  // from one of them to the next
+};
+
+// Weights as the kernel has them, of one run. Products are added to what the output has.
+template <class T>
+struct UnpackedJob : Job<T> {
+    T* copies;           // as above, and for igemm_unpacked igemm_unpacked_room() numbers
+    Size copy_step;
+    bool input_copied;   // igemm_unpacked: whether `copies` has these positions already
+    Size weight_stride;  // from one row to the next; igemm_unpacked: from one column to the next
+    Size next;           // from the first weights to those that are wanted next, fetched meanwhile; or 0
+};
+
+// A block's packed weights are (columns, rows).
+template <class T>
+struct DotJob : Job<T> {
+    const Size* offsets;  // where each column is, relative to a position's output, and
+    const bool* written;  // whether it is to be written
+    Size weight_stride;   // from one column to the next
+    bool add;             // to what the output has, instead of to the bias
+    bool fresh;           // whether each row of positions reads what none before it has read
+};
+
+// The one block's packed weights are (taps, channels).
+template <class T>
+struct DepthwiseJob : Job<T> {
+    Size weight_stride;  // from one tap to the next
+};
+
+// Room for the numbers that `igemm_unpacked` copies, of `length` channels at any number of positions up to the most. Tiles
+// are filled up, but the most are whole tiles; so are vectors, at both ends.
+constexpr Size igemm_unpacked_room(Size length, Size lanes) { return max_unpacked_positions * (length + 2 * lanes); }
 
 // Columns from .. to of a SpatialJob read `count` numbers of every channel each.
 struct Reach {
@@ -86,9 +103,6 @@ struct SpatialJob {
     Size out_plane, count;
     bool relu;
 };
-
-constexpr int max_spatial_columns = 8;
-constexpr Size spatial_slack = 256;
 
 // sums[row][lane] += in_a[position][row] * in_b[position][lane] over all positions; a kernel's gradient is made of these.
 // `loops.in_step` is of a, `loops.out_step` of b. Of b only lanes from .. to are read; sums has `stride` numbers a row.
@@ -116,10 +130,12 @@ struct DepthwiseGradient {
 template <class T>
 struct Kernels {
     int lanes;
-    void (*igemm)(const Job<T>&);
-    void (*dot)(const Job<T>&);
-    void (*igemm_unpacked)(const Job<T>&);
-    void (*depthwise)(const Job<T>&);
+    void (*igemm)(const IgemmJob<T>&);
+    void (*igemm_scalar)(const IgemmJob<T>&);  // its twin, number by number, for tests
+    void (*igemm_rows)(const UnpackedJob<T>&);
+    void (*igemm_unpacked)(const UnpackedJob<T>&);
+    void (*dot)(const DotJob<T>&);
+    void (*depthwise)(const DepthwiseJob<T>&);
     void (*spatial)(const SpatialJob<T>&);
     void (*outer_product)(const OuterProduct<T>&);
     void (*depthwise_gradient)(const DepthwiseGradient<T>&);

@@ -1,11 +1,14 @@
-// conv and conv_transpose: packs the weights, and hands each region of each work item to its kernel.
+// conv and conv_transpose by packed weights: packs them, and hands each border region of each task to the kernel.
 #include "run/maps.hpp"
 
 #include <algorithm>
 #include <cstring>
 #include <memory>
+#include <type_traits>
 #include <vector>
 
+#include "run/split_k.hpp"
+#include "runtime/caches.hpp"
 #include "runtime/memory.hpp"
 #include "runtime/pool.hpp"
 
@@ -13,19 +16,17 @@ namespace unstride {
 
 namespace {
 
-constexpr Size max_copied = 640 * 1024;  // bytes a thread, of a tile's input: it should stay in the second-level cache
 constexpr Size min_blocks_for_copies = 2;       // blocks of columns: for one, a copy takes as long as it saves
 
 template <class T>
 class Runner {
 public:
-    Runner(const Plan& plan, const Kernels<T>& kernels, Grid<const T> in, WeightsView<const T> kernel, const T* bias, Grid<T> out,
-           bool relu)
-        : plan(plan), p(plan.problem), kernels(kernels), in(in), kernel(kernel), out(out), relu(relu),
-          blocks(static_cast<Size>(plan.columns.size()) - 1), columns(plan.columns.back()),
-          group_count(plan.method == Method::depthwise ? 1 : p.groups),
-          limit(static_cast<int>(std::min<Size>(threads_for(plan.vector_operations), std::max<Size>(plan.items.size(), 1)))),
-          padded_bias(columns * group_count), max_taps(taps_of(plan)), copy_step(step_of_copies()),
+    Runner(const Plan& plan, const Kernels<T>& kernels, Grid<const T> in, WeightsView<const T> kernel, const T* bias,
+           Grid<T> out, bool relu)
+        : plan(plan), p(plan.problem), kernels(kernels), in(in), kernel(kernel), out(out), relu(relu), blocks(plan.blocks()),
+          columns(plan.columns.back()), group_count(plan.method == Method::depthwise ? 1 : p.groups),
+          limit(static_cast<int>(std::min<Size>(threads_for(plan.vector_operations), std::max<Size>(plan.tasks(), 1)))),
+          bias(bias), padded_bias(columns * group_count), max_taps(taps_of(plan)), copy_step(step_of_copies()),
           copies(limit * max_igemm_rows * copy_step), spaces(limit) {
         for (Space& space : spaces) {
             space.runs.reserve(static_cast<std::size_t>(max_taps)), space.blocks.resize(blocks);
@@ -37,12 +38,12 @@ public:
     }
 
     void all() {
-        if (plan.split_k)
-            by_tap_block();
-        else if (plan.packs_per_task)
-            by_block();
+        if (const auto* work = std::get_if<PackedOnce>(&plan.work))
+            all_of(*work);
+        else if (const auto* work = std::get_if<PackedPerTask>(&plan.work))
+            all_of(*work);
         else
-            by_area();
+            all_of(std::get<SplitK>(plan.work));
     }
 
 private:
@@ -55,12 +56,13 @@ private:
     const bool relu;
     const Size blocks, columns, group_count;
     const int limit;
+    const T* const bias;
     Scratch<T> padded_bias;
-    const Size max_taps;  // of any phase
+    const Size max_taps;  // of any subconvolution
     const Size copy_step;  // tile: from one position's copy to the next, or 0 where none is needed
     Scratch<T> copies;
 
-    // What a worker fills for a job. Allocated beforehand: a task must not throw.
+    // What a worker fills for a job. Allocated beforehand, as a task must not throw.
     struct Space {
         std::vector<Block<T>> blocks;
         std::vector<InputRun> runs;
@@ -82,10 +84,10 @@ private:
 
     // Of positions that share lines of the first-level cache (igemm.hpp): an odd number of lines, so that copies do not.
     Size step_of_copies() const {
-        constexpr Size line = 64 / Size(sizeof(T)), shared = 4096 / Size(sizeof(T));
+        constexpr Size line = cache::line / Size(sizeof(T)), shared = cache::alias / Size(sizeof(T));
         if (plan.method != Method::igemm || plan.axes[2][0].in_step * in.strides[3] % shared != 0) return 0;
         const Size step = (ceil_div(max_taps * p.in_channels(), line) | 1) * line;
-        return max_igemm_rows * step * Size(sizeof(T)) <= max_copied ? step : 0;
+        return max_igemm_rows * step * Size(sizeof(T)) <= cache::input_copies ? step : 0;
     }
 
     // Where a tap's weights begin in the kernel.
@@ -93,7 +95,7 @@ private:
 
     static Size taps(const TapBlock& tap_block, int axis) { return std::max(tap_block.end[axis] - tap_block.first[axis], 0); }
 
-    // Those taps of a tap block that a phase has.
+    // Those taps of a tap block that a subconvolution has.
     static TapBlock part(const TapBlock& tap_block, const Subconvolution& sub) {
         TapBlock some = tap_block;
         for (int axis = 0; axis < 3; ++axis) some.end[axis] = std::min(tap_block.end[axis], sub.axis[axis]->taps());
@@ -113,8 +115,16 @@ private:
                 padded_bias.data()[group * columns + i] = bias && i < used ? bias[group * channels + i % channels] : T(0);
     }
 
-    // The weights of some columns of a tap block of one phase, as their kernel reads them: (rows, columns) for igemm and depthwise,
-    // (columns, rows) for dots. A row is a tap and an input channel.
+    // Packs the weights of columns [first, last) of a tap block of a subconvolution. A row is a tap and an input channel, a
+    // column a cell and an output channel. With taps 0, 1, input channels a, b, and columns 0 to 3:
+    //
+    //     igemm: rows of columns                dot: columns of rows            depthwise: taps of channels
+    //     0a0 0a1 0a2 0a3                       0a0 0b0 1a0 1b0                 0a 0b
+    //     0b0 0b1 0b2 0b3                       0a1 0b1 1a1 1b1                 1a 1b
+    //     1a0 1a1 1a2 1a3                       0a2 0b2 1a2 1b2
+    //     1b0 1b1 1b2 1b3                       0a3 0b3 1a3 1b3
+    //
+    // Columns beyond the last are zeros, as are taps that a cell does not have.
     void pack(Size group, const Subconvolution& sub, const TapBlock& tap_block, Size first, Size last, T* to) const {
         const Size width = last - first, height = rows(sub, tap_block);
         const TapBlock some = part(tap_block, sub);
@@ -166,141 +176,137 @@ private:
             std::memcpy(to + i * to_stride, from + i * from_stride, static_cast<std::size_t>(columns) * sizeof(T));
     }
 
-    // Small weights, and those of dots whose sums are many: packed once for all, then every work item computes all phases of its
-    // cells.
-    void by_area() {
-        const Size tap_blocks = static_cast<Size>(plan.tap_blocks.size()), parts = group_count * plan.subconvolutions() * tap_blocks;
-        std::vector<Size> where;  // of each group's, phase's and tap block's weights; its blocks follow one another
+    // Packed once for all; then every task computes all subconvolutions of its area.
+    void all_of(const PackedOnce& work) {
+        const Size tap_blocks = static_cast<Size>(plan.tap_blocks.size());
+        const Size parts = group_count * plan.subconvolutions() * tap_blocks;
+        std::vector<Size> where;  // of each group's, subconvolution's and tap block's weights; its blocks follow one another
         Size total = 0;
         for (Size i = 0; i < parts; ++i) {
             where.push_back(total);
             total += (rows(subconvolution_of(i / tap_blocks), plan.tap_blocks[i % tap_blocks]) * columns + 15) / 16 * 16;
         }
         Scratch<T> weights(total);
-        parallel(parts * blocks, total > 1 << 15 ? limit : 1, [&](Size i, int) {
+        parallel(parts * blocks, total > few_numbers ? limit : 1, [&](Size i, int) {
             const Size each = i / blocks, block = i % blocks;
             const Subconvolution sub = subconvolution_of(each / tap_blocks);
-            const TapBlock& tap_block = plan.tap_blocks[each % tap_blocks];
-            pack(each / tap_blocks / plan.subconvolutions(), sub, tap_block, plan.columns[block], plan.columns[block + 1],
-                 weights.data() + where[each] + rows(sub, tap_block) * plan.columns[block]);
+            const TapBlock& taps = plan.tap_blocks[each % tap_blocks];
+            pack(each / tap_blocks / plan.subconvolutions(), sub, taps, plan.columns[block], plan.columns[block + 1],
+                 weights.data() + where[each] + rows(sub, taps) * plan.columns[block]);
         });
-        parallel(static_cast<Size>(plan.items.size()), limit, [&](Size i, int worker) {
+        parallel(static_cast<Size>(work.areas.size()), limit, [&](Size i, int worker) {
             for (Size each = 0; each < parts; ++each)
-                compute(plan.items[i], each / tap_blocks, plan.tap_blocks[each % tap_blocks], 0, blocks, weights.data() + where[each], out,
-                        spaces[worker]);
+                compute(work.areas[i], each / tap_blocks, plan.tap_blocks[each % tap_blocks], 0, blocks,
+                        weights.data() + where[each], out, spaces[worker]);
         });
     }
 
-    // Large weights: every work item packs the blocks that it computes, into memory that stays in its core's cache.
-    void by_block() {
+    // Every task packs the blocks that it computes, into memory that stays in its core's cache.
+    void all_of(const PackedPerTask& work) {
         const TapBlock& whole = plan.tap_blocks[0];
+        const auto width = [&](const PackedPerTask::Task& task) {
+            return plan.columns[task.block + task.blocks] - plan.columns[task.block];
+        };
         Size most = 0;
-        for (const WorkItem& item : plan.items)
-            most = std::max(most, rows(subconvolution_of(item.subconvolution), whole) *
-                                      (plan.columns[item.block + item.blocks] - plan.columns[item.block]));
+        for (const auto& task : work.tasks)
+            most = std::max(most, rows(subconvolution_of(task.subconvolution), whole) * width(task));
         most = (most + 15) / 16 * 16;
         Scratch<T> weights(most * limit);
-        parallel(static_cast<Size>(plan.items.size()), limit, [&](Size i, int worker) {
-            const WorkItem& item = plan.items[i];
-            const Subconvolution sub = subconvolution_of(item.subconvolution);
-            T* const own = weights.data() + most * worker;
-            T* to = own;
-            for (Size b = item.block; b < item.block + item.blocks; ++b) {
-                pack(item.subconvolution / plan.subconvolutions(), sub, whole, plan.columns[b], plan.columns[b + 1], to);
+        parallel(static_cast<Size>(work.tasks.size()), limit, [&](Size i, int worker) {
+            const auto& task = work.tasks[i];
+            const Subconvolution sub = subconvolution_of(task.subconvolution);
+            T* const packed = weights.data() + most * worker;
+            T* to = packed;
+            for (Size b = task.block; b < task.block + task.blocks; ++b) {
+                pack(task.subconvolution / plan.subconvolutions(), sub, whole, plan.columns[b], plan.columns[b + 1], to);
                 to += rows(sub, whole) * (plan.columns[b + 1] - plan.columns[b]);
             }
-            compute(item, item.subconvolution, whole, item.block, item.blocks, own, out, spaces[worker]);
+            compute(task.area, task.subconvolution, whole, task.block, task.blocks, packed, out, spaces[worker]);
         });
     }
 
-    // Large weights for few sums: every work item packs and uses its tap blocks of them, for sums of all cells that are its own.
-    void by_tap_block() {
-        const Size items = static_cast<Size>(plan.items.size()), outs = p.out_channels();
-        const Size row = p.out_size(2) * outs, plane = p.out_size(1) * row, image = p.out_size(0) * plane;
-        const Size sums = p.batch * image;
+    // Every task packs and uses its tap blocks, one after another.
+    void all_of(const SplitK& work) {
         Size most = 0;
-        for (Size phase = 0; phase < plan.subconvolutions(); ++phase)
-            for (const TapBlock& tap_block : plan.tap_blocks) most = std::max(most, rows(subconvolution_of(phase), tap_block));
+        for (Size number = 0; number < plan.subconvolutions(); ++number)
+            for (const TapBlock& taps : plan.tap_blocks) most = std::max(most, rows(subconvolution_of(number), taps));
         most = (most * columns + 15) / 16 * 16;
-        Scratch<T> weights(most * limit), memory(sums * items);
-        parallel(items, limit, [&](Size i, int worker) {
-            const WorkItem& item = plan.items[i];
-            T* const own = weights.data() + most * worker;
-            const Grid<T> to{memory.data() + i * sums, {image, plane, row, outs}};
-            std::memset(to.data, 0, static_cast<std::size_t>(sums) * sizeof(T));
-            for (Size tap_block = item.tap_block; tap_block < item.tap_block + item.tap_blocks; ++tap_block)
-                for (Size phase = 0; phase < plan.subconvolutions(); ++phase) {
-                    pack(0, subconvolution_of(phase), plan.tap_blocks[tap_block], 0, columns, own);
-                    compute(item, phase, plan.tap_blocks[tap_block], 0, blocks, own, to, spaces[worker]);
-                }
+        Scratch<T> weights(most * limit);
+        const Area everything{0, p.batch, 0, p.out_size(plan.split_axis)};
+        split_k(p, work.tap_blocks, limit, out, bias, relu, [&](Size k, const Grid<T>& sums, int worker) {
+            T* const packed = weights.data() + most * worker;
+            for (Size number = 0; number < plan.subconvolutions(); ++number) {
+                pack(0, subconvolution_of(number), plan.tap_blocks[k], 0, columns, packed);
+                compute(everything, number, plan.tap_blocks[k], 0, blocks, packed, sums, spaces[worker]);
+            }
         });
-        add_parts(memory.data(), items, sums);
-        deliver(memory.data());
     }
 
-    void deliver(const T* sums) const {
-        const Size outs = p.out_channels();
-        for (Size image = 0; image < p.batch; ++image)
-            for (Size z = 0; z < p.out_size(0); ++z)
-                for (Size y = 0; y < p.out_size(1); ++y)
-                    for (Size x = 0; x < p.out_size(2); ++x, sums += outs) {
-                        T* const to = out.data + image * out.strides[0] + z * out.strides[1] + y * out.strides[2] +
-                                      x * out.strides[3];
-                        for (Size k = 0; k < outs; ++k) {
-                            const T sum = sums[k] + padded_bias.data()[k];
-                            to[k] = relu && sum < T(0) ? T(0) : sum;
-                        }
-                    }
-    }
+    // Those of all groups are counted.
+    Subconvolution subconvolution_of(Size number) const { return plan.subconvolution(number % plan.subconvolutions()); }
 
-    Subconvolution subconvolution_of(Size number) const { return plan.subconvolution(number % plan.subconvolutions()); }  // phases of all groups are counted
-
-    // Some blocks of columns, whose packed weights follow one another, of a tap block of a phase, to where `to` has them.
-    void compute(const WorkItem& item, Size number, const TapBlock& tap_block, Size first, Size count, const T* weights,
+    // Some blocks of columns, whose packed weights follow one another, of a tap block of a subconvolution, to where `to` has
+    // them.
+    void compute(const Area& area, Size number, const TapBlock& tap_block, Size first, Size count, const T* weights,
                  const Grid<T>& to, Space& space) const {
-        const Size group = number / plan.subconvolutions(), height = rows(subconvolution_of(number), tap_block);
+        const Size group = number / plan.subconvolutions();
         const Subconvolution sub = subconvolution_of(number);
+        const Size height = rows(sub, tap_block);
         for (Size b = 0; b < count; ++b) {
             const Size column = plan.columns[first + b], width = plan.columns[first + b + 1] - column;
             space.blocks[b] = {weights, padded_bias.data() + group * columns + column, column, width};
             weights += height * width;
         }
-        const TapBlock some = part(tap_block, sub);
-        Job<T> job{};
-        job.weight_stride = plan.method == Method::dot ? height : columns;
-        job.written = space.written.get(), job.offsets = space.offsets.data();
-        job.copies = count >= min_blocks_for_copies ? space.copies : nullptr, job.copy_step = copy_step;
+        const TapBlock taps = part(tap_block, sub);
+        if (plan.method == Method::igemm) {
+            IgemmJob<T> job{};
+            job.copies = count >= min_blocks_for_copies ? space.copies : nullptr, job.copy_step = copy_step;
+            each_region(job, kernels.igemm, area, group, sub, taps, count, to, space);
+        } else if (plan.method == Method::dot) {
+            DotJob<T> job{};
+            job.weight_stride = height;
+            job.written = space.written.get(), job.offsets = space.offsets.data();
+            each_region(job, kernels.dot, area, group, sub, taps, count, to, space);
+        } else {
+            DepthwiseJob<T> job{};
+            job.weight_stride = columns;
+            each_region(job, kernels.depthwise, area, group, sub, taps, count, to, space);
+        }
+    }
+
+    template <class J>
+    void each_region(J& job, void (*kernel)(const J&), const Area& area, Size group, const Subconvolution& sub,
+                     const TapBlock& taps, Size count, const Grid<T>& to, Space& space) const {
         // Of several tap blocks each meets all positions with the weights of one block, which stay in the first-level cache.
         const Size together = plan.tap_blocks.size() > 1 ? 1 : count;
         for (BorderRegion z : sub.axis[0]->regions) {
-            if (!clip(0, *sub.axis[0], item, z)) continue;
+            if (!clip(0, *sub.axis[0], area, z)) continue;
             for (BorderRegion y : sub.axis[1]->regions) {
-                if (!clip(1, *sub.axis[1], item, y)) continue;
+                if (!clip(1, *sub.axis[1], area, y)) continue;
                 for (BorderRegion x : sub.axis[2]->regions) {
-                    if (!clip(2, *sub.axis[2], item, x)) continue;
+                    if (!clip(2, *sub.axis[2], area, x)) continue;
                     BorderRegion regions[3] = {z, y, x};
-                    if (!cut(some, regions, job)) continue;
-                    place(item, group, sub, regions, to, job);
-                    if (plan.method == Method::dot)
+                    if (!cut(taps, regions, job)) continue;
+                    place(area, group, sub, regions, to, job);
+                    if constexpr (std::is_same_v<J, DotJob<T>>)
                         list_columns(sub, regions, to, space.blocks[0].column, space.blocks[count - 1], space);
-                    connect(sub, some, regions, space.runs);
+                    connect(sub, taps, regions, space.runs);
                     job.runs = space.runs.data(), job.run_count = static_cast<Size>(space.runs.size());
                     for (Size b = 0; b < count; b += together) {
                         job.blocks = space.blocks.data() + b, job.block_count = together;
-                        job.fresh = b == 0 && regions[1].taps <= sub.axis[1]->in_step;
-                        compute(job);
+                        if constexpr (std::is_same_v<J, DotJob<T>>)
+                            job.fresh = b == 0 && regions[1].taps <= sub.axis[1]->in_step;
+                        kernel(job);
                     }
                 }
             }
         }
     }
 
-    void compute(const Job<T>& job) const {
-        (plan.method == Method::igemm ? kernels.igemm : plan.method == Method::dot ? kernels.dot : kernels.depthwise)(job);
-    }
-
-    // Leaves of a region's taps those of the tap block. The first of its tap blocks writes, the others add, the last one rectifies.
-    bool cut(const TapBlock& some, BorderRegion* regions, Job<T>& job) const {
+    // Leaves of a region's taps those of the tap block. The first of its tap blocks writes, the others add, the last one
+    // rectifies; of split-K all add.
+    template <class J>
+    bool cut(const TapBlock& some, BorderRegion* regions, J& job) const {
         bool empty = false, first = true, last = true, any = true;
         for (int axis = 0; axis < 3; ++axis) empty = empty || regions[axis].taps == 0;
         for (int axis = 0; axis < 3; ++axis) {
@@ -312,26 +318,29 @@ private:
             region.taps = std::min(end, some.end[axis]) - region.tap;
             any = any && region.taps > 0;
         }
-        job.add = plan.split_k || !first, job.relu = relu && (empty || last) && !plan.split_k;
+        const bool split = std::holds_alternative<SplitK>(plan.work);
+        if constexpr (std::is_same_v<J, DotJob<T>>) job.add = split || !first;
+        job.relu = relu && (empty || last) && !split;
         return first || any;
     }
 
-    // The positions of `region` whose first cell lies in the work item.
-    bool clip(int axis, const AxisPhase& phase, const WorkItem& item, BorderRegion& region) const {
+    // The positions of `region` whose first cell is in the area.
+    bool clip(int axis, const AxisPhase& phase, const Area& area, BorderRegion& region) const {
         if (axis != plan.split_axis) return region.count > 0;
         auto position = [&](Size cell) { return ceil_div(cell - phase.offset, phase.step); };
-        const Size from = item.cell == 0 ? 0 : position(item.cell);
-        const Size to = position(item.cell + item.cells);
+        const Size from = area.cell == 0 ? 0 : position(area.cell);
+        const Size to = position(area.cell + area.cells);
         const Size end = std::min(region.first + region.count, to);
         region.first = std::max(region.first, from);
         region.count = end - region.first;
         return region.count > 0;
     }
 
-    void place(const WorkItem& item, Size group, const Subconvolution& sub, const BorderRegion* regions, const Grid<T>& to, Job<T>& job) const {
-        job.in = in.data + item.image * in.strides[0] + group * p.in_channels();
-        job.out = to.data + item.image * to.strides[0] + group * p.out_channels();
-        job.loops.count[0] = item.images, job.loops.in_step[0] = in.strides[0], job.loops.out_step[0] = to.strides[0];
+    void place(const Area& area, Size group, const Subconvolution& sub, const BorderRegion* regions, const Grid<T>& to,
+               Job<T>& job) const {
+        job.in = in.data + area.image * in.strides[0] + group * p.in_channels();
+        job.out = to.data + area.image * to.strides[0] + group * p.out_channels();
+        job.loops.count[0] = area.images, job.loops.in_step[0] = in.strides[0], job.loops.out_step[0] = to.strides[0];
         for (int axis = 0; axis < 3; ++axis) {
             const AxisPhase& phase = *sub.axis[axis];
             const BorderRegion& region = regions[axis];
@@ -347,8 +356,8 @@ private:
     }
 
     // Where the columns of some blocks lie, for a dot: a column is a cell along y, one along x, and a channel.
-    void list_columns(const Subconvolution& sub, const BorderRegion* regions, const Grid<T>& to, Size first, const Block<T>& last,
-                      Space& space) const {
+    void list_columns(const Subconvolution& sub, const BorderRegion* regions, const Grid<T>& to, Size first,
+                      const Block<T>& last, Space& space) const {
         const Size outs = p.out_channels(), width = sub.axis[2]->group;
         for (Size column = first; column < last.column + last.columns; ++column) {
             const Size y = column / outs / width, x = column / outs % width;
@@ -359,7 +368,8 @@ private:
     }
 
     // Which input numbers a position reads: along x in one run where the cells are adjacent.
-    void connect(const Subconvolution& sub, const TapBlock& some, const BorderRegion* regions, std::vector<InputRun>& runs) const {
+    void connect(const Subconvolution& sub, const TapBlock& some, const BorderRegion* regions,
+                 std::vector<InputRun>& runs) const {
         runs.clear();
         const AxisPhase &z = *sub.axis[0], &y = *sub.axis[1], &x = *sub.axis[2];
         const Size depth = plan.method == Method::depthwise ? 1 : p.in_channels();
@@ -389,16 +399,17 @@ int threads_for(double vector_operations) { return vector_operations < short_wor
 template <class T>
 void run(const Plan& plan, const Kernels<T>& kernels, Grid<const T> in, WeightsView<const T> kernel, const T* bias, Grid<T> out,
          bool relu) {
-    if (plan.method == Method::spatial)
+    if (std::holds_alternative<Spatial>(plan.work))
         run_spatial(plan, kernels, in, kernel, bias, out, relu);
-    else if (plan.unpacked)
+    else if (plan.unpacked())
         run_unpacked(plan, kernels, in, kernel, bias, out, relu);
     else
         Runner<T>(plan, kernels, in, kernel, bias, out, relu).all();
 }
 
-template void run(const Plan&, const Kernels<float>&, Grid<const float>, WeightsView<const float>, const float*, Grid<float>, bool);
-template void run(const Plan&, const Kernels<double>&, Grid<const double>, WeightsView<const double>, const double*, Grid<double>,
+template void run(const Plan&, const Kernels<float>&, Grid<const float>, WeightsView<const float>, const float*, Grid<float>,
                   bool);
+template void run(const Plan&, const Kernels<double>&, Grid<const double>, WeightsView<const double>, const double*,
+                  Grid<double>, bool);
 
 }  // namespace unstride

@@ -2,8 +2,8 @@
 #pragma once
 
 #include "plan/gradient_plan.hpp"
-#include "run/kernels.hpp"
 #include "plan/plan.hpp"
+#include "run/kernels.hpp"
 
 namespace unstride {
 
@@ -20,6 +20,9 @@ struct WeightsView {
     T* data;
     Size tap, big;
 };
+
+// Fewer numbers than these are moved or added before another thread wakes.
+constexpr Size few_numbers = 1 << 15;
 
 // How many threads a call of so many vector operations takes. See `short_work`.
 int threads_for(double vector_operations);

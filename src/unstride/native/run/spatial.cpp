@@ -1,4 +1,4 @@
-// conv and conv_transpose by method `spatial`: copies the input of a work item to planes, computes strips of rows from them, and
+// conv and conv_transpose by method `spatial`: copies the input of an area to planes, computes strips of rows from them, and
 // writes these to their cells.
 #include <algorithm>
 #include <cstring>
@@ -17,10 +17,11 @@ template <class T>
 class SpatialRunner {
 public:
     SpatialRunner(const Plan& plan, const Kernels<T>& kernels, Grid<const T> in, WeightsView<const T> kernel, const T* bias,
-                 Grid<T> out, bool relu)
-        : plan(plan), p(plan.problem), at(plan.spatial), y(plan.axes[1][0]), x(plan.axes[2][0]), window_y(window_of(y)),
-          window_x(window_of(x)), kernels(kernels), in(in), kernel(kernel), out(out), relu(relu), columns(plan.columns.back()),
-          limit(static_cast<int>(std::min<Size>(threads_for(plan.vector_operations), std::max<Size>(plan.items.size(), 1)))),
+                  Grid<T> out, bool relu)
+        : plan(plan), p(plan.problem), at(std::get<Spatial>(plan.work)), y(plan.axes[1][0]), x(plan.axes[2][0]),
+          window_y(window_of(y)), window_x(window_of(x)), kernels(kernels), in(in), kernel(kernel), out(out), relu(relu),
+          columns(plan.columns.back()),
+          limit(static_cast<int>(std::min<Size>(threads_for(plan.vector_operations), std::max<Size>(at.areas.size(), 1)))),
           input_size(at.slab * at.slabs + spatial_slack), result_size(at.result * columns + spatial_slack),
           memory((input_size + result_size) * limit), padded_bias(columns), weights(weight_count()) {
         for (Size i = 0; i < columns; ++i) padded_bias.data()[i] = bias ? bias[i % p.out_channels()] : T(0);
@@ -28,12 +29,12 @@ public:
     }
 
     void all() {
-        parallel(static_cast<Size>(plan.items.size()), limit, [&](Size i, int worker) {
+        parallel(static_cast<Size>(at.areas.size()), limit, [&](Size i, int worker) {
             T* const planes = memory.data() + (input_size + result_size) * worker;
-            const WorkItem& item = plan.items[i];
-            for (Size image = item.image; image < item.image + item.images; ++image) {
-                read(item, image, planes);
-                compute(item, image, planes, planes + input_size);
+            const Area& area = at.areas[i];
+            for (Size image = area.image; image < area.image + area.images; ++image) {
+                read(area, image, planes);
+                compute(area, image, planes, planes + input_size);
             }
         });
     }
@@ -41,7 +42,7 @@ public:
 private:
     const Plan& plan;
     const Problem& p;
-    const SpatialLayout& at;
+    const Spatial& at;
     const AxisPhase &y, &x;
     const Window window_y, window_x;
     const Kernels<T>& kernels;
@@ -65,8 +66,8 @@ private:
 
     Size weight_count() const {
         Size count = 0;
-        for (const std::vector<Step>& steps : at.steps)
-            for (const Step& step : steps) count += (step.to - step.from) * p.in_channels();
+        for (const std::vector<Spatial::Step>& steps : at.steps)
+            for (const Spatial::Step& step : steps) count += (step.to - step.from) * p.in_channels();
         return count;
     }
 
@@ -77,15 +78,15 @@ private:
         T* to = weights.data();
         for (Size i = 0; i < static_cast<Size>(at.steps.size()); ++i) {
             Block block{{}, {}, to};
-            for (const Step& step : at.steps[i]) {
+            for (const Spatial::Step& step : at.steps[i]) {
                 block.offsets.push_back(step.offset);
                 if (block.reaches.empty() || block.reaches.back().from != step.from || block.reaches.back().to != step.to)
                     block.reaches.push_back({step.from, step.to, 0});
                 ++block.reaches.back().count;
             }
             Size channel_weights = 0;
-            for (const Step& step : at.steps[i]) channel_weights += step.to - step.from;
-            for (const Step& step : at.steps[i]) {
+            for (const Spatial::Step& step : at.steps[i]) channel_weights += step.to - step.from;
+            for (const Spatial::Step& step : at.steps[i]) {
                 const Size jz = plan.axes[0][i / blocks_per_phase].index[step.taps[0]];
                 for (int column = step.from; column < step.to; ++column) {
                     const Size c = plan.columns[i % blocks_per_phase] + column, cell = c / outs;
@@ -103,10 +104,10 @@ private:
         }
     }
 
-    // The input of a work item of an image to its planes.
-    void read(const WorkItem& item, Size image, T* planes) const {
-        const Range slabs = slabs_of(plan, item);
-        const Range rows = positions_of(plan, 1, y, item), row = positions_of(plan, 2, x, item);
+    // The input of an area of an image to its planes.
+    void read(const Area& area, Size image, T* planes) const {
+        const Range slabs = slabs_of(plan, area);
+        const Range rows = positions_of(plan, 1, y, area), row = positions_of(plan, 2, x, area);
         if (rows.count == 0 || row.count == 0) return;
         const Size count = rows.count + window_y.halo(), n = x.in_step * p.in_channels();
         for (Size z = 0; z < slabs.count; ++z)
@@ -136,17 +137,17 @@ private:
         }
     }
 
-    void compute(const WorkItem& item, Size image, const T* planes, T* results) const {
+    void compute(const Area& area, Size image, const T* planes, T* results) const {
         const Size blocks_per_phase = static_cast<Size>(plan.columns.size()) - 1;
-        const Range slabs = slabs_of(plan, item);
-        const Range rows = positions_of(plan, 1, y, item), row = positions_of(plan, 2, x, item);
+        const Range slabs = slabs_of(plan, area);
+        const Range rows = positions_of(plan, 1, y, area), row = positions_of(plan, 2, x, area);
         if (rows.count == 0 || row.count == 0) return;
         SpatialJob<T> job{};
         job.plane = at.plane, job.channels = p.in_channels();
         job.out_plane = at.result, job.relu = relu;
         for (Size phase = 0; phase < static_cast<Size>(plan.axes[0].size()); ++phase) {
             const AxisPhase& z = plan.axes[0][phase];
-            const Range deep = positions_of(plan, 0, z, item);
+            const Range deep = positions_of(plan, 0, z, area);
             for (Size q = deep.first; q < deep.first + deep.count; ++q) {
                 const Size slab = z.shifts.empty() ? 0 : q * z.in_step + z.shifts[0] - slabs.first;
                 for (Size strip = 0; strip < rows.count; strip += at.strip) {
@@ -180,7 +181,8 @@ private:
             auto number = [&](Size q) { return (x.offset + q * x.step) * p.out_channels(); };
             auto write_part = [&](Size q) {
                 for (Size i = 0; i < n; ++i)
-                    if (number(q) + i >= 0 && number(q) + i < size) cells[number(q) + i] = results[i * at.result + q - row.first];
+                    if (number(q) + i >= 0 && number(q) + i < size)
+                        cells[number(q) + i] = results[i * at.result + q - row.first];
             };
             if (number(first) < 0) write_part(first++);
             if (end > first && number(end - 1) + n > size) write_part(--end);
@@ -198,8 +200,8 @@ void run_spatial(const Plan& plan, const Kernels<T>& kernels, Grid<const T> in, 
     SpatialRunner<T>(plan, kernels, in, kernel, bias, out, relu).all();
 }
 
-template void run_spatial(const Plan&, const Kernels<float>&, Grid<const float>, WeightsView<const float>, const float*, Grid<float>,
-                         bool);
+template void run_spatial(const Plan&, const Kernels<float>&, Grid<const float>, WeightsView<const float>, const float*,
+                          Grid<float>, bool);
 template void run_spatial(const Plan&, const Kernels<double>&, Grid<const double>, WeightsView<const double>, const double*,
                          Grid<double>, bool);
 

@@ -1,5 +1,7 @@
 #include "runtime/memory.hpp"
 
+#include "runtime/caches.hpp"
+
 #include <algorithm>
 #include <mutex>
 #include <vector>
@@ -18,7 +20,7 @@ constexpr std::size_t cached_bytes = 0;  // so that what is freed, and what lies
 #else
 constexpr std::size_t cached_bytes = std::size_t(128) << 20;  // bytes in all that wait for the next call
 #endif
-constexpr std::size_t huge_page = std::size_t(2) << 20;
+constexpr std::size_t huge_page = cache::huge_page;
 
 struct Free {
     void* block;

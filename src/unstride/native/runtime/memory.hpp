@@ -9,13 +9,13 @@
 
 namespace unstride {
 
-// At least this much, aligned for the widest vectors. Throws std::bad_alloc.
+// Memory of at least this size, aligned for the widest vectors. Throws std::bad_alloc.
 void* allocate(std::size_t bytes);
 
-// What `take` gave, with the size asked for.
+// Takes back what `allocate` returned, with the size asked for.
 void release(void* block, std::size_t bytes) noexcept;
 
-// Memory for one call. A little of it lies in the object itself: aligned blocks take the system's allocator long.
+// Memory for one call. Small amounts are in the object itself: the system's allocator is slow with aligned blocks.
 template <class T>
 class Scratch {
 public:

@@ -1,8 +1,5 @@
-// Another library's threads, for calls on its arrays.
-//
-// A library with threads of its own, as PyTorch, lets them watch for work for a while after every operation. Beside them
-// ours would share the processors with threads that do nothing, up to half of the time where both have as many threads as
-// there are processors. So a call on that library's arrays runs on that library's threads.
+// PyTorch's workers spin after each operator; a second pool beside them would oversubscribe the cores, so tensor calls run on
+// OpenMP's.
 #pragma once
 
 namespace unstride {
@@ -12,7 +9,7 @@ namespace unstride {
 using ForkJoin = void (*)(void (*body)(void*), void* data, unsigned threads, unsigned flags);
 using MaxThreads = int (*)();
 
-// From now on calls within an InTeam run by these. Null pointers: on our own threads again. So does a forked child: of the
+// From now on calls within an OnOpenMP run by these. Null pointers: on our own threads again. So does a forked child: of the
 // OpenMP threads only the one that forked is left there, and OpenMP does not know.
 void set_openmp(ForkJoin fork_join, MaxThreads most);
 

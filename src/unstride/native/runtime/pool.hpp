@@ -28,7 +28,7 @@ using Task = void (*)(void* context, std::int64_t task, int worker);
 // returns when all are done. They are begun in ascending order, so that one may wait for those before
 // it. The caller is worker 0, the others have numbers below `limit`, and no two threads have the same
 // number in one call: per-worker memory needs room for `limit` of them (read num_threads() once, and
-// phase that).
+// pass that).
 //
 // The calls of many threads at a time are right but not shared out: whoever finds the workers taken
 // runs all of its tasks itself, as worker 0. So does a call from within a task. Whatever the tasks

@@ -1,4 +1,4 @@
-// Python's lock, given away while the kernels work.
+// Releases Python's lock while the kernels work.
 #pragma once
 
 #include <nanobind/nanobind.h>

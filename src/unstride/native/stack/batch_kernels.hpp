@@ -34,9 +34,10 @@ struct BatchProducts {
     bool fresh;
 };
 
-// The same with b transposed (BatchKernels::adjoint_transform_transposed), so that columns are in the lanes: for each position, and each lane of
-// a, sums[row][column] += a[row][lane] * b[lane][column]. A sum is one number here. Rows of a, and lanes of b, lie
-// frequency_step vectors apart: `lines`, `offsets` and `b_column` are not used. The columns are a whole number of vectors.
+// The same with b transposed (BatchKernels::adjoint_transform_transposed), so that columns are in the lanes: for each
+// position, and each lane of a, sums[row][column] += a[row][lane] * b[lane][column]. A sum is one number here. Rows of a,
+// and lanes of b, lie frequency_step vectors apart: `lines`, `offsets` and `b_column` are not used. The columns are a whole
+// number of vectors.
 using TransposedProducts = BatchProducts;
 
 // Of Winograd's algorithm F(4 x 4, 3 x 3) (winograd.hpp): its frequencies, and the points that are not 0 and infinity.
@@ -62,14 +63,14 @@ constexpr int max_frequency_positions = 2, max_frequency_columns = 12;
 // One tile of it: some places of a grid, a pointer to each one's first channel, and 36 vectors a channel.
 struct WinogradTile {
     float* const* places;  // 6 x 6 or 4 x 4; of `output_transform` null where there is none
-    Size pixel;            // of the input and adjoint transform: numbers from one place of a row to the next, or 0 where that differs
+    Size pixel;  // of the input and adjoint transform: numbers from one place of a row to the next, or 0 where that differs
     float* frequencies;
     Size channels;
     int pair;  // of these: 0, 1 or 2 for one third of the frequencies, third_step vectors a channel; -1 for all
     const float* bias;  // of `output_transform`, or null
     bool relu;
-    // Of `output_transform`, or null: y = relu(x) of a grid like that of the places, which begins at `out`. What is made is then the
-    // gradient with respect to x, and added to `sums`, a vector for each channel.
+    // Of `output_transform`, or null: y = relu(x) of a grid like that of the places, which begins at `out`. What is made is
+    // then the gradient with respect to x, and added to `sums`, a vector for each channel.
     const float* kept;
     const float* out;
     float* sums;
@@ -95,8 +96,8 @@ struct BatchKernels {
     bool (*input_transform)(const WinogradTile&);          // 6 x 6 numbers to their frequencies; false if one is not finite
     void (*output_transform)(const WinogradTile&);          // frequencies to 4 x 4 results
     bool (*adjoint_transform)(const WinogradTile&);  // its adjoint: 4 x 4 numbers to frequencies; false as above
-    // The same, transposed: of each W channels, a whole number of times, W vectors with one channel in each lane, one vector for
-    // each lane that there was. All frequencies.
+    // The same, transposed: of each W channels, a whole number of times, W vectors with one channel in each lane, one vector
+    // for each lane that there was. All frequencies.
     bool (*adjoint_transform_transposed)(const WinogradTile&);
     // y = f(y), for so many vectors
     void (*activate)(float* y, Size vectors, Activation activation, float slope);

@@ -25,7 +25,8 @@ void check_epsilon(float epsilon) {
     if (!(epsilon >= 0x1p-24f && epsilon <= 0.5f)) throw std::invalid_argument("epsilon is not from 2^-24 to 1/2");
 }
 
-void binary_crossentropy(const Array& target, const Array& predicted, float epsilon, const Array& loss, const Array* derivative) {
+void binary_crossentropy(const Array& target, const Array& predicted, float epsilon, const Array& loss,
+                         const Array* derivative) {
     check_epsilon(epsilon);
     check_like(target, target);
     check_like(predicted, target);
@@ -36,8 +37,9 @@ void binary_crossentropy(const Array& target, const Array& predicted, float epsi
     const BatchKernels& kernels = batch_kernels(used_instruction_set());
     parallel((numbers + numbers_per_task - 1) / numbers_per_task, [&](Size task, int) {
         const Size at = task * numbers_per_task;
-        kernels.binary_crossentropy({target.as<float>() + at, predicted.as<float>() + at, std::min(numbers_per_task, numbers - at), epsilon,
-                                     loss.as<float>() + at, derivative ? derivative->as<float>() + at : nullptr});
+        kernels.binary_crossentropy({target.as<float>() + at, predicted.as<float>() + at,
+                                     std::min(numbers_per_task, numbers - at), epsilon, loss.as<float>() + at,
+                                     derivative ? derivative->as<float>() + at : nullptr});
     });
 }
 

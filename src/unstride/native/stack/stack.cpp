@@ -28,30 +28,32 @@ struct Room {
 // A stack with its weights packed, for its maps, or their adjoints, or both, and what the threads share of it.
 class Runner {
    public:
-    Runner(const Stack& stack, const std::vector<Array>& weights, bool forward, bool backward)
-        : stack(stack), kernels(batch_kernels(stack.set)), arrays(unstride::kernels<float>(stack.set)), packed_(packed_numbers(stack, forward + backward)) {
-        float* to = packed_.data();
-        std::size_t at = 0;
-        for (const Stage& stage : stack.stages) {
-            const float* kernel = weights[at++].as<float>();
-            Weights w{};
-            if (forward) pack_for(stage, kernel, false, to, w.map, w.winograd_map);
-            if (backward) pack_for(stage, kernel, true, to, w.adjoint, w.winograd_adjoint);
-            if (stage.bias) w.bias = weights[at++].as<float>();
-            weights_.push_back(w);
-        }
-        for (const Stage& stage : stack.stages) {
-            max_taps = std::max(max_taps, stage.taps());
-            max_rows = std::max(max_rows, stage.axes[2].kernel * stage.big_channels);
-            max_sums = std::max(max_sums, std::max(stage.kernel_numbers(), frequency_numbers(stage)) * stack.lanes);
-            gradient_numbers += stage_sums(stage);
-            if (stage.winograd)
-                max_winograd = std::max(max_winograd, winograd_numbers(stage.big_channels, stage.small_channels, stack.lanes));
-        }
-        for (const BatchGrid& grid : stack.grids)
-            max_numbers = std::max(max_numbers, grid.numbers()), max_channels = std::max(max_channels, grid.channels);
-        max_sums += max_channels * stack.lanes;
-    }
+       Runner(const Stack& stack, const std::vector<Array>& weights, bool forward, bool backward)
+           : stack(stack), kernels(batch_kernels(stack.set)), arrays(unstride::kernels<float>(stack.set)),
+             packed_(packed_numbers(stack, forward + backward)) {
+           float* to = packed_.data();
+           std::size_t at = 0;
+           for (const Stage& stage : stack.stages) {
+               const float* kernel = weights[at++].as<float>();
+               Weights w{};
+               if (forward) pack_for(stage, kernel, false, to, w.map, w.winograd_map);
+               if (backward) pack_for(stage, kernel, true, to, w.adjoint, w.winograd_adjoint);
+               if (stage.bias) w.bias = weights[at++].as<float>();
+               weights_.push_back(w);
+           }
+           for (const Stage& stage : stack.stages) {
+               max_taps = std::max(max_taps, stage.taps());
+               max_rows = std::max(max_rows, stage.axes[2].kernel * stage.big_channels);
+               max_sums = std::max(max_sums, std::max(stage.kernel_numbers(), frequency_numbers(stage)) * stack.lanes);
+               gradient_numbers += stage_sums(stage);
+               if (stage.winograd)
+                   max_winograd =
+                       std::max(max_winograd, winograd_numbers(stage.big_channels, stage.small_channels, stack.lanes));
+           }
+           for (const BatchGrid& grid : stack.grids)
+               max_numbers = std::max(max_numbers, grid.numbers()), max_channels = std::max(max_channels, grid.channels);
+           max_sums += max_channels * stack.lanes;
+       }
 
     void forward(std::size_t i, const float* in, float* out, const Room& room) const {
         const Stage& stage = stack.stages[i];
@@ -74,8 +76,8 @@ class Runner {
 
     // `gradient` is that by the stage's output, and becomes that by what its activation was given, if it is not yet
     // (`differentiated`). Writes what one group adds to the gradients of the weights: kernel_sums(stage) numbers, and the
-    // bias's. Returns whether in_gradient, unless it is null, is already the gradient with respect to what the activation of the stage
-    // before was given; its sums are then in the room.
+    // bias's. Returns whether in_gradient, unless it is null, is already the gradient with respect to what the activation of
+    // the stage before was given; its sums are then in the room.
     bool backward(std::size_t i, const float* in, const float* out, float* gradient, bool differentiated, float* in_gradient,
                   float* sums, const Room& room) const {
         const Stage& stage = stack.stages[i];
@@ -111,10 +113,11 @@ class Runner {
         }
         if (!in_gradient) return false;
         clear();  // of what was left behind, or broken off
-        if (stage.winograd && winograd_run(kernels, adjoint, out_grid, gradient, in_grid, in_gradient, room.winograd)) return relu;
+        if (stage.winograd && winograd_run(kernels, adjoint, out_grid, gradient, in_grid, in_gradient, room.winograd))
+            return relu;
         clear();  // likewise
-        run(kernels, {stage.backward, stage.axes, stage.groups, outs, ins, w.adjoint, nullptr, false, before, in, bias}, out_grid,
-            gradient, in_grid, in_gradient, room.taps, room.taps + max_taps);
+        run(kernels, {stage.backward, stage.axes, stage.groups, outs, ins, w.adjoint, nullptr, false, before, in, bias},
+            out_grid, gradient, in_grid, in_gradient, room.taps, room.taps + max_taps);
         return before != nullptr;
     }
 
@@ -190,7 +193,8 @@ class Rooms {
 
     Room operator[](int worker) const {
         float* const own = numbers_.data() + worker * (sums_ + runner_.max_winograd);
-        return {pointers_.data() + worker * 2 * runner_.max_taps, offsets_.data() + worker * runner_.max_rows, own, own + sums_};
+        return {pointers_.data() + worker * 2 * runner_.max_taps, offsets_.data() + worker * runner_.max_rows, own,
+                own + sums_};
     }
 
    private:
@@ -242,8 +246,9 @@ void stack_forward(const Stack& stack, const Array& x, const std::vector<Array>&
 
 namespace {
 
-// Backwards, group by group. grad_output(group's first image, how many, the lanes of the result, the lanes of the gradient with respect to it,
-// room for max_numbers) writes the gradient with respect to the result; where `saved` is null the stack of x is computed once more.
+// Backwards, group by group. grad_output(group's first image, how many, the lanes of the result, the lanes of the gradient
+// with respect to it, room for max_numbers) writes the gradient with respect to the result; where `saved` is null the stack
+// of x is computed once more.
 template <class GradOutput>
 void go_back(const Stack& stack, Size batch, const Array* x, const std::vector<Array>& weights, const float* saved,
              const Array* x_gradient, const std::vector<Array>& weight_gradients, const GradOutput& grad_output) {

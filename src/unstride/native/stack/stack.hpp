@@ -1,5 +1,5 @@
 // A run of convolutions and transposed convolutions with elementwise activations, computed over groups of images: a group
-// fills the vector lanes, and goes through all stages before the next one begins, so that what lies between the stages stays
+// fills the vector lanes, and goes through all stages before the next one begins, so that what is between the stages stays
 // in the cache and is laid out as the kernels like it: (z, y, x, channel, image of the group). All numbers are float32.
 #pragma once
 
@@ -75,8 +75,9 @@ InstructionSet saved_set(const Array& saved);
 // saved_numbers() are written to it.
 void stack_forward(const Stack& stack, const Array& x, const std::vector<Array>& weights, const Array& y, float* saved);
 
-// Writes the gradients with respect to the weights, summed over the images in an order that depends on their number alone, and, if
-// `x_gradient` is not null, that by x. Where `saved` is null, the stack of x is computed once more; otherwise x is not read.
+// Writes the gradients with respect to the weights, summed over the images in an order that depends on their number alone,
+// and, if `x_gradient` is not null, that by x. Where `saved` is null, the stack of x is computed once more; otherwise x is
+// not read.
 void stack_backward(const Stack& stack, const Array* x, const std::vector<Array>& weights, const Array& y_gradient,
                     const float* saved, const Array* x_gradient, const std::vector<Array>& weight_gradients);
 

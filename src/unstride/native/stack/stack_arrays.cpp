@@ -34,7 +34,8 @@ std::vector<Size> image_shape(const Stack& stack, const BatchGrid& grid, Size ba
 void check_weights(const Stack& stack, const std::vector<Array>& weights) {
     std::size_t at = 0;
     for (const Stage& stage : stack.stages) {
-        if (weights.size() < at + (stage.bias ? 2 : 1)) throw std::invalid_argument("weights: there are fewer than the stages need");
+        if (weights.size() < at + (stage.bias ? 2 : 1))
+            throw std::invalid_argument("weights: there are fewer than the stages need");
         std::vector<Size> shape;
         for (int axis = 3 - stack.rank; axis < 3; ++axis) shape.push_back(stage.axes[axis].kernel);
         const Size small = stage.groups * stage.small_channels, big = stage.big_channels;

@@ -16,7 +16,7 @@ std::vector<Size> image_shape(const Stack& stack, const BatchGrid& grid, Size ba
 void check(const Array& array, const std::vector<Size>& sizes);
 void check_weights(const Stack& stack, const std::vector<Array>& weights);
 
-// Where a kernel's number lies in its array.
+// Where a kernel's number is in its array.
 inline Size kernel_place(const Stack& stack, const Stage& stage, Size group, Size tap, Size big, Size small) {
     const Size smalls = stage.groups * stage.small_channels, s = group * stage.small_channels + small;
     return stack.first ? (s * stage.big_channels + big) * stage.taps() + tap : (tap * stage.big_channels + big) * smalls + s;

@@ -6,6 +6,7 @@
 
 #include "plan/plan.hpp"
 #include "stack/stack.hpp"
+#include "runtime/caches.hpp"
 #include "stack/winograd.hpp"
 
 namespace unstride {
@@ -47,7 +48,7 @@ BatchGrid grid_of(const Size* size, Size channels, int lanes) {
     BatchGrid grid{{size[0], size[1], size[2]}, channels, channels * lanes};
     // Positions a multiple of 1024 bytes apart would share a few lines of the first-level cache. With 32 channels of 16 images
     // the windows of Winograd's algorithm were pushed out while they were read: 116 instead of 59 ns a channel (Zen 4).
-    if (grid.pixel * 4 % 1024 == 0) grid.pixel += lanes;
+    if (grid.pixel * 4 % (cache::alias / 4) == 0) grid.pixel += lanes;
     if (double(size[0]) * double(size[1]) * double(size[2]) * double(grid.pixel) > max_numbers)
         wrong("a grid has more numbers than any memory");
     return grid;
@@ -115,7 +116,8 @@ float* saved_of(const Stack& stack, const Array& saved, Size batch) {
 
 InstructionSet saved_set(const Array& saved) {
     if (saved.bytes == 4 && saved.dimensions == 1 && !saved.empty() && saved.contiguous())
-        for (InstructionSet set : {InstructionSet::baseline, InstructionSet::avx2, InstructionSet::avx512, InstructionSet::neon})
+        for (InstructionSet set :
+             {InstructionSet::baseline, InstructionSet::avx2, InstructionSet::avx512, InstructionSet::neon})
             if (available(set) && saved.as<float>()[saved.sizes[0] - 1] == float(int(set))) return set;
     throw std::invalid_argument("saved is not what stack_forward kept");
 }

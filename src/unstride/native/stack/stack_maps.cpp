@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "runtime/caches.hpp"
+
 namespace unstride {
 
 void run(const BatchKernels& kernels, const BatchMap& map, const BatchGrid& in_grid, const float* in, const BatchGrid& out_grid,
@@ -18,8 +20,8 @@ void run(const BatchKernels& kernels, const BatchMap& map, const BatchGrid& in_g
         float* const to = out + group * map.outs * lanes;
         job.bias = map.bias ? map.bias + group * map.outs : nullptr;
         // One row of positions that meet the same taps.
-        const auto row = [&](const AxisPhase& pz, const BorderRegion& bz, Size z, const AxisPhase& py, const BorderRegion& by, Size y, const AxisPhase& px,
-                             const BorderRegion& bx) {
+        const auto row = [&](const AxisPhase& pz, const BorderRegion& bz, Size z, const AxisPhase& py, const BorderRegion& by,
+                             Size y, const AxisPhase& px, const BorderRegion& bx) {
             job.taps = 0;
             for (int tz = bz.tap; tz < bz.tap + bz.taps; ++tz)
                 for (int ty = by.tap; ty < by.tap + by.taps; ++ty)
@@ -33,8 +35,8 @@ void run(const BatchKernels& kernels, const BatchMap& map, const BatchGrid& in_g
             job.out = to + out_grid.at(pz.offset + z * pz.step, py.offset + y * py.step, px.offset + bx.first * px.step);
             kernels.sums(job);
             if (!map.before) return;
-            kernels.differentiate(job.out, map.kept + (job.out - out), job.positions, map.outs, job.out_step, map.before->activation,
-                                  map.before->slope, map.sums + group * map.outs * lanes);
+            kernels.differentiate(job.out, map.kept + (job.out - out), job.positions, map.outs, job.out_step,
+                                  map.before->activation, map.before->slope, map.sums + group * map.outs * lanes);
         };
         for (const AxisPhase& pz : map.phases[0])
             for (const BorderRegion& bz : pz.regions)
@@ -46,8 +48,6 @@ void run(const BatchKernels& kernels, const BatchMap& map, const BatchGrid& in_g
                                     for (const BorderRegion& bx : px.regions) row(pz, bz, z, py, by, y, px, bx);
     }
 }
-
-constexpr Size rows_bytes = 256 * 1024;  // of both grids, for one round of sums: stays in the second-level cache
 
 void multiply(const BatchKernels& kernels, const Stage& stage, const BatchGrid& big_grid, const float* big,
               const BatchGrid& small_grid, const float* small, float* sums, Size* offsets) {
@@ -64,7 +64,7 @@ void multiply(const BatchKernels& kernels, const Stage& stage, const BatchGrid& 
     job.offsets = offsets, job.columns = b_channels, job.b_column = lanes, job.stride = over_big ? -b_channels : b_channels;
     job.a_line = py.in_step * a_grid.size[2] * a_grid.pixel, job.b_line = b_grid.size[2] * b_grid.pixel;
     job.a_step = px.in_step * a_grid.pixel, job.b_step = b_grid.pixel;
-    const Size lines = std::max<Size>(rows_bytes / std::max<Size>(4 * (job.a_line + job.b_line), 1), 1);
+    const Size lines = std::max<Size>(cache::batch_rows / std::max<Size>(4 * (job.a_line + job.b_line), 1), 1);
     // Some rows of positions and one tap along z and y, all taps along x.
     const auto rows = [&](Size group, Size z, int tz, Size y, int ty, const BorderRegion& bx) {
         job.rows = 0;

@@ -14,8 +14,8 @@ struct BatchMap {
     const float* bias;
     bool relu;
     // Of an adjoint, or null: the stage before this one, and its results, in a grid like that of what is made. This becomes the
-    // gradient with respect to what that stage's activation was given, while it is in the cache, and is added to `sums`, a vector for each
-    // channel.
+    // gradient with respect to what that stage's activation was given, while it is in the cache, and is added to `sums`, a
+    // vector for each channel.
     const Stage* before = nullptr;
     const float* kept = nullptr;
     float* sums = nullptr;

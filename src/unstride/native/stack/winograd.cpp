@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <optional>
 
+#include "runtime/caches.hpp"
+
 namespace unstride {
 
 namespace {
@@ -10,11 +12,6 @@ namespace {
 constexpr Size side = 6, tile_outputs = 4;  // frequencies and results of a tile along an axis
 constexpr Size max_tiles = 24;  // even: tiles are multiplied two at a time
 constexpr Size third = winograd_frequencies / 3;  // the frequencies of a pair of points along y
-// Of frequencies at a time: with the grids and weights they should stay in the second-level cache, or in half of it where
-// another process shares the core. The reading's stack on a Zen 4 (1 MB): 4% less time than with 800 KB.
-constexpr Size chunk_bytes = 256 * 1024;
-constexpr Size sums_chunk_bytes = 512 * 1024;  // where sums that are larger go through that cache for each chunk
-constexpr Size sums_bytes = 512 * 1024;   // of products, likewise
 
 // Tiles that go through one stage of the algorithm before the next, with so many vectors each, in so many bytes.
 Size chunk_tiles(Size vectors, int lanes, Size bytes) {
@@ -25,8 +22,8 @@ Size chunk_tiles(Size vectors, int lanes, Size bytes) {
 // Memory for chunks of tiles of `ins` and `outs` channels, and so many frequencies of each, tile by tile.
 struct ChunkMemory {
     ChunkMemory(Size ins, Size outs, Size frequencies, int lanes, Size bytes)
-        : tiles(chunk_tiles((ins + outs) * frequencies, lanes, bytes)), channel(step_of(frequencies) * lanes), in_tile(ins * channel),
-          out_tile(outs * channel), out(tiles * in_tile), zeros(out + tiles * out_tile),
+        : tiles(chunk_tiles((ins + outs) * frequencies, lanes, bytes)), channel(step_of(frequencies) * lanes),
+          in_tile(ins * channel), out_tile(outs * channel), out(tiles * in_tile), zeros(out + tiles * out_tile),
           numbers(zeros + std::max(ins, outs) * lanes) {}
 
     Size tiles, channel;            // from a channel to the next
@@ -41,12 +38,14 @@ constexpr Size max_results = frequency_step * max_frequency_positions * max_freq
 Size blocks_of(Size outs) { return ceil_div(outs, Size(max_frequency_columns)); }
 Size block_begin(Size outs, Size block) { return outs * block / blocks_of(outs); }
 
+// (The reading's stack on a Zen 4 with 1 MB of second-level cache: 4% less time than with chunks of 800 KB.)
 // What a map makes of a chunk is transformed bit by bit, while it is in the first-level cache.
-ChunkMemory map_memory(Size ins, int lanes) { return {ins, 0, winograd_frequencies, lanes, chunk_bytes}; }
+ChunkMemory map_memory(Size ins, int lanes) { return {ins, 0, winograd_frequencies, lanes, cache::winograd_chunk}; }
 
 // The frequencies whose products are summed at a time: their sums are read and written for every chunk.
 Size products_at_once(Size bigs, Size smalls, int lanes) {
-    return bigs * smalls * winograd_frequencies * lanes * Size(sizeof(float)) <= sums_bytes ? winograd_frequencies : third;
+    return bigs * smalls * winograd_frequencies * lanes * Size(sizeof(float)) <= cache::winograd_sums ? winograd_frequencies
+                                                                                                      : third;
 }
 
 // Whether the small channels of products go to the lanes. Sums are then one number for each pair of channels instead of one
@@ -54,8 +53,8 @@ Size products_at_once(Size bigs, Size smalls, int lanes) {
 bool transposes(Size smalls, int lanes) { return smalls % lanes == 0; }
 
 ChunkMemory products_memory(Size bigs, Size smalls, int lanes) {
-    if (transposes(smalls, lanes)) return {bigs, smalls, winograd_frequencies, lanes, chunk_bytes};
-    return {bigs, smalls, products_at_once(bigs, smalls, lanes), lanes, sums_chunk_bytes};
+    if (transposes(smalls, lanes)) return {bigs, smalls, winograd_frequencies, lanes, cache::winograd_chunk};
+    return {bigs, smalls, products_at_once(bigs, smalls, lanes), lanes, cache::winograd_sums_chunk};
 }
 
 // The Side x Side places of a grid from one on; outside of the grid `outside`. Returns the step from one place to the next,
@@ -122,10 +121,14 @@ bool winograd_pays(const Axis* axes, Size ins, Size outs) {
 }
 
 Size winograd_numbers(Size ins, Size outs, int lanes) {
-    return std::max({map_memory(ins, lanes).numbers, map_memory(outs, lanes).numbers, products_memory(ins, outs, lanes).numbers}) +
+    return std::max(
+               {map_memory(ins, lanes).numbers, map_memory(outs, lanes).numbers, products_memory(ins, outs, lanes).numbers}) +
            max_results * lanes;
 }
 
+// For input channels 0, 1, a block of columns a, b, and the next one c, d:
+//
+//     frequency 0: 0a 0b 1a 1b | frequency 1: 0a 0b 1a 1b | ... | frequency 0: 0c 0d 1c 1d | ...
 void winograd_weights(const AxisPhases& phases, Size groups, Size ins, Size outs, const float* from, float* to) {
     const Size pairs = ins * outs;
     const auto &y = phases[1][0].index, &x = phases[2][0].index;
@@ -177,7 +180,8 @@ struct Chunk {
         bool finite = true;
         for (Size t = 0; t < tiles; ++t, to += tile_step) {
             const Size pixel = find_places<side>(grid, numbers, z[t], y[t] + shift_y, x[t] + shift_x, zeros, places);
-            finite = kernels.input_transform({places, pixel, to, channels, pair, nullptr, false, nullptr, nullptr, nullptr}) && finite;
+            finite = kernels.input_transform({places, pixel, to, channels, pair, nullptr, false, nullptr, nullptr, nullptr}) &&
+                     finite;
         }
         return finite;
     }
@@ -195,8 +199,8 @@ struct Chunk {
     }
 
     // Frequencies of some tiles' and channels' results, as `TransformDomainGemm` has them.
-    void output_transform(const BatchKernels& kernels, const WinogradMap& map, const TransformDomainGemm& gemm, Size first, Size channel,
-                const BatchGrid& grid, float* out) const {
+    void output_transform(const BatchKernels& kernels, const WinogradMap& map, const TransformDomainGemm& gemm, Size first,
+                          Size channel, const BatchGrid& grid, float* out) const {
         const Size shift = channel * kernels.lanes, numbers = gemm.columns * frequency_step * kernels.lanes;
         const float* const bias = map.bias ? map.bias + channel : nullptr;
         const float* const kept = map.kept ? map.kept + shift : nullptr;
@@ -215,13 +219,15 @@ struct Chunk {
 // The tiles of a grid, one after another, in chunks of `most`, as long as `body` returns true.
 template <class Body>
 bool for_chunks(const BatchGrid& grid, Size most, Body body) {
-    const Size wide = ceil_div(grid.size[2], tile_outputs), high = ceil_div(grid.size[1], tile_outputs), all = grid.size[0] * high * wide;
+    const Size wide = ceil_div(grid.size[2], tile_outputs), high = ceil_div(grid.size[1], tile_outputs),
+               all = grid.size[0] * high * wide;
     Chunk now;
     for (Size tile = 0; tile < all;) {
         const Size end = std::min(all, tile + most);
         for (now.tiles = 0; tile < end; ++tile, ++now.tiles) {
             const Size at = now.tiles;
-            now.z[at] = tile / wide / high, now.y[at] = tile / wide % high * tile_outputs, now.x[at] = tile % wide * tile_outputs;
+            now.z[at] = tile / wide / high, now.y[at] = tile / wide % high * tile_outputs,
+            now.x[at] = tile % wide * tile_outputs;
         }
         if (!body(now)) return false;
     }
@@ -277,8 +283,8 @@ bool winograd_run(const BatchKernels& kernels, const WinogradMap& map, const Bat
     Results results(kernels, map, layout, out_grid, out, memory + layout.numbers);
     for (Size group = 0; group < map.groups; ++group) {
         const bool finite = for_chunks(out_grid, layout.tiles, [&](const Chunk& chunk) {
-            if (!chunk.input_transform(kernels, in_grid, in + group * map.ins * kernels.lanes, shift_y, shift_x, zeros, map.ins, -1, memory,
-                              layout.in_tile))
+            if (!chunk.input_transform(kernels, in_grid, in + group * map.ins * kernels.lanes, shift_y, shift_x, zeros, map.ins,
+                                       -1, memory, layout.in_tile))
                 return false;
             results.make(chunk, group, memory);
             return true;
@@ -289,8 +295,8 @@ bool winograd_run(const BatchKernels& kernels, const WinogradMap& map, const Bat
 }
 
 bool winograd_multiply(const BatchKernels& kernels, const Stage& stage, const BatchGrid& big_grid, const float* big,
-                       const BatchGrid& small_grid, const float* small, float* sums, float* lane_sums, const WinogradMap* adjoint,
-                       float* in_gradient, Size* offsets, float* memory) {
+                       const BatchGrid& small_grid, const float* small, float* sums, float* lane_sums,
+                       const WinogradMap* adjoint, float* in_gradient, Size* offsets, float* memory) {
     const Size lanes = kernels.lanes, bigs = stage.big_channels, smalls = stage.small_channels;
     const bool transposed = transposes(smalls, kernels.lanes);
     const Size at_once = transposed ? winograd_frequencies : products_at_once(bigs, smalls, kernels.lanes);
@@ -313,10 +319,10 @@ bool winograd_multiply(const BatchKernels& kernels, const Stage& stage, const Ba
             float* const to = (transposed ? sums : lane_sums) + (group * winograd_frequencies + first) * sums_step;
             job.fresh = true;
             const bool finite = for_chunks(small_grid, layout.tiles, [&](const Chunk& chunk) {
-                if (!chunk.input_transform(kernels, big_grid, big + group * bigs * lanes, shift_y, shift_x, zeros, bigs, pair, memory,
-                                  layout.in_tile) ||
+                if (!chunk.input_transform(kernels, big_grid, big + group * bigs * lanes, shift_y, shift_x, zeros, bigs, pair,
+                                           memory, layout.in_tile) ||
                     !chunk.adjoint_transform(transform_small, small_grid, small + group * smalls * lanes, zeros, smalls, pair,
-                                          small_transformed, layout.out_tile))
+                                             small_transformed, layout.out_tile))
                     return false;
                 job.positions = chunk.tiles;
                 for (Size f = 0; f < at_once; ++f) {

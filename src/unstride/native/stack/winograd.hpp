@@ -14,7 +14,8 @@
 
 namespace unstride {
 
-// Whether the algorithm applies to a stage, and takes less time than the plain sums: `ins` channels are transformed, `outs` come out.
+// Whether the algorithm applies to a stage, and takes less time than the plain sums: `ins` channels are transformed, `outs`
+// come out.
 bool winograd_pays(const Axis* axes, Size ins, Size outs);
 
 // Memory that one worker needs for chunks of tiles; no stage needs more for either of its maps and its products.
@@ -42,8 +43,8 @@ bool winograd_run(const BatchKernels& kernels, const WinogradMap& map, const Bat
 // sums[group][frequency][big channel][small channel], of one group of images. `lane_sums` is room for a vector for each. With
 // an adjoint, where the stage shares, it is run as well, chunk by chunk: the gradient is read and transformed once for both.
 bool winograd_multiply(const BatchKernels& kernels, const Stage& stage, const BatchGrid& big_grid, const float* big,
-                       const BatchGrid& small_grid, const float* small, float* sums, float* lane_sums, const WinogradMap* adjoint,
-                       float* in_gradient, Size* offsets, float* memory);
+                       const BatchGrid& small_grid, const float* small, float* sums, float* lane_sums,
+                       const WinogradMap* adjoint, float* in_gradient, Size* offsets, float* memory);
 
 // Whether a stage's products and its adjoint look at the same windows of the gradient: of a transposed convolution they do.
 bool winograd_shares(const Stage& stage, int lanes);
