@@ -15,7 +15,7 @@ from unstride import __main__ as cli
 from unstride.app import runs
 from unstride.app.errors import OptionError
 from unstride.app.runs.options import Options
-from unstride.app.tasks.processes import Group
+from unstride.app.tasks.processes import ALONE, Group
 from unstride.app.training import distributed
 
 CODE = "import sys; from unstride.__main__ import main; sys.exit(main())"
@@ -74,7 +74,7 @@ def test_parts_make_the_whole_batch() -> None:
 
 
 def test_group(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert distributed.group(None, None, None) == distributed.ALONE
+    assert distributed.group(None, None, None) == ALONE
     monkeypatch.setenv("UNSTRIDE_PROCESSES", "3")
     monkeypatch.setenv("UNSTRIDE_PROCESS", "2")
     monkeypatch.setenv("UNSTRIDE_COORDINATOR", "a:1")

@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from unstride.app.images.digits import ImageError, convert, read
+from unstride.app.images import digits
+from unstride.app.images.digits import ImageError, read
+from unstride.app.images.pixels import PixelError, Pixels
 from unstride.data import mnist
 
 
@@ -18,6 +20,14 @@ from unstride.data import mnist
 def digit() -> np.ndarray:
     """A 2, which no turn or reflection leaves as it is."""
     return mnist()[1][0][1]
+
+
+def convert(image: Image.Image, *, crop: bool = True) -> np.ndarray:
+    """An opened picture, read as a file's."""
+    try:
+        return digits._fitted(Pixels.of(image).grey(), crop)
+    except PixelError as error:
+        raise ImageError(str(error)) from error
 
 
 def enlarged(digit: np.ndarray, factor: int = 8) -> Image.Image:

@@ -26,7 +26,7 @@ from unstride import conventions, reference
 OURS = (us.GeometryError, us.NotExpressible, TypeError, MemoryError)
 NAMED = re.compile(
     r"\b(x|kernel|bias|big|small|geometry|stride|padding|output_padding|dilation|groups|channels|activation|out|kernel_size|"
-    r"map|dtype|input_size|output_size|axis|crop|batch|result|arrays|limit)\b"
+    r"op|map|dtype|input_size|output_size|axis|crop|batch|result|arrays|limit)\b"
 )
 MAPS = ("conv_transpose", "conv", "kernel_gradient")
 HOSTILE = [
@@ -199,7 +199,7 @@ def hostile_call(rng, _):
             {"big": y, "small": x, "kernel_size": geometry.kernel_size, **fields, "out": None},
         )
     elif name == "plan":
-        call, arguments = us.plan, {"x": x.shape, "kernel": kernel.shape, **fields, "map": "conv", "dtype": np.float32}
+        call, arguments = us.plan, {"x": x.shape, "kernel": kernel.shape, **fields, "op": "conv", "dtype": np.float32}
     elif name == "solve":
         call, arguments = us.solve, {"input_size": small, "output_size": big, "kernel_size": None, "stride": None,
                                      "padding": None, "output_padding": None, "dilation": None, "groups": 1, "limit": 3}  # fmt: skip
@@ -260,8 +260,8 @@ def sizes_call(rng, _):
         int(np.prod([len(range(*s.indices(n))) for s, n in zip(here, small, strict=True)]))
         for _, here, _ in pairs(geometry, small, big)
     )
-    if us.plan(*shapes, geometry, map=name).multiply_adds != joined * 2 * 6 * geometry.groups:
-        raise FindingError(f"plan({shapes}, {geometry}, map={name!r}): {joined}")
+    if us.plan(*shapes, geometry, op=name).multiply_adds != joined * 2 * 6 * geometry.groups:
+        raise FindingError(f"plan({shapes}, {geometry}, op={name!r}): {joined}")
     for framework in ("torch", "keras", "tensorflow", "jax", "onnx"):
         with suppress(us.NotExpressible):
             geometry.to(framework, small)

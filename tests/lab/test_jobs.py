@@ -284,12 +284,12 @@ try:
     time.sleep(300)
 except KeyboardInterrupt:
     open({str(lost)!r}, "w").close()
-from unstride.__main__ import main
+from unstride.app.cli import main
 """
     monkeypatch.setattr(
         jobs,
         "_CHILD",
-        jobs._CHILD.replace("from unstride.__main__ import main", loses).replace(f"sleep({jobs.AGAIN})", "sleep(0.2)"),
+        jobs._CHILD.replace("from unstride.app.cli import main", loses).replace(f"sleep({jobs.AGAIN})", "sleep(0.2)"),
     )
     job = jobs.start("autoencoder", [*SMALL, "--epochs", "4000"], folder)
     until(job, lambda _: begun.exists())

@@ -38,7 +38,7 @@ def test_copies_change_no_bit(case, dtype):
     way, *_, geometry = case
     x, kernel, bias = arrays(*case, dtype)
     small = (case[1], *case[2], case[3])
-    assert us.plan(small, kernel, geometry, map=way, dtype=dtype).kernel == "igemm"
+    assert us.plan(small, kernel, geometry, op=way, dtype=dtype).kernel == "igemm"
     # The same numbers further apart, which need no copies.
     apart = np.zeros((*x.shape[:-1], x.shape[-1] + 16), dtype)[..., :-16]
     apart[...] = x

@@ -89,10 +89,10 @@ def test_plans_tell_what_they_save():
     assert f"{made.multiply_adds:,}" in text
     for name in ("conv", "kernel_gradient"):
         assert (
-            us.plan((1, 16, 16, 64), (4, 4, 32, 64), stride=2, padding=1, map=name).multiply_adds == made.multiply_adds
+            us.plan((1, 16, 16, 64), (4, 4, 32, 64), stride=2, padding=1, op=name).multiply_adds == made.multiply_adds
         )
-    with pytest.raises(us.GeometryError, match="map is 'up'"):
-        us.plan((1, 4, 1), (2, 1, 1), map="up")
+    with pytest.raises(us.ArgumentError, match="op is 'up'"):
+        us.plan((1, 4, 1), (2, 1, 1), op="up")
     with pytest.raises(us.GeometryError, match="there is nothing to plan"):
         us.plan((1, 4, 1), (2, 1, 1), padding=[(5, 0)])
     with pytest.raises(us.GeometryError, match=r"stride \(5000,\) makes 5,000 phases; plan tells of at most 1,024"):

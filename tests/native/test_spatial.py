@@ -46,7 +46,7 @@ def test_positions_in_the_lanes_are_the_reference(size, c_small, c_big, geometry
             with instruction_set(isa):
                 up, down = us.conv_transpose(x, k, b, geometry), us.conv(y, k, o, geometry)
                 for name in ("conv_transpose", "conv"):
-                    chosen.add(us.plan(x.shape, k.shape, geometry, map=name, dtype=dtype).kernel)
+                    chosen.add(us.plan(x.shape, k.shape, geometry, op=name, dtype=dtype).kernel)
             assert_within(up, exact[0], magnitudes[0], taps * c_small + 1)
             assert_within(down, exact[1], magnitudes[1], taps * c_big + 1)
     if _native.instruction_sets()[-1] == "avx512":  # with fewer lanes the plan prefers tiles for three of these

@@ -53,7 +53,7 @@ def test_kernels_read_in_place_are_the_reference(case):
         for dtype in (np.float32, np.float64):
             x, k, b = (a.astype(dtype) for a in (v, kernel, bias))
             with instruction_set(isa):
-                assert us.plan((batch, *size, c_small), k, geometry, map=way, dtype=dtype).bytes_packed == 0
+                assert us.plan((batch, *size, c_small), k, geometry, op=way, dtype=dtype).bytes_packed == 0
                 results = []
                 for count in (1, 2, 3):
                     with threads(count):
@@ -125,9 +125,9 @@ def test_only_large_kernels_with_few_positions_are_read_in_place():
         ((8, 4, 4, 1024), large, False),
         ((1, 4, 4, 64), (4, 4, 128, 64), False),
     ):
-        plan = us.plan(shape, kernel, stride=2, padding=1, map="conv")
+        plan = us.plan(shape, kernel, stride=2, padding=1, op="conv")
         assert (plan.bytes_packed == 0) == in_place
-    assert "weights are read where they lie" in str(us.plan((1, 4, 4, 1024), large, stride=2, padding=1, map="conv"))
+    assert "weights are read where they lie" in str(us.plan((1, 4, 4, 1024), large, stride=2, padding=1, op="conv"))
 
 
 def test_every_row_of_weights_is_used_once():

@@ -70,7 +70,7 @@ def test_the_maps_are_right_or_say_what_is_too_large(edge, seed):
 def test_a_plan_is_told_or_says_what_is_too_large(edge, map):
     small, geometry, cells = edge
     try:
-        plan = us.plan((1, small, 1), (*geometry.kernel_size, 1, 1), geometry, map=map)
+        plan = us.plan((1, small, 1), (*geometry.kernel_size, 1, 1), geometry, op=map)
     except us.GeometryError as error:
         assert NAMES.search(str(error)), error
         phases = min(geometry.stride[0], cells) if map == "conv_transpose" else 1

@@ -181,7 +181,7 @@ ERRORS = {
 @pytest.mark.parametrize("case", ERRORS)
 def test_errors_of_descriptions(case):
     make, message = ERRORS[case]
-    with pytest.raises(us.GeometryError) as error:
+    with pytest.raises(us.ArgumentError) as error:
         make()
     assert message in str(error.value)
 
@@ -199,7 +199,7 @@ def test_errors_of_arrays():
         stack.forward(x, weights[:3])
     with pytest.raises(us.GeometryError, match=r"the bias of stage 1 has shape \(2,\); expected \(1,\)"):
         stack.forward(x, [*weights[:3], np.zeros(2, np.float32)])
-    with pytest.raises(us.GeometryError, match="slope is of a batch of 2, and x of 3"):
+    with pytest.raises(us.GeometryError, match="grad_output is of a batch of 2, and x of 3"):
         stack.backward(slope[:2], x, weights)
     with pytest.raises(us.GeometryError, match="saved has shape"):
         stack.backward(slope, x, weights, np.zeros(3, np.float32))

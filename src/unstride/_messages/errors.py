@@ -45,3 +45,7 @@ class NotExpressible(ValueError):  # noqa: N818 - the public name: it reads as w
         self.recipe = recipe
         self.arguments = arguments
         self.crops = crops
+
+
+for _error in (ArgumentError, GeometryError, NotExpressible):
+    _error.__module__ = "unstride"  # where users find them, and what a traceback says
