@@ -9,7 +9,7 @@ using Size = std::int64_t;
 
 constexpr Size max_dot_columns = 6;      // of a block
 constexpr Size max_dots = 32;            // columns of a position that are summed from lanes; so at most as many blocks
-constexpr Size max_spatial_columns = 8;  // of a block: accumulators and what they read fit in the registers
+constexpr int max_spatial_columns = 8;   // of a block: accumulators and what they read fit in the registers
 constexpr Size spatial_slack = 256;      // numbers that the kernel may read and write beyond the last position
 constexpr Size product_channels = 128;   // of a kernel gradient's task, in each array
 
