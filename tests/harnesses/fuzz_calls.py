@@ -23,7 +23,7 @@ from cases import assert_within
 import unstride as us
 from unstride import conventions, reference
 
-OURS = (us.GeometryError, us.NotExpressible, TypeError, MemoryError)
+OURS = (us.ArgumentError, us.NotExpressible, TypeError, MemoryError)
 NAMED = re.compile(
     r"\b(x|kernel|bias|big|small|geometry|stride|padding|output_padding|dilation|groups|channels|activation|out|kernel_size|"
     r"op|map|dtype|input_size|output_size|axis|crop|batch|result|arrays|limit)\b"

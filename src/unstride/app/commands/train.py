@@ -57,7 +57,7 @@ class Train(click.Command):
 @click.command(cls=Train)
 @click.argument("model", default=USUAL.model)
 @click.argument("source", required=False, metavar="[FOLDER]")
-@click.option("--epochs", type=int, help=f"Number of passes over the images.  [default: {USUAL.epochs}]")
+@click.option("--epochs", type=int, help=f"Passes over the images.  [default: {USUAL.epochs}]")
 @click.option("--batch-size", type=int, help=f"Images in each step.  [default: {USUAL.batch_size}]")
 @click.option(
     "--validation-split",
