@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from cases import arrays, assert_within, first, kernel_first, situations, terms_of
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from jax.test_util import check_grads
 
 import unstride as us
@@ -59,8 +59,7 @@ def operands_of(name, small, kernel, big):
 @given(situation=situations(ranks=(1, 2, 3)))
 def test_the_definitions_numbers_and_gradients(channels, situation):
     geometry, size, rng = situation
-    if 0 in geometry.output_size(size):
-        return
+    assume(0 not in geometry.output_size(size))
     v, kernel, bias, u = (a.astype(np.float32) for a in arrays(geometry, size, rng))
     here, taps = EACH[channels]
     many = len(u) * int(np.prod(size)) + len(u)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from cases import arrays, assert_within, first, kernel_first, samples, situations, terms_of
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from torch.autograd import forward_ad, gradcheck, gradgradcheck
 
 import unstride as us
@@ -98,8 +98,7 @@ def test_operators_keep_the_dispatchers_rules(geometry):
 @settings(max_examples=100, deadline=None)
 def test_memory_formats_give_the_same_numbers_and_stay(situation):
     geometry, size, rng = situation
-    if 0 in geometry.output_size(size):
-        return
+    assume(0 not in geometry.output_size(size))
     v, kernel, bias, _ = (a.astype(np.float32) for a in arrays(geometry, size, rng))
     exact = us.conv_transpose(*(a.astype(float) for a in (v, kernel, bias)), geometry)
     magnitude = us.conv_transpose(*(abs(a.astype(float)) for a in (v, kernel, bias)), geometry)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from cases import arrays, situations
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 
 import unstride as us
 from unstride import reference
@@ -26,8 +26,7 @@ def test_three_definitions_agree_exactly_on_integers(situation):
 def test_convolution_is_its_matrix_and_the_transpose_its_adjoint(situation):
     geometry, size, rng = situation
     v, kernel, _, u = arrays(geometry, size, rng, batch=1, integers=True)
-    if 0 in geometry.output_size(size):
-        return
+    assume(0 not in geometry.output_size(size))
     convolved = reference.conv(u[0], kernel, geometry)
     assert convolved.shape == v[0].shape
     np.testing.assert_array_equal(convolved.ravel(), reference.matrix(kernel, geometry, size) @ u[0].ravel())

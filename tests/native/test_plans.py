@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 from cases import counts, situations
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import unstride as us
@@ -25,8 +25,7 @@ def test_a_plan_makes_every_connection_once(situation, c_small, c_big, large):
     """From the plan's phases, regions and taps alone the list of (small cell, tap, big cell), against `Geometry.taps`."""
     geometry, small, _ = situation
     big = geometry.output_size(small)
-    if 0 in big:
-        return
+    assume(0 not in big)
     if large:  # kernels that few positions read unpacked
         c_small, c_big = 1024 + 32 * c_small, 100 + c_big
     for map_name in ("conv_transpose", "conv"):

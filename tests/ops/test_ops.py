@@ -6,7 +6,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 from cases import arrays, assert_within, first, kernel_first, situations, terms_of
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import unstride as us
@@ -35,17 +35,16 @@ def test_conv_transpose_is_the_reference(situation):
 def test_conv_and_kernel_gradient_are_the_reference(situation):
     geometry, size, rng = situation
     v, kernel, _, u = arrays(geometry, size, rng)
-    if 0 in geometry.output_size(size):
-        return
+    assume(0 not in geometry.output_size(size))
     bias = rng.standard_normal(kernel.shape[-1])
     expected = np.stack([reference.conv(sample, kernel, geometry, bias) for sample in u])
-    magnitude = us.conv(abs(u), abs(kernel), abs(bias), geometry)
+    magnitude = np.stack([reference.conv(sample, abs(kernel), geometry, abs(bias)) for sample in abs(u)])
     assert_within(us.conv(u, kernel, bias, geometry), expected, magnitude, terms_of(geometry, kernel))
     y = us.conv(first(u), kernel_first(kernel), bias, geometry, channels="first")
     assert_within(y, first(expected), first(magnitude), terms_of(geometry, kernel))
 
     expected = sum(reference.kernel_gradient(a, b, geometry) for a, b in zip(u, v, strict=True))
-    magnitude = us.kernel_gradient(abs(u), abs(v), geometry)
+    magnitude = sum(reference.kernel_gradient(a, b, geometry) for a, b in zip(abs(u), abs(v), strict=True))
     terms = len(u) * int(np.prod(size)) + len(u)
     assert_within(us.kernel_gradient(u, v, geometry), expected, magnitude, terms)
     y = us.kernel_gradient(first(u), first(v), geometry, channels="first")
@@ -57,8 +56,7 @@ def test_conv_and_kernel_gradient_are_the_reference(situation):
 def test_adjoint_identity_with_one_kernel_array(situation):
     geometry, size, rng = situation
     v, kernel, _, u = arrays(geometry, size, rng, integers=True)
-    if 0 in geometry.output_size(size):
-        return
+    assume(0 not in geometry.output_size(size))
     small, big = us.conv(u, kernel, None, geometry), us.conv_transpose(v, kernel, None, geometry)
     assert np.vdot(small, v) == np.vdot(u, big) == np.vdot(us.kernel_gradient(u, v, geometry), kernel)
 
@@ -172,8 +170,7 @@ def odd(array, offset=1):
 def test_numbers_at_odd_addresses_are_copied(situation, dtype, channels_first, offset):
     geometry, size, rng = situation
     v, kernel, bias, u = (a.astype(dtype) for a in arrays(geometry, size, rng))
-    if 0 in geometry.output_size(size):
-        return
+    assume(0 not in geometry.output_size(size))
     fields = {"geometry": geometry, "channels": "first" if channels_first else "last"}
     if channels_first:
         v, u, kernel = first(v), first(u), kernel_first(kernel)
