@@ -224,8 +224,8 @@ void changing_the_number() {
     changer.join();
     unstride::set_num_threads(0);
     expect(unstride::num_threads() == 1, "fewer threads than one");
-    unstride::set_num_threads(unstride::most_threads + 1);
-    expect(unstride::num_threads() == unstride::most_threads, "more threads than there may be");
+    unstride::set_num_threads(unstride::max_threads + 1);
+    expect(unstride::num_threads() == unstride::max_threads, "more threads than there may be");
     unstride::set_num_threads(before);
 }
 
