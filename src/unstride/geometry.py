@@ -374,7 +374,7 @@ WRITERS: dict[str, Callable[[Geometry, Any], dict[str, Any]]] = {}
 def same_zeros(size: int, kernel_size: int, stride: int, dilation: int) -> Crop:
     """The zeros at both ends that a convolution's "same" adds along one axis.
 
-    It is computed by sums and quotients alone, so `size` may be a symbol.
+    It is computed by sums and quotients alone, so `size` may be a symbol or a tensor.
 
     >>> same_zeros(7, 3, 2, 1), same_zeros(8, 3, 2, 1), same_zeros(8, 1, 2, 1)
     ((1, 1), (0, 1), (0, 0))
