@@ -62,11 +62,11 @@ _NUMBERS = "float32, float64, float16 or bfloat16"
 
 def _check_held(name: str, given: Any, array: Any) -> None:
     """Raise a TypeError if the arrays' common type cannot hold a list's numbers."""
-    values = np.asarray(given)
-    if array.dtype.kind == "f" and values.dtype.kind == "f" and (lost := np.isinf(array) & np.isfinite(values)).any():
+    raw = np.asarray(given)
+    if array.dtype.kind == "f" and raw.dtype.kind == "f" and (lost := np.isinf(array) & np.isfinite(raw)).any():
         raise TypeError(
-            f"{name} has {values[lost][0]}, more than {array.dtype} holds, the type of the arrays beside it; make those "
-            f"{values.dtype}"
+            f"{name} has {raw[lost][0]}, more than {array.dtype} holds, the type of the arrays beside it; make those "
+            f"{raw.dtype}"
         )
 
 
