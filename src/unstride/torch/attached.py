@@ -34,7 +34,7 @@ _OF_A_METHOD = frozenset(("__self__", "__func__", "__code__", "__globals__", "__
 
 
 class Attached:
-    """A method of one module, in its ``__dict__``. Its reference is weak, as a cycle would keep the module in memory."""
+    """A method of one module, in its ``__dict__``. Its reference is weak: a cycle would keep the module in memory."""
 
     name: str  # the name of the method
     _module: Any
