@@ -48,7 +48,7 @@ def sizes(model: str) -> list[tuple[int, int]]:
 
 def gflop(model: str, training: bool) -> float:
     """The operations of one image."""
-    products = [made for _, made in sizes(model)]
+    products = [count for _, count in sizes(model)]
     total = 3 * sum(products) - products[0] if training else sum(products)
     return 2e-9 * total
 
@@ -92,20 +92,20 @@ def contender(name: str, model: str, x: Any, batch: int, predict: bool) -> Any:
         return _onnxruntime(model, x, batch)
     import keras
 
-    made = keras_model(model)
+    network = keras_model(model)
     if name.startswith("ours"):
         import unstride.keras
 
-        unstride.keras.accelerate(made)
+        unstride.keras.accelerate(network)
     side = sizes(model)[-1][0]
     target = x if side == SIDE else np.zeros((len(x), side, side, 1), np.float32)
 
     def steps(count: int) -> None:
-        own = x[: count * batch]
+        images = x[: count * batch]
         if predict:
-            made.predict(own, batch_size=batch, verbose=0)
+            network.predict(images, batch_size=batch, verbose=0)
         else:
-            made.fit(own, target[: count * batch], batch_size=batch, verbose=0, shuffle=False)
+            network.fit(images, target[: count * batch], batch_size=batch, verbose=0, shuffle=False)
 
     del keras
     return steps
@@ -115,22 +115,22 @@ def _torch(name: str, model: str, x: Any, batch: int, predict: bool) -> Any:
     import torch
 
     torch.manual_seed(0)
-    made, images = torch_model(model), torch.from_numpy(x).permute(0, 3, 1, 2).contiguous()
+    network, images = torch_model(model), torch.from_numpy(x).permute(0, 3, 1, 2).contiguous()
     side = sizes(model)[-1][0]
     targets = images if side == SIDE else torch.zeros(len(x), 1, side, side)
-    optimizer = torch.optim.Adam(made.parameters(), 1e-3)
+    optimizer = torch.optim.Adam(network.parameters(), 1e-3)
     part = 50 if name == "torch-micro" else batch
 
     def steps(count: int) -> None:
         for begin in range(0, count * batch, batch):
             if predict:
                 with torch.inference_mode():
-                    made(images[begin : begin + batch])
+                    network(images[begin : begin + batch])
                 continue
             optimizer.zero_grad()
             for at in range(begin, begin + batch, part):
                 end = min(at + part, begin + batch)
-                loss = torch.nn.functional.binary_cross_entropy(made(images[at:end]), targets[at:end])
+                loss = torch.nn.functional.binary_cross_entropy(network(images[at:end]), targets[at:end])
                 (loss * ((end - at) / batch)).backward()
             optimizer.step()
 

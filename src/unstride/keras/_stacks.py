@@ -262,16 +262,16 @@ def _goes_on(chain: list[Node], reader: Node) -> bool:
 class _Walk:
     """One walk through a model's graph, in which runs are computed as stacks."""
 
-    def __init__(self, runs: Sequence[Run], own: Callable[[Any], Callable[..., Any]]) -> None:
+    def __init__(self, runs: Sequence[Run], operation_fn: Callable[[Any], Callable[..., Any]]) -> None:
         self.first = {id(run.layers[0]): run for run in runs}
-        self.own = own
+        self.operation_fn = operation_fn
         self.passed: set[int] = set()  # layers whose result is already computed by the stack
 
     def __call__(self, operation: Any) -> Callable[..., Any]:
         if id(operation) in self.passed:
             return _handed_on
         run = self.first.get(id(operation))
-        call = self.own(operation)
+        call = self.operation_fn(operation)
         if run is None:
             return call
 
