@@ -12,8 +12,8 @@ Find the arguments::
     Geometry(kernel_size, stride, padding)                 sizes: .output_size(n), .conv_size(n)
     solve((7, 7), (28, 28))                                which geometries make 28x28 of 7x7
     conventions.keras(...).to("torch")                     from keras, torch, tensorflow, jax or onnx to any other
-    GeometryError, ArgumentError                           errors for arguments that describe no convolution
-    NotExpressible                                         the error for a geometry that a framework lacks
+    GeometryError, ArgumentError                           errors for illegal arguments
+    NotExpressible                                         error for a geometry that a framework lacks
 
 See it::
 
