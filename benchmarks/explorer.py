@@ -1,13 +1,13 @@
-"""How evenly the explorer plays, view by view, in a real Chromium.
+"""The frame times of the explorer while it plays, for each view, in a real Chromium.
 
     python benchmarks/explorer.py [--size 12] [--kernel 5] [--stride 1 2] [--seconds 3] [--views grid ...] [--trace]
 
-Plays each view at 60 steps a second and prints, in ms: the time between two frames (median, 95th percentile, longest);
-the page's own work for a step (median: its JavaScript, after which come style, layout and painting); and what all of
-the browser's processes compute for a frame, on all cores together. 16.7 ms is a screen's 60 frames a second. Without a
-graphics card Chromium paints on the processor, and whatever else runs there makes frames late; the last column hardly
-depends on it. With ``--trace``: what Chromium's own tracing says a frame is spent on, in ms, largest first.
-Needs Playwright and a Chromium.
+Plays each view at 60 steps per second and prints, in ms: the time between two frames (median, 95th percentile,
+longest); the page's own work for a step (median; its JavaScript, without style, layout and painting); and the processor
+time of all of the browser's processes for a frame, on all cores together. A screen with 60 frames per second has 16.7
+ms for each. Without a graphics card Chromium paints on the processor, and other processes there delay frames; the last
+column hardly depends on them. With ``--trace`` it prints the parts of a frame's time that Chromium's tracing reports,
+in ms, largest first. Needs Playwright and a Chromium.
 """
 
 from __future__ import annotations
@@ -55,17 +55,17 @@ PLAY = """(seconds) => new Promise((done) => {
 
 def played(page: Page, seconds: float) -> tuple[np.ndarray, np.ndarray]:
     """The times between frames, and of the page's own work for a step, in ms."""
-    found = page.evaluate(PLAY, seconds)
-    return np.diff(found["frames"]), np.array(found["work"])
+    times = page.evaluate(PLAY, seconds)
+    return np.diff(times["frames"]), np.array(times["work"])
 
 
 def processor(session: CDPSession) -> float:
-    """What all of the browser's processes have computed so far, in ms."""
+    """The processor time of all of the browser's processes so far, in ms."""
     return 1000 * sum(process["cpuTime"] for process in session.send("SystemInfo.getProcessInfo")["processInfo"])
 
 
 def traced(browser: Browser, page: Page, seconds: float) -> dict[str, float]:
-    """The processor's ms a frame by job, in Chromium's names; one job may be part of another."""
+    """The processor's ms per frame by job, with Chromium's names; one job may be part of another."""
     browser.start_tracing(page=page, categories=TRACED)
     frames, _ = played(page, seconds)
     events: list[dict[str, Any]] = json.loads(browser.stop_tracing())["traceEvents"]

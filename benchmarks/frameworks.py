@@ -2,15 +2,15 @@
 
     python benchmarks/frameworks.py [--frameworks torch keras-jax] [--only u-net] [--threads 2] [--quick] [--json FILE]
 
-Each framework runs in a process of its own (Keras reads its backend once), which holds two copies of every model with
-the same weights, one as it is and one accelerated. They take turns, "forward" and "training" apart; each one's best
-turn counts. Forward is PyTorch's module in evaluation mode without gradients, and Keras's ``predict_on_batch``.
-Training is a forward and a backward pass: with PyTorch as it is, with Keras ``train_on_batch``, which also takes a step
-of plain gradient descent. Before the first turn the outputs of the two are compared.
+Each framework runs in its own process (Keras reads its backend once), which holds two copies of every model with the
+same weights, one unchanged and one accelerated. They take turns, separately for "forward" and "training"; each one's
+best turn counts. Forward is PyTorch's module in evaluation mode without gradients, and Keras's ``predict_on_batch``.
+Training is a forward and a backward pass in PyTorch, and ``train_on_batch`` in Keras, which also takes a step of plain
+gradient descent. Before the first turn the outputs of the two are compared.
 
 The process is bound to as many cores as there are threads. Twenty milliseconds of sleep before each turn let the
-threads of the last one, which may spin for a while, go to sleep. Ratios above 1 say how many times as fast the
-accelerated model is.
+threads of the last one, which may spin for a while, go to sleep. Ratios above 1 mean that the accelerated model is that
+many times as fast.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ FRAMEWORKS = ("torch", "keras-jax", "keras-torch", "keras-tensorflow")
 NAMES = ("DCGAN generator", "U-Net, 2-D", "FSRCNN x3", "HiFi-GAN, 1-D", "U-Net, 3-D")
 MODES = ("forward", "training")
 PAUSE = 0.02
-TOLERANCE = 2e-3  # of the largest output: sums of other orders stay below it, a wrong layer does not
+TOLERANCE = 2e-3  # of the largest output: sums in another order stay below it, a wrong layer does not
 TARGETS = {("torch", "forward"): 1.8, ("keras-jax", "both"): 3.0}
-SLOWER = 0.97  # below this a model counts as slower; what is between is what turns differ by
+SLOWER = 0.97  # below this a model counts as slower; between this and 1 are the differences between turns
 
 Runs = dict[str, Callable[[], Any]]  # by mode
 
 
 def pytorch(name: str, options: argparse.Namespace) -> Iterator[tuple[Runs, Any]]:
-    """The model as it is, then accelerated: what runs it, and its output."""
+    """The model unchanged, then accelerated: the functions that run it, and its output."""
     import copy
 
     import models_torch
@@ -156,7 +156,7 @@ def chosen(options: argparse.Namespace) -> list[str]:
 
 
 def rows_of(framework: str) -> Iterator[dict[str, Any]]:
-    """What the framework's process measures, as it comes."""
+    """The measurements of the framework's process, as they arrive."""
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
     if framework.startswith("keras-"):
         environment["KERAS_BACKEND"] = framework.removeprefix("keras-")

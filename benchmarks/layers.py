@@ -1,8 +1,8 @@
-"""One training step of the reading's autoencoder, with our layers and with Keras's own, alternating in one process.
+"""One training step of the reading's autoencoder, with our layers and with Keras's layers, alternating in one process.
 
     KERAS_BACKEND=jax python benchmarks/layers.py [--batch 1000] [--rounds 5]
 
-Prints each one's best time for a step and the ratio, and what 25 epochs of 48,000 images would take at that speed.
+Prints each one's best time for a step, the ratio, and the time that 25 epochs of 48,000 images would take.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from unstride import data
 
 
 def autoencoder(layers: object) -> keras.Model:
-    """The reading's model of `layers`: a module with Conv2D and Conv2DTranspose."""
+    """The reading's model with the layers of the module `layers`, which has Conv2D and Conv2DTranspose."""
     model = keras.Sequential(
         [
             keras.Input((28, 28, 1)),

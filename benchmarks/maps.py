@@ -1,18 +1,18 @@
-"""Our three maps against other libraries', on the shapes of shapes.py, in one process and by turns.
+"""Our three maps against other libraries', on the shapes of shapes.py, in one process and in turns.
 
     python benchmarks/maps.py [--maps forward input kernel] [--threads 1 2] [--only dcgan u-net] [--json FILE]
 
-Everything is float32, arrays are in each library's own layout beforehand, every call makes a fresh result and drops it.
-In each round every contestant makes as many calls in a row as fit into ``--seconds``; the order rotates from round to
-round, and each one's best round counts. Twenty milliseconds of sleep between turns let the threads of the last, which
-may spin for a while, go to sleep; how they spin is otherwise left as each library has it. A contestant that has spent
-three seconds on a shape sits out the rounds that are left. Before the first round each one's result is compared with
-ours.
+Everything is float32. Arrays are in each library's own layout beforehand, and every call makes a new result and drops
+it. In each round every contestant makes as many calls in a row as fit into ``--seconds``. The order rotates from round
+to round, and each one's best round counts. Twenty milliseconds of sleep between turns let the threads of the last
+contestant, which may spin for a while, go to sleep; otherwise each library's setting for spinning stays. A contestant
+that has spent three seconds on a shape skips the remaining rounds. Before the first round each one's result is compared
+with ours.
 
-The operations are counted as if every input cell laid down the whole kernel (`Shape.gflop`), so that shapes that crop
-much may pass the peak. The peak is that of a loop of fused multiply-adds on registers alone, measured before and after
-each shape, because clocks drift. Ratios above 1 say how many times as fast as the other we are. A dash: the library is
-not installed, has no such map, or not for this shape, or cannot be told the number of threads.
+The operations are counted as if every input cell used the whole kernel (`Shape.gflop`), so shapes with large crops may
+exceed the peak. The peak is that of a loop of fused multiply-adds on registers alone, measured before and after each
+shape, because clocks drift. Ratios above 1 mean that we are that many times as fast as the other library. A dash means
+that the library is not installed, has no such map, or not for this shape, or that its number of threads cannot be set.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ TITLES = {"forward": "forward", "input": "input gradient", "kernel": "kernel gra
 PAUSE = 0.02
 PATIENCE = 3.0
 PEAK_SECONDS = 0.02
-TOLERANCE = 1e-3  # of the largest number: what accumulates in another order stays far below, a wrong setting above
-TARGET = 0.75  # of the peak, for the shapes that arithmetic should decide
+TOLERANCE = 1e-3  # of the largest number: sums in another order stay far below, wrong settings are above
+TARGET = 0.75  # of the peak, for compute-bound shapes
 
 
 @dataclass
 class Row:
-    """What was measured of one shape: seconds a call for each contestant that there was, "ours" among them."""
+    """The measurements of one shape: seconds per call for each contestant that took part, including "ours"."""
 
     map: str
     threads: int
@@ -70,11 +70,11 @@ class Row:
         return self.speed("ours") / self.peak
 
     def best(self, names: Iterable[str]) -> str | None:
-        """The fastest of these, if any could do it."""
+        """The fastest of these, if any computed the shape."""
         return min((name for name in names if name in self.seconds), key=self.seconds.__getitem__, default=None)
 
     def ratio(self, names: Iterable[str]) -> float | None:
-        """How many times as fast as the best of these we are."""
+        """Our speed relative to the best of these."""
         best = self.best(names)
         return None if best is None else self.seconds[best] / self.seconds["ours"]
 
@@ -122,7 +122,7 @@ def measure(shape: Shape, of: str, threads: int, columns: Sequence[str], options
                 result = contestant.read(contestant.call())
         except peers.Unable:
             continue
-        except Exception as error:  # whatever it is, the others go on
+        except Exception as error:  # the other contestants continue after any error
             reason = " ".join(str(error).split())
             print(f"    {name} fails on {shape.name}: {type(error).__name__}: {reason}"[:200], file=sys.stderr)
             continue
@@ -145,7 +145,7 @@ def agree(theirs: Array, expected: Array) -> bool:
 def race(contestants: dict[str, Contestant], row: Row, options: argparse.Namespace) -> None:
     """The rounds; each contestant's best goes into `row`."""
     names = list(contestants)
-    last = {name: turn(contestants[name], 1) for name in names}  # warm by now: its result has been compared
+    last = {name: turn(contestants[name], 1) for name in names}  # already warm: the results have been compared
     spent = dict(last)
     for number in range(options.rounds):
         start = number % len(names)
@@ -159,7 +159,7 @@ def race(contestants: dict[str, Contestant], row: Row, options: argparse.Namespa
 
 
 def turn(contestant: Contestant, calls: int) -> float:
-    """Seconds a call."""
+    """Seconds per call."""
     call = contestant.call
     with contestant.context():
         start = time.perf_counter()
@@ -182,7 +182,7 @@ def line(row: Row, columns: Sequence[str]) -> str:
 
 
 def short(number: float) -> str:
-    """In two or three digits."""
+    """The number with two or three digits."""
     digits = ".0f" if number >= 100 else ".1f" if number >= 10 else ".2f" if number >= 0.1 else ".2g"
     return format(number, digits)
 
@@ -214,7 +214,7 @@ def summarise(rows: Sequence[Row], columns: Sequence[str]) -> None:
 
 
 def scaling(rows: Sequence[Row]) -> None:
-    """What more threads gain, for shapes that take one thread long enough to share out."""
+    """The speedup by more threads, for shapes that are large enough to be shared."""
     ones = {(row.map, row.shape): row for row in rows if row.threads == 1}
     for threads in sorted({row.threads for row in rows} - {1}):
         for of in TITLES:
@@ -234,10 +234,10 @@ def scaling(rows: Sequence[Row]) -> None:
 
 
 def save(path: Path, about: dict[str, Any], rows: Sequence[Row]) -> None:
-    """Beside, then renamed: an interruption leaves the last whole file."""
-    beside = path.with_name(path.name + ".part")
-    beside.write_text(json.dumps(about | {"rows": [asdict(row) for row in rows]}, indent=1))
-    beside.replace(path)
+    """Write a temporary file, then rename it: an interruption leaves the last complete file."""
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_text(json.dumps(about | {"rows": [asdict(row) for row in rows]}, indent=1))
+    temporary.replace(path)
 
 
 def arguments() -> argparse.Namespace:
@@ -275,7 +275,7 @@ def main() -> int:
         "processor": platform.machine(),
         "instruction set": instruction_set(),
         "cores": peers.cores(),
-        # A busy neighbour on one core spoils most what waits for all threads: look here before believing a table.
+        # Another process on a core slows down those most that wait for all threads: check it before trusting a table.
         "load before": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
     }
     print(", ".join(f"{key}: {value}" for key, value in (machine | versions).items()))

@@ -66,7 +66,7 @@ def hifi_gan(shape: tuple[int, ...], width: int) -> keras.Model:
     return keras.Model(inputs, L.Conv1D(1, 7, padding="same", activation="tanh")(leaky(x, 0.01)))
 
 
-# What makes the model from the shape of one input, and the shape of a batch of them.
+# The function that makes the model from the shape of one input, and the shape of a batch of inputs.
 MODELS: dict[str, tuple[Callable[[tuple[int, ...]], keras.Model], tuple[int, ...]]] = {
     "DCGAN generator": (dcgan, (16, 1, 1, 100)),
     "U-Net, 2-D": (lambda shape: unet(shape, 16, 4), (1, 192, 192, 1)),

@@ -1,4 +1,4 @@
-"""Small whole models in PyTorch, by architecture: what people put transposed convolutions in."""
+"""Small whole models in PyTorch, by architecture: typical uses of transposed convolutions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import nn
 
 
 def dcgan(width: int = 64) -> nn.Module:
-    """The generator of Radford et al. 2015: 100 numbers to 64×64×3."""
+    """The generator of Radford et al. 2015, from 100 numbers to 64×64×3."""
     channels = [100, width * 8, width * 4, width * 2, width]
     layers: list[nn.Module] = []
     for number, (a, b) in enumerate(itertools.pairwise(channels)):
@@ -49,7 +49,7 @@ class UNet(nn.Module):
 
 
 def fsrcnn(scale: int = 3, d: int = 56, s: int = 12, m: int = 4) -> nn.Module:
-    """Dong et al. 2016: small images to images `scale` times as large."""
+    """Dong et al. 2016, from small images to images `scale` times as large."""
     inner: list[nn.Module] = []
     for _ in range(m):
         inner += [nn.Conv2d(s, s, 3, padding=1), nn.PReLU(s)]
@@ -75,7 +75,7 @@ class Residual(nn.Module):
 
 
 class HifiGan(nn.Module):
-    """Kong et al. 2020 with one residual block a step: frames of 80 numbers to 256 samples each."""
+    """Kong et al. 2020 with one residual block per step, from frames of 80 numbers to 256 samples each."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

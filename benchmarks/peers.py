@@ -1,8 +1,8 @@
-"""What maps.py compares with: other libraries' calls for the same three maps, each in its own favourite terms.
+"""The other libraries' calls for the three maps that maps.py compares with, each in the library's preferred form.
 
-Every peer has its arrays in its own layout before the clock starts; the forward-only engines (ONNX Runtime, OpenVINO)
-have the kernel as a constant, which they may rearrange once and for all. A crop that a peer's arguments cannot express
-is done as its users do it, by slicing the result (or, for gradients, by padding with zeros), within the time.
+Every peer has its arrays in its own layout before the clock starts. The forward-only engines (ONNX Runtime, OpenVINO)
+have the kernel as a constant, which they may rearrange once. If a peer's arguments cannot express a crop, the result is
+sliced (or, for gradients, padded with zeros) as the peer's users do it, and this counts in the time.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from unstride.geometry import Crop, convolution
 
 Array = NDArray[Any]
 
-# Before any of them is imported: all on the CPU, and quietly.
+# These are set before any peer is imported: all run on the CPU, without messages.
 os.environ |= {"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -34,7 +34,7 @@ MODULES = {
     "jax": ("jax",),
     "openvino": ("openvino",),
 }
-"""Each peer and what it imports."""
+"""Each peer and the modules that it imports."""
 
 
 class Unable(Exception):  # noqa: N818 - no error: the table has a dash there
@@ -54,7 +54,7 @@ class Problem:
     bias: Array | None = None
 
     def lifted(self) -> Problem:
-        """The same in one more dimension, of a single cell."""
+        """The same problem with one more dimension of a single cell."""
         g = self.geometry
         lifted = Geometry(
             (1, *g.kernel_size), (1, *g.stride), ((0, 0), *g.crops), dilation=(1, *g.dilation), groups=g.groups
@@ -64,7 +64,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Contestant:
-    """`call` computes and returns a fresh result, within `context`; `read` makes of it a NumPy array as ours."""
+    """`call` computes and returns a new result within `context`; `read` converts it to a NumPy array in our layout."""
 
     call: Callable[[], Any]
     read: Callable[[Any], Array]
@@ -76,12 +76,12 @@ def installed(peer: str) -> bool:
 
 
 def cores() -> int:
-    """How many cores this process may use."""
+    """The number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def first(array: Array) -> Array:
-    """A grid with its channels first."""
+    """A grid with channels first."""
     return np.ascontiguousarray(np.moveaxis(array, -1, 1))
 
 
@@ -101,7 +101,7 @@ def torch_plain(problem: Problem, threads: int) -> Contestant:
 
 
 def torch_channels_last(problem: Problem, threads: int) -> Contestant:
-    """In PyTorch's other memory format, which 1-D lacks: there the same as 2-D with one row."""
+    """The same in PyTorch's memory format channels_last. 1-D lacks it, and is computed as 2-D with one row."""
     import torch
 
     if problem.geometry.rank > 1:
@@ -116,7 +116,7 @@ def _torch(problem: Problem, threads: int, memory_format: Any) -> Contestant:
 
     torch.set_num_threads(threads)
     arguments, crops = torch_call(problem.geometry)
-    del arguments["kernel_size"]  # the functions read it off the kernel
+    del arguments["kernel_size"]  # the functions read it from the kernel
     exact = all(crop == (0, 0) for crop in crops)
     x, kernel, upstream = (
         torch.from_numpy(array).contiguous(memory_format=memory_format)
@@ -124,7 +124,7 @@ def _torch(problem: Problem, threads: int, memory_format: Any) -> Contestant:
     )
     bias = None if problem.bias is None else torch.from_numpy(problem.bias)
     transposed = (torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d)[problem.geometry.rank - 1]
-    amounts = [amount for crop in reversed(crops) for amount in crop]  # of zeros to pad with; of crops if negative
+    amounts = [amount for crop in reversed(crops) for amount in crop]  # numbers of zeros; crops if negative
     extended = min(amounts) < 0
     inside = (..., *(slice(max(b, 0), -e if e > 0 else None) for b, e in crops))
 
@@ -177,7 +177,7 @@ def onnx_runtime(problem: Problem, threads: int) -> Contestant:
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None] * x.ndim)],
         constants,
     )
-    # An older format than the newest: ONNX Runtime follows with some delay.
+    # Not the newest format: ONNX Runtime supports it only after some delay.
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -222,14 +222,14 @@ def open_vino(problem: Problem, threads: int) -> Contestant:
     settings = {
         "INFERENCE_NUM_THREADS": threads,
         "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": "f32",  # where the processor has bfloat16, it would round to that
+        "INFERENCE_PRECISION_HINT": "f32",  # on processors with bfloat16, it would round to bfloat16
     }
     compiled = openvino.Core().compile_model(openvino.Model([y], [parameter], "one layer"), "CPU", settings)
     return Contestant(lambda: compiled(x)[0], lambda result: from_first(problem, result))
 
 
 def tensor_flow(problem: Problem, threads: int) -> Contestant:
-    """Compiled by tf.function, channels last. All cores or nothing: its threads are fixed when it starts."""
+    """Compiled by tf.function, channels last. Only with all cores: its number of threads is fixed when it starts."""
     g = problem.geometry
     if g.groups > 1 or threads != cores():
         raise Unable
@@ -254,7 +254,7 @@ def tensor_flow(problem: Problem, threads: int) -> Contestant:
     if problem.map == "input":
         return _tf_contestant(lambda upstream, kernel: _tf_conv(upstream, kernel, g), big, kernel)
 
-    def derive(upstream: Any, x: Any) -> Any:  # the convolution itself falls out of the graph
+    def derive(upstream: Any, x: Any) -> Any:  # the convolution itself is removed from the graph
         with tf.GradientTape() as tape:
             tape.watch(kernel)
             y = _tf_conv(upstream, kernel, g)
@@ -281,24 +281,24 @@ def _tf_crop(y: Any, crops: Sequence[Crop]) -> Any:
 
 
 def _tf_conv(big: Any, kernel: Any, g: Geometry) -> Any:
-    """The convolution by whichever of TensorFlow's paddings fits; by zeros of our own where none does."""
+    """The convolution by one of TensorFlow's paddings if one fits; else with explicit zeros."""
     import tensorflow as tf
 
     same = convolution(big.shape[1:-1], g.kernel_size, g.stride, "same", g.dilation)
     padding: Any = "VALID"
     if same.crops == g.crops:
         padding = "SAME"
-    elif g.rank == 2 and min(map(min, g.crops)) >= 0:  # alone takes numbers
+    elif g.rank == 2 and min(map(min, g.crops)) >= 0:  # only 2-D takes explicit paddings
         padding = [(0, 0), *g.crops, (0, 0)]
     else:
         big = _tf_crop(big, [(-b, -e) for b, e in g.crops])
-    ends = (1,) if g.rank == 3 else ()  # alone wants entries for batch and channels
+    ends = (1,) if g.rank == 3 else ()  # only 3-D needs entries for batch and channels
     convolved = (tf.nn.conv1d, tf.nn.conv2d, tf.nn.conv3d)[g.rank - 1]
     return convolved(big, kernel, (*ends, *g.stride, *ends), padding, dilations=(*ends, *g.dilation, *ends))
 
 
 def jax_jit(problem: Problem, threads: int) -> Contestant:
-    """XLA's convolution, channels last. All cores or nothing: its threads are those that the process may use."""
+    """XLA's convolution, channels last. Only with all cores: its threads are those that the process may use."""
     if threads != cores():
         raise Unable
     import jax
@@ -309,12 +309,12 @@ def jax_jit(problem: Problem, threads: int) -> Contestant:
     if problem.map == "forward":
         bias = 0 if problem.bias is None else jnp.asarray(problem.bias)
         plain = g.groups == 1 and g.kernel_size == g.stride == g.spans and not any(map(any, g.crops))
-        # XLA's compiler (jaxlib 0.10.2) ends the process on some convolutions over a zero-spaced grid of which an axis
-        # has K = s = 2 and no pads. (None of our shapes is one.)
+        # XLA's compiler (jaxlib 0.10.2) ends the process on some convolutions over a zero-spaced grid if an axis has
+        # K = s = 2 and no pads. (None of our shapes is one.)
         if any(axis == (2, 2, (1, 1)) for axis in zip(g.spans, g.stride, g.crops, strict=True)):
             raise Unable
-        # Where copies of the kernel neither overlap nor leave gaps, the map is a matrix product: in XLA about as fast
-        # or faster, in 3-D by far, and remote from that fault.
+        # If copies of the kernel neither overlap nor leave gaps, the map is a matrix product. In XLA this is about as
+        # fast or faster, in 3-D much faster, and avoids that fault.
         kernel = jnp.moveaxis(kernel, -1, 0) if plain else jnp.asarray(_turned(problem))
         of = _jax_tiles if plain else _jax_zero_spaced
 
@@ -347,7 +347,7 @@ def _turned(problem: Problem) -> Array:
 
 
 def _jax_tiles(x: Any, kernel: Any, g: Geometry) -> Any:
-    """Side by side copies of the kernel, ``(C_small, *k, C_big)``, one for each cell of x."""
+    """Copies of the kernel ``(C_small, *k, C_big)`` side by side, one for each cell of x."""
     import jax.numpy as jnp
 
     y = jnp.tensordot(x, kernel, 1)  # batch, cells, taps, channels
@@ -387,4 +387,4 @@ COLUMNS: dict[str, tuple[str, Callable[[Problem, int], Contestant]]] = {
     "jax": ("jax", jax_jit),
     "openvino": ("openvino", open_vino),
 }
-"""Each column of the table: its peer, and what makes its contestant."""
+"""Each column of the table: its peer, and the function that makes its contestant."""

@@ -1,4 +1,4 @@
-"""The transposed convolutions that maps.py measures: layers of real decoders, and shapes that are hard to do well."""
+"""The transposed convolutions that maps.py measures: layers of real decoders, and difficult shapes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from unstride.geometry import Padding
 
 @dataclass(frozen=True)
 class Shape:
-    """One layer: `size` is the spatial size of its (small) input, and one int stands for all axes of the rest."""
+    """One layer. `size` is the spatial size of its (small) input. In the other fields an int stands for all axes."""
 
     name: str
     batch: int
@@ -32,13 +32,13 @@ class Shape:
 
     @property
     def gflop(self) -> float:
-        """Every input cell lays down the whole kernel; what a crop cuts off again counts too."""
+        """The operations if every input cell uses the whole kernel. Cells that a crop removes count too."""
         taps: int = self.k ** len(self.size)
         return 2e-9 * self.batch * math.prod(self.size) * taps * self.c_in * self.c_out / self.groups
 
     @property
     def compute_bound(self) -> bool:
-        """Whether the arithmetic should decide: channels enough to reuse what is loaded, and work enough."""
+        """Whether the shape is compute-bound: it has enough channels to reuse loaded data, and enough work."""
         return min(self.c_in, self.c_out) >= 16 * self.groups and self.gflop >= 0.2
 
 
@@ -78,7 +78,7 @@ SHAPES = (
     Shape("bilinear 64", 1, (64, 64), 64, 64, 4, 2, 1, groups=64),
     Shape("bilinear 21", 1, (128, 128), 21, 21, 4, 2, 1, groups=21),
     Shape("four groups", 4, (32, 32), 128, 128, 4, 2, 1, groups=4),
-    # Sound: HiFi-GAN, and a causal decoder like EnCodec's, all of whose crop is at the end
+    # Sound: HiFi-GAN, and a causal decoder like EnCodec's, whose whole crop is at the end
     Shape("hifi-gan 1", 4, (32,), 512, 256, 16, 8, 4),
     Shape("hifi-gan 2", 4, (256,), 256, 128, 16, 8, 4),
     Shape("hifi-gan 3", 4, (2048,), 128, 64, 4, 2, 1),
@@ -101,7 +101,7 @@ SHAPES = (
             (4, 28, 32, 1, 1),
         )
     ),
-    # Channel counts that fill no vector
+    # Channel counts that do not fill vectors
     Shape("odd 1 to 1", 1, (256, 256), 1, 1, 4, 2, 1),
     Shape("odd 3 to 3", 1, (128, 128), 3, 3, 3, 2, 1, 1),
     Shape("odd 5 to 5", 4, (64, 64), 5, 5, 3, 2),
@@ -110,7 +110,7 @@ SHAPES = (
     Shape("odd 100 to 5", 2, (29, 43), 100, 5, 5, 2),
     Shape("prime 67 to 71", 1, (41, 37), 67, 71, 7, 3, 2),
     Shape("prime 13 to 17", 1, (53, 53), 13, 17, 5, 5),
-    # Dilation; kernels smaller than the stride, which leave cells untouched; next to no work
+    # Dilation; kernels smaller than the stride, which leave cells unwritten; almost no work
     Shape("dilated s1 d2", 2, (48, 48), 64, 64, 3, 1, 2, dilation=2),
     Shape("dilated s2 d3", 1, (33, 33), 48, 32, 3, 2, dilation=3),
     Shape("gaps k2 s3", 2, (32, 32), 64, 64, 2, 3),

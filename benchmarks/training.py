@@ -1,14 +1,14 @@
-"""Training and prediction of small-channel convolutional models: ours beside Keras on each backend and plain PyTorch.
+"""Training and prediction of small-channel convolutional models: ours, Keras on each backend, and plain PyTorch.
 
     python benchmarks/training.py [--model reading other] [--rounds 3] [--steps 3] [--only ours-jax keras-tensorflow]
     python benchmarks/training.py --predict
 
-Each contender runs in a process of its own, which loads the data, takes two steps to warm up, and then waits: the
-processes take turns, one at a time, round after round, and each one's best round counts. All train the same model from
-the same data, in steps of 1,000 images (``--batch``). Printed are images a second; the share of the peak of fused
+Each contender runs in its own process, which loads the data, takes two steps to warm up, and then waits. The processes
+take turns, one at a time, round after round, and each one's best round counts. All train the same model on the same
+data, in steps of 1,000 images (``--batch``). The table has images per second; the share of the peak of fused
 multiply-adds on registers (forward and backward of every layer counted as plain sums, without the first layer's input
-gradient); the memory that training added to the process with the data loaded, at its highest; and how long 25 epochs of
-48,000 images would take. With ``--predict`` it is prediction, with ONNX Runtime among the contenders.
+gradient); the maximum of the memory that training added to the process with the data loaded; and the time that 25
+epochs of 48,000 images would take. ``--predict`` measures prediction, with ONNX Runtime among the contenders.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-# (transposed, channels, kernel size, stride): convolutions "valid", but for the last one, which is "same".
+# (transposed, channels, kernel size, stride): all convolutions are "valid" except the last one, which is "same".
 MODELS: dict[str, list[tuple[bool, int, int, int]]] = {
     "reading": [*((False, c, 3, 1) for c in (32, 16, 8)), *((True, c, 3, 1) for c in (8, 16, 32)), (False, 1, 3, 1)],
     "other": [(False, 12, 4, 2), (False, 24, 3, 1), (True, 24, 3, 1), (True, 10, 4, 2), (False, 1, 5, 1)],
@@ -34,21 +34,21 @@ SIDE = 28
 
 
 def sizes(model: str) -> list[tuple[int, int]]:
-    """Of each stage, the side of its result and the products of one image."""
-    found, side, taken = [], SIDE, 1
+    """The side of the result and the products of one image, for each stage."""
+    stages, side, taken = [], SIDE, 1
     for index, (transposed, channels, kernel, stride) in enumerate(MODELS[model]):
         before = side
         same = index == len(MODELS[model]) - 1
         side = side if same else (before - 1) * stride + kernel if transposed else (before - kernel) // stride + 1
         small = before if transposed else side
-        found.append((side, small * small * kernel * kernel * taken * channels))
+        stages.append((side, small * small * kernel * kernel * taken * channels))
         taken = channels
-    return found
+    return stages
 
 
 def gflop(model: str, training: bool) -> float:
-    """Of one image."""
-    products = [made for _, made in sizes(model)]
+    """The operations of one image."""
+    products = [count for _, count in sizes(model)]
     total = 3 * sum(products) - products[0] if training else sum(products)
     return 2e-9 * total
 
@@ -63,9 +63,9 @@ def keras_model(model: str) -> Any:
         kind = keras.layers.Conv2DTranspose if transposed else keras.layers.Conv2D
         activation, padding = ("sigmoid", "same") if last else ("relu", "valid")
         layers.append(kind(channels, kernel, stride, padding, activation=activation, kernel_initializer="he_normal"))
-    made = keras.Sequential(layers)
-    made.compile(keras.optimizers.Adam(1e-3), "binary_crossentropy")
-    return made
+    network = keras.Sequential(layers)
+    network.compile(keras.optimizers.Adam(1e-3), "binary_crossentropy")
+    return network
 
 
 def torch_model(model: str) -> Any:
@@ -85,27 +85,27 @@ def torch_model(model: str) -> Any:
 
 
 def contender(name: str, model: str, x: Any, batch: int, predict: bool) -> Any:
-    """A function that takes some steps, over some batches."""
+    """A function that takes some steps over some batches."""
     if name in ("torch", "torch-micro"):
         return _torch(name, model, x, batch, predict)
     if name == "onnxruntime":
         return _onnxruntime(model, x, batch)
     import keras
 
-    made = keras_model(model)
+    network = keras_model(model)
     if name.startswith("ours"):
         import unstride.keras
 
-        unstride.keras.accelerate(made)
+        unstride.keras.accelerate(network)
     side = sizes(model)[-1][0]
     target = x if side == SIDE else np.zeros((len(x), side, side, 1), np.float32)
 
     def steps(count: int) -> None:
-        own = x[: count * batch]
+        images = x[: count * batch]
         if predict:
-            made.predict(own, batch_size=batch, verbose=0)
+            network.predict(images, batch_size=batch, verbose=0)
         else:
-            made.fit(own, target[: count * batch], batch_size=batch, verbose=0, shuffle=False)
+            network.fit(images, target[: count * batch], batch_size=batch, verbose=0, shuffle=False)
 
     del keras
     return steps
@@ -115,22 +115,22 @@ def _torch(name: str, model: str, x: Any, batch: int, predict: bool) -> Any:
     import torch
 
     torch.manual_seed(0)
-    made, images = torch_model(model), torch.from_numpy(x).permute(0, 3, 1, 2).contiguous()
+    network, images = torch_model(model), torch.from_numpy(x).permute(0, 3, 1, 2).contiguous()
     side = sizes(model)[-1][0]
     targets = images if side == SIDE else torch.zeros(len(x), 1, side, side)
-    optimizer = torch.optim.Adam(made.parameters(), 1e-3)
+    optimizer = torch.optim.Adam(network.parameters(), 1e-3)
     part = 50 if name == "torch-micro" else batch
 
     def steps(count: int) -> None:
         for begin in range(0, count * batch, batch):
             if predict:
                 with torch.inference_mode():
-                    made(images[begin : begin + batch])
+                    network(images[begin : begin + batch])
                 continue
             optimizer.zero_grad()
             for at in range(begin, begin + batch, part):
                 end = min(at + part, begin + batch)
-                loss = torch.nn.functional.binary_cross_entropy(made(images[at:end]), targets[at:end])
+                loss = torch.nn.functional.binary_cross_entropy(network(images[at:end]), targets[at:end])
                 (loss * ((end - at) / batch)).backward()
             optimizer.step()
 
@@ -164,7 +164,7 @@ def _onnxruntime(model: str, x: Any, batch: int) -> Any:
 
 
 def serve(name: str, model: str, batch: int, steps: int, predict: bool) -> None:
-    """The contender's process: a line for each turn that it is asked for, with its seconds and the memory added."""
+    """The contender's process: a line for each requested turn, with its seconds and the memory added."""
     x = np.random.default_rng(0).random((steps * batch, SIDE, SIDE, 1), dtype=np.float32)
     loaded = contender(name, model, x, batch, predict)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -2,9 +2,9 @@
 
 Compute, on arrays of NumPy, PyTorch, JAX or TensorFlow::
 
-    conv_transpose(x, kernel, bias, stride=2, padding=1)   every input cell lays a scaled copy of the kernel
+    conv_transpose(x, kernel, bias, stride=2, padding=1)   every input cell adds a scaled copy of the kernel
     conv, kernel_gradient                                  its adjoint, and the gradient with respect to the kernel
-    plan(x, kernel, stride=2)                              what such a call will do: multiply-adds, bytes, kernel
+    plan(x, kernel, stride=2)                              how a call is computed: multiply-adds, bytes, kernel
     set_num_threads(n), get_num_threads()
 
 Find the arguments::
@@ -12,19 +12,20 @@ Find the arguments::
     Geometry(kernel_size, stride, padding)                 sizes: .output_size(n), .conv_size(n)
     solve((7, 7), (28, 28))                                which geometries make 28x28 of 7x7
     conventions.keras(...).to("torch")                     from keras, torch, tensorflow, jax or onnx to any other
-    GeometryError, ArgumentError, NotExpressible           arguments that fit nothing; what a framework cannot do
+    GeometryError, ArgumentError                           errors for illegal arguments
+    NotExpressible                                         error for a geometry that a framework lacks
 
 See it::
 
     explain(x, kernel, stride=2)                           every step: print it, .svg(), .gif(), .html(), .code("torch")
 
-Submodules, which load when they are used::
+Submodules, which are imported when they are used::
 
     keras, torch    layers in place of the frameworks' own, and accelerate(model) for an existing model
     models, data    the models that `unstride train` trains; MNIST
-    codes           what a compressor makes of images; checkerboard(images), how strong a decoder's checkerboard is
-    explainer       what `explain` is made of: steps, presets, a widget for notebooks
-    stack           layers one after another, computed as one, for NumPy arrays
+    codes           a compressor's codes of images; checkerboard(images): the strength of a decoder's checkerboard
+    explainer       the parts of `explain`: steps, presets, a widget for notebooks
+    stack           layers in a row, computed as one, for NumPy arrays
 
 First steps:
 
@@ -90,5 +91,5 @@ if not TYPE_CHECKING:  # type checkers would take any name for one of these
 
 
 def __dir__() -> list[str]:
-    own = [name for name in globals() if name.startswith("__") and name.endswith("__")]
-    return sorted({*__all__, *_LIGHT, *_HEAVY, *own})
+    dunders = [name for name in globals() if name.startswith("__") and name.endswith("__")]
+    return sorted({*__all__, *_LIGHT, *_HEAVY, *dunders})

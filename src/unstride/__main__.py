@@ -1,4 +1,4 @@
-"""The command line, the lab's command included: what `unstride` and `python -m unstride` run."""
+"""The command line of `unstride` and `python -m unstride`, including the lab's command."""
 
 import sys
 

@@ -1,6 +1,6 @@
-"""Files are written here alone: whole or not at all, under names that end as their formats do, never over an input.
+"""The only place that writes files: whole or not at all, with the ending of their format, and never over an input.
 
-Needs the standard library only.
+It needs only the standard library.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ PathLike = str | os.PathLike[str]
 
 
 class FileNameError(ValueError):
-    """A file to write has a name that it cannot have. The message names the argument or option."""
+    """A file to write has an illegal name. The message names the argument or option."""
 
 
 def write(path: Path, fill: Callable[[Path], object], *, durable: bool = True) -> None:
-    """Let `fill` write a temporary file in the folder of `path`, then put it in the place of `path` in one step.
+    """Let `fill` write a temporary file in the folder of `path`, then replace `path` by it in one step.
 
-    Whatever happens meanwhile, a kill or a full disk, `path` holds all of the old content or all of the new. A file
-    that is replaced keeps its permissions; through a link, its target is replaced.
+    Even after a kill or with a full disk, `path` holds all of the old content or all of the new. A replaced file keeps
+    its permissions. If `path` is a link, its target is replaced.
 
     Parameters
     ----------
     path : Path
     fill : callable
-        Is given the temporary file's name, which has the same ending: Keras and Pillow choose a format by it. No two
+        It gets the temporary file's name, which has the same ending: Keras and Pillow choose a format by it. No two
         calls share a name.
     durable : bool
         Wait until the disk has the content, so that a power cut leaves no empty file.
@@ -39,12 +39,12 @@ def write(path: Path, fill: Callable[[Path], object], *, durable: bool = True) -
     Raises
     ------
     OSError
-        It names `path`, not the temporary file.
+        The error names `path`, not the temporary file.
     """
     target = Path(os.path.realpath(path))
     if target.exists() and not target.is_file():
         raise OSError(f"{path}: not a regular file, so it cannot be replaced")
-    # Cut, because the longest name that a file system takes would become too long.
+    # The stem and the suffix are cut, because a name of the file system's maximum length would become too long.
     temporary = target.with_name(f".{target.stem[:32]}.{os.getpid()}-{secrets.token_hex(4)}.tmp{target.suffix[:32]}")
     try:
         fill(temporary)
@@ -71,7 +71,7 @@ def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:
 
 
 def write_text(path: Path, content: str, *, durable: bool = True) -> None:
-    """As UTF-8. Bytes of a file's name that are no text in any encoding become escapes, as \\udcff."""
+    """Write text as UTF-8. Bytes of a file name that cannot be decoded become escapes such as \\udcff."""
     write_bytes(path, content.encode("utf-8", "backslashreplace"), durable=durable)
 
 
@@ -80,23 +80,23 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Remove the temporary files of calls of `write` whose process was killed."""
+    """Remove the temporary files of `write` calls whose process was killed."""
     for temporary in folder.glob(".*.tmp*"):
         temporary.unlink(missing_ok=True)
 
 
 def check_ending(name: PathLike, endings: Sequence[str], what: str, argument: str = "path") -> None:
-    """Refuse a file name that is empty or does not end as its format does.
+    """Raise a FileNameError for a file name that is empty or has the wrong ending.
 
     Parameters
     ----------
     name : str or path
     endings : sequence of str
-        The ones to choose from, in lower case, as (".html", ".htm").
+        The allowed endings in lower case, for example (".html", ".htm").
     what : str
-        What the file is to hold, for the message, as "an SVG drawing".
+        The content of the file for the message, for example "an SVG drawing".
     argument : str
-        What the user calls it, as "--svg".
+        The user's name for the argument, for example "--svg".
 
     >>> check_ending("figure.SVG", [".svg"], "an SVG drawing")
     >>> check_ending("figure.png", [".svg"], "an SVG drawing", "--svg")
@@ -112,15 +112,15 @@ def check_ending(name: PathLike, endings: Sequence[str], what: str, argument: st
 
 
 def check_apart(targets: Iterable[PathLike], inputs: Iterable[PathLike], argument: str = "-o") -> None:
-    """Refuse to write one file twice, or over a file that is read.
+    """Raise a FileNameError if one file would be written twice, or an input file would be overwritten.
 
-    Two names are one file where they are equal once links are followed, or where the file system says so: hard links,
+    Two names are the same file if they are equal once links are followed, or if the file system says so: hard links,
     and names that differ in case where case does not matter.
 
     Raises
     ------
     FileNameError
-        It names both.
+        The message names both.
     """
     read = {_place(path): os.fspath(path) for path in inputs}
     identities = {identity: name for name in read.values() if (identity := _identity(name)) is not None}
@@ -143,10 +143,10 @@ def _place(path: PathLike) -> str:
 
 def _identity(path: PathLike) -> tuple[int, int] | None:
     try:
-        found = Path(path).stat()
+        status = Path(path).stat()
     except (OSError, ValueError):
         return None
-    return (found.st_dev, found.st_ino) if found.st_ino else None
+    return (status.st_dev, status.st_ino) if status.st_ino else None
 
 
 def _or(words: Sequence[str]) -> str:

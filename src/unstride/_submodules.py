@@ -3,7 +3,7 @@
 `unstride.keras` and `unstride.torch` import frameworks, which takes seconds, may fail, and fixes Keras's backend for
 the whole process. Completion in a shell, `help`, `inspect.getmembers` and `hasattr` look at every attribute of a
 package, and must do none of that. So the attribute is first a stand-in, which imports the submodule once something in
-it is asked for; what is missing is an ImportError then. The import system puts the submodule itself in its place.
+it is used. A missing framework is an ImportError then. The import system replaces the stand-in by the submodule.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from types import ModuleType
 from typing import Any
 
 LIGHT = ("codes", "data", "explainer", "models", "stack")
-"""Need NumPy alone, and are imported as soon as they are looked at."""
+"""Submodules that need only NumPy. They are imported at the first access."""
 
 HEAVY = {
     "keras": "Keras's convolution layers, forwards and transposed, by our kernels; accelerate(model).",
     "torch": "PyTorch's convolution layers, forwards and transposed, by our kernels; accelerate(module).",
 }
-"""Import a framework."""
+"""Submodules that import a framework, with the first line of their documentation."""
 
 _OF_MODULES = ("__all__", "__file__", "__path__")
 
 
 class Unloaded(ModuleType):
-    """A submodule that is not imported yet. To look at it imports nothing; to use what is in it does."""
+    """A submodule that is not imported yet. Accessing it imports nothing; accessing its attributes does."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") and name not in _OF_MODULES and self.__name__ not in sys.modules:
@@ -54,12 +54,12 @@ class Unloaded(ModuleType):
 
 
 def submodule(package: str, name: str) -> ModuleType:
-    """The submodule `name` of `package`, or what stands in for it; AttributeError if there is none of that name."""
+    """The submodule `name` of `package`, or a stand-in for it; an AttributeError if no submodule has this name."""
     qualified = f"{package}.{name}"
     if name in LIGHT:
         return importlib.import_module(qualified)
-    # `from unstride import keras` asks for the attribute too. Without one, it imports the submodule itself, and fails
-    # where that does.
+    # `from unstride import keras` asks for the attribute too. If it finds none, it imports the submodule itself, and
+    # raises the errors of that import.
     if name in HEAVY and sys._getframe(2).f_globals.get("__name__") != "importlib._bootstrap":
         return _stand_in(qualified, HEAVY[name])
     raise AttributeError(f"module {package!r} has no attribute {name!r}")

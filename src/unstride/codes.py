@@ -15,21 +15,21 @@ if TYPE_CHECKING:
 
 
 PROBED = 10_000
-"""Training images of the linear classifier."""
+"""The number of training images of the linear classifier."""
 
 
 def encoded(encoder: keras.Model, images: Bytes) -> Values:
-    """The codes (n, code) of images (n, 28, 28)."""
+    """The codes of images: shape (n, code) for images of shape (n, 28, 28)."""
     return np.asarray(encoder.predict(grey(images)[..., None], batch_size=500, verbose=0), np.float32)
 
 
 def decoded(decoder: keras.Model, codes: Values) -> Grey:
-    """The images (n, 28, 28), from 0 to 1, of codes."""
+    """The decoded images of codes: shape (n, 28, 28), from 0 to 1."""
     return np.asarray(decoder.predict(codes, batch_size=500, verbose=0), np.float32)[..., 0]
 
 
 def probe(train: Values, train_labels: Bytes, test: Values, test_labels: Bytes) -> float:
-    """The accuracy on the test codes of a linear classifier that was fitted to the training codes."""
+    """The accuracy on the test codes of a linear classifier that is fitted to the training codes."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -122,7 +122,7 @@ def _local_means(values: Doubles, period: int) -> Doubles:
     """The means over one period along each axis, around every pixel that is far enough from the edges.
 
     An even number of pixels has no middle. The mean is then over one more, and the outermost two count half. So a
-    pattern of the period has the same mean everywhere, and the mean of a ramp is the pixel itself.
+    pattern with this period has the same mean everywhere, and the mean of a ramp is the pixel itself.
     """
     weights = np.ones(period // 2 * 2 + 1)
     if period % 2 == 0:

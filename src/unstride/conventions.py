@@ -1,13 +1,13 @@
-"""Five frameworks' arguments for a transposed convolution, to `Geometry` and back.
+"""Convert five frameworks' arguments for a transposed convolution to `Geometry` and back.
 
-Each function reads one framework's own arguments, under their own names, and returns the geometry that they mean
-there. It also reads arguments that the framework refuses (an ``output_padding`` as large as the stride, say) wherever
-the framework's own formula gives them a meaning. `Geometry.to` is strict: what it returns, the framework's own checks
-accept. (Its kernels may still lack it: TensorFlow's on a CPU do not dilate float64, for one, nor does Keras on
-TensorFlow run "same" with an even kernel and ``output_padding=0``.)
+Each function reads one framework's arguments, under their names there, and returns the geometry that they describe.
+It also reads arguments that the framework refuses (an ``output_padding`` as large as the stride, for example) if the
+framework's formula gives them a meaning. `Geometry.to` is strict: the framework's checks accept the arguments that it
+returns. (The framework's kernels may still lack the case: TensorFlow's on a CPU do not dilate float64, and Keras on
+TensorFlow does not run "same" with an even kernel and ``output_padding=0``.)
 
 ==============  =============================================  =====================================
-framework       `Geometry.to` gives the arguments of           and needs also
+framework       `Geometry.to` gives the arguments of           the call also needs
 ==============  =============================================  =====================================
 ``torch``       ``torch.nn.ConvTranspose{1,2,3}d``
 ``keras``       ``keras.layers.Conv{1,2,3}DTranspose``
@@ -16,7 +16,8 @@ framework       `Geometry.to` gives the arguments of           and needs also
 ``onnx``        the attributes of the ``ConvTranspose`` node
 ==============  =============================================  =====================================
 
-Notation as in `unstride.geometry`: K taps spanned, F cells of the full grid, (b, e) the crop, L the result's length.
+Notation as in `unstride.geometry`: K cells spanned by the kernel, F cells of the full grid, crop (b, e), and L the
+length of the result.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def keras(
 ) -> Geometry:
     """The geometry of Keras's ``Conv*DTranspose`` layers and ``keras.ops.conv_transpose``.
 
-    ``None`` as output padding is not 0: with "same" it makes the output ``strides`` times as long as the input.
+    An output padding of ``None`` is not 0: with "same" it makes the output ``strides`` times as long as the input.
 
     >>> keras(3, 2, "same").output_size(4), keras(3, 2, "same", output_padding=0).output_size(4)
     ((8,), (7,))
@@ -59,7 +60,7 @@ def torch(
     output_size: Ints | None = None,
     input_size: Ints | None = None,
 ) -> Geometry:
-    """The geometry of ``torch.nn.ConvTranspose*d``; `output_size` is what its ``forward`` takes.
+    """The geometry of ``torch.nn.ConvTranspose*d``. `output_size` is the argument of its ``forward``.
 
     >>> torch(3, 2, 1, output_padding=1).crops
     ((1, 0),)
@@ -67,7 +68,7 @@ def torch(
     ((1, 0),)
     """
     plain = Geometry(kernel_size, stride, 0, 0, dilation, groups)
-    pads = per_axis("padding", padding, plain.rank)  # PyTorch's transposed convolutions know no names and no pairs
+    pads = per_axis("padding", padding, plain.rank)  # PyTorch's transposed convolutions take no names and no pairs
     plain = plain.with_crops([(p, p) for p in pads])
     geometry = Geometry(kernel_size, stride, pads, output_padding, dilation, groups)
     if output_size is None:
@@ -91,10 +92,10 @@ def tensorflow(
     input_size: Ints | None = None,
     data_format: str | None = None,
 ) -> Geometry:
-    """The geometry of ``tf.nn.conv*d_transpose``, which takes the output's size, not an output padding.
+    """The geometry of ``tf.nn.conv*d_transpose``, which takes the output's size instead of an output padding.
 
-    `strides`, `dilations`, `output_shape` and explicit `padding` are spatial, or have TensorFlow's entries for batch
-    and channels too, ordered by `data_format` ("N...C", the default, or "NC...").
+    `strides`, `dilations`, `output_shape` and explicit `padding` have entries for the spatial axes alone, or also
+    TensorFlow's entries for batch and channels, in the order of `data_format` ("N...C", the default, or "NC...").
 
     >>> tensorflow(3, 2, "SAME", output_shape=8, input_size=4).crops
     ((0, 1),)
@@ -134,12 +135,12 @@ def jax(
     strides: Ints = 1,
     padding: str | Sequence[Sequence[int]] = "SAME",
     rhs_dilation: Ints | None = None,
-    transpose_kernel: bool = False,  # noqa: ARG001 - it flips the kernel and swaps its channels: no geometry
+    transpose_kernel: bool = False,  # noqa: ARG001 - it flips the kernel and swaps its channels; the geometry is the same
     use_consistent_padding: bool = False,
 ) -> Geometry:
     """The geometry of ``jax.lax.conv_transpose``. Explicit pads are those of the zero-spaced grid: ``K-1-b, K-1-e``.
 
-    Its kernel is flipped against every other framework's unless ``transpose_kernel=True``.
+    Unless ``transpose_kernel=True``, JAX's kernel is the flipped kernel of every other framework.
 
     >>> jax(3, 2, [(1, 2)]).crops
     ((1, 0),)
@@ -163,11 +164,12 @@ def onnx(
     output_shape: Ints | None = None,
     input_size: Ints | None = None,
 ) -> Geometry:
-    """The geometry of an ONNX ``ConvTranspose`` node. `pads` lists all begins, then all ends; `output_shape` is
-    spatial, and overrides `pads`.
+    """The geometry of an ONNX ``ConvTranspose`` node. `pads` lists all begins, then all ends. `output_shape` has
+    spatial axes only, and overrides `pads`.
 
-    An `output_shape` beyond the full grid extends it at the end, as ONNX Runtime does with every `auto_pad`. (The
-    specification is silent; ONNX's reference evaluator does the same without `auto_pad`, and splits with "SAME_*".)
+    An `output_shape` larger than the full grid extends it at the end, as ONNX Runtime does with every `auto_pad`. (The
+    specification does not define it. ONNX's reference evaluator does the same without `auto_pad`, and splits the
+    extension with "SAME_*".)
 
     >>> onnx(3, 2, auto_pad="SAME_UPPER").crops, onnx(3, 2, auto_pad="SAME_LOWER").crops
     (((0, 1),), ((1, 0),))
@@ -192,18 +194,18 @@ def onnx(
         flat = per_axis("pads", pads, 2 * rank)
         return geometry.with_crops([(flat[i], flat[rank + i] - extra[i]) for i in range(rank)])
     begins = [max(total, 0) // 2 for total in totals]
-    if auto_pad != "SAME_UPPER":  # the odd one at the beginning, without auto_pad too
+    if auto_pad != "SAME_UPPER":  # an odd cell goes to the beginning, also without auto_pad
         begins = [max(total, 0) - half for total, half in zip(totals, begins, strict=True)]
     return geometry.with_crops([(b, t - b - op) for b, t, op in zip(begins, totals, extra, strict=True)])
 
 
 def torch_call(geometry: Geometry) -> tuple[dict[str, Any], tuple[Crop, ...]]:
-    """PyTorch's arguments for the call that does most of `geometry`, and the crops that are left after it."""
+    """PyTorch's arguments for the call that computes most of `geometry`, and the crops that remain after it."""
     one_call = all(
         b >= 0 and 0 <= b - e < max(s, d)
         for (b, e), s, d in zip(geometry.crops, geometry.stride, geometry.dilation, strict=True)
     )
-    # PyTorch pads both ends alike, and more only through output_padding at the end.
+    # PyTorch crops both ends by the same padding; output_padding then extends the end.
     padding = tuple(b if one_call else max(min(b, e), 0) for b, e in geometry.crops)
     arguments: dict[str, Any] = {
         "kernel_size": geometry.kernel_size,
@@ -243,9 +245,9 @@ def _to_keras(geometry: Geometry, _: Ints | None) -> dict[str, Any]:
     for padding, extra in candidates:
         if extra is not None and not all(0 <= op < s for op, s in zip(extra, geometry.stride, strict=True)):
             continue
-        found = arguments | {"padding": padding, "output_padding": extra}
-        if keras(**found) == geometry:
-            return found
+        candidate = arguments | {"padding": padding, "output_padding": extra}
+        if keras(**candidate) == geometry:
+            return candidate
     reason = f"no 'valid' or 'same' with output_padding below the stride crops {geometry.crops}"
     full = arguments | {"output_padding": (0,) * geometry.rank}
     raise _then_crop("keras", reason, "the layer with padding='valid', output_padding=0", full, geometry.crops)
@@ -261,22 +263,22 @@ def _to_tensorflow(geometry: Geometry, size: Ints | None) -> dict[str, Any]:
     full = arguments | {"output_shape": geometry.full_size(size)}
     arguments["output_shape"] = geometry.output_size(size)
     paddings: list[Any] = ["VALID", "SAME"]
-    if geometry.rank == 2:  # alone takes explicit pads
+    if geometry.rank == 2:  # only tf.nn.conv2d_transpose takes explicit pads
         paddings.append([[0, 0], *([max(b, 0), max(e, 0)] for b, e in geometry.crops), [0, 0]])
     for padding in paddings:
-        found = arguments | {"padding": padding}
+        candidate = arguments | {"padding": padding}
         try:
-            meant = tensorflow(geometry.kernel_size, **found, input_size=size)
+            meant = tensorflow(geometry.kernel_size, **candidate, input_size=size)
         except GeometryError:
             continue
         if meant == geometry and (padding not in ("VALID", "SAME") or _accepted(geometry, padding, size)):
-            return found
+            return candidate
     reason = f"none of its paddings crops {geometry.crops} at input size {size}"
     raise _then_crop("tensorflow", reason, "conv_transpose with 'VALID' to the full grid", full, geometry.crops)
 
 
 def _accepted(geometry: Geometry, padding: Any, size: Any) -> bool:
-    """Whether TensorFlow's own convolution of the result would give back the input's size, which it insists on."""
+    """Whether TensorFlow's convolution of the result has the input's size, as its transpose requires."""
     small, big = per_axis("size", size, geometry.rank, 1), geometry.output_size(size)
     if padding == "SAME":
         return small == tuple(-(-L // s) for L, s in zip(big, geometry.stride, strict=True))
@@ -322,7 +324,7 @@ def _then_crop(
 
 
 def _mirrored(geometry: Geometry) -> list[Crop]:
-    """Crops of the full grid to pads of the zero-spaced grid, or back: c to K - 1 - c at either end."""
+    """The pads of the zero-spaced grid for crops of the full grid, or the reverse: c becomes K - 1 - c at both ends."""
     return [(K - 1 - b, K - 1 - e) for K, (b, e) in zip(geometry.spans, geometry.crops, strict=True)]
 
 
@@ -333,7 +335,7 @@ def _needed_input_size(input_size: Ints | None, because_of: str, rank: int) -> t
 
 
 def _name(padding: Any) -> str | None:
-    """ "SAME" or "VALID", or None where the padding is a list of pairs."""
+    """ "SAME" or "VALID"; None if the padding is a list of pairs."""
     if isinstance(padding, str) and padding.upper() in ("SAME", "VALID"):
         return padding.upper()
     if not is_sequence(padding):
@@ -342,7 +344,7 @@ def _name(padding: Any) -> str | None:
 
 
 def _spatial(name: str, value: Ints, rank: int, channels_first: bool, around: int | None = None) -> tuple[int, ...]:
-    """`value` an axis, where the framework may have put entries for batch and channels, `around`, around it."""
+    """The spatial entries of `value`, without the framework's entries for batch and channels (which are `around`)."""
     if is_sequence(value) and len(value) == rank + 2:
         ends = [as_int(f"{name} of batch and channels", value[at]) for at in (0, 1 if channels_first else -1)]
         if around is not None and ends != [around, around]:

@@ -8,8 +8,8 @@ Per axis, with kernel size ``k``, stride ``s``, dilation ``d`` and a signed crop
     big = full[b : F - e]                      a negative crop extends the grid instead
 
 A convolution goes from the big grid to the small one, its transpose from the small grid to the big one, over the
-same connections. Every framework's padding is a way to write the crop (`unstride.conventions`); nothing else in the
-package computes a size.
+same connections. Every framework's padding is a way to write the crop (`unstride.conventions`). No other module of
+the package computes a size.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Phase:
 def as_int(name: str, value: object, minimum: int | None = None, error: type[ArgumentError] = GeometryError) -> int:
     """`value` as an int of at least `minimum`, or an error that names it."""
     try:
-        # Not asked of what is an int: PyTorch's compiler would take a size that may be any for this one number.
+        # Ints skip `operator.index`: with it, PyTorch's compiler would fix a dynamic size to this one number.
         number = value if type(value) is int else None if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type]
     except TypeError:
         number = None
@@ -58,7 +58,7 @@ def as_int(name: str, value: object, minimum: int | None = None, error: type[Arg
 
 
 def per_axis(name: str, value: object, rank: int, minimum: int | None = None) -> tuple[int, ...]:
-    """`value`, an int or one int an axis, as a tuple of `rank` ints of at least `minimum`."""
+    """`value`, an int or one int for each axis, as a tuple of `rank` ints of at least `minimum`."""
     if not is_sequence(value):
         return (as_int(name, value, minimum),) * rank
     if len(value) != rank:
@@ -70,7 +70,7 @@ def per_axis(name: str, value: object, rank: int, minimum: int | None = None) ->
 
 
 def _surplus(name: str, count: int, rank: int) -> str:
-    """Why a size may have too many entries."""
+    """The likely reason why a size has too many entries, as the end of an error message."""
     if not re.search("size|shape", name) or "kernel" in name:
         return ""
     surplus = ["leave out batch and channels"] if count in (rank + 2, 4, 5) else []
@@ -82,62 +82,62 @@ def _surplus(name: str, count: int, rank: int) -> str:
 def is_open(sizes: Sequence[object]) -> bool:
     """Whether a size is not a number yet: None in TensorFlow's graphs, a symbol in programs that JAX or PyTorch export.
 
-    A compiler of PyTorch's, which follows sizes as numbers, is to see nothing but numbers here.
+    PyTorch's compiler traces sizes as numbers, and must see only numbers here.
     """
     return any(type(n) is not int for n in sizes)
 
 
 def is_sequence(value: object) -> TypeGuard[Sequence[Any]]:
-    """Whether `value` is a list, a tuple or alike (a NumPy array or a tensor shape too), and no string."""
-    if isinstance(value, (str, bytes, dict)) or getattr(value, "shape", None) == ():  # an array of no dimensions
+    """Whether `value` is a list, a tuple or similar (also a NumPy array or a tensor shape), but not a string."""
+    if isinstance(value, (str, bytes, dict)) or getattr(value, "shape", None) == ():  # an array without dimensions
         return False
     return hasattr(value, "__len__") and hasattr(value, "__getitem__")
 
 
 def span(kernel_size: int, dilation: int) -> int:
-    """K: how many cells a kernel of `kernel_size` taps reaches over."""
+    """K: the number of cells that a kernel of `kernel_size` taps spans."""
     return (kernel_size - 1) * dilation + 1
 
 
 def split(total: int) -> Crop:
-    """A total crop in two as Keras and TensorFlow split it: half, rounded down, at the beginning; an extension
-    wholly at the end."""
+    """Split a total crop as Keras and TensorFlow do: half of it, rounded down, at the beginning; an extension wholly
+    at the end."""
     begin = max(total, 0) // 2
     return begin, total - begin
 
 
 @dataclass(frozen=True, init=False, repr=False)
 class Geometry:
-    """How a big and a small grid are connected: kernel size, stride, dilation, crops and groups.
+    """The connections between a big and a small grid: kernel size, stride, dilation, crops and groups.
 
     Parameters
     ----------
-    kernel_size : int or one int an axis
+    kernel_size : int or one int per axis
         Taps along each axis. Its length is the number of axes; a bare int is one axis.
-    stride : int or one int an axis
+    stride : int or one int per axis
         Big cells from one small cell to the next.
-    padding : int, one int an axis, one ``(begin, end)`` pair an axis, "valid" or "same"
+    padding : int, one int per axis, one ``(begin, end)`` pair per axis, "valid" or "same"
         Cells cropped off the full grid; a negative number extends the grid with cells that no input reaches.
-        "valid" and "same" mean what they mean in Keras's transposed convolutions.
-    output_padding : None, int or one int an axis
-        Cells added at the end of the result: with numbers None means 0; with "valid" and "same" it means
+        "valid" and "same" have the meaning of Keras's transposed convolutions.
+    output_padding : None, int or one int per axis
+        Cells added at the end of the result. If the padding is numbers, None means 0; with "valid" and "same" it means
         Keras's None (`conventions.keras`).
-    dilation : int or one int an axis
+    dilation : int or one int per axis
         Big cells from one kernel tap to the next.
     groups : int
-        Independent parts that the channels fall into.
+        Number of independent groups of channels.
 
     Attributes
     ----------
-    kernel_size, stride, dilation : tuple of int, one an axis
-    crops, padding : tuple of (begin, end), one pair an axis
+    kernel_size, stride, dilation : tuple of int, one per axis
+    crops, padding : tuple of (begin, end), one pair per axis
         Padding and output padding together.
     groups : int
 
     Raises
     ------
     GeometryError
-        Names the argument, its value, its axis and what was expected.
+        The message names the argument, its value, its axis and what was expected.
 
     Examples
     --------
@@ -173,7 +173,7 @@ class Geometry:
         rank = len(sizes)
         if rank == 0:
             raise GeometryError("kernel_size is empty; expected one int for each axis, for example (3, 3)")
-        set_field = object.__setattr__  # frozen: this is the one place that writes
+        set_field = object.__setattr__  # the class is frozen: only this method writes
         set_field(self, "kernel_size", per_axis("kernel_size", sizes, rank, 1))
         set_field(self, "stride", per_axis("stride", stride, rank, 1))
         set_field(self, "dilation", per_axis("dilation", dilation, rank, 1))
@@ -211,8 +211,8 @@ class Geometry:
         return tuple(pairs)
 
     def _read_name(self, padding: str, output_padding: object) -> tuple[Crop, ...]:
-        # Keras computes an output length and leaves its split to the backend's convolution; as a crop this is
-        # total = K - s for "same" and nothing for "valid" with None, K - K % 2 - op and -op with a number.
+        # Keras computes an output length and leaves its split to the backend's convolution. The total crop is then
+        # K - s for "same" and nothing for "valid" with None; K - K % 2 - op and -op with a number op.
         name = padding.lower()
         if name not in ("valid", "same"):
             raise GeometryError(
@@ -243,20 +243,20 @@ class Geometry:
 
     @property
     def spans(self) -> tuple[int, ...]:
-        """K for each axis: the cells that the dilated kernel reaches over."""
+        """K for each axis: the cells that the dilated kernel spans."""
         return tuple(span(k, d) for k, d in zip(self.kernel_size, self.dilation, strict=True))
 
     def with_crops(self, crops: Sequence[Sequence[int]]) -> Geometry:
-        """The same kernel, stride, dilation and groups with other crops."""
+        """The geometry with the same kernel size, stride, dilation and groups, and with these crops."""
         return Geometry(self.kernel_size, self.stride, crops, None, self.dilation, self.groups)
 
     def full_size(self, size: int | Sequence[int]) -> tuple[int, ...]:
         """F for each axis: the cells that `size` small cells scatter into, before the crop."""
-        sizes = per_axis("input size", size, self.rank, 1)  # nothing scattered has no size to report
+        sizes = per_axis("input size", size, self.rank, 1)  # an empty input scatters nothing, so it has no full size
         return tuple((n - 1) * s + K for n, s, K in zip(sizes, self.stride, self.spans, strict=True))
 
     def output_size(self, size: int | Sequence[int]) -> tuple[int, ...]:
-        """The spatial size of ``conv_transpose`` for a (small) input of that spatial size: ``F - b - e`` an axis.
+        """The spatial size of ``conv_transpose`` for a (small) input of this spatial size: ``F - b - e`` per axis.
 
         An int stands for the same size along all axes. A crop of exactly all cells gives 0.
 
@@ -274,7 +274,7 @@ class Geometry:
         return result
 
     def conv_size(self, size: int | Sequence[int]) -> tuple[int, ...]:
-        """The spatial size of ``conv`` for a (big) input of that size: ``(big + b + e - K) // s + 1`` an axis.
+        """The spatial size of ``conv`` for a (big) input of this size: ``(big + b + e - K) // s + 1`` per axis.
 
         >>> Geometry(3, stride=2).conv_size(8)      # the last cell is never read
         (3,)
@@ -293,8 +293,8 @@ class Geometry:
     def fitted(self, small: int | Sequence[int], big: int | Sequence[int]) -> Geometry:
         """This geometry with the end crops that connect exactly these two sizes.
 
-        A convolution may leave up to ``s - 1`` cells at the end of the big grid unread; its transpose must give them
-        back (as zeros). That is a smaller end crop, and the only freedom that there is.
+        A convolution may leave up to ``s - 1`` cells at the end of the big grid unread; its transpose must return them
+        (as zeros). This makes the end crop smaller, and is the only freedom that two sizes leave.
         """
         small_size = per_axis("small size", small, self.rank, 1)
         big_size = per_axis("big size", big, self.rank, 1)
@@ -304,11 +304,11 @@ class Geometry:
         )
         for axis, ((_, was), (_, now)) in enumerate(zip(self.crops, crops, strict=True)):
             if not 0 <= was - now < self.stride[axis]:
-                made = self._or_nothing(self.output_size, small_size), self._or_nothing(self.conv_size, big_size)
+                sizes = self._or_nothing(self.output_size, small_size), self._or_nothing(self.conv_size, big_size)
                 raise GeometryError(
                     f"a small grid of {small_size} cells and a big grid of {big_size} cells do not belong together "
-                    f"under {self}: axis {axis} does not fit. conv_transpose makes {made[0]} of the small grid, conv "
-                    f"makes {made[1]} of the big one"
+                    f"under {self}: axis {axis} does not fit. conv_transpose makes {sizes[0]} of the small grid, conv "
+                    f"makes {sizes[1]} of the big one"
                 )
         return self.with_crops(crops)
 
@@ -327,19 +327,19 @@ class Geometry:
         """
         k, s, d, (b, _) = self.kernel_size[axis], self.stride[axis], self.dilation[axis], self.crops[axis]
         common = math.gcd(s, d)
-        found = []
+        phases = []
         for offset in range(s):
             first = next((j for j in range(min(k, s)) if (offset + b - j * d) % s == 0), k)
             taps = range(first, k, s // common)
             shift = (offset + b - first * d) // s
             drop = d // common  # from one tap of the phase to the next, the input cell moves back
-            found.append(Phase(offset, taps, range(shift, shift - drop * len(taps), -drop)))
-        return tuple(found)
+            phases.append(Phase(offset, taps, range(shift, shift - drop * len(taps), -drop)))
+        return tuple(phases)
 
     def taps(self, axis: int, small: int, big: int) -> Iterator[tuple[int, slice, slice]]:
-        """For each kernel tap of one axis the small and the big cells that it connects, as equally long slices.
+        """For each kernel tap of one axis: the small and the big cells that it connects, as slices of equal length.
 
-        Taps that connect nothing are left out.
+        Taps that connect no cells are left out.
 
         >>> list(Geometry(3, stride=2, padding=1).taps(0, small=2, big=3))
         [(0, slice(1, 2, 1), slice(1, 2, 2)), (1, slice(0, 2, 1), slice(0, 3, 2)), (2, slice(0, 1, 1), slice(1, 2, 2))]
@@ -356,8 +356,8 @@ class Geometry:
     def to(self, framework: str, size: int | Sequence[int] | None = None) -> dict[str, Any]:
         """This geometry as the arguments of `framework`: "torch", "keras", "tensorflow", "jax" or "onnx".
 
-        `size` is the (small) input's spatial size, which only TensorFlow needs. For what the arguments belong to, and
-        for what raises `NotExpressible`, see `unstride.conventions`.
+        `size` is the (small) input's spatial size, which only TensorFlow needs. `unstride.conventions` lists the layers
+        and functions that take the arguments. A geometry that the framework lacks raises `NotExpressible`.
 
         >>> Geometry((4,), stride=2, padding=1).to("torch")
         {'kernel_size': (4,), 'stride': (2,), 'padding': (1,), 'output_padding': (0,), 'groups': 1, 'dilation': (1,)}
@@ -368,12 +368,13 @@ class Geometry:
 
 
 WRITERS: dict[str, Callable[[Geometry, Any], dict[str, Any]]] = {}
-"""What `Geometry.to` calls for each framework. `unstride.conventions`, which knows them, fills it."""
+"""The function that `Geometry.to` calls for each framework. `unstride.conventions` fills it."""
 
 
 def same_zeros(size: int, kernel_size: int, stride: int, dilation: int) -> Crop:
-    """The zeros at both ends that a convolution's "same" adds along one axis, by sums and quotients alone: `size` may
-    be whatever has those.
+    """The zeros at both ends that a convolution's "same" adds along one axis.
+
+    It is computed by sums and quotients alone, so `size` may be a symbol or a tensor.
 
     >>> same_zeros(7, 3, 2, 1), same_zeros(8, 3, 2, 1), same_zeros(8, 1, 2, 1)
     ((1, 1), (0, 1), (0, 0))
@@ -382,7 +383,7 @@ def same_zeros(size: int, kernel_size: int, stride: int, dilation: int) -> Crop:
     if stride == 1:
         return split(K - 1)
     total = (-(-size // stride) - 1) * stride + K - size  # from K - s to K - 1
-    if stride > K:  # what is negative becomes 0: so many of the numbers from 1 to K - 1 are at most the total
+    if stride > K:  # max(total, 0), as the count of the numbers from 1 to K - 1 that are at most the total
         total = sum(((total - i) // stride + 1 for i in range(1, K)), 0)
     return total // 2, total - total // 2
 
@@ -397,9 +398,9 @@ def convolution(
 ) -> Geometry:
     """The geometry of a plain convolution whose (big) input has spatial size `size`.
 
-    It differs from `Geometry` in the names, which mean what they mean in Keras's and TensorFlow's plain convolutions:
-    "valid" is no padding, and "same" depends on the size: ``ceil(size / s)`` cells come out, and the zeros are split
-    evenly, an odd one at the end.
+    It differs from `Geometry` in "valid" and "same", which have the meaning of Keras's and TensorFlow's plain
+    convolutions: "valid" is no padding, and "same" depends on the size: the result has ``ceil(size / s)`` cells, and
+    the zeros are split evenly, an odd one at the end.
 
     >>> convolution(7, 3, stride=2, padding="same").crops, convolution(8, 3, stride=2, padding="same").crops
     (((1, 1),), ((0, 1),))
@@ -415,14 +416,16 @@ def convolution(
 
 
 def only_geometry(geometry: Any, taps: tuple[int, ...] | None, *fields: Any) -> None:
-    """Refuse a geometry together with fields of one (stride, padding, output_padding, dilation, groups), or for a
-    kernel of another size than `taps`."""
+    """Raise an error for a geometry that is given together with its fields (stride, padding, output_padding, dilation,
+    groups), or whose kernel size is not `taps`."""
     if not isinstance(geometry, Geometry):
         raise TypeError(
             f"geometry is {geometry!r}; expected a Geometry (a kernel's size goes by name: kernel_size=...)"
         )
     defaults = (1, 0, None, 1, 1)
-    if not all(isinstance(field, int | None) and field == own for field, own in zip(fields, defaults, strict=True)):
+    if not all(
+        isinstance(field, int | None) and field == default for field, default in zip(fields, defaults, strict=True)
+    ):
         raise GeometryError(
             "both a geometry and some of stride, padding, output_padding, dilation and groups are given; give one or "
             "the other"

@@ -1,4 +1,4 @@
-"""The three maps, public: what `us.conv_transpose`, `us.conv` and `us.kernel_gradient` are.
+"""The public functions `us.conv_transpose`, `us.conv` and `us.kernel_gradient`: the three maps.
 
 ======================================  ==================  ================================
 map                                     from, to            gradients
@@ -46,44 +46,46 @@ def conv_transpose(
     ----------
     x : array
         ``channels="last"``: ``(batch, *space, C_small)``; ``"first"``: ``(batch, C_small, *space)``; None: a bare
-        grid of 1 to 3 dimensions. An array of NumPy, PyTorch, JAX or TensorFlow, a Keras variable, a symbolic Keras
-        tensor (which gives one back: a node of a functional model), or nested lists.
+        grid of 1 to 3 dimensions. An array of NumPy, PyTorch, JAX or TensorFlow, a Keras variable, nested lists, or a
+        symbolic Keras tensor (the result is then symbolic too: a node of a functional model).
     kernel : array
         ``"last"``: ``(*k, C_big / groups, C_small)``, as in Keras and TensorFlow; ``"first"``: ``(C_small,
-        C_big / groups, *k)``, as in PyTorch and ONNX; None: bare, of as many dimensions as `x`.
+        C_big / groups, *k)``, as in PyTorch and ONNX; None: a bare kernel with as many dimensions as `x`.
     bias : array, optional
-        ``(C_big,)``; a number where ``channels=None``. Added to every cell, those that no input reaches included.
+        ``(C_big,)``; a number where ``channels=None``. Added to every cell, also to those that no input reaches.
     geometry : Geometry, optional
-        Instead of the fields that follow.
+        Replaces the fields that follow.
     stride, padding, output_padding, dilation, groups
         The fields of `Geometry`.
     channels : {"last", "first", None}
         The layout of `x`, `kernel` and the result.
     activation : {None, "relu"}
-        "relu" makes negative results 0, on the way (NaN stays NaN).
+        "relu" makes negative results 0 as they are computed (NaN stays NaN).
     out : numpy.ndarray, optional
-        Where the result of NumPy arrays goes: of its shape and type, apart from the arguments in memory.
+        Receives the result of NumPy arrays. It has the result's shape and type, and shares no memory with the
+        arguments.
 
     Returns
     -------
     array
-        Of the library and layout of `x`, with ``C_big`` channels and the spatial size ``Geometry.output_size``; of the
-        type that the given arrays promote to by their library's rules (numbers and lists take theirs): an image of
-        uint8 and a kernel of float32 make float32. Half and bfloat16 are computed in float32. Bare grids of integers
-        alone become float64. Differentiable in every framework; in JAX to any order,
-        forwards (``jax.jvp``) and backwards, and under ``jax.vmap``.
+        An array of the same library and layout as `x`, with ``C_big`` channels and the spatial size
+        ``Geometry.output_size``. Its type is the one that the arrays promote to by their library's rules (numbers and
+        lists take the arrays' type): an image of uint8 and a kernel of float32 make float32. Half and bfloat16 are
+        computed in float32. If all arrays are bare grids of integers, they become float64. The result is
+        differentiable in every framework; in JAX to any order, forwards (``jax.jvp``) and backwards, and under
+        ``jax.vmap``.
 
     Raises
     ------
     GeometryError
-        The shapes, or a field, describe no transposed convolution; `out` has another shape, or overlaps an argument.
+        The shapes, or a field, describe no transposed convolution; or `out` has another shape, or overlaps an argument.
     TypeError
-        No array is of floating-point numbers (with ``channels=None``: none of numbers at all), one is of complex
-        numbers or has a mask (``numpy.ma``), or their types have none in common; `out` of another type.
+        No array has floating-point numbers (with ``channels=None``: none has numbers at all), one has complex numbers
+        or a mask (``numpy.ma``), the arrays have no common type, or `out` has another type.
 
     Examples
     --------
-    The reading's two worked examples:
+    The two worked examples of the reading:
 
     >>> conv_transpose([[0, 1], [2, 3]], [[0, 1], [2, 3]], channels=None)
     array([[ 0.,  0.,  1.],
@@ -116,11 +118,11 @@ def conv(
     out: Any = None,
     **misnamed: Never,
 ) -> Any:
-    """The convolution (no flip: what deep learning calls so), from the big grid to the small one.
+    """The convolution as deep learning defines it, without a flip, from the big grid to the small one.
 
-    Takes and returns what `conv_transpose` does, with the two sizes and channel counts exchanged: `x` has ``C_big``
-    channels, `bias` and the result have ``C_small``. The kernel is the same array. ``padding="same"`` follows the size
-    of `x`, as in Keras.
+    The arguments and the result are those of `conv_transpose`, with the two sizes and channel counts exchanged: `x`
+    has ``C_big`` channels, `bias` and the result have ``C_small``. The kernel is the same array. The zeros of
+    ``padding="same"`` depend on the size of `x`, as in Keras.
 
     >>> conv([1, 2, 3, 4], [1, 10], stride=2, channels=None)
     array([21., 43.])
@@ -145,21 +147,21 @@ def kernel_gradient(
     out: Any = None,
     **misnamed: Never,
 ) -> Any:
-    """The derivative of ``<conv(big, K), small>``, which is ``<big, conv_transpose(small, K)>``, by the kernel K.
+    """The derivative of ``<conv(big, K), small>``, or ``<big, conv_transpose(small, K)>``, with respect to K.
 
     Parameters
     ----------
     big, small : arrays
-        On the big and on the small grid, in the layout `channels`; their sizes must belong together.
+        Arrays on the big and on the small grid, in the layout `channels`; their sizes must fit each other.
     geometry : Geometry, optional
-        Instead of the fields that follow, of which `kernel_size` is necessary.
+        Replaces the fields that follow. Without it, `kernel_size` is required.
     out : numpy.ndarray, optional
         As in `conv_transpose`.
 
     Returns
     -------
     array
-        Of the kernel's shape, in the layout `channels`.
+        An array with the kernel's shape, in the layout `channels`.
 
     >>> kernel_gradient([1, 2, 3, 4], [1, 10], kernel_size=2, stride=2, channels=None)
     array([31., 42.])

@@ -1,4 +1,4 @@
-"""What the native kernels will do for a call, without doing it: phases, taps, multiply-adds, bytes, kernel."""
+"""`plan`: how the native kernels would compute a call (phases, taps, multiply-adds, bytes, kernel)."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ _METHODS = {
 
 @dataclass(frozen=True)
 class Pass:
-    """The output cells ``offset + q * step + c`` along one axis, for all q and all c below `group`; they share taps.
+    """The output cells ``offset + q * step + c`` along one axis, for all q and all c below `group`. They share taps.
 
-    For a transposed convolution that is one phase (or several at once where `group` is more than 1).
+    For a transposed convolution this is one phase, or several at once if `group` is more than 1.
     """
 
     offset: int
@@ -45,7 +45,7 @@ class Pass:
 
 @dataclass(frozen=True)
 class Plan:
-    """How one of the maps is computed. Printing it tells all; see `plan`.
+    """How one of the maps is computed. `print` shows all of it; see `plan`.
 
     Attributes
     ----------
@@ -55,18 +55,19 @@ class Plan:
     small, big : tuple of int
         The spatial sizes of the two grids.
     passes : tuple of tuples of Pass
-        For each axis, what is computed one after the other.
+        The passes of each axis, which are computed one after the other.
     kernel : str
-        The kind of kernel, "igemm", "dot", "spatial", "depthwise", "outer_product" or "depthwise_gradient", with its
-        vectors' `lanes` on this machine.
+        The kind of kernel: "igemm", "dot", "spatial", "depthwise", "outer_product" or "depthwise_gradient".
+    lanes : int
+        The number of lanes in its vectors on this machine.
     multiply_adds : int
-        That are done.
+        The multiply-adds that are computed.
     avoided : int
-        More that a convolution over the zero-spaced, padded grid would do.
+        The additional multiply-adds of a convolution over the zero-spaced, padded grid.
     bytes_read, bytes_written, bytes_packed : int
-        Of the arrays, each counted once, and of the kernel as it is rearranged.
+        The bytes of the arrays, each counted once, and of the rearranged kernel.
     pieces : int
-        Parts that threads take one by one; of weights that are read where they lie, some at a time.
+        Work items that threads take one by one, or several at a time if the weights are not rearranged.
     """
 
     op: str
@@ -89,7 +90,7 @@ class Plan:
 
     @property
     def map(self) -> str:
-        """`op`, under the name that it had."""
+        """The former name of `op`."""
         return self.op
 
     def __str__(self) -> str:
@@ -102,11 +103,11 @@ class Plan:
             source, target = f"{ends[1]} and {ends[0]}", " x ".join(map(str, self.geometry.kernel_size)) + " taps"
         lines = [f"{self.op}: {source} -> {target}, {self.geometry}"]
         for axis, passes in enumerate(self.passes):
-            told = ", ".join(self._told(p) for p in passes[:4]) + (", ..." if len(passes) > 4 else "")
-            lines.append(f"  axis {axis}: {counted(len(passes), 'pass', 'passes')}: {told}")
+            texts = ", ".join(self._pass_text(p) for p in passes[:4]) + (", ..." if len(passes) > 4 else "")
+            lines.append(f"  axis {axis}: {counted(len(passes), 'pass', 'passes')}: {texts}")
         total = self.multiply_adds + self.avoided
-        in_place = self.op != "kernel_gradient" and not self.bytes_packed
-        by_tap = "; weights are read where they lie, tap by tap" if in_place else ""
+        unpacked = self.op != "kernel_gradient" and not self.bytes_packed
+        by_tap = "; weights are read where they lie, tap by tap" if unpacked else ""
         lines += [
             f"  multiply-adds: {self.multiply_adds:,}; avoided: {self.avoided:,} of {total:,} on the zero-spaced grid",
             f"  bytes: {self.bytes_read:,} read, {self.bytes_written:,} written, "
@@ -117,7 +118,7 @@ class Plan:
         return "\n".join(lines)
 
     @staticmethod
-    def _told(p: Pass) -> str:
+    def _pass_text(p: Pass) -> str:
         cells = "every cell" if p.step == p.group == 1 else f"cells {p.offset} + {p.step}q"
         if p.group > 1:
             cells += f" and the {p.group - 1} after"
@@ -138,7 +139,7 @@ def plan(
     dtype: Any = np.float32,
     **misnamed: Never,
 ) -> Plan:
-    """What the native kernels do for `conv_transpose`, or for its gradients, with arrays that are channels last.
+    """How the native kernels compute `conv_transpose`, or its gradients, for arrays with channels last.
 
     Parameters
     ----------
@@ -149,7 +150,8 @@ def plan(
     geometry, stride, padding, output_padding, dilation, groups
         As in `conv_transpose`.
     op : {"conv_transpose", "conv", "kernel_gradient"}
-        `conv_transpose` of x; or, for the big grid of the size that it makes, its gradient by input or by kernel.
+        `conv_transpose` of x, or its gradient with respect to the input ("conv") or to the kernel ("kernel_gradient").
+        The gradients have a big grid of the size of `conv_transpose`'s result.
     dtype : float32 or float64
 
     Returns
@@ -159,14 +161,14 @@ def plan(
     Raises
     ------
     GeometryError
-        The shapes, or a field, describe no call; its result is empty; or it is too much to tell: more than 1024
-        phases along an axis (`conv_transpose` then goes tap by tap) or 2**20 in all, or more than 65,536 taps along
-        one.
+        The shapes, or a field, describe no call; the result is empty; or the plan would be too long: more than 1024
+        phases along an axis (`conv_transpose` is then computed tap by tap) or 2**20 in all, or more than 65,536 taps
+        along an axis.
     TypeError
-        The type is another.
+        `dtype` is neither float32 nor float64.
 
-    >>> made = plan((1, 8, 8, 4), (3, 3, 2, 4), stride=2, padding="same")
-    >>> made.big, made.multiply_adds, made.avoided
+    >>> p = plan((1, 8, 8, 4), (3, 3, 2, 4), stride=2, padding="same")
+    >>> p.big, p.multiply_adds, p.avoided
     ((16, 16), 4232, 14200)
     >>> [[p.taps for p in axis] for axis in plan((1, 100, 64), (5, 32, 64), stride=2).passes]
     [[3, 2]]
@@ -219,26 +221,27 @@ def plan(
             f"kernel_size {geometry.kernel_size} has too many taps; plan tells of {_MOST_TAPS:,} an axis"
         )
     begins = [b for b, _ in geometry.crops]
-    told = _native.describe(
+    native_plan = _native.describe(
         op, small, big, geometry.kernel_size, geometry.stride, geometry.dilation, begins,
         batch, geometry.groups, c_small // geometry.groups, taps[-2], number.itemsize,
     )  # fmt: skip
     rank = geometry.rank
     passes = tuple(
-        tuple(Pass(p["offset"], p["step"], p["group"], len(p["shifts"])) for p in axis) for axis in told["axes"][-rank:]
+        tuple(Pass(p["offset"], p["step"], p["group"], len(p["shifts"])) for p in axis)
+        for axis in native_plan["axes"][-rank:]
     )
     smalls, bigs = batch * math.prod(small) * c_small, batch * math.prod(big) * c_big
     weights = math.prod(taps)
-    done = int(told["multiply_adds"])
-    # Every big cell would meet every tap (conv_transpose), every small cell does (the others).
+    done = int(native_plan["multiply_adds"])
+    # On the zero-spaced grid every big cell meets every tap (conv_transpose), or every small cell (the others).
     dense = (bigs * c_small if op == "conv_transpose" else smalls * c_big) // geometry.groups * math.prod(taps[:-2])
     read = {"conv_transpose": smalls + weights, "conv": bigs + weights, "kernel_gradient": smalls + bigs}[op]
     written = {"conv_transpose": bigs, "conv": smalls, "kernel_gradient": weights}[op]
     return Plan(
-        op, geometry, batch, c_small, c_big, small, big, passes, told["method"], told["lanes"],
+        op, geometry, batch, c_small, c_big, small, big, passes, native_plan["method"], native_plan["lanes"],
         _native.instruction_set(), done, dense - done, read * number.itemsize, written * number.itemsize,
-        0 if op == "kernel_gradient" or told["work"].startswith("unpacked") else weights * number.itemsize,
-        len(told["tasks"]) if "tasks" in told else len(told["parts"]),
+        0 if op == "kernel_gradient" or native_plan["work"].startswith("unpacked") else weights * number.itemsize,
+        len(native_plan["tasks"]) if "tasks" in native_plan else len(native_plan["parts"]),
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The definitions, in plain loops over float64: what every other path in the package is tested against.
+"""The definitions, in plain loops over float64. Every other code path of the package is tested against them.
 
 One sample at a time, channels last: grids ``(*space, channels)``, kernels ``(*k, C_big / groups, C_small)``, in any
 number of dimensions. The transposed convolution has three definitions, which agree:
@@ -40,7 +40,7 @@ def scatter(x: ArrayLike, kernel: ArrayLike, geometry: Geometry, bias: ArrayLike
 
 
 def grid(x: ArrayLike, kernel: ArrayLike, geometry: Geometry, bias: ArrayLike | None = None) -> Array:
-    """``conv_transpose`` over the zero-spaced, extended grid: the kernel flipped, in steps of one cell."""
+    """``conv_transpose`` as a convolution with stride 1 of the zero-spaced, extended grid with the flipped kernel."""
     small, weights = _float64(x), _float64(kernel)
     spaced = extended_grid(small, geometry)
     flipped = weights[(slice(None, None, -1),) * geometry.rank]
@@ -69,8 +69,11 @@ def extended_grid(x: ArrayLike, geometry: Geometry) -> Array:
 
 
 def matrix(kernel: ArrayLike, geometry: Geometry, size: Sequence[int]) -> Array:
-    """The matrix of the convolution for small grids of `size`: a row for each small cell and channel, a column for
-    each big one, both in C order. Its transpose is the matrix of the transposed convolution."""
+    """The matrix of the convolution for small grids of `size`.
+
+    It has a row for each small cell and channel and a column for each big cell and channel, both in C order. Its
+    transpose is the matrix of the transposed convolution.
+    """
     weights = _float64(kernel)
     bigs = geometry.output_size(size)
     dense = np.zeros((*size, weights.shape[-1], *bigs, _big_channels(weights, geometry)))
@@ -125,14 +128,14 @@ def kernel_gradient(big: ArrayLike, small: ArrayLike, geometry: Geometry) -> Arr
 
 
 def crop(full: NDArray[Any], crops: Sequence[tuple[int, int]]) -> NDArray[Any]:
-    """`full` less ``begin`` and ``end`` cells along its first axes; a negative number adds zeros instead."""
+    """`full` without ``begin`` and ``end`` cells along its first axes; a negative number adds zeros instead."""
     extensions = [(max(-b, 0), max(-e, 0)) for b, e in crops] + [(0, 0)] * (full.ndim - len(crops))
     extended = np.pad(full, extensions)
     return extended[tuple(slice(max(b, 0), extended.shape[axis] - max(e, 0)) for axis, (b, e) in enumerate(crops))]
 
 
 def _big_cell(i: Cell, j: Cell, geometry: Geometry) -> Cell:
-    """The big cell that small cell i and kernel tap j meet in; outside the grid if it was cropped off."""
+    """The big cell where small cell i and kernel tap j meet; outside the grid if it was cropped off."""
     rows = zip(i, j, geometry.stride, geometry.dilation, geometry.crops, strict=True)
     return tuple(a * s + t * d - b for a, t, s, d, (b, _) in rows)
 
@@ -146,7 +149,7 @@ def _cells(size: Sequence[int]) -> Iterator[Cell]:
 
 
 def _channel_pairs(kernel: Array, geometry: Geometry) -> Iterator[tuple[int, int, int]]:
-    """Big channel, small channel, and the big one's place in the kernel, for all that are in one group."""
+    """All pairs of channels of one group: big channel, small channel, and the big channel's index in the kernel."""
     per_group_big, c_small = kernel.shape[-2:]
     per_group_small = c_small // geometry.groups
     for small in range(c_small):

@@ -1,4 +1,4 @@
-"""Which geometries make an output of one size from an input of another."""
+"""`solve`: the geometries that make an output of one size from an input of another."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from .geometry import Geometry, GeometryError, Padding, as_int, is_sequence, per
 Ints = int | Sequence[int]
 
 STRIDES = 256
-"""How many open strides are tried, so that a search ends in a second whatever the sizes."""
+"""The most strides that are tried where the stride is open, so that any search ends within a second."""
 
 
 @dataclass(frozen=True)
 class _Choice:
-    """One axis of a geometry that fits."""
+    """One axis of a geometry that fits the sizes."""
 
     kernel_size: int
     stride: int
@@ -26,12 +26,12 @@ class _Choice:
     crop: tuple[int, int]
 
     def cost(self, small: int, big: int) -> tuple[int, ...]:
-        """Simplest first: one that crops unevenly or whose overlap is uneven comes after all that do neither."""
+        """The sorting key, simplest first: uneven crops or an uneven overlap come after all others."""
         begin, end = self.crop
         return (
             (begin != end) + (self.kernel_size % self.stride != 0),
             begin != end,
-            abs(big - small * self.stride),  # a stride that alone scales the size
+            abs(big - small * self.stride),  # 0 if the stride alone scales the size
             self.dilation - 1,
             abs(begin) + abs(end),
             self.kernel_size,
@@ -53,32 +53,32 @@ def solve(
 ) -> list[Geometry]:
     """The geometries under which ``conv_transpose`` makes `output_size` from `input_size`, simplest first.
 
-    Simplest are those with symmetric crops and a kernel size that the stride divides (every output cell then receives
-    equally many terms: no checkerboard); among them a stride that alone scales the size, little cropping, a small
-    kernel. A field that is given is kept; what is left open is searched: kernel sizes up to ``max(7, 4 * stride)``
-    (beyond 32 only multiples of the stride), crops smaller than the kernel, extensions smaller than the stride and
-    at the end only, and of more than 256 strides those that come nearest to scaling the size alone. An open dilation
-    is 1.
+    The simplest have symmetric crops and a kernel size that the stride divides (every output cell then receives
+    equally many terms: no checkerboard). Among them, those come first whose stride alone scales the size, then those
+    with little cropping and a small kernel. Given fields are kept, and open fields are searched: kernel sizes up to
+    ``max(7, 4 * stride)`` (beyond 32 only multiples of the stride), crops smaller than the kernel, and extensions
+    smaller than the stride and at the end only. If more than 256 strides are possible, the 256 that come nearest to
+    scaling the size alone are searched. An open dilation is 1.
 
     Parameters
     ----------
-    input_size, output_size : int or one int an axis
-        Spatial sizes, of 1 to 3 axes, without batch and channels. If one is an int it stands for all axes of the
-        other; two ints are one axis.
+    input_size, output_size : int or one int per axis
+        Spatial sizes of 1 to 3 axes, without batch and channels. If one is an int, it stands for all axes of the
+        other; two ints mean one axis.
     kernel_size, stride, padding, output_padding, dilation, groups
         As in `Geometry`; None leaves a field open. An `output_padding` is used only together with a `padding`.
     limit : int
-        The most geometries to return.
+        The largest number of geometries to return.
 
     Returns
     -------
     list of Geometry
-        Empty where nothing fits.
+        Empty if nothing fits.
 
     Raises
     ------
     GeometryError
-        A given field is no legal value, or there are more than three axes.
+        A given field has an illegal value, or there are more than three axes.
 
     Examples
     --------
@@ -106,24 +106,24 @@ def solve(
     axes = []
     for axis, (small, big) in enumerate(zip(smalls, bigs, strict=True)):
         given = {name: values[axis] for name, values in fields.items()}
-        own = {
+        paddings = {
             "padding": _of_axis("padding", padding, axis, rank),
             "output_padding": _of_axis("output_padding", output_padding, axis, rank),
         }
-        axes.append((small, big, tuple(given.items()), tuple(own.items())))
+        axes.append((small, big, tuple(given.items()), tuple(paddings.items())))
     return _combine(axes, groups, limit)
 
 
 def _combine(axes: list[tuple[Any, ...]], groups: int, limit: int) -> list[Geometry]:
-    """Geometries of all axes from the choices of each: axes that ask for the same thing get the same."""
+    """Geometries of all axes, combined from the choices of each. Axes with the same request get the same choice."""
     ranked: dict[Any, list[tuple[tuple[int, ...], _Choice]]] = {}
     for axis in axes:
         if axis not in ranked:
-            small, big, given, own = axis
-            choices = _choices(small, big, **dict(given), **dict(own))
+            small, big, given, paddings = axis
+            choices = _choices(small, big, **dict(given), **dict(paddings))
             ranked[axis] = sorted(((c.cost(small, big), c) for c in choices), key=lambda pair: pair[0])[:limit]
     kinds = list(ranked)
-    # Different axes prefer one kernel size and stride between them; the product is cut where it would explode.
+    # Axes that differ prefer equal kernel sizes and strides; a limit on each keeps their product small.
     most = limit if len(kinds) == 1 else max(8, round(4000 ** (1 / len(kinds))))
     combined = []
     for picks in itertools.product(*(ranked[kind][:most] for kind in kinds)):
@@ -156,7 +156,7 @@ def _choices(
     padding: Any,
     output_padding: int | None,
 ) -> Iterator[_Choice]:
-    # A larger stride would need more than one kernel's worth of cropping, or (one cell) has no effect on the size.
+    # With a larger stride the crop would exceed the kernel, or (one input cell) the stride has no effect on the size.
     most = big // max(small - 1, 1) + 1
     first = max(1, min(big // small, most) - STRIDES // 2)
     strides = range(first, min(most, first + STRIDES - 1) + 1) if stride is None else (stride,)
@@ -177,7 +177,7 @@ def _choices(
 
 
 def _kernel_sizes(stride: int, small: int, big: int, dilation: int) -> list[int]:
-    # Below, even the largest extension would leave the output too short, or no crop be large enough.
+    # With a smaller span, the output would be too short even with the largest extension.
     least = max(big - small * stride + 1, 1)
     first = -(-(least - 1) // dilation) + 1
     few = range(first, min(max(7, 4 * stride), 32) + 1)
@@ -205,7 +205,7 @@ def _open(value: Any, name: str, rank: int) -> tuple[int | None, ...]:
 
 
 def _of_axis(name: str, value: Any, axis: int, rank: int) -> Any:
-    """The entry of one axis of a padding or an output padding, hashable, as a one-axis Geometry takes it."""
+    """The entry of one axis of a padding or an output padding: hashable, and valid for a Geometry of one axis."""
     if not is_sequence(value):
         return value if value is None or isinstance(value, str) else as_int(name, value)
     if len(value) != rank:

@@ -1,9 +1,9 @@
 """Stacks: convolutions and transposed convolutions in a row, executed depth first over small groups of images.
 
 Layer by layer, every grid between two layers travels to memory and back for all images of a batch. A stack takes a few
-images at a time through all its stages, so that what one stage leaves is in the cache when the next one reads it; the
-images fill the processor's vectors, whatever the number of channels. `Stack` describes such a run; its derivatives go
-backwards in the same way. Everything is float32.
+images at a time through all its stages, so that the result of one stage is in the cache when the next one reads it.
+The images fill the processor's vectors, whatever the number of channels. `Stack` describes such a row of stages. The
+derivatives are computed backwards in the same way. Everything is float32.
 """
 
 from __future__ import annotations
@@ -28,32 +28,33 @@ from .geometry import Geometry, as_int, is_sequence, per_axis
 Array = NDArray[np.float32]
 Shape = tuple[int, ...]
 
-# Each with its number in the native core, and the slope that it has by default: of leaky_relu for negative numbers, of
-# elu where it goes through zero from below.
+# The number of each activation in the native core, and the default slopes: of leaky_relu for negative numbers, of elu
+# at zero from below.
 ACTIVATIONS: dict[str | None, int] = {None: 0, "relu": 1, "leaky_relu": 2, "elu": 3, "tanh": 4, "sigmoid": 5}
 SLOPES = {"leaky_relu": 0.01, "elu": 1.0}
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One convolution or transposed convolution of a stack, with what follows it cell by cell.
+    """One convolution or transposed convolution of a stack, with its bias and activation.
 
     Parameters
     ----------
     transposed : bool
     channels : int
-        Of its result.
+        The number of channels of the result.
     geometry : Geometry
-        Of a plain convolution too: with the crops as numbers (`unstride.geometry.convolution` makes them of "same").
+        A plain convolution needs one too, with its crops as numbers (`unstride.geometry.convolution` computes them
+        for "same").
     bias : bool
     activation : {None, "relu", "leaky_relu", "elu", "tanh", "sigmoid"}
     slope : float, optional
-        Of "leaky_relu" for negative numbers (0.01 unless given) and of "elu" (its alpha, 1 unless given).
+        The slope of "leaky_relu" for negative numbers (0.01 by default), or the alpha of "elu" (1 by default).
 
     Raises
     ------
     GeometryError
-        Names the argument, what it was and what was expected.
+        The message names the argument, its value and what was expected.
     """
 
     transposed: bool
@@ -85,7 +86,7 @@ class Stage:
 
 
 def has_inverse(activation: str | None, slope: float) -> bool:
-    """Whether a result of the activation tells its derivative, which is what stacks go by."""
+    """Whether the derivative of the activation follows from its result, as stacks need."""
     return activation not in SLOPES or (math.isfinite(_as_float32(slope)) and slope >= 0)
 
 
@@ -95,16 +96,16 @@ def _as_float32(number: float) -> float:
 
 @dataclass(frozen=True, init=False)
 class Stack:
-    """Stages in a row, from grids of one spatial size and number of channels.
+    """Stages in a row, for inputs of one spatial size and number of channels.
 
     Parameters
     ----------
-    input_size : int or one int an axis
+    input_size : int or one int per axis
         The spatial size of the first stage's input.
     channels : int
-        Of the first stage's input.
+        The number of channels of the first stage's input.
     stages : sequence of Stage
-        At least one; all of as many axes as `input_size` (an int stands for the same size along all axes).
+        At least one; all have as many axes as `input_size` (an int stands for the same size along all axes).
     layout : {"last", "first"}
         ``"last"``: grids ``(batch, *space, channels)``, kernels ``(*k, C_big / groups, C_small)``; ``"first"``:
         ``(batch, channels, *space)`` and ``(C_small, C_big / groups, *k)``.
@@ -114,12 +115,12 @@ class Stack:
     sizes : tuple of tuples of int
         The spatial sizes from the input to the result.
     code : tuple of int
-        All of it in numbers, as the native core takes it.
+        The whole stack encoded as integers for the native core.
 
     Raises
     ------
     GeometryError
-        Stages that do not fit together, or that make grids of no cells.
+        The stages do not fit together, or make a grid without cells.
 
     Examples
     --------
@@ -154,32 +155,32 @@ class Stack:
         rank = stages[0].geometry.rank
         if rank > 3:
             raise GeometryError(f"the stages have {rank} axes; expected 1 to 3")
-        set_field = object.__setattr__  # frozen: this is the one place that writes
+        set_field = object.__setattr__  # the class is frozen: only this method writes
         set_field(self, "input_size", per_axis("input_size", input_size, rank, 1))
         set_field(self, "channels", as_int("channels", channels, 1))
         set_field(self, "stages", stages)
         set_field(self, "layout", layout)
-        sizes, made = [self.input_size], self.channels
+        sizes, channels_before = [self.input_size], self.channels
         for index, stage in enumerate(stages):
-            sizes.append(_size_after(index, stage, sizes[-1], made, rank))
-            made = stage.channels
+            sizes.append(_size_after(index, stage, sizes[-1], channels_before, rank))
+            channels_before = stage.channels
         set_field(self, "sizes", tuple(sizes))
         set_field(self, "code", self._code())
 
     def _code(self) -> tuple[int, ...]:
         code = [len(self.input_size), int(self.layout == "first"), len(self.stages), self.channels, *self.input_size]
-        for stage, made in zip(self.stages, self.sizes[1:], strict=True):
+        for stage, size in zip(self.stages, self.sizes[1:], strict=True):
             geometry = stage.geometry
             slope = 0 if stage.slope is None else struct.unpack("<I", struct.pack("<f", stage.slope))[0]
             code += [stage.transposed, stage.channels, geometry.groups, stage.bias]
-            activation = "relu" if stage.slope == 0 else stage.activation  # which -0.0 tells from others better
+            activation = "relu" if stage.slope == 0 else stage.activation  # relu handles -0.0 better
             code += [ACTIVATIONS[activation], slope, *geometry.kernel_size, *geometry.stride, *geometry.dilation]
-            code += [*(begin for begin, _ in geometry.crops), *made]
+            code += [*(begin for begin, _ in geometry.crops), *size]
         return tuple(map(int, code))
 
     @functools.cached_property
     def weight_shapes(self) -> tuple[Shape, ...]:
-        """Of each stage the kernel's, then the bias's if it has one."""
+        """The shape of each stage's kernel, followed by the shape of its bias if it has one."""
         shapes: list[Shape] = []
         taken = self.channels
         for stage in self.stages:
@@ -201,7 +202,7 @@ class Stack:
         return (batch, *size, channels) if self.layout == "last" else (batch, channels, *size)
 
     def multiply_adds(self) -> int:
-        """Of one image, as if every cell of the small grids met the whole kernel."""
+        """The multiply-adds of one image, as if every cell of the small grids met the whole kernel."""
         kernels = [shape for shape in self.weight_shapes if len(shape) > 1]
         rows = zip(self.stages, itertools.pairwise(self.sizes), kernels, strict=True)
         return sum(
@@ -210,11 +211,11 @@ class Stack:
         )
 
     def saved(self, batch: int) -> int:
-        """How many numbers `forward` keeps for `backward` of a batch."""
+        """The number of values that `forward` keeps for `backward` of a batch."""
         return _native.stack_saved(self.code, batch)
 
     def forward(self, x: Array, weights: Sequence[Array], *, keep: bool = False) -> tuple[Array, Array | None]:
-        """The result, and with `keep` what `backward` needs of the stages in between (else None).
+        """The result, and with `keep` the values of the stages in between that `backward` needs (else None).
 
         Parameters
         ----------
@@ -231,7 +232,9 @@ class Stack:
         Raises
         ------
         GeometryError
-            An array of another shape. TypeError: of another type.
+            An array has another shape.
+        TypeError
+            An array has another type.
         """
         x, weights = self._grid_of("x", x, self.input_shape), self._weights(weights)
         y = np.empty(self.output_shape(len(x)), np.float32)
@@ -249,18 +252,18 @@ class Stack:
         *,
         input_gradient: bool = True,
     ) -> tuple[Array | None, list[Array]]:
-        """The derivatives with respect to x and each of the weights, for one with respect to the result.
+        """The gradients with respect to x and each of the weights, from the gradient with respect to the result.
 
         Parameters
         ----------
         grad_output : numpy.ndarray
-            `output_shape`, float32.
+            The gradient with respect to the result: `output_shape`, float32.
         x, weights
             As for `forward`.
         saved : numpy.ndarray, optional
-            What `forward` kept for this x; without it everything is computed again.
+            The second result of `forward` for this x. Without it the stages are computed again.
         input_gradient : bool
-            Whether the derivative with respect to x is wanted.
+            Whether to compute the gradient with respect to x.
 
         Returns
         -------
@@ -270,7 +273,9 @@ class Stack:
         Raises
         ------
         GeometryError
-            An array of another shape. TypeError: of another type.
+            An array has another shape.
+        TypeError
+            An array has another type.
         """
         x, weights = self._grid_of("x", x, self.input_shape), self._weights(weights)
         grad_output = self._grid_of("grad_output", grad_output, self.output_shape)
@@ -289,16 +294,18 @@ class Stack:
     def binary_crossentropy(
         self, x: Array, weights: Sequence[Array], target: Array, epsilon: float = 1e-7
     ) -> tuple[Array, Array, list[Array]]:
-        """The result, the loss of each of its numbers, and the derivatives of these losses' sum by the weights.
+        """The result, the loss of each of its elements, and the gradient of the sum of these losses.
+
+        The gradient is that with respect to the weights.
 
         Parameters
         ----------
         x, weights
             As for `forward`.
         target : numpy.ndarray
-            `output_shape`, float32: from 0 to 1.
+            `output_shape`, float32, from 0 to 1.
         epsilon : float, optional
-            Results below it or above 1 - epsilon count as these, and pass no derivative on; from 2**-24 to 1/2.
+            Results are clipped to between epsilon and 1 - epsilon, with a gradient of 0 outside; from 2**-24 to 1/2.
 
         Returns
         -------
@@ -310,7 +317,11 @@ class Stack:
         Raises
         ------
         GeometryError
-            An array of another shape. TypeError: of another type. ValueError: epsilon.
+            An array has another shape.
+        TypeError
+            An array has another type.
+        ValueError
+            `epsilon` is out of range.
         """
         x, weights = self._grid_of("x", x, self.input_shape), self._weights(weights)
         target = _checked("target", target, self.output_shape(len(x)))
@@ -328,9 +339,9 @@ class Stack:
 
     def _weights(self, weights: Sequence[Array]) -> list[Array]:
         if not is_sequence(weights) or len(weights) != len(self.weight_shapes):
-            found = f"{len(weights)} arrays" if is_sequence(weights) else type(weights).__name__
+            given = f"{len(weights)} arrays" if is_sequence(weights) else type(weights).__name__
             raise GeometryError(
-                f"weights is {found}; expected {len(self.weight_shapes)} arrays: each stage's kernel, and its bias if "
+                f"weights is {given}; expected {len(self.weight_shapes)} arrays: each stage's kernel, and its bias if "
                 "it has one"
             )
         named = zip(self._names, weights, self.weight_shapes, strict=True)
@@ -339,7 +350,7 @@ class Stack:
     @functools.cached_property
     def _names(self) -> tuple[str, ...]:
         parts = [("kernel", "bias") if stage.bias else ("kernel",) for stage in self.stages]
-        return tuple(f"the {part} of stage {index}" for index, own in enumerate(parts) for part in own)
+        return tuple(f"the {part} of stage {index}" for index, of_stage in enumerate(parts) for part in of_stage)
 
 
 def _size_after(index: int, stage: Stage, size: Shape, channels: int, rank: int) -> Shape:
@@ -351,12 +362,12 @@ def _size_after(index: int, stage: Stage, size: Shape, channels: int, rank: int)
             f"stage {index} takes {channels} channels, which {geometry.groups} groups do not divide evenly"
         )
     try:
-        made = (geometry.output_size if stage.transposed else geometry.conv_size)(size)
+        result = (geometry.output_size if stage.transposed else geometry.conv_size)(size)
     except GeometryError as error:
         raise GeometryError(f"stage {index}, of {size} cells: {error}") from None
-    if min(made) < 1:
-        raise GeometryError(f"stage {index} makes {made} cells of {size}; expected at least one along every axis")
-    return made
+    if min(result) < 1:
+        raise GeometryError(f"stage {index} makes {result} cells of {size}; expected at least one along every axis")
+    return result
 
 
 def _checked(name: str, array: Any, shape: Shape) -> Array:

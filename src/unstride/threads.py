@@ -1,7 +1,7 @@
-"""How many threads the native kernels use, and which instruction set: from the environment, then by functions.
+"""The number of threads and the instruction set of the native kernels, set by the environment or by functions.
 
-``UNSTRIDE_NUM_THREADS`` sets the number that `set_num_threads` can change later; without it there is one thread for
-each processor that this process may use (its CPU affinity, its container's quota). ``UNSTRIDE_ISA`` names an
+``UNSTRIDE_NUM_THREADS`` sets the number of threads, which `set_num_threads` can change later. The default is one thread
+for each processor that this process may use (its CPU affinity, its container's quota). ``UNSTRIDE_ISA`` selects an
 instruction set below the machine's best: "baseline", "avx2", "avx512" or "neon".
 """
 
@@ -16,14 +16,14 @@ from .geometry import as_int
 
 
 def set_num_threads(n: int) -> None:
-    """Use `n` threads, the calling one included, for every call from now on.
+    """Use `n` threads, including the calling one, for every call from now on.
 
-    Results do not depend on it, to the last bit.
+    The results do not depend on `n`, to the last bit.
 
     Raises
     ------
     ArgumentError
-        If `n` is no integer from 1 to 1024.
+        `n` is not an integer from 1 to 1024.
 
     >>> before = get_num_threads()
     >>> set_num_threads(1)
@@ -43,7 +43,7 @@ def get_num_threads() -> int:
 
 
 def read_environment() -> None:
-    """Follow ``UNSTRIDE_ISA``; warn of values that say nothing."""
+    """Apply ``UNSTRIDE_ISA``, and warn about values of either variable that cannot be used."""
     problem = _native.thread_setting_problem()
     if problem:
         warnings.warn(problem, RuntimeWarning, stacklevel=3)

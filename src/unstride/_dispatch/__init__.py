@@ -1,4 +1,4 @@
-"""What a call of one of the three maps passes through before it is computed: checks, and a cache of checked calls."""
+"""The way of a call of the three maps to a backend: argument checks, and a cache of validated calls."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ from collections.abc import Callable
 from typing import Any
 
 MAPS: dict[str, Callable[..., Any]] = {}
-"""The public functions by their names, for the graphs that call them again. `unstride.ops` fills it."""
+"""The public functions by their names, for graphs that call them later. `unstride.ops` fills it."""

@@ -1,6 +1,6 @@
 """Cache of validated calls, keyed by everything that validation depends on.
 
-For NumPy arrays an entry is all that the native core needs. PyTorch's tensors have a cache of their own
+An entry for NumPy arrays holds everything that the native core needs. PyTorch's tensors have their own cache
 (`unstride.backends.torch.repeated`).
 """
 
@@ -23,18 +23,18 @@ _MOST_CALLS = 1024
 
 
 def repeated(op: str, arrays: Arrays, fields: tuple[Any, ...]) -> Any:
-    """The result of a call like one before; None if there was none."""
-    if type(arrays[0]) is np.ndarray:  # asked here, as compilers cannot follow into the native core
+    """The result of a call that is in the cache; None if it is not."""
+    if type(arrays[0]) is np.ndarray:  # tested in Python: compilers cannot trace the native core
         return _native.recall(_calls, op, *arrays, fields)
     cache = backends.cache_of(arrays[0])
     return None if cache is None else cache.repeated(op, arrays, fields)
 
 
 def remember(op: str, call: native.Call | native.GradientCall, arrays: Arrays, fields: tuple[Any, ...]) -> None:
-    """Keep a call on NumPy arrays. `fields` are those of `pipeline.Fields`."""
+    """Add a call on NumPy arrays to the cache. `fields` are those of `Fields`, as a plain tuple."""
     first, second, _ = arrays
     key = _native.key(op, *arrays, fields)
-    # Bare grids are turned into others first.
+    # Bare grids are not kept: batch and channels are added to them for each call.
     if key is None or fields[-2] is None or 0 in first.shape or 0 in second.shape:
         return
     known = native.known(op, call, first.itemsize)
@@ -49,6 +49,6 @@ def remember(op: str, call: native.Call | native.GradientCall, arrays: Arrays, f
 def remember_tensors(
     op: str, arrays: Arrays, fields: tuple[Any, ...], geometry: Geometry, size: tuple[int, ...] | None
 ) -> None:
-    """Keep a call on a framework's tensors, where that is done. `size` is the result's; None for a kernel."""
+    """Add a call to the cache of a framework's tensors, if it has one. `size` is the result's; None for a kernel."""
     if (cache := backends.cache_of(arrays[0])) is not None:
         cache.remember(op, arrays, fields, geometry, size)

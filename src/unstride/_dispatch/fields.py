@@ -1,4 +1,4 @@
-"""All that a call of one of the three maps is given beside its arrays."""
+"""The arguments of the three maps other than the arrays."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Ints = int | Sequence[int]
 
 
 class Fields(NamedTuple):
-    """All arguments of the three maps but the arrays. A map that lacks one has its default here."""
+    """All arguments of the three maps except the arrays. A map that lacks an argument has its default here."""
 
     geometry: Geometry | None
     kernel_size: Ints | None
@@ -24,7 +24,7 @@ class Fields(NamedTuple):
     activation: str | None
 
     def described(self, taps: tuple[int, ...]) -> Geometry:
-        """The geometry of these fields; with a padding that is a name, a transposed convolution's."""
+        """The geometry of these fields. "valid" and "same" have the meaning of a transposed convolution."""
         return Geometry(taps, self.stride, self.padding, self.output_padding, self.dilation, self.groups)
 
     def of_convolution(self, size: Sequence[int], taps: tuple[int, ...]) -> Geometry:

@@ -1,4 +1,4 @@
-"""Which layout, or which order of the kernel's axes, would make arrays fit that do not: hints for error messages."""
+"""Hints for error messages: the layout, or the order of the kernel's axes, with which the arrays would fit."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ READ_AS = {"last": "(*k, C_big / groups, C_small)", "first": "(C_small, C_big / 
 
 
 def remedy(x: Any, kernel: Any, groups: int, taps: Shape | None, layout: str, *, small: bool) -> str:
-    """All that would fit `x`, whose channels are C_small if `small`, to the kernel; "" if nothing would.
+    """All changes that would fit `x` to the kernel, as the end of an error message; "" if there are none.
 
-    `taps` is the kernel's size if that is known by other means than its shape.
+    The channels of `x` are C_small if `small`. `taps` is the kernel's size if it is known from more than its shape.
     """
     x_shape, shape = tuple(x.shape), tuple(kernel.shape)
     other = OTHER[layout]
@@ -31,7 +31,7 @@ def remedy(x: Any, kernel: Any, groups: int, taps: Shape | None, layout: str, *,
 
 
 def other_layout(big: Any, small: Any, geometry: Geometry, layout: str) -> str:
-    """What would make the two grids of a gradient belong together, if that is the other layout; or ""."""
+    """The hint that the two grids of a gradient would fit each other in the other layout; "" if they would not."""
     other = OTHER[layout]
     try:
         geometry.fitted(*(array.shape[1:-1] if other == "last" else array.shape[2:] for array in (small, big)))
@@ -50,7 +50,7 @@ def _fit(x: Shape, kernel: Shape, groups: int, taps: Shape | None, layout: str, 
 
 
 def _orders(rank: int, layout: str, transposed: bool) -> Iterator[tuple[tuple[int, ...], str]]:
-    """For each layout of kernels but `layout` itself: the order that makes it this one, and what it is called."""
+    """For each other layout of kernels: the order of axes that converts it to `layout`, and its description."""
     last, first = tuple(range(rank)), tuple(range(2, rank + 2))
     flipped = ", as JAX's and Flax's (which are flipped too)", ", as Equinox's (which are flipped too)"
     swapped_last, swapped_first = flipped if transposed else ("", "")

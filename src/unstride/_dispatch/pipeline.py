@@ -1,9 +1,9 @@
 """The way of a call through the package, the same for all three maps.
 
-1. A call like one before needs no checks: `call_cache` has what they found.
+1. A call that is in `call_cache` needs no checks.
 2. Symbolic Keras tensors become a node of a model (`symbolic`).
-3. The arguments are checked (`validation`), and become arrays of one backend and a geometry.
-4. The backend computes.
+3. The arguments are checked (`validation`) and converted to arrays of one backend and a geometry.
+4. The backend computes the result.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ NAMES = {
     "conv": ("x", "kernel", "bias"),
     "kernel_gradient": ("big", "small"),
 }
-"""The arrays of each map."""
+"""The names of each map's arrays."""
 
 
 def computed(op: str, arrays: Arrays, fields: tuple[Any, ...], out: Any) -> Any:
-    """The result of a map of three arrays, the last of which may be None.
+    """The result of a map of three arrays; the last one may be None.
 
-    `fields` are those of `Fields` in a plain tuple, which is the quicker key.
+    `fields` are those of `Fields` in a plain tuple, which is the faster cache key.
     """
     if out is None:
         result = call_cache.repeated(op, arrays, fields)
@@ -62,7 +62,7 @@ def computed(op: str, arrays: Arrays, fields: tuple[Any, ...], out: Any) -> Any:
         return _natively(op, geometry, size, ready, fields, layout, out)
     only_native(out)
     y = _by_backend(op, backend, geometry, size, ready, given, layout)
-    if given.channels is not None and ready[0] is checked[0]:  # nothing was added to it for this call alone
+    if given.channels is not None and ready[0] is checked[0]:  # no zeros were added to it for this call
         call_cache.remember_tensors(op, arrays, fields, geometry, size)
     return _bare(op, y, given.channels)
 
@@ -70,7 +70,7 @@ def computed(op: str, arrays: Arrays, fields: tuple[Any, ...], out: Any) -> Any:
 def _checked_map(
     op: str, backend: ModuleType, arrays: Sequence[Any], given: Fields, layout: str
 ) -> tuple[Geometry, tuple[int, ...] | None, Sequence[Any]]:
-    """The geometry of a conv_transpose or conv, the size of its result if that is a number, and the arrays."""
+    """The geometry of a conv_transpose or conv, the size of its result if it is known, and the arrays."""
     x, kernel, bias = arrays
     transposed = op == "conv_transpose"
     check_activation(given.activation)
@@ -87,7 +87,7 @@ def _checked_map(
         geometry = given.of_convolution(size, taps)
     check_channels(x, kernel, geometry, layout, small=transposed, size=expected)
     check_bias(bias, kernel, geometry, layout, small=not transposed)
-    # Raises here, in our words, rather than somewhere inside a framework.
+    # An error is raised here, in our words, and not somewhere inside a framework.
     length = None if is_open(size) else (geometry.output_size if transposed else geometry.conv_size)(size)
     return geometry, length, (x, kernel, bias)
 
@@ -99,7 +99,7 @@ def _checked_gradient(
     given: Fields,
     layout: str,
 ) -> tuple[Geometry, None, Sequence[Any]]:
-    """The geometry of a kernel_gradient, which fits both grids, and these."""
+    """The geometry of a kernel_gradient, fitted to both grids, and the grids."""
     big, small = arrays
     bigs, smalls = spatial(big, layout), spatial(small, layout)
     if not is_open((big.shape[0], small.shape[0])) and big.shape[0] != small.shape[0]:
@@ -135,8 +135,8 @@ def _checked_gradient(
 def _open_convolution(
     backend: ModuleType, x: Any, layout: str, given: Fields, taps: tuple[int, ...]
 ) -> tuple[Any, Geometry]:
-    """The input and the geometry of a convolution whose sizes are no numbers yet. Zeros that depend on one are added to
-    the input."""
+    """The input and the geometry of a convolution whose sizes are not numbers yet. Zeros that depend on a size are
+    added to the input."""
     geometry = given.described(taps)
     if not isinstance(given.padding, str):
         return x, geometry
@@ -150,7 +150,7 @@ def _open_convolution(
 
 
 def _may_be_open(backend: ModuleType, size: Sequence[Any]) -> bool:
-    """Whether sizes are no numbers yet, or look like numbers while PyTorch exports a program for any."""
+    """Whether sizes are not numbers yet, or only look like numbers while PyTorch exports a program for any size."""
     return is_open(size) or (backend is not native and getattr(backend, "exporting", bool)())
 
 
@@ -163,7 +163,7 @@ def _natively(
     layout: str,
     out: Any,
 ) -> Any:
-    """The result for NumPy arrays, in `out` if given."""
+    """The result for NumPy arrays, written to `out` if given."""
     call: native.Call | native.GradientCall
     compute: Any
     channels, activation = fields[-2:]
@@ -207,7 +207,7 @@ def _by_backend(
 
 
 def _nothing(backend: ModuleType, arrays: Sequence[Any], geometry: Geometry, layout: str, size: tuple[int, ...]) -> Any:
-    """A result without cells: no framework computes one, so one with a cell more, which is then cut off."""
+    """A result without cells. No framework computes one, so we compute one more cell and cut it off."""
     crops = [(b, e - (n == 0)) for n, (b, e) in zip(size, geometry.crops, strict=True)]
     y = backend.conv_transpose(*arrays, geometry.with_crops(crops), layout)
     cut = tuple(slice(n) for n in size)
@@ -215,7 +215,7 @@ def _nothing(backend: ModuleType, arrays: Sequence[Any], geometry: Geometry, lay
 
 
 def _bare(op: str, y: Any, channels: str | None) -> Any:
-    """The result without the batch and channels that a bare grid was given."""
+    """The result without the batch and channels that were added to a bare grid."""
     if channels is not None:
         return y
     return y[..., 0, 0] if op == "kernel_gradient" else y[0, ..., 0]

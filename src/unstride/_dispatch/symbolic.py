@@ -1,6 +1,6 @@
-"""The three maps for symbolic Keras tensors: a node of a functional model, computed whenever the model is.
+"""The three maps for symbolic Keras tensors: a node of a functional model.
 
-This module computes nothing: its nodes call the public maps again, with arrays.
+This module computes nothing. When the model is computed, its nodes call the public maps with arrays.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ FIELDS = {
     "conv": ("stride", "padding", "dilation", "groups", "activation"),
     "kernel_gradient": ("kernel_size", "stride", "padding", "dilation", "groups"),
 }
-"""What each map takes, beside arrays and channels; in saved models too."""
+"""The arguments of each map except arrays and channels. Saved models use the same names."""
 
 
 def record(op: str, arrays: dict[str, Any], given: Fields, out: Any) -> Any:
-    """The symbolic result of the map of that name, which becomes a node of the graph of `arrays`."""
+    """The symbolic result of the map named `op`, which becomes a node of the graph of `arrays`."""
     if given.channels not in ("last", "first"):
         raise ArgumentError(
             f"channels is {given.channels!r}; expected 'last' or 'first' beside a symbolic Keras tensor"
@@ -58,12 +58,12 @@ def record(op: str, arrays: dict[str, Any], given: Fields, out: Any) -> Any:
 
 
 class Map(keras.Operation):  # type: ignore[misc]
-    """One of the three maps, with all its arguments but the arrays; `map` is its name in `unstride.ops`."""
+    """One of the three maps with all its arguments except the arrays. `map` is its name in `unstride.ops`."""
 
     def __init__(self, map: str, fields: dict[str, Any], name: str | None = None) -> None:
         super().__init__(name=name or f"{map}_{keras.backend.get_uid(map)}")
         self.map = map
-        self.fields = {key: _listed(value) for key, value in fields.items()}  # as a saved model gives them back
+        self.fields = {key: _listed(value) for key, value in fields.items()}  # lists, as in a saved model
 
     def call(self, *arrays: Any) -> Any:
         return MAPS[self.map](*arrays, **self.fields)
@@ -90,8 +90,8 @@ class Map(keras.Operation):  # type: ignore[misc]
             geometry = convolution(known, taps, *given, fields["dilation"], fields["groups"])
         check_channels(x, kernel, geometry, channels, small=transposed)
         check_bias(bias, kernel, geometry, channels, small=not transposed)
-        found = geometry.output_size(known) if transposed else geometry.conv_size(known)
-        length = [None if n is None else made for n, made in zip(size, found, strict=True)]
+        lengths = geometry.output_size(known) if transposed else geometry.conv_size(known)
+        length = [None if n is None else computed for n, computed in zip(size, lengths, strict=True)]
         if channels == "last":
             return x.shape[0], *length, kernel.shape[-2] * geometry.groups if transposed else kernel.shape[-1]
         return x.shape[0], kernel.shape[1] * geometry.groups if transposed else kernel.shape[0], *length
@@ -106,8 +106,8 @@ class Map(keras.Operation):  # type: ignore[misc]
         return (*taps, *ends) if channels == "last" else (*ends[::-1], *taps)
 
 
-# By these names it is saved. Without unstride Keras finds a class of its own by them, and refuses it in an error that
-# begins with the last one (see `unstride.keras._saved`); files of before have the first.
+# Models are saved with these names. Without unstride, Keras finds its own class by them and refuses it in an error
+# that begins with the last one (see `unstride.keras._saved`). Older files have the first one.
 Map.__module__, Map.__name__ = "keras", "Operation"
 for _name in ("Map", "Map (Keras lacks it; to load this model, add the line: import unstride.keras)"):
     keras.saving.register_keras_serializable("unstride", _name)(Map)

@@ -1,4 +1,4 @@
-"""What the three maps' arguments must be, whatever library the arrays belong to; errors that name the argument."""
+"""Checks of the three maps' arguments, for arrays of any library. The errors name the argument."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from .layout_hints import READ_AS, remedy
 
 
 def arrays_of(channels: str | None, **arrays: Any) -> tuple[ModuleType, list[Any], str]:
-    """The backend, the arrays as its own, of one floating-point type and with batch and channels, and their layout."""
+    """The backend, the arrays converted to it, and their layout.
+
+    The arrays have one floating-point type, and batch and channels.
+    """
     if channels is not None and not (isinstance(channels, str) and channels in ("last", "first")):
         raise ArgumentError(f"channels is {channels!r}; expected 'last', 'first' or None")
     for name, array in arrays.items():
@@ -44,13 +47,13 @@ def arrays_of(channels: str | None, **arrays: Any) -> tuple[ModuleType, list[Any
 
 
 def _check_numbers(name: str, given: Any) -> None:
-    """That a NumPy array, or what is to become one, has real numbers in it."""
+    """Raise a TypeError unless a NumPy array, or an object that will be converted to one, holds real numbers."""
     try:
-        own = np.asarray(given)
+        array = np.asarray(given)
     except ValueError as error:  # lists of different lengths
         raise TypeError(f"{name} is no array: {error}") from error
-    if own.dtype.kind not in "biuf" and own.dtype.name != "bfloat16":
-        kind = own.dtype.name if own.dtype.kind == "c" or isinstance(given, np.ndarray) else type(given).__name__
+    if array.dtype.kind not in "biuf" and array.dtype.name != "bfloat16":
+        kind = array.dtype.name if array.dtype.kind == "c" or isinstance(given, np.ndarray) else type(given).__name__
         raise TypeError(f"{name} is of type {kind}; expected an array of real numbers: {_NUMBERS}")
 
 
@@ -58,17 +61,17 @@ _NUMBERS = "float32, float64, float16 or bfloat16"
 
 
 def _check_held(name: str, given: Any, array: Any) -> None:
-    """That the arrays' common type holds a list's numbers."""
-    own = np.asarray(given)
-    if array.dtype.kind == "f" and own.dtype.kind == "f" and (lost := np.isinf(array) & np.isfinite(own)).any():
+    """Raise a TypeError if the arrays' common type cannot hold a list's numbers."""
+    raw = np.asarray(given)
+    if array.dtype.kind == "f" and raw.dtype.kind == "f" and (lost := np.isinf(array) & np.isfinite(raw)).any():
         raise TypeError(
-            f"{name} has {own[lost][0]}, more than {array.dtype} holds, the type of the arrays beside it; make those "
-            f"{own.dtype}"
+            f"{name} has {raw[lost][0]}, more than {array.dtype} holds, the type of the arrays beside it; make those "
+            f"{raw.dtype}"
         )
 
 
 def check_array(name: str, array: Any, channels: str | None, backend: ModuleType) -> Any:
-    """`array` with batch and channels, if its type and its number of dimensions are right."""
+    """`array` with batch and channels, after checks of its type and its number of dimensions."""
     dimensions = len(array.shape)
     extra = 0 if channels is None else 2
     if name != "bias" and not 1 <= dimensions - extra <= 3:
@@ -101,8 +104,10 @@ def check_array(name: str, array: Any, channels: str | None, backend: ModuleType
 def check_channels(
     x: Any, kernel: Any, geometry: Geometry, layout: str, *, small: bool, size: tuple[int, ...] | None = None
 ) -> None:
-    """That x and the kernel have as many spatial axes, channels that fit in the geometry's groups, and the `size` of a
-    geometry that was given."""
+    """Check that x and the kernel have the same number of spatial axes and channels that fit the geometry's groups.
+
+    The kernel must also have the `size` of the geometry, if one was given.
+    """
     if len(x.shape) != len(kernel.shape):
         axes = counted(len(x.shape) - 2, "spatial axis", "spatial axes")
         raise GeometryError(
@@ -121,11 +126,11 @@ def check_channels(
             f"which {geometry.groups} groups do not divide evenly; x has shape {tuple(x.shape)}"
             f"{hint()}"
         )
-    found, expected = x.shape[channel_axis(layout)], c_small if small else per_group * geometry.groups
-    if found is not None and found != expected:
+    count, expected = x.shape[channel_axis(layout)], c_small if small else per_group * geometry.groups
+    if count is not None and count != expected:
         rule = "C_small" if small else "C_big = groups * (C_big / groups)"
         raise GeometryError(
-            f"x has {found} channels, shape {tuple(x.shape)}, but the kernel of shape {tuple(kernel.shape)}, read as "
+            f"x has {count} channels, shape {tuple(x.shape)}, but the kernel of shape {tuple(kernel.shape)}, read as "
             f"{READ_AS[layout]}, takes {rule} = {expected}{hint()}"
         )
     taps = kernel_size_of(kernel, layout)
@@ -137,7 +142,7 @@ def check_channels(
 
 
 def _missing_axes(count: int, layout: str) -> str:
-    """What may be missing where x has `count` axes less than the kernel."""
+    """The hint for an error message where x has `count` axes fewer than the kernel."""
     both = "None, ..., None" if layout == "last" else "None, None"
     hints = {
         1: "; if x is without its batch axis, give x[None]",
@@ -192,7 +197,7 @@ def kernel_size_of(kernel: Any, layout: str) -> tuple[int, ...]:
 
 
 def spatial(array: Any, layout: str) -> tuple[int, ...]:
-    """The spatial size; TensorFlow's graphs may know None of an axis."""
+    """The spatial size. An axis may be None in TensorFlow's graphs."""
     return tuple(array.shape[1:-1] if layout == "last" else array.shape[2:])
 
 

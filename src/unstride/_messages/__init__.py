@@ -1,1 +1,1 @@
-"""What errors and printed lines say, and the arguments that are refused for their kind or name."""
+"""Error classes, the wording of messages, and checks that refuse arguments for their type or name."""

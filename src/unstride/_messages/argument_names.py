@@ -1,4 +1,4 @@
-"""Arguments under the names that they have in other libraries: errors that say what they are called here."""
+"""Errors for arguments under their names in other libraries. The messages give the names here."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ OURS = {
 
 
 def renamed(given: MutableMapping[str, Any], old: str, new: str, value: Value) -> Value:
-    """The argument `new` of a public function, whose keywords that it does not have are `given`.
+    """The value of the argument `new` of a public function, which may be given under its `old` name.
 
-    If they hold it under its `old` name, it is taken out of them, with a DeprecationWarning for the caller of that
-    function; otherwise it is `value`.
+    `given` are the function's unknown keywords. If `old` is among them, its value is removed from them and returned,
+    with a DeprecationWarning for the caller of that function; otherwise `value` is returned.
 
     >>> import warnings
     >>> with warnings.catch_warnings():
@@ -33,12 +33,12 @@ def renamed(given: MutableMapping[str, Any], old: str, new: str, value: Value) -
     if old not in given:
         return value
     warn(f"the argument {old} is called {new} now: write {new}={given[old]!r}", DeprecationWarning, stacklevel=3)
-    found: Value = given.pop(old)
-    return found
+    old_value: Value = given.pop(old)
+    return old_value
 
 
 def refuse(function: Callable[..., Any], given: Mapping[str, object]) -> NoReturn:
-    """Raise a TypeError for an argument that the function does not have: the first of `given`.
+    """Raise a TypeError for the first of `given`, which are arguments that the function does not have.
 
     >>> def example(x, *, stride=1, **misnamed):
     ...     refuse(example, misnamed)

@@ -8,27 +8,27 @@ Crop = tuple[int, int]
 
 
 class ArgumentError(ValueError):
-    """An argument with a value that it cannot have. The message names it, its value and what was expected."""
+    """An argument with an illegal value. The message names the argument, its value and what was expected."""
 
 
 class GeometryError(ArgumentError):
     """Arguments, or arguments and sizes together, that describe no convolution."""
 
 
-class NotExpressible(ValueError):  # noqa: N818 - the public name: it reads as what it says
+class NotExpressible(ValueError):  # noqa: N818 - the public name
     """A geometry that a framework cannot compute in one call. The message ends with the nearest recipe.
 
     Attributes
     ----------
     framework : str
     reason : str
-        What the framework lacks.
+        The feature that the framework lacks.
     recipe : str
-        How to compute it there all the same.
+        Instructions for computing it in the framework nevertheless.
     arguments : dict or None
-        The framework's arguments for the call that the recipe starts from, if it starts from one.
+        The framework's arguments for the first call of the recipe, if it starts with one.
     crops : tuple of (begin, end) or None
-        What is left to crop (positive) or to extend with zeros (negative) after that call.
+        The cells to crop (positive) or the zeros to add (negative) after that call.
     """
 
     def __init__(
@@ -48,4 +48,4 @@ class NotExpressible(ValueError):  # noqa: N818 - the public name: it reads as w
 
 
 for _error in (ArgumentError, GeometryError, NotExpressible):
-    _error.__module__ = "unstride"  # where users find them, and what a traceback says
+    _error.__module__ = "unstride"  # the public module, which tracebacks show

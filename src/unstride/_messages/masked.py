@@ -1,4 +1,4 @@
-"""NumPy's masked arrays, whose masks a conversion to plain arrays would drop in silence."""
+"""Refuse NumPy's masked arrays: a conversion to plain arrays would silently drop their masks."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 
 def refuse_masked(name: str, array: Any) -> None:
-    """Raise a TypeError for a masked array, or a list of some, whether a cell is masked or not."""
-    numpy_ma = sys.modules.get("numpy.ma")  # without which there is none
+    """Raise a TypeError for a masked array, or a list that contains one, even if no cell is masked."""
+    numpy_ma = sys.modules.get("numpy.ma")  # None: no masked array exists
     if numpy_ma is None:
         return
     rows = array if isinstance(array, list | tuple) else ()

@@ -1,4 +1,4 @@
-"""Sentences as they are printed: numbers in them, lines that end at blanks, names that move no cursor."""
+"""The wording of printed text: counted nouns, wrapped lines, and names without control characters."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ import textwrap
 from collections.abc import Collection
 
 CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
-"""Line breaks, escape sequences, and what turns the direction of writing."""
+"""Line breaks, escape sequences, and characters that change the writing direction."""
 
 WHOLE = r"""`[^`]*`|"[^"]*"|(?<!\w)'[^']*'(?!\w)|\bpip install \S+(?: "[^"]*")?|\((?:[-\d:, ]|\([-\d:, ]*\))+\)"""
-"""Not broken: code, what is quoted, sizes such as (28, 28) and paddings such as ((0, 1), (1, 0)). Lists of them are."""
+"""Text that is not broken: code, quotations, sizes such as (28, 28) and paddings such as ((0, 1), (1, 0))."""
 
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:
-    """A number and what it counts: one in the singular, any other number in the plural.
+    """A number and a noun: 1 with the singular, any other number with the plural.
 
     Parameters
     ----------
     number : int
     noun : str
-        In the singular.
+        The noun in the singular.
     plural : str, optional
-        Unless it is the noun and an s.
+        The noun and an s by default.
 
     Examples
     --------
@@ -36,16 +36,16 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
 
 
 def escaped(text: str) -> str:
-    r"""A name as it is printed: characters that would break the line or command the terminal, as escapes.
+    r"""A name for printing: characters that would break the line or control the terminal become escapes.
 
     >>> print(escaped("two\nlines.png"), escaped("a\x1b[2Jb.png"), escaped("one name.png"))
     two\nlines.png a\x1b[2Jb.png one name.png
     """
-    return CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    return CONTROLS.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 def shell_word(name: str) -> str:
-    r"""A name as one types it in a shell; with $'…', of bash and zsh, where it has characters that are not printed.
+    r"""A name quoted for a shell; in the form $'…' of bash and zsh if it has control characters.
 
     >>> print(shell_word("runs/one"), shell_word("my runs/one"), shell_word("two\nlines"))
     runs/one 'my runs/one' $'two\nlines'
@@ -56,16 +56,18 @@ def shell_word(name: str) -> str:
 
 
 def wrapped(text: str, width: int, hanging: str = "", keep: Collection[str] = ()) -> str:
-    """One paragraph in lines of up to `width` characters, broken at blanks; a longer word has a line of its own.
+    """One paragraph in lines of up to `width` characters, broken at blanks. A longer word gets its own line.
+
+    Text in quotes or backquotes and sizes in brackets are not broken.
 
     Parameters
     ----------
     text : str
     width : int
     hanging : str
-        What all lines but the first begin with; less of it where it would take half of the width.
+        The indentation of all lines but the first, cut to half of the width.
     keep : strings
-        Names with blanks, which are not broken; nor is what is in quotes or backquotes, or a size in brackets.
+        Names with blanks that are not broken.
 
     >>> print(wrapped("say `unstride runs` or see my file.txt", 16, "  ", ["my file.txt"]))
     say
@@ -74,7 +76,7 @@ def wrapped(text: str, width: int, hanging: str = "", keep: Collection[str] = ()
       my file.txt
     """
     whole = "|".join([*(re.escape(name) for name in sorted(keep, key=len, reverse=True) if " " in name), WHOLE])
-    joined = re.sub(whole, lambda found: found[0].replace(" ", "\0"), text)
+    joined = re.sub(whole, lambda match: match[0].replace(" ", "\0"), text)
     lines = textwrap.fill(
         joined, width, subsequent_indent=hanging[: width // 2], break_long_words=False, break_on_hyphens=False
     )

@@ -1,4 +1,4 @@
-"""When a stack is worth it, and what it is if it is not: its stages, one after the other."""
+"""The choice between a stack and its stages one by one, and the stages one by one."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from typing import Any
 from .. import _native, ops
 from ..stack import Stack
 
-MOST_KEPT = 64  # images: of so many, what the derivative needs is small enough to be kept instead of computed again
-MOST_CHANNELS = 64  # from here on single layers fill the vectors with channels as well as a stack does with images
+MOST_KEPT = 64  # images: up to here the values for the derivative are kept; for more they are computed again
+MOST_CHANNELS = 64  # with more, single layers fill the vectors with channels as well as a stack does with images
 FEWEST_IMAGES = 16
-MOST_BYTES = 1 << 23  # of the two largest grids in a row of one group: more would leave the cache
+MOST_BYTES = 1 << 23  # of the two largest consecutive grids of one group of images: more would leave the cache
 
 
 def composed(stack: Stack, x: Any, weights: Sequence[Any], activate: Callable[[str, float, Any], Any]) -> Any:
-    """What a stack is: its stages one after the other by `ops`, for any library's arrays.
+    """The result of a stack, computed stage by stage with `ops`, for any library's arrays.
 
-    `activate` computes an activation, given its name, its slope and the array, in the library's own way.
+    `activate` computes an activation by the library's functions, from its name, its slope and the array.
     """
     rest = iter(weights)
     for stage in stack.stages:
@@ -38,8 +38,8 @@ def composed(stack: Stack, x: Any, weights: Sequence[Any], activate: Callable[[s
 def worthwhile(stack: Stack, batch: int) -> bool:
     """Whether a stack is predicted to be faster than its layers one by one.
 
-    It is if there are images enough to fill the vectors, and channels so few that single layers do not fill them; and
-    if the grids of a group stay in the cache, which is the point of it.
+    It is if there are enough images to fill the vectors, too few channels for single layers to fill them, and the grids
+    of a group stay in the cache.
     """
     if batch < FEWEST_IMAGES or len(stack.stages) < 2 or not computable(stack):
         return False
@@ -52,7 +52,7 @@ def worthwhile(stack: Stack, batch: int) -> bool:
 
 
 def computable(stack: Stack) -> bool:
-    """Whether the native core counts as far as the numbers of a stack."""
+    """Whether the numbers of a stack are within the native core's limits."""
     for stage in stack.stages:
         geometry = stage.geometry
         if stage.transposed and max(geometry.stride) > _native.max_phases:
@@ -66,5 +66,5 @@ def computable(stack: Stack) -> bool:
 
 
 def keeps(batch: int) -> bool:
-    """Whether what the derivative needs of so many images is kept, and not computed again."""
+    """Whether the values for the derivative of `batch` images are kept, and not computed again."""
     return batch <= MOST_KEPT

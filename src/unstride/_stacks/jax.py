@@ -1,9 +1,9 @@
-"""Stacks as primitives of JAX: on the CPU the native core, called by XLA; elsewhere their stages one by one.
+"""Stacks as primitives of JAX: on the CPU by the native core, called by XLA; elsewhere by their stages one by one.
 
-A stack's derivative backwards is a primitive of its own, which is given what the forward pass kept, or computes it
-again. How JAX comes to it: the stack's derivative forwards is written down as a primitive that is linear in the
-tangents, and the transpose of that one is the derivative backwards. What else is asked for (forward mode, derivatives
-of derivatives, `jax.vmap` over weights, other devices) comes from the stages, computed one after the other.
+The reverse-mode derivative of a stack is another primitive, which gets the values that the forward pass kept, or
+computes them again. JAX reaches it like this: the forward-mode derivative is a primitive that is linear in the
+tangents, and the transpose of that primitive is the reverse-mode derivative. All other cases (forward mode, derivatives
+of derivatives, `jax.vmap` over weights, other devices) are computed stage by stage.
 """
 
 from __future__ import annotations
@@ -25,15 +25,16 @@ from .choice import composed, computable, keeps
 
 Array = Any
 
-stack_p: Any = Primitive("unstride_stack")  # x, weights... to the result and what is kept
+stack_p: Any = Primitive("unstride_stack")  # x, weights... to the result and the kept values
 tangent_p: Any = Primitive("unstride_stack_tangent")  # x, kept, weights..., tangents... to the result's tangent
-backward_p: Any = Primitive("unstride_stack_backward")  # x, kept, cotangent, weights... to those of x and the weights
+# x, kept, cotangent, weights... to the gradients of x and of the weights
+backward_p: Any = Primitive("unstride_stack_backward")
 for _primitive in (stack_p, backward_p):
     _primitive.multiple_results = True
 
 
 def applied(stack: Stack, x: Array, weights: Sequence[Array]) -> Array:
-    """The result of a stack for float32 arrays of the shapes that it takes."""
+    """The result of a stack for float32 arrays of its shapes."""
     y: Array = stack_p.bind(x, *weights, stack=stack, keep=False)[0]
     return y
 
@@ -51,7 +52,7 @@ def activate(name: str, slope: float, array: Array) -> Array:
     return activation(array)
 
 
-# The three primitives by the stages, for all that the native core is not asked for. What is kept, none of them reads.
+# The three primitives by the stages, for all cases without the native core. None of them reads the kept values.
 
 
 def _stack_by_stages(x: Array, *weights: Array, stack: Stack, keep: bool) -> tuple[Array, Array]:
@@ -116,11 +117,11 @@ def _stack_jvp(primals: Any, tangents: Any, *, stack: Stack, keep: bool) -> tupl
     x, *weights = primals
     y, kept = stack_p.bind(*primals, stack=stack, keep=keep or keeps(x.shape[0]))
     wanted = tuple(type(tangent) is not ad.Zero for tangent in tangents)
-    own = kept if keep else jnp.zeros((0,), jnp.float32)
+    kept_result = kept if keep else jnp.zeros((0,), jnp.float32)
     given = [tangent for tangent, want in zip(tangents, wanted, strict=True) if want]
     dy = tangent_p.bind(x, kept, *weights, *given, stack=stack, wanted=wanted) if given else _zero(y)
-    # What is kept is a function of x and the weights, whose derivatives below go by these alone.
-    return [y, own], [dy, _zero(own)]
+    # The kept values are a function of x and the weights. The derivatives below use only x and the weights.
+    return [y, kept_result], [dy, _zero(kept_result)]
 
 
 def _zero(array: Array) -> Any:
@@ -130,15 +131,15 @@ def _zero(array: Array) -> Any:
 def _tangent_transpose(cotangent: Any, x: Any, kept: Any, *rest: Any, stack: Stack, wanted: tuple[bool, ...]) -> Any:
     weights, given = rest[: len(wanted) - 1], rest[len(wanted) - 1 :]
     if type(cotangent) is ad.Zero:
-        found = [ad.Zero(one.aval) for one in given]
+        gradients = [ad.Zero(one.aval) for one in given]
     else:
         all_of_them = backward_p.bind(x, kept, cotangent, *weights, stack=stack, input_gradient=wanted[0])
-        found = [one for one, want in zip(all_of_them, wanted, strict=True) if want]
-    return [None] * (2 + len(weights)) + found
+        gradients = [one for one, want in zip(all_of_them, wanted, strict=True) if want]
+    return [None] * (2 + len(weights)) + gradients
 
 
 def _jvp_by_stages(by_stages: Any, kept_at: int, primals: Any, tangents: Any, **fields: Any) -> tuple[Any, Any]:
-    """Of the two derivatives, whose derivatives nothing native computes."""
+    """The forward-mode derivative of the two derivatives, by the stages: the native core has no second derivatives."""
     kept = primals[kept_at]
     rest = [
         (p, ad.instantiate_zeros(t)) for i, (p, t) in enumerate(zip(primals, tangents, strict=True)) if i != kept_at
@@ -161,7 +162,7 @@ ad.primitive_transposes[tangent_p] = _tangent_transpose
 
 
 def _stack_batched(operands: Any, axes: Any, *, stack: Stack, keep: bool) -> tuple[list[Array], list[Any]]:
-    del keep  # nothing: the derivative of what follows computes it again
+    del keep  # nothing is kept: the derivative computes it again
     x, *weights = operands
     nothing = jnp.zeros((0,), jnp.float32)
     if all(axis is None for axis in axes[1:]):  # many batches are one larger batch
@@ -173,8 +174,8 @@ def _stack_batched(operands: Any, axes: Any, *, stack: Stack, keep: bool) -> tup
 
 
 def _derivative_batched(by_stages: Any, operands: Any, axes: Any, **fields: Any) -> tuple[Any, Any]:
-    made = jax.vmap(partial(by_stages, **fields), tuple(axes))(*operands)
-    return made, jax.tree.map(lambda _: 0, made)
+    results = jax.vmap(partial(by_stages, **fields), tuple(axes))(*operands)
+    return results, jax.tree.map(lambda _: 0, results)
 
 
 batching.primitive_batchers[stack_p] = _stack_batched
@@ -182,11 +183,11 @@ batching.primitive_batchers[tangent_p] = partial(_derivative_batched, _tangent_b
 batching.primitive_batchers[backward_p] = partial(_derivative_batched, _backward_by_stages)
 
 
-# What they become in a program.
+# The lowering to programs.
 
 
 def _by_ffi(primitive: Any, context: Any, *operands: Any, stack: Stack, **fields: Any) -> Any:
-    del fields  # the sizes of what is kept and of x's gradient tell them
+    del fields  # they follow from the sizes of the kept values and of x's gradient
     name = "unstride_stack_forward" if primitive is stack_p else "unstride_stack_backward"
     return ffi.ffi_lowering(name)(context, *operands, code=np.array(stack.code, np.int64))
 

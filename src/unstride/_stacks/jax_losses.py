@@ -1,8 +1,8 @@
 """A stack and the binary cross-entropy of its result as one primitive of JAX: on the CPU one native call.
 
-Forwards, loss and backwards go group of images by group of images, so that nothing of a batch is kept but the result,
-the losses and the gradients' sum. That asks for one thing more than a derivative in general does: all losses have to
-count the same in what is differentiated, as in their mean or sum.
+Forwards, loss and backwards are computed for one group of images after another, so only the result, the losses and the
+sum of the gradients of a batch are kept. This has one more condition than a derivative in general: all losses must have
+the same weight in the differentiated function, as in their mean or sum.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .jax import applied, one_by_one
 
 Array = Any
 
-# x, target, weights... to the result, the loss of each of its numbers, and the gradients of the losses' sum.
+# x, target, weights... to the result, the loss of each of its elements, and the gradients of the sum of the losses.
 crossentropy_p: Any = Primitive("unstride_stack_crossentropy")
 crossentropy_p.multiple_results = True
 
@@ -34,9 +34,9 @@ crossentropy_p.multiple_results = True
 def binary_crossentropy(
     stack: Stack, epsilon: float, x: Array, target: Array, weights: Sequence[Array]
 ) -> tuple[Array, Array]:
-    """The result of a stack, and the binary cross-entropy with a target of each of its numbers.
+    """The result of a stack, and the binary cross-entropy of each of its elements with a target.
 
-    Only the losses can be differentiated, by the weights, in reverse, and where all of them count the same.
+    Only the losses can be differentiated, with respect to the weights, in reverse mode, and with equal weights.
     """
     y = applied(stack, x, weights)
     return y, losses.binary_crossentropy(target, y, epsilon)
@@ -50,15 +50,15 @@ def _forward(stack: Stack, epsilon: float, x: Any, target: Any, weights: Sequenc
     return (y, loss), gradients
 
 
-def _backward(stack: Stack, epsilon: float, gradients: list[Array], slopes: Any) -> Any:
+def _backward(stack: Stack, epsilon: float, gradients: list[Array], cotangents: Any) -> Any:
     del stack, epsilon
-    of_result, of_losses = slopes
+    of_result, of_losses = cotangents
     if not isinstance(of_result, SymbolicZero):
         raise TypeError("the result of a stack's loss is differentiated; expected the losses alone")
     if isinstance(of_losses, SymbolicZero):
         return None, None, None
-    slope = of_losses.reshape(-1)[:1].sum()  # of no images 0
-    return None, None, [gradient * slope for gradient in gradients]
+    scale = of_losses.reshape(-1)[:1].sum()  # 0 if there are no images
+    return None, None, [gradient * scale for gradient in gradients]
 
 
 binary_crossentropy.defvjp(_forward, _backward, symbolic_zeros=True)

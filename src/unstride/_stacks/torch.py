@@ -1,7 +1,7 @@
 """Stacks of PyTorch tensors: dense float32 on the CPU, forwards and backwards by the native core.
 
-Derivatives of the derivative come from the stages, computed one after the other; where something looks on at each
-operation (a compiler, a tracer, a transform, autocast, forward mode), there is no stack at all (`takes`).
+Derivatives of the derivative are computed stage by stage. No stack is used while each operation is observed (by a
+compiler, a tracer, a transform, autocast or forward mode), see `takes`.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ Tensor = torch.Tensor
 
 
 def takes(*tensors: Tensor) -> bool:
-    """Whether a stack computes with these tensors."""
+    """Whether a stack can compute with these tensors."""
     if torch.compiler.is_compiling() or operators.is_watched() or forward_ad._current_level >= 0:
         return False
     return all(operators.is_plain(tensor) and tensor.dtype is torch.float32 for tensor in tensors)
 
 
 def applied(stack: Stack, x: Tensor, weights: Sequence[Tensor]) -> Tensor:
-    """The result of a stack for tensors that it `takes`, of its shapes, in whatever order in memory; result and
-    gradients lie there as PyTorch's do, stage after stage."""
+    """The result of a stack for tensors that it `takes`, of its shapes, with any strides. The result and the gradients
+    have the strides that PyTorch's have after all stages."""
     lasts = _lasts(stack, x, weights)
     if operators.needs_derivative(x, *weights):
-        # The derivative computes the stages again. PyTorch's does not look at a bias, so that it may be written into.
-        own = [one.clone() if one.dim() == 1 else one for one in weights]
-        made: Tensor = _Applied.apply(stack, lasts, x, *own)  # type: ignore[no-untyped-call]
-        return made
+        # The derivative computes the stages again. PyTorch's does not read a bias, so users may overwrite it before.
+        copies = [one.clone() if one.dim() == 1 else one for one in weights]
+        y: Tensor = _Applied.apply(stack, lasts, x, *copies)  # type: ignore[no-untyped-call]
+        return y
     return _forward(stack, lasts, x, weights, None)
 
 
 def _lasts(stack: Stack, x: Tensor, weights: Sequence[Tensor]) -> tuple[bool, ...]:
-    """Which stages' convolutions PyTorch would compute in channels_last, and whether their result is; () for none."""
+    """For each stage, whether PyTorch would compute it in channels_last, then the same for the result; () for none."""
     kernels = [one for one in weights if one.dim() > 1]
     rank = x.dim() - 2
     if rank == 1 or not any(backend.is_like_channels_last(one) for one in (x, *kernels)):
@@ -58,7 +58,7 @@ def _lasts(stack: Stack, x: Tensor, weights: Sequence[Tensor]) -> tuple[bool, ..
         if last and rank == 3:
             last = backend.knows_channels_last(given, kernel, _fields(stage))
         lasts.append(last)
-        # An activation gives what is contiguous in both ways the strides of the usual one.
+        # A result that is contiguous in both formats has the strides of the default one after an activation.
         arriving = last and not (stage.activation and (stage.channels == 1 or math.prod(size) == 1))
         if rank == 3:
             given = x.new_empty((x.shape[0], stage.channels, *size))
@@ -136,12 +136,12 @@ class _Applied(torch.autograd.Function):
 def _differentiable(
     stack: Stack, grad_output: Tensor, x: Tensor, weights: Sequence[Tensor], needed: Sequence[bool]
 ) -> list[Tensor | None]:
-    """The derivatives as results of PyTorch's own, of which there are derivatives again."""
+    """The derivatives by PyTorch's operations, which can be differentiated again."""
     operands, again = (x, *weights), torch.is_grad_enabled()
     with torch.enable_grad():
-        # Views of their own: only what leads from them to the result is walked through.
+        # Views, so that autograd walks only from the result to them.
         inner = [one.view_as(one) if need else one for one, need in zip(operands, needed, strict=True)]
         y = one_by_one(stack, inner[0], inner[1:])
         wanted = [one for one, need in zip(inner, needed, strict=True) if need]
-        found = iter(torch.autograd.grad(y, wanted, grad_output, create_graph=again))
-    return [next(found) if need else None for need in needed]
+        gradients = iter(torch.autograd.grad(y, wanted, grad_output, create_graph=again))
+    return [next(gradients) if need else None for need in needed]

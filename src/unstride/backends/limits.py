@@ -1,4 +1,4 @@
-"""How far the native core counts: beyond any memory, and so that no product of two of its numbers overflows."""
+"""The limits of the native core's numbers. They exceed any memory, and no product of two such numbers overflows."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ import math
 from ..geometry import Geometry, GeometryError
 
 MOST = 1 << 40
-"""Of a stride, a dilation, a crop and a grid's cells along an axis."""
+"""The limit of a stride, a dilation, a crop, and the cells of a grid along an axis."""
 TAPS = (1 << 31) - 1
-"""Of a kernel along an axis."""
+"""The limit of a kernel's taps along an axis."""
 UNMADE = 1 << 45
-"""No machine has memory for this many numbers."""
+"""A number of elements for which no machine has memory."""
 
 
 def check_range(geometry: Geometry, small: tuple[int, ...], big: tuple[int, ...], shape: tuple[int, ...] = ()) -> None:
-    """That the native core can count with a call's numbers.
+    """Check that the numbers of a call are within the native core's limits.
 
     Parameters
     ----------
     small, big : tuple of int
         The spatial sizes of the two grids.
     shape : tuple of int
-        The result's. If there is no memory for it, that error says more, and nothing is checked here.
+        The shape of the result. If there is no memory for it, nothing is checked here: the MemoryError says more.
 
     Raises
     ------
     GeometryError
-        Naming the field, or the axis, that is too large.
+        A field or an axis is too large. The message names it.
     """
     if math.prod(shape) >= UNMADE:
         return

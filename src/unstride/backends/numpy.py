@@ -1,7 +1,7 @@
 """The three maps for NumPy arrays, by the native kernels.
 
-Half precision is computed in float32: sums lose too much in it. Arrays that the kernels cannot walk over (channels that
-are not adjacent, bytes in another order, numbers at odd addresses) are copied first.
+Half precision is computed in float32, because sums lose too much precision in it. Arrays that the kernels cannot read
+(channels that are not adjacent, another byte order, unaligned numbers) are copied first.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ def owns(array: Any) -> bool:
 
 
 def convert(*arrays: Any) -> tuple[Any, ...]:
-    found = [None if array is None else np.asarray(array) for array in arrays]
-    common = common_type(arrays, found, lambda types: np.result_type(*types), lambda t: t.kind in "biu")
-    with np.errstate(over="ignore"):  # of what does not fit, the checks say more
-        return tuple(None if array is None else array.astype(common, copy=False) for array in found)
+    converted = [None if array is None else np.asarray(array) for array in arrays]
+    common = common_type(arrays, converted, lambda types: np.result_type(*types), lambda t: t.kind in "biu")
+    with np.errstate(over="ignore"):  # the checks raise a better error for numbers that do not fit
+        return tuple(None if array is None else array.astype(common, copy=False) for array in converted)
 
 
 def as_float(array: Array) -> Array:
@@ -39,10 +39,10 @@ def as_float(array: Array) -> Array:
 
 @dataclass(frozen=True)
 class Call:
-    """conv or conv_transpose for arrays of known shapes, as the native core takes it."""
+    """conv or conv_transpose for arrays of known shapes, in the form of the native core's arguments."""
 
     transposed: bool
-    shape: tuple[int, ...]  # of the result
+    shape: tuple[int, ...]  # the shape of the result
     last: bool
     relu: bool
     fields: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], int]  # stride, dilation, crops' begins, groups
@@ -58,20 +58,20 @@ def call(
     channels: str,
     activation: str | None = None,
 ) -> Call:
-    """The call that gives a result of spatial size `size`."""
+    """The call whose result has the spatial size `size`."""
     last = channels == "last"
     c_big, c_small = (kernel.shape[-2], kernel.shape[-1]) if last else (kernel.shape[1], kernel.shape[0])
-    made = c_big * geometry.groups if transposed else c_small
-    shape = (x.shape[0], *size, made) if last else (x.shape[0], made, *size)
-    own = x.shape[1:-1] if last else x.shape[2:]
-    small, big = (own, size) if transposed else (size, own)
+    c_out = c_big * geometry.groups if transposed else c_small
+    shape = (x.shape[0], *size, c_out) if last else (x.shape[0], c_out, *size)
+    given = x.shape[1:-1] if last else x.shape[2:]
+    small, big = (given, size) if transposed else (size, given)
     check_range(geometry, small, big, shape)
     planned = x.size > 0 and not (transposed and max(geometry.stride) > _native.max_phases)
     return Call(transposed, shape, last, activation == "relu", _fields(geometry), planned)
 
 
 def computed(call: Call, x: Array, kernel: Array, bias: Array | None, out: Array | None = None) -> Array:
-    """What `call` says, of checked arguments; in `out`, if given."""
+    """The result of `call` for validated arrays, written to `out` if given."""
     result = _new(call.shape, x.dtype) if out is None else out
     if not call.planned:
         target = result if x.itemsize >= 4 else _new(call.shape, _working(x.dtype))
@@ -101,7 +101,7 @@ def computed(call: Call, x: Array, kernel: Array, bias: Array | None, out: Array
 
 
 def known(map: str, call: Call | GradientCall, bytes: int) -> _native.CachedCall | None:
-    """The call for arrays of its shapes and of numbers of so many bytes; None if the kernels have no plan for it."""
+    """The call for arrays of its shapes and numbers of `bytes` bytes; None if the kernels have no plan for it."""
     if isinstance(call, Call) and not call.planned:
         return None
     relu = isinstance(call, Call) and call.relu
@@ -120,9 +120,9 @@ def conv(x: Array, kernel: Array, bias: Array | None, geometry: Geometry, channe
 
 @dataclass(frozen=True)
 class GradientCall:
-    """kernel_gradient for arrays of known shapes, as the native core takes it."""
+    """kernel_gradient for arrays of known shapes, in the form of the native core's arguments."""
 
-    shape: tuple[int, ...]  # of the result
+    shape: tuple[int, ...]  # the shape of the result
     last: bool
     fields: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], int]
 
@@ -137,7 +137,7 @@ def gradient_call(geometry: Geometry, big: Array, small: Array, channels: str) -
 
 
 def computed_gradient(call: GradientCall, big: Array, small: Array, out: Array | None = None) -> Array:
-    """What `call` says, of checked arguments; in `out`, if given."""
+    """The result of `call` for validated arrays, written to `out` if given."""
     result = _new(call.shape, big.dtype) if out is None else out
     if big.size == 0 or small.size == 0:
         result[...] = 0
@@ -155,7 +155,7 @@ def kernel_gradient(big: Array, small: Array, geometry: Geometry, channels: str)
 
 
 def _by_taps(call: Call, x: Array, kernel: Array, bias: Array | None, result: Array) -> None:
-    """What the kernels make no plan for: strides so large that a product for each tap is as good; and no input."""
+    """Compute calls without a plan: strides so large that one product for each tap is as good, and empty inputs."""
     stride, dilation, begins, groups = call.fields
     rank = len(stride)
     y, small = (result, x) if call.last else (np.moveaxis(result, 1, -1), np.moveaxis(x, 1, -1))
@@ -170,8 +170,8 @@ def _by_taps(call: Call, x: Array, kernel: Array, bias: Array | None, result: Ar
         cells = small.reshape(*small.shape[:-1], groups, -1)
         for connection in itertools.product(*axes):
             j, here, there = zip(*connection, strict=True)
-            made = np.einsum("...gs,bgs->...gb", cells[(slice(None), *here)], per_group[j])
-            y[(slice(None), *there)] += made.reshape(*made.shape[:-2], y.shape[-1])
+            product = np.einsum("...gs,bgs->...gb", cells[(slice(None), *here)], per_group[j])
+            y[(slice(None), *there)] += product.reshape(*product.shape[:-2], y.shape[-1])
     if call.relu:
         np.maximum(y, 0, out=y)
 
@@ -181,7 +181,7 @@ def _fields(geometry: Geometry) -> tuple[tuple[int, ...], tuple[int, ...], tuple
 
 
 def _narrow(target: Array, result: Array) -> None:
-    with np.errstate(over="ignore"):  # what float16 does not hold is infinite there, as everywhere
+    with np.errstate(over="ignore"):  # numbers beyond float16 become infinite, as in other float16 operations
         result[...] = target
 
 
@@ -189,10 +189,10 @@ _LARGE = 1 << 16
 
 
 def _new(shape: tuple[int, ...], dtype: Any) -> Array:
-    """A new array; a large one's memory is used again once it is gone, as to clear new pages would take long."""
+    """A new array. The memory of large arrays is used again after their end, because new pages take long to clear."""
     size = math.prod(shape) * dtype.itemsize
     try:
-        if math.prod(filter(None, shape)) * dtype.itemsize >= 1 << 62:  # an empty one also has to have strides
+        if math.prod(filter(None, shape)) * dtype.itemsize >= 1 << 62:  # an empty array needs valid strides too
             raise MemoryError
         return (
             _native.empty(shape, dtype.itemsize)
@@ -208,13 +208,13 @@ def _working(dtype: Any) -> Any:
 
 
 def _whole(array: Array) -> bool:
-    """Whether the kernels can walk over it, whatever its layout."""
+    """Whether the kernels can read it in either layout."""
     flags = array.flags
     return bool(flags.c_contiguous and flags.aligned and array.dtype.isnative and array.itemsize >= 4)
 
 
 def _walkable(array: Array) -> bool:
-    """Whether the kernels can walk over it with channels last: these must be adjacent, other axes need not be."""
+    """Whether the kernels can read it with channels last. Only the channels must be adjacent."""
     step = array.itemsize
     return bool(
         array.dtype.isnative
@@ -232,6 +232,6 @@ def _readable(array: Array, strided: bool) -> Array:
 
 
 def dense(array: Array, dtype: Any) -> Array:
-    """The array of that type as the native core reads it: contiguous, its numbers at multiples of their size."""
-    made = np.ascontiguousarray(array, dtype)
-    return made if made.flags.aligned else made.copy()
+    """The array in this type and in the form that the native core reads: contiguous and aligned."""
+    contiguous = np.ascontiguousarray(array, dtype)
+    return contiguous if contiguous.flags.aligned else contiguous.copy()

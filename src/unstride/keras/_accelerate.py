@@ -1,8 +1,8 @@
-"""`accelerate`: the convolutions of an existing Keras model computed by `unstride.ops`, in runs as stacks.
+"""`accelerate`: the convolutions of an existing Keras model computed by `unstride.ops`, and runs of them as stacks.
 
-Of every layer that changes only the method `call` does, on that one object: its class, its weights and all that Keras
-knows about it stay, so that a model saved from it is a plain Keras model. The same holds for a model whose runs are
-executed as stacks (`_stacks`) and which trains in micro-batches (`_microbatches`), or by one call (`_one_call`).
+In a changed layer only the method `call` is another one, on that one object. Its class, its weights and its
+registration in Keras stay, so a file saved from the model is a plain Keras model. The same holds for a model whose runs
+are executed as stacks (`_stacks`) and which trains in micro-batches (`_microbatches`), or by one call (`_one_call`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _OTHERS = (
 
 @dataclass(frozen=True)
 class Convolution:
-    """One convolution of a model: its name and class, whether it was changed, and why not."""
+    """One convolution of a model: its name, its class, whether it was changed, and the reason if not."""
 
     name: str
     kind: str
@@ -42,7 +42,7 @@ class Convolution:
 
 @dataclass(frozen=True)
 class Report:
-    """What `accelerate` did: every convolution of the model. `print` it to read it."""
+    """The result of `accelerate`: every convolution of the model, changed or not. `print` shows all of it."""
 
     layers: tuple[Convolution, ...]
     _model: Layer = field(repr=False)
@@ -58,14 +58,14 @@ class Report:
 
     @property
     def stacks(self) -> tuple[tuple[str, ...], ...]:
-        """The names of the layers in each run that is executed as one stack, as the model is now, in batches of
-        16 images or more. (An input of unknown size may turn out too large for it.)"""
+        """The names of the layers in each run of the present model that is executed as one stack, in batches of 16
+        images or more. (An input of unknown size may turn out too large for a stack.)"""
         return tuple(_names(run) for run, executed in _runs_in(self._model) if executed)
 
     @property
     def training(self) -> str:
-        """How the model, as it is now, trains: by one call a batch (of images that are not weighted, otherwise in
-        micro-batches), in micro-batches, or on whole batches, and why."""
+        """How the present model trains: by one call per batch (if the images are not weighted, else in
+        micro-batches), in micro-batches, or on whole batches, with the reason."""
         reason = _microbatches.objection(self._model)
         if reason is None and _one_call.whole_run(self._model) is not None:
             return "by one native call a batch"
@@ -74,7 +74,7 @@ class Report:
         return f"on whole batches: {reason}"
 
     def restore(self) -> None:
-        """Gives what was changed its own computation back; a second time does nothing."""
+        """Undo all changes of the model. A second call does nothing."""
         if sum([*map(_restored, self._changed), *map(_unstacked, _layers_of(self._model))]):
             _forget_compiled(self._model)
 
@@ -93,38 +93,42 @@ class Report:
 
 
 def accelerate(model: Layer) -> Report:
-    """Let every ``Conv{1,2,3}D`` and ``Conv{1,2,3}DTranspose`` of a Keras model be computed by unstride, in place.
+    """Compute every ``Conv{1,2,3}D`` and ``Conv{1,2,3}DTranspose`` of a Keras model by unstride, in place.
 
-    Weights, names, trainable flags, checkpoints, ``summary()``, the optimizer's and the compiled state stay; a model
+    Weights, names, trainable flags, checkpoints, ``summary()``, the optimizer's and the compiled state stay. A model
     saved afterwards is the plain Keras model. Functions that Keras compiled for this model (for ``fit``, ``evaluate``
-    and ``predict``) are compiled again when they are next needed; those of a larger model that contains this one keep
-    the old computation, as do functions that you compiled yourself, so accelerate the outermost model, before that.
+    and ``predict``) are compiled again when they are next needed. The compiled functions of a larger model that
+    contains this one keep the old computation, as do functions that you compiled yourself. So accelerate the outermost
+    model, and do it before you compile.
 
-    Convolutions in a row, with the activations between and after them (relu, leaky_relu, elu, tanh, sigmoid), whose
-    outputs nothing else uses, are executed as one stack in the CPU's float32 where that is predicted to be faster:
-    with few channels, in batches of 16 images or more. A model that spends most of its work there trains in
-    micro-batches: forwards, loss and backwards of 64 images at a time, and one update a batch, which is the same step
-    up to rounding. If it is one stack as a whole, and its loss binary cross-entropy, one native call does all of that
-    for a batch (on JAX, where images are not weighted). Layers that mix the images of a batch or draw random numbers
-    (BatchNormalization, Dropout), losses that are not known to be means or sums over the images, and whatever else
-    would make another step of it, keep the whole batch; ``report.training`` says so. Keras on TensorFlow has neither
-    stacks nor micro-batches.
+    Convolutions in a row, with the activations between and after them (relu, leaky_relu, elu, tanh, sigmoid), are
+    executed as one stack if nothing else uses their outputs. This happens in float32 on the CPU, where it is predicted
+    to be faster: with few channels, in batches of 16 images or more.
+
+    A model that does most of its work in stacks trains in micro-batches: forwards, loss and backwards of 64 images at a
+    time, and one update per batch. That is the same step up to rounding. If the whole model is one stack and its loss
+    is binary cross-entropy, one native call computes all of it for a batch (on JAX, if the images are not weighted).
+    The whole batch is kept for layers that mix the images of a batch or draw random numbers (BatchNormalization,
+    Dropout), for losses that are not known to be means or sums over the images, and for anything else that would change
+    the step; ``report.training`` gives the reason. Keras on TensorFlow has neither stacks nor micro-batches.
 
     Parameters
     ----------
     model : keras.Model or keras.layers.Layer
-        Sequential, functional, subclassed, nested, built or not: the layers that it tracks, at any depth.
+        Sequential, functional, subclassed, nested, built or not. All layers that it tracks are considered, at any
+        depth.
 
     Returns
     -------
     Report
-        Which layers were changed and which were not, and why; ``report.restore()`` undoes it, as does `restore`.
-        Layers with a ``call`` of their own, quantised layers and depthwise and separable convolutions are left alone.
+        The layers that were changed, and the others with the reasons. ``report.restore()`` and `restore` undo the
+        changes. Layers with a replaced ``call``, quantised layers, and depthwise and separable convolutions are not
+        changed.
 
     Raises
     ------
     TypeError
-        `model` is no Keras layer or model.
+        `model` is not a Keras layer or model.
 
     Examples
     --------
@@ -136,26 +140,26 @@ def accelerate(model: Layer) -> Report:
       up: Conv2DTranspose, changed
     >>> report.restore()
     """
-    found: list[Convolution] = []
+    convolutions: list[Convolution] = []
     changed: list[Layer] = []
     for layer in _layers_of(model):
         if not isinstance(layer, PLAIN + TRANSPOSED + _OTHERS):
             continue
         reason = _objection(layer)
         if reason is None:
-            # Past __setattr__, by which Keras would track the method and refuse it once the model is built.
+            # Not by __setattr__: Keras would track the method, and refuse it once the model is built.
             layer.__dict__["call"] = types.MethodType(computed, layer)
             changed.append(layer)
-        found.append(Convolution(layer.name, type(layer).__name__, reason is None, reason or ""))
+        convolutions.append(Convolution(layer.name, type(layer).__name__, reason is None, reason or ""))
     stacked = [layer for layer in _layers_of(model) if _stacks.install(layer)]
     divided = _microbatches.install(model)
     if changed or stacked or divided:
         _forget_compiled(model)
-    return Report(tuple(found), model, tuple(changed))
+    return Report(tuple(convolutions), model, tuple(changed))
 
 
 def restore(model: Layer) -> int:
-    """Undoes `accelerate` on every layer of a model, in place; returns how many there were.
+    """Undo `accelerate` on every layer of a model, in place, and return the number of restored layers.
 
     >>> import keras
     >>> model = keras.Sequential([keras.Input((8, 2)), keras.layers.Conv1D(3, 4)])
@@ -171,7 +175,7 @@ def restore(model: Layer) -> int:
 
 
 def _objection(layer: Layer) -> str | None:
-    """Why a layer stays as it is."""
+    """The reason why a layer is not changed, or None."""
     kind = type(layer)
     if isinstance(layer, _OTHERS):
         return "unstride has no layer of this kind"
@@ -199,21 +203,21 @@ def _restored(layer: Layer) -> bool:
 
 
 def _unstacked(layer: Layer) -> bool:
-    """Gives a model its own way through its layers and its own training step back."""
+    """Restore a model's walk through its graph and its training step; return whether either was changed."""
     removed = _stacks.remove(layer), _microbatches.remove(layer)
     return any(removed)
 
 
 def _runs_in(model: Layer) -> list[tuple[_stacks.Run, bool]]:
-    """The runs that stacks may execute, and whether they do, as far as the size of the input is known."""
-    found = []
+    """The runs that may be executed as stacks, and whether they are, as far as the input's size is known."""
+    runs = []
     for layer in _layers_of(model):
         graph = _stacks.graph_of(layer) if _stacks.is_installed(layer) else None
         for run in () if graph is None else _stacks.runs_of(graph):
             shape = run.nodes[0].input_tensors[0].shape
             stack = run.stack(shape)
-            found.append((run, None in shape[1:] or (stack is not None and worthwhile(stack, FEWEST_IMAGES))))
-    return found
+            runs.append((run, None in shape[1:] or (stack is not None and worthwhile(stack, FEWEST_IMAGES))))
+    return runs
 
 
 def _names(run: _stacks.Run) -> tuple[str, ...]:
@@ -225,7 +229,7 @@ def _is_ours(layer: Layer) -> bool:
 
 
 def _layers_of(model: Layer) -> Iterator[Layer]:
-    """The layer itself and those in it, at any depth, each once, in the model's order."""
+    """The layer and all layers in it, at any depth, each once, in the model's order."""
     if not isinstance(model, keras.layers.Layer):
         raise TypeError(f"model is {type(model).__name__}; expected a Keras model or layer")
     seen: set[int] = set()

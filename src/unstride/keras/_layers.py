@@ -1,4 +1,4 @@
-"""The layers of `unstride.keras`, and how any layer of these kinds is computed."""
+"""The layers of `unstride.keras`, and the computation of any convolution layer, Keras's or ours."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ TRANSPOSED = (keras.layers.Conv1DTranspose, keras.layers.Conv2DTranspose, keras.
 UNKNOWN = 2**20  # stands for a size that a symbolic shape leaves open: large enough for any kernel
 
 
-# TensorFlow's own fuses with its own convolution, where a graph has one after the other.
+# TensorFlow fuses its own ReLU with its own convolution in graphs.
 FUSES_RELU = keras.backend.backend() != "tensorflow"
 ON_TORCH = keras.backend.backend() == "torch"
 
 
 def geometry_of(layer: Any, size: Shape) -> Geometry:
-    """The geometry of a layer, Keras's or ours, for inputs of that spatial size, where None and symbols are unknown."""
+    """The geometry of a layer, Keras's or ours, for inputs of this spatial size. None and symbols are unknown sizes."""
     kernel_size, strides, padding, dilation = layer.kernel_size, layer.strides, layer.padding, layer.dilation_rate
-    groups = getattr(layer, "groups", 1)  # which Keras's transposed convolutions do not have
+    groups = getattr(layer, "groups", 1)  # Keras's transposed convolutions have no groups
     if isinstance(layer, TRANSPOSED):
         return Geometry(kernel_size, strides, padding, layer.output_padding, dilation, groups)
     if padding == "causal" and layer.rank == 1:
@@ -48,7 +48,7 @@ def computed(layer: Any, inputs: Tensor) -> Tensor:
 def mapped(
     layer: Any, inputs: Tensor, kernel: Tensor, bias: Tensor | None, activation: Literal["relu"] | None = None
 ) -> Tensor:
-    """The layer, with these weights and this activation, which is computed on the way where that is possible."""
+    """The layer's map with these weights, and with this activation fused into it where possible."""
     last = layer.data_format == "channels_last"
     size = tuple(inputs.shape[1:-1] if last else inputs.shape[2:])
     transposed = isinstance(layer, TRANSPOSED)
@@ -65,7 +65,7 @@ def mapped(
     if transposed:
         geometry = geometry_of(layer, size)
         return ops.conv_transpose(inputs, kernel, bias, geometry, channels=channels, activation=activation)
-    if layer.padding == "same" and is_open(size):  # which follows the size
+    if layer.padding == "same" and is_open(size):  # the zeros depend on the size
         fields = {"stride": layer.strides, "padding": "same", "dilation": layer.dilation_rate}
         fields |= {"groups": getattr(layer, "groups", 1)}
         return ops.conv(inputs, kernel, bias, **fields, channels=channels, activation=activation)
@@ -73,7 +73,7 @@ def mapped(
 
 
 def _autocasts() -> bool:
-    """Whether PyTorch casts what its convolutions take: Keras adds the bias, and computes what follows, in its type."""
+    """Whether PyTorch casts the arguments of its convolutions. Keras then adds the bias in the bias's own type."""
     if not ON_TORCH:
         return False
     import torch
@@ -82,7 +82,7 @@ def _autocasts() -> bool:
 
 
 class _Layer:
-    """What the convolutions and the transposed ones share; comes before Keras's class in the order of inheritance."""
+    """The common part of convolutions and transposed ones. It comes before Keras's class in the inheritance order."""
 
     rank: int
     filters: int
@@ -98,10 +98,10 @@ class _Layer:
     def _take_over(
         self, kernel_size: Ints, strides: Ints, padding: Any, output_padding: Any, dilation_rate: Ints, groups: int
     ) -> None:
-        """Set the fields that Keras's constructor would have refused, checked by the geometry that they make."""
+        """Set the fields that Keras's constructor might refuse, after a check of the geometry that they describe."""
         if isinstance(padding, str):
             padding = padding.lower()
-        elif is_sequence(padding):  # a plain tuple, as the other fields are; a saved config has lists
+        elif is_sequence(padding):  # becomes a plain tuple like the other fields; a saved config has lists
             padding = tuple(
                 tuple(as_int("padding", end) for end in entry) if is_sequence(entry) else as_int("padding", entry)
                 for entry in padding
@@ -246,8 +246,8 @@ class _ConvTranspose(_Layer):
                 f"the input of shape {tuple(input_shape)} has {channels} channels; expected a known number that "
                 f"{self.groups} groups divide evenly"
             )
-        self.compute_output_shape(input_shape)  # refuses a size that fits no output, before there are weights
-        # Keras's own build makes the weights; all that groups change in them is the kernel's count of filters.
+        self.compute_output_shape(input_shape)  # refuses a size that fits no output, before weights are created
+        # Keras's build creates the weights; groups change only the number of filters of the kernel.
         filters, self.filters = self.filters, self.filters // self.groups
         use_bias, self.use_bias = self.use_bias, self.use_bias and self.groups == 1
         try:
@@ -297,7 +297,7 @@ class Conv3DTranspose(_ConvTranspose, keras.layers.Conv3DTranspose):  # type: ig
         kernel_size: Ints,
         strides: Ints = 1,
         padding: Any = "valid",
-        data_format: str | None = None,  # before output_padding, as in Keras: in this class alone
+        data_format: str | None = None,  # before output_padding, as in Keras, which has this order only here
         output_padding: Ints | None = None,
         *args: Any,
         **kwargs: Any,

@@ -1,4 +1,4 @@
-"""The loss of a training step by the native core, where Keras's own is binary cross-entropy of probabilities."""
+"""The loss of a training step by the native core, if Keras's loss is binary cross-entropy of probabilities."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import keras
 
 
 def native_losses(model: Any) -> AbstractContextManager[None]:
-    """Within it, the losses that a model was compiled with are computed natively: for as long as a step is traced."""
+    """A context in which a model's compiled losses are computed natively. It is entered while a step is traced."""
     return other_losses(model, _binary_crossentropy)
 
 
 @contextmanager
 def other_losses(model: Any, function: Callable[..., Any]) -> Iterator[None]:
-    """Within it, that function stands for `keras.losses.binary_crossentropy` in the losses a model was compiled with.
+    """A context in which `function` replaces `keras.losses.binary_crossentropy` in a model's compiled losses.
 
-    Only the function is another one, so that names, weights, reduction and what is saved stay Keras's.
+    Only the function is replaced, so names, weights, reduction and saved files stay Keras's.
     """
     flat = getattr(model._compile_loss, "_flat_losses", None) or ()  # none before the loss has seen an output
     changed = [part.loss for part in flat if getattr(part.loss, "fn", None) is keras.losses.binary_crossentropy]
@@ -34,7 +34,7 @@ def other_losses(model: Any, function: Callable[..., Any]) -> Iterator[None]:
 def _binary_crossentropy(
     y_true: Any, y_pred: Any, from_logits: bool = False, label_smoothing: float = 0.0, axis: Any = -1
 ) -> Any:
-    """As `keras.losses.binary_crossentropy`, on JAX."""
+    """`keras.losses.binary_crossentropy` on JAX, by the native core where possible."""
     from ..backends.jax import losses
 
     ops, epsilon = keras.ops, keras.config.epsilon()

@@ -1,9 +1,9 @@
-"""Training steps in micro-batches: the gradients of a few dozen images at a time, added up, and one update a batch.
+"""Training steps in micro-batches: the gradients of a few dozen images at a time, summed, and one update per batch.
 
-The mean loss of a batch is the mean of its parts' losses, weighted by how many images they have, and so is its
-gradient: nothing of a batch has to be kept but the gradients' sum and the predictions, for the metrics. It is the same
-step, up to rounding, as long as no layer and no loss mixes the images or draws random numbers; models of which that is
-not known train on the whole batch as ever (`objection`).
+The mean loss of a batch is the mean of its parts' losses, weighted by their numbers of images, and so is its gradient.
+So only the sum of the gradients has to be kept, and the predictions for the metrics. The step is the same up to
+rounding if no layer and no loss mixes the images or draws random numbers. Models for which this is not known train on
+whole batches (`objection`).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Tree = Any
 L, losses = keras.layers, keras.losses
 MICRO_BATCH = 64
 
-# Layers that treat every image by itself, with no random numbers.
+# Layers that process every image by itself, without random numbers.
 _PER_IMAGE: tuple[type, ...] = (
     *(*PLAIN, *TRANSPOSED, *OWN),
     *(L.DepthwiseConv1D, L.DepthwiseConv2D, L.SeparableConv1D, L.SeparableConv2D, L.Dense, L.InputLayer, L.Identity),
@@ -44,7 +44,7 @@ _RANDOM_IN_TRAINING = (
     *(L.Dropout, L.SpatialDropout1D, L.SpatialDropout2D, L.SpatialDropout3D, L.GaussianDropout, L.AlphaDropout),
     L.GaussianNoise,
 )
-# Losses of one number an image or a cell, which are then averaged or added up.
+# Losses with one number per image or cell, which are then averaged or summed.
 _LOSSES: dict[type, Callable[..., Any]] = {
     losses.BinaryCrossentropy: losses.binary_crossentropy,
     losses.BinaryFocalCrossentropy: losses.binary_focal_crossentropy,
@@ -64,22 +64,22 @@ _LOSSES: dict[type, Callable[..., Any]] = {
     losses.SquaredHinge: losses.squared_hinge,
 }
 _MEANS, _SUM = ("sum_over_batch_size", "mean"), "sum"
-_STEPS = {  # what a model may not have of its own
+_STEPS = {  # methods that a model must not override
     "jax": ("train_step", "compute_loss_and_updates", "stateless_compute_loss", "stateless_call"),
     "torch": ("train_step",),
 }
 
 
 def objection(model: Model) -> str | None:
-    """Why a model trains on whole batches, or None."""
+    """The reason why a model trains on whole batches, or None."""
     backend = keras.backend.backend()
     if backend not in _STEPS:
         return f"Keras on {backend} has no training step that unstride can divide"
     if not isinstance(model, keras.Model):
         return "it is a layer, which the model around it trains"
     for method in (*_STEPS[backend], "compute_loss"):
-        own = model.__dict__.get(method)
-        replaced = own is not None and getattr(own, "__func__", None) not in _OURS
+        method_of_model = model.__dict__.get(method)
+        replaced = method_of_model is not None and getattr(method_of_model, "__func__", None) not in _OURS
         if replaced or getattr(type(model), method, None) is not getattr(keras.Model, method, None):
             return f"it has a {method} of its own"
     if keras.distribution.distribution() is not None:
@@ -96,9 +96,9 @@ def _graph_objection(model: Model) -> str | None:
     if not walks_its_graph(model):
         return f"{model.name} has a call of its own, which may mix the images of a batch"
     for node in nodes_of(graph):
-        found = _layer_objection(node.operation)
-        if found is not None:
-            return found
+        reason = _layer_objection(node.operation)
+        if reason is not None:
+            return reason
     return None
 
 
@@ -128,7 +128,7 @@ def _layer_objection(layer: Any) -> str | None:
 
 
 def _share_objection(model: Model) -> str | None:
-    """Parts of a batch are worth their overhead only where stacks do most of the work."""
+    """The reason why micro-batches would not pay, or None: they do if stacks compute most of the work."""
     in_stacks, all_of_it = _work(model)
     if in_stacks * 2 > all_of_it:
         return None
@@ -136,7 +136,7 @@ def _share_objection(model: Model) -> str | None:
 
 
 def _work(model: Model) -> tuple[int, int]:
-    """Multiply-adds of an image in stacks, and in all layers."""
+    """The multiply-adds of one image in stacks, and in all layers."""
     graph = graph_of(model)
     in_stacks: set[int] = set()
     for run in runs_of(graph) if is_installed(model) else ():
@@ -178,7 +178,7 @@ def _loss_objection(model: Model) -> str | None:
 
 
 def _reduction(loss: Any) -> str | None:
-    """How a loss sums up the images, if it is known to be one number of each of them."""
+    """The reduction of a loss over the images, if it is known to have one number for each of them; else None."""
     if isinstance(loss, str):
         try:
             loss = losses.get(loss)
@@ -195,18 +195,18 @@ def _reduction(loss: Any) -> str | None:
 
 
 def _weight(model: Model, part: int, whole: int) -> float:
-    """By which the loss of a part counts."""
+    """The weight of the loss of a part of a batch."""
     first = next(loss for loss in keras.tree.flatten(model._compile_loss._user_loss) if loss is not None)
     return 1.0 if _reduction(first) == _SUM else part / whole
 
 
 def _images(data: Tree) -> int | None:
-    """How many images there are; None where the arrays do not agree on it."""
+    """The number of images; None if the arrays disagree."""
     counts = {array.shape[0] if len(array.shape) else None for array in keras.tree.flatten(data) if array is not None}
     return counts.pop() if len(counts) == 1 else None
 
 
-# On JAX: Keras differentiates `compute_loss_and_updates`, and gets a function with a derivative of its own.
+# On JAX: Keras differentiates `compute_loss_and_updates`. We replace it by a function with a custom derivative.
 
 
 def compute_loss_and_updates(
@@ -220,7 +220,7 @@ def compute_loss_and_updates(
     training: bool = False,
     optimizer_variables: Tree = None,
 ) -> Any:
-    """In place of the JAX trainer's own method of that name."""
+    """Replaces the JAX trainer's method of this name."""
     import jax
 
     from ..backends.jax.memory import give_back_after_compiling
@@ -253,8 +253,8 @@ def compute_loss_and_updates(
     def forward(trainable: Tree, rest: Tree) -> Any:
         return _in_parts(self, natively, count, trainable, *rest)
 
-    def backward(gradients: Tree, slopes: Any) -> Any:
-        return jax.tree.map(lambda gradient: gradient * slopes[0], gradients), None
+    def backward(gradients: Tree, cotangents: Any) -> Any:
+        return jax.tree.map(lambda gradient: gradient * cotangents[0], gradients), None
 
     step.defvjp(forward, backward)
     return step(trainable_variables, (*state[1:], (x, y, sample_weight), optimizer_variables))
@@ -263,15 +263,15 @@ def compute_loss_and_updates(
 def _in_parts(
     model: Model, whole: Any, count: int, trainable: Tree, frozen: Tree, metrics: Tree, data: Tree, optimizer: Tree
 ) -> Any:
-    """What `whole` gives for all images, and the loss's gradient."""
+    """The result of `whole` for all images, and the gradient of the loss."""
     import jax
     import jax.numpy as jnp
 
     differentiated = jax.value_and_grad(whole, has_aux=True)
     parts, rest = divmod(count, MICRO_BATCH)
 
-    def part(metrics: Tree, own: Tree) -> Any:
-        (loss, aux), gradients = differentiated(trainable, frozen, metrics, *own, True, optimizer)
+    def part(metrics: Tree, images: Tree) -> Any:
+        (loss, aux), gradients = differentiated(trainable, frozen, metrics, *images, True, optimizer)
         unscaled, predicted, _, metrics = aux
         return (gradients, loss, unscaled), predicted, metrics
 
@@ -280,8 +280,8 @@ def _in_parts(
 
     def scanned(carry: Any, first: Any) -> Any:
         sums, metrics = carry
-        found, predicted, metrics = part(metrics, piece(first))  # XLA would copy arrays to scan their parts
-        return (jax.tree.map(jnp.add, sums, found), metrics), predicted
+        terms, predicted, metrics = part(metrics, piece(first))  # sliced here: XLA would copy arrays to scan them
+        return (jax.tree.map(jnp.add, sums, terms), metrics), predicted
 
     shapes = jax.eval_shape(part, metrics, piece(0))
     zeros = jax.tree.map(lambda one: jnp.zeros(one.shape, one.dtype), shapes[0])
@@ -290,19 +290,19 @@ def _in_parts(
     sums = jax.tree.map(lambda one: one * weight, sums)
     predicted = jax.tree.map(lambda one: one.reshape(-1, *one.shape[2:]), predicted)
     if rest:
-        found, last, metrics = part(metrics, jax.tree.map(lambda array: array[count - rest :], data))
+        terms, last, metrics = part(metrics, jax.tree.map(lambda array: array[count - rest :], data))
         weight = _weight(model, rest, count)
-        sums = jax.tree.map(lambda total, one: total + one * weight, sums, found)
+        sums = jax.tree.map(lambda total, one: total + one * weight, sums, terms)
         predicted = jax.tree.map(lambda *both: jnp.concatenate(both), predicted, last)
     gradients, loss, unscaled = sums
     return (loss, (unscaled, predicted, frozen, metrics)), gradients
 
 
-# On PyTorch: a loop, whose gradients PyTorch adds up.
+# On PyTorch: a loop. PyTorch sums the gradients.
 
 
 def train_step(self: Model, data: Any) -> Any:
-    """In place of the PyTorch trainer's own method of that name."""
+    """Replaces the PyTorch trainer's method of this name."""
     import torch
 
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
@@ -313,14 +313,14 @@ def train_step(self: Model, data: Any) -> Any:
     named = {"training": True} if self._call_has_training_arg else {}
     self.zero_grad()
     total, predictions = 0.0, []
-    for own in _pieces((x, y, sample_weight), count):
-        predicted = self(own[0], **named)
-        loss = self._compute_loss(x=own[0], y=own[1], y_pred=predicted, sample_weight=own[2], training=True)
-        loss = loss * _weight(self, _images(own[0]) or 0, count)
+    for part in _pieces((x, y, sample_weight), count):
+        predicted = self(part[0], **named)
+        loss = self._compute_loss(x=part[0], y=part[1], y_pred=predicted, sample_weight=part[2], training=True)
+        loss = loss * _weight(self, _images(part[0]) or 0, count)
         total = total + loss.detach()
         (loss if self.optimizer is None else self.optimizer.scale_loss(loss)).backward()
         predictions.append(keras.tree.map_structure(lambda one: one.detach(), predicted))
-        del predicted, loss  # with all that the derivative needed
+        del predicted, loss  # and with them all arrays that the derivative needed
     self._loss_tracker.update_state(total, sample_weight=count)
     weights = self.trainable_weights[:]
     with torch.no_grad():
@@ -342,7 +342,7 @@ _OURS = (compute_loss_and_updates, train_step)
 
 
 def install(model: Model) -> bool:
-    """Let a model train in micro-batches, wherever `objection` has none at the time; whether it was changed."""
+    """Let a model train in micro-batches whenever `objection` returns None; return whether it was changed."""
     backend = keras.backend.backend()
     if not isinstance(model, keras.Model) or backend not in _STEPS:
         return False
@@ -356,7 +356,7 @@ def install(model: Model) -> bool:
 
 
 def remove(model: Model) -> bool:
-    """Undoes `install`."""
+    """Undo `install`; return whether the model was changed."""
     for step in _OURS:
         if getattr(model.__dict__.get(step.__name__), "__func__", None) is step:
             del model.__dict__[step.__name__]

@@ -1,8 +1,8 @@
-"""Training steps that are one native call: forwards, loss and backwards, group of images by group of images.
+"""Training steps that are one native call: forwards, loss and backwards of one group of images after another.
 
-That is so for a model which as a whole is one stack, trained with the mean or sum of binary cross-entropies, on the CPU
-through JAX. Whether it is turns out on the way through Keras's own step, which stays what computes it: within `as_one`
-the stack also computes the loss, which the compiled loss then hands on.
+This works if the whole model is one stack, trained with the mean or sum of binary cross-entropies, on the CPU through
+JAX. Keras's own training step still runs, and finds out while it is traced whether this is the case: within `as_one`
+the stack also computes the loss, and the compiled loss passes it on.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ Tensor = Any
 
 
 class NotOneCallError(Exception):
-    """What is found on the way through a step that the stack has not computed the loss of."""
+    """Raised while a step is traced if the stack cannot compute its loss."""
 
 
 def whole_run(model: Model) -> Run | None:
-    """The run that a model as a whole is, if it trains with one binary cross-entropy, on the CPU through JAX."""
+    """The run that is the whole model, if it trains with one binary cross-entropy on the CPU through JAX; else None."""
     graph = graph_of(model)
     if keras.backend.backend() != "jax" or graph is None or not is_installed(model):
         return None
@@ -45,14 +45,14 @@ def whole_run(model: Model) -> Run | None:
 
 @contextmanager
 def as_one(model: Model, run: Run, data: Tree) -> Iterator[None]:
-    """Within it, a run's stack computes the model's loss too, for as long as a step is traced.
+    """A context in which a run's stack computes the model's loss too. A step is traced in it.
 
-    `data` are images, targets and weights, as the step has them.
+    `data` are the images, targets and weights of the step.
 
     Raises
     ------
     NotOneCallError
-        From the step, or after it: the loss is another one, or the layers were not computed as a stack.
+        The loss is another one, or the layers were not computed as a stack. It is raised during the step or after it.
     """
     from .._stacks import jax_losses as jax_stack_losses
     from ..backends.jax import losses as jax_losses
@@ -63,23 +63,23 @@ def as_one(model: Model, run: Run, data: Tree) -> Iterator[None]:
     if not known or targets[0].dtype != "float32" or not jax_losses.LEAST_EPSILON <= epsilon <= 0.5:
         raise NotOneCallError
     target = targets[0]
-    made: list[tuple[Tensor, Tensor]] = []
+    results: list[tuple[Tensor, Tensor]] = []
     handed_on = 0
 
     def applied(stack: Stack, x: Tensor, weights: Sequence[Tensor]) -> Tensor:
-        if made or tuple(target.shape) != stack.output_shape(x.shape[0]):
+        if results or tuple(target.shape) != stack.output_shape(x.shape[0]):
             raise NotOneCallError
-        made.append(jax_stack_losses.binary_crossentropy(stack, epsilon, x, target, list(weights)))
-        return made[0][0]
+        results.append(jax_stack_losses.binary_crossentropy(stack, epsilon, x, target, list(weights)))
+        return results[0][0]
 
     def loss(
         y_true: Tensor, y_pred: Tensor, from_logits: bool = False, label_smoothing: float = 0.0, axis: int = -1
     ) -> Tensor:
         nonlocal handed_on
-        if not made or y_pred is not made[0][0] or y_true.shape != y_pred.shape or from_logits or label_smoothing:
+        if not results or y_pred is not results[0][0] or y_true.shape != y_pred.shape or from_logits or label_smoothing:
             raise NotOneCallError
         handed_on += 1
-        return keras.ops.mean(made[0][1], axis=axis)
+        return keras.ops.mean(results[0][1], axis=axis)
 
     run.applied = applied
     try:

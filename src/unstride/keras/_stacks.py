@@ -1,9 +1,9 @@
 """Runs of convolutions in Keras models, each executed as one stack.
 
-What changes is how a model walks through its graph, on that one object: where a run begins, the stack is computed, and
-the run's other layers hand its result on. The layers themselves stay as they are, so that whatever else they are in
-(another model, a clone, a feature extractor) computes with them as ever. A run is a chain of layers whose outputs
-nothing else uses; whether it goes as a stack is decided anew for each shape of input.
+Only the model's walk through its graph changes, on that one object: at the beginning of a run the stack is computed,
+and the run's other layers pass its result on. The layers stay as they are, so another model, a clone or a feature
+extractor with the same layers computes as before. A run is a chain of layers whose outputs nothing else uses. Whether
+it is executed as a stack is decided for each shape of input.
 """
 
 from __future__ import annotations
@@ -25,33 +25,33 @@ from ._layers import OWN, PLAIN, TRANSPOSED, computed, geometry_of
 Layer = Any
 Node = Any
 Tensor = Any
-AVAILABLE = keras.backend.backend() != "tensorflow"  # whose graphs cannot call the native core
+AVAILABLE = keras.backend.backend() != "tensorflow"  # TensorFlow's graphs cannot call the native core
 _FUNCTIONS = {
     keras.activations.linear: (None, None),
     keras.activations.relu: ("relu", None),
-    keras.activations.leaky_relu: ("leaky_relu", 0.2),  # Keras's slope, where it is not told another
+    keras.activations.leaky_relu: ("leaky_relu", 0.2),  # Keras's default slope
     keras.activations.elu: ("elu", 1.0),
     keras.activations.tanh: ("tanh", None),
     keras.activations.sigmoid: ("sigmoid", None),
 }
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")  # of a torch.nn.Module
-_MOST_STACKS = 64  # that a run remembers, one for each size of input
+_MOST_STACKS = 64  # that a run keeps, one for each size of input
 
 Activation = tuple[str | None, float | None]
 
 
 class Run:
-    """Layers in a chain, the first of them a convolution, that can be computed as one stack."""
+    """A chain of layers that can be computed as one stack. The first layer is a convolution."""
 
     def __init__(self, nodes: Sequence[Node]) -> None:
         self.nodes = tuple(nodes)
         self.layers: tuple[Layer, ...] = tuple(node.operation for node in nodes)
         self.convolutions = sum(map(is_convolution, self.layers))
-        self.applied: Callable[..., Tensor] | None = None  # what computes the stack, where it is not `_applied`
+        self.applied: Callable[..., Tensor] | None = None  # computes the stack in place of `_applied`
         self._stacks: dict[Any, Stack | None] = {}
 
     def stack(self, shape: Sequence[int | None]) -> Stack | None:
-        """The stack for inputs of that shape; None if the layers, as they are now, make none."""
+        """The stack for inputs of this shape; None if the layers in their present state make none."""
         if None in shape[1:] or not all(is_float32(layer) and is_plain(layer) for layer in self.layers):
             return None
         fields = [
@@ -82,14 +82,14 @@ class Run:
                 stages.append(Stage(transposed, layer.filters, geometry, layer.use_bias, name, slope))
                 size = (geometry.output_size if transposed else geometry.conv_size)(size)
             elif stages[-1].activation is not None:
-                return None  # somebody has given the convolution an activation since
+                return None  # the convolution has been given an activation since
             else:
                 before = stages.pop()
                 stages.append(Stage(before.transposed, before.channels, before.geometry, before.bias, name, slope))
         return Stack(given, shape[-1 if last else 1], stages, "last" if last else "first")
 
     def result(self, x: Tensor) -> Tensor | None:
-        """The output of the run's last layer, or None where its layers are better computed one by one."""
+        """The output of the run's last layer, or None if its layers are better computed one by one."""
         shape = tuple(x.shape)
         if not _is_followed(x) or is_open(shape) or getattr(x, "_keras_mask", None) is not None:
             return None
@@ -127,7 +127,7 @@ def _applied(stack: Stack, x: Tensor, weights: list[Tensor]) -> Tensor | None:
 
 
 def _is_followed(x: Tensor) -> bool:
-    """Whether stacks may be computed of it: PyTorch's compilers see no size as a symbol, and take none of ours."""
+    """Whether a stack may be applied to x. PyTorch's compilers show no size as a symbol, and cannot trace a stack."""
     if keras.backend.backend() != "torch":
         return True
     from .._stacks import torch as torch_stack
@@ -140,9 +140,9 @@ def is_convolution(layer: Layer) -> bool:
 
 
 def is_plain(layer: Layer) -> bool:
-    """Whether calling the layer does nothing but compute what its fields say."""
-    own = layer.__dict__.get("call")
-    if own is not None and getattr(own, "__func__", None) is not computed:
+    """Whether calling the layer only computes the function that its fields describe."""
+    call = layer.__dict__.get("call")
+    if call is not None and getattr(call, "__func__", None) is not computed:
         return False
     if "convolution_op" in layer.__dict__ or getattr(layer, "quantization_mode", None) is not None:
         return False
@@ -154,35 +154,35 @@ def is_float32(layer: Layer) -> bool:
 
 
 def activation_of(layer: Layer) -> Activation | None:
-    """The name and slope of what a layer computes cell by cell; None if stacks have no such activation."""
+    """The name and slope of a layer's activation; None if stacks have no such activation."""
     kind = type(layer)
     if is_convolution(layer) or kind is keras.layers.Activation:
         if layer.activation is None:
             return None, None
         try:
             return _FUNCTIONS.get(layer.activation)
-        except TypeError:  # what cannot be hashed is no function of Keras's
+        except TypeError:  # not hashable, so not one of Keras's functions
             return None
-    found: Activation
+    activation: Activation
     if kind is keras.layers.ReLU:
         if layer.max_value is not None or layer.threshold != 0:
             return None
-        found = ("leaky_relu", float(layer.negative_slope)) if layer.negative_slope else ("relu", None)
+        activation = ("leaky_relu", float(layer.negative_slope)) if layer.negative_slope else ("relu", None)
     elif kind is keras.layers.LeakyReLU:
-        found = "leaky_relu", float(layer.negative_slope)
+        activation = "leaky_relu", float(layer.negative_slope)
     elif kind is keras.layers.ELU:
-        found = "elu", float(layer.alpha)
+        activation = "elu", float(layer.alpha)
     else:
         return None
-    name, slope = found
-    return found if slope is None or has_inverse(name, slope) else None
+    name, slope = activation
+    return activation if slope is None or has_inverse(name, slope) else None
 
 
-# Finding them.
+# Finding runs.
 
 
 def walks_its_graph(model: Layer) -> bool:
-    """Whether a model calls the layers of a graph in Keras's own way."""
+    """Whether a model calls the layers of its graph as Keras does."""
     if isinstance(model, keras.Sequential):
         return type(model).call is keras.Sequential.call and _own_method(model, "call") in (None, sequential_call)
     functional: Any = next((kind for kind in type(model).__mro__ if kind.__name__ == "Functional"), None)
@@ -192,24 +192,24 @@ def walks_its_graph(model: Layer) -> bool:
 
 
 def _own_method(model: Layer, name: str) -> Any:
-    """The function that stands for a method on this one object; None if nothing does."""
-    own = model.__dict__.get(name)
-    return getattr(own, "__func__", own)
+    """The function that replaces a method on this one object; None if none does."""
+    method = model.__dict__.get(name)
+    return getattr(method, "__func__", method)
 
 
 def nodes_of(function: Layer) -> list[Node]:
-    """The calls that a functional model makes, in their order."""
+    """The layer calls of a functional model, in their order."""
     depths = function._nodes_by_depth
     return [node for depth in sorted(depths, reverse=True) for node in depths[depth] if not node.is_input]
 
 
 def runs_of(function: Layer) -> tuple[Run, ...]:
-    """The maximal runs of a functional model of at least two convolutions each; found once, as its graph stays."""
-    found = function.__dict__.get("_unstride_runs")
-    if found is None:
-        found = tuple(run for run in map(Run, _chains(function)) if run.convolutions >= 2)
-        function.__dict__["_unstride_runs"] = found  # past __setattr__, by which Keras would track it
-    return tuple(found)
+    """The maximal runs of a functional model with at least two convolutions each. They are kept: its graph is fixed."""
+    runs = function.__dict__.get("_unstride_runs")
+    if runs is None:
+        runs = tuple(run for run in map(Run, _chains(function)) if run.convolutions >= 2)
+        function.__dict__["_unstride_runs"] = runs  # not by __setattr__: Keras would track it
+    return tuple(runs)
 
 
 def _chains(function: Layer) -> Iterator[list[Node]]:
@@ -224,9 +224,9 @@ def _chains(function: Layer) -> Iterator[list[Node]]:
             continue
         chain, fits = [node], activation_of(node.operation) is not None
         while fits:
-            made = chain[-1].outputs[0]
-            reader = readers.get(id(made))
-            if uses[id(made)] != 1 or reader is None or not _is_link(reader, times) or not _goes_on(chain, reader):
+            output = chain[-1].outputs[0]
+            reader = readers.get(id(output))
+            if uses[id(output)] != 1 or reader is None or not _is_link(reader, times) or not _goes_on(chain, reader):
                 break
             chain.append(reader)
         taken.update(map(id, chain))
@@ -235,7 +235,7 @@ def _chains(function: Layer) -> Iterator[list[Node]]:
 
 
 def _is_link(node: Node, times: Counter[int]) -> bool:
-    """Whether a layer that is called once, here, takes one tensor and gives one."""
+    """Whether the layer is called only once, here, with one input tensor and one output tensor."""
     arguments = node.arguments
     alone = len(arguments.args) == 1 and not arguments.kwargs and len(node.input_tensors) == len(node.outputs) == 1
     return alone and times[id(node.operation)] == 1 and is_plain_layer(node.operation)
@@ -256,22 +256,22 @@ def _goes_on(chain: list[Node], reader: Node) -> bool:
     return is_convolution(last) and activation_of(last) == (None, None)
 
 
-# Executing them.
+# Executing runs.
 
 
 class _Walk:
     """One walk through a model's graph, in which runs are computed as stacks."""
 
-    def __init__(self, runs: Sequence[Run], own: Callable[[Any], Callable[..., Any]]) -> None:
+    def __init__(self, runs: Sequence[Run], operation_fn: Callable[[Any], Callable[..., Any]]) -> None:
         self.first = {id(run.layers[0]): run for run in runs}
-        self.own = own
-        self.passed: set[int] = set()  # layers whose result the stack has given already
+        self.operation_fn = operation_fn
+        self.passed: set[int] = set()  # layers whose result is already computed by the stack
 
     def __call__(self, operation: Any) -> Callable[..., Any]:
         if id(operation) in self.passed:
             return _handed_on
         run = self.first.get(id(operation))
-        call = self.own(operation)
+        call = self.operation_fn(operation)
         if run is None:
             return call
 
@@ -294,7 +294,7 @@ def _itself(operation: Any) -> Any:
 
 
 def run_through_graph(self: Layer, inputs: Any, operation_fn: Any = _itself, call_fn: Any = None) -> Any:
-    """In place of a functional model's own method of that name."""
+    """Replaces a functional model's method of this name."""
     runs = runs_of(self)
     symbolic = any(isinstance(x, keras.KerasTensor) for x in keras.tree.flatten(inputs))
     if runs and call_fn is None and not symbolic:
@@ -303,14 +303,14 @@ def run_through_graph(self: Layer, inputs: Any, operation_fn: Any = _itself, cal
 
 
 def sequential_call(self: Layer, inputs: Any, *rest: Any, **named: Any) -> Any:
-    """In place of a Sequential's `call`: its graph is made anew whenever layers are added to it."""
+    """Replaces a Sequential's `call`. Keras builds its graph again whenever layers are added to it."""
     if self._functional is not None:
         _install_in(self._functional)
     return type(self).call(self, inputs, *rest, **named)
 
 
 def install(model: Layer) -> bool:
-    """Let one model (not those in it) execute its runs as stacks; whether it was changed."""
+    """Let one model (not the models in it) execute its runs as stacks; return whether it was changed."""
     if not AVAILABLE or is_installed(model) or not walks_its_graph(model):
         return False
     if isinstance(model, keras.Sequential):
@@ -332,7 +332,7 @@ def is_installed(model: Layer) -> bool:
 
 
 def remove(model: Layer) -> bool:
-    """Undoes `install`."""
+    """Undo `install`; return whether the model was changed."""
     if not is_installed(model):
         return False
     model.__dict__.pop("call" if isinstance(model, keras.Sequential) else "_run_through_graph")
@@ -344,20 +344,20 @@ def remove(model: Layer) -> bool:
 
 
 def graph_of(model: Layer) -> Layer | None:
-    """The functional model that a model computes by, if it has one yet."""
+    """The functional model with a model's graph, if it has one yet."""
     if isinstance(model, keras.Sequential):
         return model._functional
     return model if hasattr(model, "_nodes_by_depth") else None
 
 
 def work_of(node: Node) -> int:
-    """Multiply-adds of one image in a layer; -1 where a size is not known."""
-    layer, made, given = node.operation, node.outputs[0].shape, node.input_tensors[0].shape
+    """The multiply-adds of one image in a layer; -1 if a size is not known."""
+    layer, output_shape, input_shape = node.operation, node.outputs[0].shape, node.input_tensors[0].shape
     total = 0
     for weight in layer.weights if isinstance(layer, keras.layers.Layer) else ():
         cells: Sequence[int | None] = ()
         if len(weight.shape) > 1:
-            shape = given if isinstance(layer, TRANSPOSED) else made
+            shape = input_shape if isinstance(layer, TRANSPOSED) else output_shape
             first = getattr(layer, "data_format", "channels_last") == "channels_first"
             cells = shape[2:] if first else shape[1:-1]
         if None in cells:

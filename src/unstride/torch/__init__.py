@@ -1,5 +1,5 @@
-"""PyTorch's convolution layers, forwards and transposed, computed by the native kernels; and `accelerate`, which puts
-them into a model that is there already.
+"""PyTorch's convolution layers, forwards and transposed, computed by the native kernels; and `accelerate`, which makes
+an existing model use the kernels.
 
 >>> import torch
 >>> from unstride.torch import ConvTranspose2d                              # in place of torch.nn's
@@ -11,7 +11,7 @@ torch.Size([1, 4, 14, 14])
 from ..backends import check_version as _check_version
 
 try:
-    import torch as _torch  # noqa: F401 - of a version that the rest can be imported with
+    import torch as _torch  # noqa: F401 - its version is checked before the imports that need it
 
     _check_version("torch")
     from .accelerating import Layer, Report, accelerate, restore

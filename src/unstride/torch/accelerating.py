@@ -1,9 +1,8 @@
-"""`accelerate`: the convolutions of a model that is there already, through the native kernels.
+"""`accelerate`: the convolutions of an existing model, computed by the native kernels.
 
-A layer keeps its class. It gets a method of its own in the place of its class's (see `attached` and `methods`), so that
-names, checkpoints, hooks and the training mode stay, and whatever compares types finds what it looks for. `restore`
-takes the methods away. A Sequential whose runs of convolutions are executed as stacks is changed in the same way
-(`stacks`).
+A layer keeps its class. A method on the instance replaces its class's method (see `attached` and `methods`). So names,
+checkpoints, hooks and the training mode stay, and code that compares types still works. `restore` removes the methods.
+A Sequential whose runs of convolutions are executed as stacks is changed in the same way (`stacks`).
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ _OURS = (
 
 @dataclass(frozen=True)
 class Layer:
-    """One convolution of a model: its names there, its class, whether it was changed, and why not."""
+    """One convolution of a model: its names there, its class, whether it was changed, and the reason if not."""
 
     names: tuple[str, ...]
     kind: str
@@ -46,11 +45,11 @@ class Layer:
 
 @dataclass(frozen=True)
 class Report:
-    """What `accelerate` did: every convolution of the model, in the model's order. `print` it to read it."""
+    """The result of `accelerate`: every convolution of the model, in the model's order. `print` shows all of it."""
 
     layers: tuple[Layer, ...]
     _modules: tuple[Module, ...] = field(default=(), repr=False)
-    stacks: tuple[tuple[str, ...], ...] = ()  # the names of the modules in each run that goes as one, where it fits
+    stacks: tuple[tuple[str, ...], ...] = ()  # the names of the modules in each run that may be executed as a stack
 
     @property
     def changed(self) -> tuple[Layer, ...]:
@@ -61,7 +60,7 @@ class Report:
         return tuple(layer for layer in self.layers if not layer.changed)
 
     def restore(self) -> None:
-        """Gives the layers that were changed PyTorch's methods back."""
+        """Give the changed layers PyTorch's methods back."""
         for module in self._modules:
             detach(module)
 
@@ -75,29 +74,31 @@ class Report:
 
 
 def accelerate(module: Module) -> Report:
-    """Sends the convolutions and transposed convolutions of a model through the native kernels, in place.
+    """Compute the convolutions and transposed convolutions of a model by the native kernels, in place.
+
+    Classes, weights, names, ``state_dict``, hooks, parametrizations, training mode, device and type stay as they are.
+    A deep copy of the model is accelerated too. A pickle, and a file of the whole model, hold a plain PyTorch model,
+    which opens without unstride.
+
+    Not changed are layers that are on another device than the CPU, in half precision, quantised, scripted, not
+    initialised yet, or of a subclass; and plain convolutions in one or two dimensions that PyTorch computes as fast: in
+    float32, with more than 16 output channels, kernels of one cell, groups, or one input channel.
+
+    In every ``torch.nn.Sequential``, convolutions in a row, changed or not, with the ReLU, LeakyReLU, ELU, Tanh and
+    Sigmoid after them, are executed as one stack in float32 on the CPU, where that is predicted to be faster: with few
+    channels, in batches of 16 images or more. A stack contains no modules with hooks, and there are no stacks under
+    ``torch.compile``, ``torch.func``, autocast and a profiler.
 
     Parameters
     ----------
     module : torch.nn.Module
-        A model, or a single layer. Classes, weights, names, ``state_dict``, hooks, parametrizations, training mode,
-        device and type stay as they are; so do layers that are on another device than the CPU, in half precision,
-        quantised, scripted, not initialised yet, or of a subclass; and plain convolutions in one or two dimensions that
-        PyTorch computes as fast: in float32, with more than 16 output channels, kernels of one cell, groups, or one
-        input channel.
-
-        A deep copy is accelerated too. A pickle, and a file of the whole model, hold a plain PyTorch model, which opens
-        without unstride.
-
-        In every ``torch.nn.Sequential``, convolutions in a row, changed or not, with the ReLU, LeakyReLU, ELU, Tanh and
-        Sigmoid after them, are executed as one stack in float32 on the CPU, where that is predicted to be faster: with
-        few channels, in batches of 16 images or more. Modules with hooks are no part of it; nor is there any under
-        ``torch.compile``, ``torch.func``, autocast and a profiler.
+        A model, or a single layer.
 
     Returns
     -------
     Report
-        Which layers were changed and which were not, and why; ``report.restore()`` undoes it, as does `restore`.
+        The layers that were changed, and the others with the reasons. ``report.restore()`` and `restore` undo the
+        changes.
 
     Raises
     ------
@@ -112,16 +113,16 @@ def accelerate(module: Module) -> Report:
     1 of 1 convolutions changed
       0: ConvTranspose2d, changed
     """
-    found: list[Layer] = []
+    convolutions: list[Layer] = []
     wanted: list[tuple[Module, type[Attached]]] = []
     for names, part in _convolutions(module):
         reason = _obstacle(part)
         if reason is None:
             wanted.append((part, METHODS[_class_of(part)]))
-        found.append(Layer(names, _kind(part), reason is None, reason or ""))
+        convolutions.append(Layer(names, _kind(part), reason is None, reason or ""))
     sequentials, runs = stacks.find(module)
     wanted += [(part, stacks.SequentialForward) for part in sequentials]
-    # Nothing has been changed so far: what raises leaves the model as it was.
+    # Nothing has been changed so far: an error above leaves the model as it was.
     try:
         for part, method in wanted:
             attach(part, method)
@@ -129,11 +130,11 @@ def accelerate(module: Module) -> Report:
         for part, _ in wanted:
             detach(part)
         raise
-    return Report(tuple(found), tuple(part for part, _ in wanted), tuple(runs))
+    return Report(tuple(convolutions), tuple(part for part, _ in wanted), tuple(runs))
 
 
 def restore(module: Module) -> int:
-    """Undoes `accelerate` on every layer of a model, in place; returns how many there were.
+    """Undo `accelerate` on every layer of a model, in place, and return the number of restored layers.
 
     It also works on a deep copy of an accelerated model.
 
@@ -159,8 +160,8 @@ def _convolutions(module: Module) -> Iterator[tuple[tuple[str, ...], Module]]:
     for name, part in module.named_modules(remove_duplicate=False):
         if _kind(part).removeprefix("Lazy").startswith("Conv") or isinstance(part, _ConvNd):
             names.setdefault(part, []).append(name)
-    for part, own in names.items():
-        yield tuple(own), part
+    for part, names_of_part in names.items():
+        yield tuple(names_of_part), part
 
 
 def _kind(module: Module) -> str:
@@ -170,13 +171,13 @@ def _kind(module: Module) -> str:
 
 
 def _class_of(module: Module) -> type:
-    """A module's class, without the one that parametrizations put before it."""
+    """A module's class, without the subclass that parametrizations create."""
     kind = type(module)
     return kind.__bases__[0] if parametrize.is_parametrized(module) else kind
 
 
 def _obstacle(module: Module) -> str | None:
-    """Why a layer stays as it is, or None."""
+    """The reason why a layer is not changed, or None."""
     kind = type(module)
     if isinstance(module, torch.jit.ScriptModule):
         return "it is scripted"
@@ -184,10 +185,10 @@ def _obstacle(module: Module) -> str | None:
         return f"it is no torch.nn convolution, but {kind.__module__}.{kind.__qualname__}"
     if isinstance(module, LazyModuleMixin):
         return "it has no weights yet; run the model once before"
-    own = _class_of(module)
-    if own in _OURS or is_attached(module):
+    original = _class_of(module)
+    if original in _OURS or is_attached(module):
         return "it is one of unstride's already"
-    if own not in METHODS:
+    if original not in METHODS:
         return f"it is a subclass of PyTorch's, {kind.__module__}.{kind.__qualname__}"
     if "forward" in module.__dict__ or "_conv_forward" in module.__dict__:
         return "it has a forward of its own"
@@ -202,19 +203,21 @@ def _obstacle(module: Module) -> str | None:
 
 
 def _groups(module: Any) -> int:
-    """The groups; 1 where the field holds what PyTorch will refuse, when it is called."""
+    """The number of groups; 1 if the field has a value that PyTorch will refuse in the call."""
     groups = module.groups
     return groups if type(groups) is int and groups > 0 else 1
 
 
 def _weight(module: Any) -> Any:
-    """The weight, or what stands for it where looking at it would compute it: parametrizations draw random numbers, and
-    have a state that a look changes."""
+    """The weight, or an object with its device, type and shape if it is parametrized.
+
+    Accessing a parametrized weight computes it, which may draw random numbers and change the parametrization's state.
+    """
     if not parametrize.is_parametrized(module, "weight"):
         return module.weight
     kept = module.parametrizations["weight"]
     original = kept.original if hasattr(kept, "original") else kept.original0
     channels = (module.in_channels, module.out_channels)
-    given, made = channels if module.transposed else reversed(channels)
-    shape = torch.Size((given, made // _groups(module), *module.kernel_size))
+    first, second = channels if module.transposed else reversed(channels)
+    shape = torch.Size((first, second // _groups(module), *module.kernel_size))
     return SimpleNamespace(device=original.device, dtype=original.dtype, shape=shape, dim=lambda: len(shape))

@@ -1,19 +1,19 @@
-"""How a module gets another way to compute and keeps its class.
+"""Replace a method of one module, which keeps its class.
 
-An `Attached` is an object in the ``__dict__`` of one module, under the name of the method that it stands in for. The
-other ways fall short in scenarios of tests/torch/test_attached.py and test_tools.py:
+An `Attached` is an object in the ``__dict__`` of one module, under the name of the method that it replaces. The other
+ways fail in scenarios of tests/torch/test_attached.py and test_tools.py:
 
-* another class (``module.__class__ = ...``): whatever compares types, by which PyTorch fuses, quantises and counts,
-  passes the module over, and a file of it does not open without unstride;
+* another class (``module.__class__ = ...``): PyTorch fuses, quantises and counts modules by their type, so it skips the
+  module, and a file of the module does not open without unstride;
 * a bound method in ``__dict__``: the file needs unstride too; a replica of `DataParallel` computes with the weights of
   the original; and patches of the class's method have no effect;
 * forward hooks: PyTorch's own convolution is computed as well, and `fuse_modules` and `torch.jit.script` see them;
-* patched methods of PyTorch's classes: they change the layers of everybody, and `torch.jit.script` of any of them.
+* patched methods of PyTorch's classes: they change the layers of all models, and how `torch.jit.script` sees them.
 
-So an `Attached` asks at each call whether the method that it stands in for is still PyTorch's, and calls what is there
-if not. A few more entries of the same ``__dict__`` make copies: Python's `pickle` and `copy`, and `DataParallel`,
-look up these methods on the instance. A deep copy is attached like the original. A pickle holds a plain module, unless
-it goes to a process that `multiprocessing` is starting.
+So an `Attached` checks at each call whether the method that it replaces is still PyTorch's, and calls the class's
+method if not. A few more entries of the same ``__dict__`` handle copies: Python's `pickle` and `copy`, and
+`DataParallel`, look up these methods on the instance. A deep copy is attached like the original. A pickle holds a plain
+module, unless it goes to a process that `multiprocessing` is starting.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ import torch
 
 Module = torch.nn.Module
 
-# What inspect and torch.jit read off a bound method: an `Attached` answers as that of its module's class does, so that
-# PyTorch scripts its own source.
+# The attributes of a bound method that inspect and torch.jit read. An `Attached` returns those of its class's method,
+# so that PyTorch scripts its own source.
 _OF_A_METHOD = frozenset(("__self__", "__func__", "__code__", "__globals__", "__closure__", "__name__", "__qualname__"))
 
 
 class Attached:
-    """A method of one module, in its ``__dict__``. It holds the module weakly, as a cycle would keep it in memory."""
+    """A method of one module, in its ``__dict__``. Its reference is weak: a cycle would keep the module in memory."""
 
-    name: str  # of the method
+    name: str  # the name of the method
     _module: Any
 
     def __init__(self, module: Module) -> None:
@@ -57,7 +57,7 @@ class Attached:
         return types.MethodType(getattr(type(self.module), self.name), self.module)
 
     @property  # type: ignore[misc]
-    def __class__(self) -> Any:  # what isinstance asks, and inspect with it
+    def __class__(self) -> Any:  # isinstance reads it, and so does inspect
         return types.MethodType
 
     def __getattr__(self, name: str) -> Any:
@@ -79,7 +79,7 @@ class Attached:
 
 
 class _State(Attached):
-    """What a pickle and a shallow copy get: the module as if it had never been changed."""
+    """The state for a pickle and a shallow copy: the module as if it had never been changed."""
 
     name = "__getstate__"
 
@@ -96,21 +96,21 @@ class _DeepCopy(Attached):
         if id(module) in memo:
             there: Module = memo[id(module)]
             return there
-        own: Any = getattr(type(module), "__deepcopy__", None)
-        if own is not None:  # of a parametrized class: a copy of all of `__dict__`
-            made: Module = own(module, memo)
-        else:  # as Python makes it
-            made = type(module).__new__(type(module))
-            memo[id(module)] = made
-            made.__setstate__(copy.deepcopy(_plain(module.__getstate__()), memo))  # type: ignore[no-untyped-call]
+        of_class: Any = getattr(type(module), "__deepcopy__", None)
+        if of_class is not None:  # a parametrized class has one, which copies all of `__dict__`
+            duplicate: Module = of_class(module, memo)
+        else:  # the steps of Python's deep copy
+            duplicate = type(module).__new__(type(module))
+            memo[id(module)] = duplicate
+            duplicate.__setstate__(copy.deepcopy(_plain(module.__getstate__()), memo))  # type: ignore[no-untyped-call]
         for name, entry in module.__dict__.items():
             if isinstance(entry, Attached):
-                made.__dict__[name] = type(entry)(made)
-        return made
+                duplicate.__dict__[name] = type(entry)(duplicate)
+        return duplicate
 
 
 class _Replica(Attached):
-    """`DataParallel` copies ``__dict__`` as it is, and gives the copies weights of their own."""
+    """Detaches replicas: `DataParallel` copies ``__dict__`` as it is, and gives the copies other weights."""
 
     name = "_replicate_for_data_parallel"
 
@@ -124,13 +124,13 @@ _COPIES = (_State, _DeepCopy, _Replica)
 
 
 def attach(module: Module, method: type[Attached]) -> None:
-    """Puts a method into a module, and what its copies need."""
+    """Add a method to a module, and the methods that its copies need."""
     for kind in (method, *_COPIES):
         module.__dict__[kind.name] = kind(module)
 
 
 def detach(module: Module) -> bool:
-    """Takes away what `attach` put there, but nothing that somebody else has put in its place since."""
+    """Remove the entries of `attach` that nobody has replaced since; return whether there were any."""
     ours = [name for name, entry in module.__dict__.items() if isinstance(entry, Attached)]
     for name in ours:
         del module.__dict__[name]
@@ -142,5 +142,5 @@ def is_attached(module: Module) -> bool:
 
 
 def _plain(state: dict[str, Any]) -> dict[str, Any]:
-    """A module's ``__dict__`` without what `attach` put there."""
+    """A module's ``__dict__`` without the entries of `attach`."""
     return {name: value for name, value in state.items() if not isinstance(value, Attached)}

@@ -1,15 +1,15 @@
-"""PyTorch's convolution layers, forwards and transposed, by the native kernels.
+"""PyTorch's convolution layers, forwards and transposed, computed by the native kernels.
 
-Each is a subclass of the layer of the same name in `torch.nn`, with its whole signature, weights and state_dict. Beyond
-PyTorch's they take
+Each layer is a subclass of the layer of the same name in `torch.nn`, with its whole signature, weights and state_dict.
+Beyond PyTorch's layers they take
 
-* ``padding`` as one signed ``(begin, end)`` pair an axis: a negative number crops in a convolution, and extends in a
+* ``padding`` as one signed ``(begin, end)`` pair per axis: a negative number crops in a convolution, and extends in a
   transposed one;
-* ``padding="same"`` with any stride, and in transposed convolutions too, in Keras's meaning (``"valid"`` likewise);
+* ``padding="same"`` with any stride, and in transposed convolutions too, in Keras's meaning (also ``"valid"``);
 * ``output_padding`` of any size.
 
-What the native kernels do not compute (other devices, half precision, a model that is being exported) goes through
-PyTorch's own convolutions; so do those plain convolutions of float32 in which these are as fast (`torch_wins`).
+PyTorch's own convolutions compute the cases that the native kernels do not (other devices, half precision, a model that
+is being exported), and plain convolutions of float32 in which PyTorch is as fast (`torch_wins`).
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ Padding = str | int | Sequence[int] | Sequence[Sequence[int]]
 
 
 def _goes_native(x: Tensor, weight: Tensor, bias: Tensor | None, rank: int) -> bool:
-    """Whether the native kernels compute the layer, and not PyTorch's own, which then also tells what is wrong.
+    """Whether the native kernels compute the layer. If not, PyTorch's do, and raise the errors for wrong arguments.
 
-    Half precision is PyTorch's: its kernels use what the processor has for it.
+    PyTorch computes half precision: its kernels use the processor's instructions for it.
     """
     for tensor in (x, weight) if bias is None else (x, weight, bias):
         if type(tensor) is not Tensor and type(tensor) is not torch.nn.Parameter:
@@ -48,11 +48,12 @@ def torch_wins(weight: Tensor, groups: int) -> bool:
     """Whether PyTorch's own plain convolution is as fast as ours, or faster.
 
     With oneDNN it computes float32 in one or two dimensions at the processor's peak where the output channels fill more
-    than one vector register. In stacks of five such layers with 48 to 512 channels and kernels of 3 and 5 ours mostly
-    took 0.9 to 1.25 times as long; with kernels of a single cell, which leave little to compute between two changes of
-    layout, up to 2.5 times, in three dimensions too. With 16 output channels or fewer ours was faster in one dimension,
-    up to 5 times. In two, single layers with 12 or 16 of them took 0.6 to 1.6 times as long, but whole models with such
-    layers ran faster: our results lie in memory that earlier ones left, where PyTorch's take new pages.
+    than one vector register. In stacks of five such layers with 48 to 512 channels and kernels of 3 and 5 our kernels
+    mostly took 0.9 to 1.25 times as long. With kernels of a single cell, for which there is little to compute between
+    two changes of layout, they took up to 2.5 times as long, also in three dimensions. With 16 output channels or fewer
+    they were faster in one dimension, up to 5 times. In two dimensions, single layers with 12 or 16 output channels
+    took 0.6 to 1.6 times as long, but whole models with such layers ran faster: our results reuse the memory of earlier
+    results, and PyTorch's take new pages.
     """
     if weight.dtype is not torch.float32 or not _HAS_ONEDNN:
         return False
@@ -62,7 +63,7 @@ def torch_wins(weight: Tensor, groups: int) -> bool:
 
 
 class _Layer:
-    """What the convolutions and the transposed ones share; comes before PyTorch's class in the order of inheritance."""
+    """The common part of convolutions and transposed ones. It comes before PyTorch's class in the inheritance order."""
 
     rank: int
     kernel_size: tuple[int, ...]
@@ -76,7 +77,7 @@ class _Layer:
     bias: Tensor | None
 
     def _read_padding(self, padding: Padding) -> Any:
-        """As it is kept: a name, one int an axis, or one pair an axis where the two ends differ."""
+        """The padding in the form of the field: a name, one int per axis, or one pair per axis if the ends differ."""
         if isinstance(padding, str):
             if padding not in ("same", "valid"):
                 raise GeometryError(
@@ -88,22 +89,24 @@ class _Layer:
         return tuple(b for b, _ in crops) if all(b == e for b, e in crops) and min(crops)[0] >= 0 else crops
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """A layer that an earlier `accelerate` changed had one of these classes, and so does a file of its model: it
-        opens as PyTorch's own layer."""
+        """Open a layer of an old file as PyTorch's own layer.
+
+        Earlier versions of `accelerate` gave changed layers one of these classes, also in files of the whole model.
+        """
         super().__setstate__(state)  # type: ignore[misc]
         if self.__dict__.pop("_unstride_accelerated", False):
             self.__class__ = next(kind for kind in type(self).__mro__ if kind.__module__ == "torch.nn.modules.conv")
 
     @abstractmethod
     def _is_torchs(self) -> bool:
-        """Whether PyTorch's own layer takes these fields."""
+        """Whether PyTorch's layer takes these fields."""
 
     def extra_repr(self) -> str:
-        own: Any = torch.nn.modules.conv._ConvNd
+        base: Any = torch.nn.modules.conv._ConvNd
         shown = SimpleNamespace(**self.__dict__, bias=self.bias)
         if shown.output_padding is None:
             shown.output_padding = (0,) * self.rank
-        text: str = own.extra_repr(shown)
+        text: str = base.extra_repr(shown)
         return text
 
 
@@ -156,8 +159,8 @@ class _Conv(_Layer):
         native = isinstance(input, Tensor) and _goes_native(input, weight, bias, self.rank)
         if not native or (torch_wins(weight, self.groups) and self._is_torchs()):
             if self._is_torchs():
-                made: Tensor = super()._conv_forward(input, weight, bias)  # type: ignore[misc]
-                return made
+                y: Tensor = super()._conv_forward(input, weight, bias)  # type: ignore[misc]
+                return y
             return self._elsewhere(input, weight, bias)
         crops = self._crops(input.shape[2:], weight.shape[2:])
         if self.padding_mode != "zeros":
@@ -182,29 +185,29 @@ class _Conv(_Layer):
         )
 
     def _padded(self, x: Tensor, crops: list[Crop]) -> tuple[Tensor, list[Crop]]:
-        """The input with its margins in the mode that the layer has, and the crops that are left: none."""
+        """The input padded in the layer's padding mode, and the remaining crops, which are zero."""
         amounts = [amount for crop in reversed(crops) for amount in crop]
         return torch.nn.functional.pad(x, amounts, mode=self.padding_mode), [(0, 0)] * self.rank
 
     def _refused(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """PyTorch's own answer to what fits no convolution, or ours where it has none: an error."""
+        """Raise the error for arguments that describe no convolution: PyTorch's, or ours if it has none."""
         if self._is_torchs():
-            made: Tensor = super()._conv_forward(x, weight, bias)  # type: ignore[misc]
-            return made
+            y: Tensor = super()._conv_forward(x, weight, bias)  # type: ignore[misc]
+            return y
         return self._elsewhere(x, weight, bias)
 
     def _elsewhere(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """With a padding that PyTorch's own convolution lacks, by that convolution and a crop, or by the operators."""
+        """Compute a padding that PyTorch's convolution lacks, by that convolution and a crop or by the operators."""
         if x.dim() == self.rank + 1:
             return self._conv_forward(x[None], weight, bias)[0]
         crops = self._crops(x.shape[2:], weight.shape[2:])
         if self.padding_mode != "zeros":
             x, crops = self._padded(x, crops)
-        elif self.padding == "same" and backend.exporting():  # for a size that may be any
+        elif self.padding == "same" and backend.exporting():  # the exported size is dynamic
             x, crops = backend.padded(x, crops, "first"), [(0, 0)] * self.rank
         geometry = Geometry(tuple(weight.shape[2:]), self.stride, crops, None, self.dilation, self.groups)
         if not is_open(x.shape[2:]):
-            geometry.conv_size(x.shape[2:])  # raises where nothing comes out
+            geometry.conv_size(x.shape[2:])  # raises if the result is empty
         return backend.conv(x, weight, bias, geometry, "first")
 
 
@@ -232,7 +235,7 @@ class _ConvTranspose(_Layer):
     ) -> None:
         taps, steps = per_axis("kernel_size", kernel_size, self.rank, 1), per_axis("stride", stride, self.rank, 1)
         spread, pads = per_axis("dilation", dilation, self.rank, 1), self._read_padding(padding)
-        if output_padding is None:  # 0 with numbers, and what Keras's None means with a name
+        if output_padding is None:  # 0 if the padding is numbers; Keras's None if it is a name
             more = None if isinstance(pads, str) else (0,) * self.rank
         else:
             more = per_axis("output_padding", output_padding, self.rank, 0)
@@ -240,7 +243,7 @@ class _ConvTranspose(_Layer):
             in_channels, out_channels, taps, steps, 0, 0, groups, bias, spread, padding_mode, device, dtype
         )
         self.padding, self.output_padding = pads, more
-        if self._is_torchs():  # as PyTorch's own constructor leaves it
+        if self._is_torchs():  # as in PyTorch's constructor
             self._reversed_padding_repeated_twice = [p for p in reversed(pads) for _ in range(2)]
 
     def _is_torchs(self) -> bool:
@@ -249,8 +252,8 @@ class _ConvTranspose(_Layer):
         return all(op < max(s, d) for op, s, d in zip(self.output_padding, self.stride, self.dilation, strict=True))
 
     def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
-        """The transposed convolution of ``(N, C, *space)`` or ``(C, *space)``; `output_size`, as in PyTorch, chooses
-        among the sizes that the stride leaves open."""
+        """The transposed convolution of ``(N, C, *space)`` or ``(C, *space)``. As in PyTorch, `output_size` chooses one
+        of the sizes that are possible with the stride."""
         weight, bias = self.weight, self.bias
         if not isinstance(input, Tensor) or not _goes_native(input, weight, bias, self.rank):
             return self._elsewhere(input, output_size)
@@ -307,15 +310,15 @@ class _ConvTranspose(_Layer):
             raise GeometryError(
                 f"output_size is {wanted}; with an input of {list(size)} cells it can be {least} to {most}"
             )
-        if padding == "same":  # the convolution that this transposes splits its zeros by the larger size
+        if padding == "same":  # the corresponding convolution splits its zeros by the larger size
             return [split(F - length) for F, length in zip(full, wanted, strict=True)]
         return [(b, F - b - length) for (b, _), F, length in zip(crops, full, wanted, strict=True)]
 
     def _elsewhere(self, x: Tensor, output_size: Sequence[int] | None) -> Tensor:
-        """By PyTorch's own layer, which also says what it refuses; or by its operators and a crop."""
+        """Compute by PyTorch's layer, which also raises its errors; or by PyTorch's operators and a crop."""
         if self._is_torchs():
-            made: Tensor = super().forward(x, output_size)  # type: ignore[misc]
-            return made
+            y: Tensor = super().forward(x, output_size)  # type: ignore[misc]
+            return y
         if x.dim() == self.rank + 1:
             return self.forward(x[None], None if output_size is None else list(output_size)[-self.rank :])[0]
         taps = tuple(self.weight.shape[2:])
@@ -323,7 +326,7 @@ class _ConvTranspose(_Layer):
             taps, self.stride, self._crops(x.shape[2:], taps, output_size), None, self.dilation, self.groups
         )
         if not is_open(x.shape[2:]):
-            geometry.output_size(x.shape[2:])  # raises where nothing comes out
+            geometry.output_size(x.shape[2:])  # raises if the crop exceeds the grid
         return backend.conv_transpose(x, self.weight, self.bias, geometry, "first")
 
 

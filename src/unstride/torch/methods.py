@@ -1,9 +1,8 @@
-"""The methods that `accelerate` attaches to PyTorch's convolutions: what PyTorch's compute, by the native kernels.
+"""The methods that `accelerate` attaches to PyTorch's convolutions. They compute the same by the native kernels.
 
-They read the module's fields at each call, as PyTorch's own do: numbers in the place of one number an axis, and
-whatever has been set by hand since. All that they do not compute themselves they leave to the class's method, errors
-included; and so do they while PyTorch's method or function is patched, and under modes, which are to see PyTorch's own
-operations.
+Like PyTorch's methods, they read the module's fields at each call: a field may be one number for all axes, and users
+may set it at any time. They call the class's method in every other case, so errors are PyTorch's. They also call it
+while PyTorch's method or function is patched, and under modes, which must see PyTorch's own operations.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ _FILE = modules_of_torch._ConvNd.__init__.__code__.co_filename
 
 
 def _pytorchs(kind: type, name: str) -> Any:
-    """A class's method, if it is PyTorch's own: one that was patched before this import is found in no class."""
+    """A class's method if it is PyTorch's own; None if it was patched before this import."""
     method = getattr(kind, name)
     code = getattr(method, "__code__", None)
     return method if code is not None and code.co_filename == _FILE else None
@@ -45,7 +44,7 @@ _FUNCTIONS: dict[str, Any] = {
 
 
 def _is_observed() -> bool:
-    """Whether a mode looks on at each operation. A compiler has its own way to look on."""
+    """Whether a mode observes each operation. Compilers trace in another way, and do not count."""
     if torch.compiler.is_compiling():
         return False
     if torch._C._len_torch_dispatch_stack() or torch._C._len_torch_function_stack():
@@ -54,12 +53,12 @@ def _is_observed() -> bool:
 
 
 def is_patched() -> bool:
-    """Whether somebody has put something in the place of PyTorch's convolution functions."""
+    """Whether one of PyTorch's convolution functions has been replaced."""
     return any(getattr(F, name) is not function for name, function in _FUNCTIONS.items())
 
 
 def numbers(value: Any, rank: int, least: int) -> Numbers | None:
-    """One number an axis as PyTorch's functions read them; None where it is for these to say what they make of it."""
+    """One number per axis, read as PyTorch's functions do; None for values that only these functions should handle."""
     if type(value) is int:
         return (value,) * rank if value >= least else None
     if type(value) is not tuple and type(value) is not list:
@@ -73,7 +72,7 @@ def numbers(value: Any, rank: int, least: int) -> Numbers | None:
 
 
 def read_convolution(module: Any, rank: int) -> tuple[Numbers, Numbers | str, Numbers, int] | None:
-    """Stride, padding, dilation and groups of a convolution; None where PyTorch's own is to read them."""
+    """Stride, padding, dilation and groups of a convolution; None if PyTorch's method should read them."""
     fields = module.__dict__
     stride, dilation = numbers(fields.get("stride"), rank, 1), numbers(fields.get("dilation"), rank, 1)
     padding, groups = fields.get("padding"), fields.get("groups")
@@ -88,7 +87,7 @@ def read_convolution(module: Any, rank: int) -> tuple[Numbers, Numbers | str, Nu
 
 
 def read_transposed(module: Any, rank: int) -> tuple[Numbers, Numbers, Numbers, Numbers, int] | None:
-    """Stride, padding, output padding, dilation and groups of a transposed convolution; None as above."""
+    """Stride, padding, output padding, dilation and groups of a transposed convolution; None as for a convolution."""
     fields = module.__dict__
     if type(fields.get("padding")) is not tuple or fields.get("padding_mode") != "zeros":
         return None
@@ -106,8 +105,8 @@ def read_transposed(module: Any, rank: int) -> tuple[Numbers, Numbers, Numbers, 
 
 class Method(Attached):
     rank: int
-    function: str  # of torch.nn.functional, which PyTorch's method calls
-    # The fields as last seen, objects that do not change, and what was read from them.
+    function: str  # the function of torch.nn.functional that PyTorch's method calls
+    # The immutable objects that were the fields in the last call, and the result of reading them.
     _seen: tuple[Any, ...] = (None,) * 7
 
     def _is_looked_at(self) -> bool:
@@ -115,19 +114,19 @@ class Method(Attached):
 
 
 class ConvForward(Method):
-    """In the place of `_conv_forward`, which gets the weights from `forward`."""
+    """Replaces `_conv_forward`, which gets the weights from `forward`."""
 
     name = "_conv_forward"
 
     def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
         module: Any = self.module
-        own = type(module)._conv_forward
-        made: Tensor | None = None
-        if own is _CONV_FORWARD[self.rank] and len(args) == 3 and not kwargs and not self._is_looked_at():
-            made = self._computed(module, *args)
-        if made is None:
-            made = own(module, *args, **kwargs)
-        return made
+        of_class = type(module)._conv_forward
+        y: Tensor | None = None
+        if of_class is _CONV_FORWARD[self.rank] and len(args) == 3 and not kwargs and not self._is_looked_at():
+            y = self._computed(module, *args)
+        if y is None:
+            y = of_class(module, *args, **kwargs)
+        return y
 
     def _computed(self, module: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor | None:
         if not isinstance(x, Tensor) or not layers._goes_native(x, weight, bias, self.rank):
@@ -188,28 +187,28 @@ def _convolved(
         or (bias is not None and bias.shape != weight.shape[:1])
     ):
         return None
-    own = (stride, "same" if padding == "same" else tuple(begins), dilation, False, (0,) * rank, groups)
-    last = backend.has_channels_last_result(x, weight, own)
+    fields = (stride, "same" if padding == "same" else tuple(begins), dilation, False, (0,) * rank, groups)
+    last = backend.has_channels_last_result(x, weight, fields)
     return operators.conv(x, weight, bias, size, stride, dilation, begins, groups, last)
 
 
 class TransposedForward(Method):
-    """In the place of `forward`."""
+    """Replaces `forward`."""
 
     name = "forward"
 
     def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
         module: Any = self.module
-        own = type(module).forward
-        made: Tensor | None = None
-        if own is _TRANSPOSED_FORWARD[self.rank] and not self._is_looked_at():
+        of_class = type(module).forward
+        y: Tensor | None = None
+        if of_class is _TRANSPOSED_FORWARD[self.rank] and not self._is_looked_at():
             if not kwargs and 0 < len(args) < 3:
-                made = self._computed(module, *args)
+                y = self._computed(module, *args)
             elif len(args) == 1 and tuple(kwargs) == ("output_size",):
-                made = self._computed(module, args[0], kwargs["output_size"])
-        if made is None:
-            made = own(module, *args, **kwargs)
-        return made
+                y = self._computed(module, args[0], kwargs["output_size"])
+        if y is None:
+            y = of_class(module, *args, **kwargs)
+        return y
 
     def _computed(self, module: Any, x: Tensor, output_size: Sequence[int] | None = None) -> Tensor | None:
         read = self._read(module) if isinstance(x, Tensor) else None
@@ -229,14 +228,14 @@ class TransposedForward(Method):
     def _pytorchs(
         self, module: Any, x: Tensor, weight: Tensor, bias: Tensor | None, output_size: Sequence[int] | None
     ) -> Tensor:
-        """What PyTorch's `forward` makes of weights that have been looked at: a parametrized one would be computed
-        again, and spectral norm's would be another one."""
+        """The result of PyTorch's `forward` for these weights. Calling it would compute a parametrized weight again,
+        and spectral norm's would then be another one."""
         extra = module._output_padding(
             x, output_size, module.stride, module.padding, module.kernel_size, self.rank, module.dilation
         )
         function = _FUNCTIONS[self.function]
-        made: Tensor = function(x, weight, bias, module.stride, module.padding, extra, module.groups, module.dilation)
-        return made
+        y: Tensor = function(x, weight, bias, module.stride, module.padding, extra, module.groups, module.dilation)
+        return y
 
     def _read(self, module: Any) -> Any:
         if torch.compiler.is_compiling():
@@ -305,5 +304,5 @@ def _methods(kind: type[Method], modules: dict[type, int], function: str) -> dic
 
 
 METHODS = _methods(ConvForward, CONVOLUTIONS, "conv") | _methods(TransposedForward, TRANSPOSED, "conv_transpose")
-# where pickle, on the way to a new process, looks for them
+# pickle looks for the classes here when a new process is started
 globals().update({method.__name__: method for method in METHODS.values()})

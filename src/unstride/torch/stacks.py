@@ -1,8 +1,7 @@
 """Runs of convolutions in ``torch.nn.Sequential`` modules, each executed as one stack.
 
-A Sequential gets a `forward` (see `attached`) that looks for runs each time it is called, as its modules may change at
-any time: what has hooks, another type, another device, or a forward of its own is no part of a run and is called as
-ever.
+A Sequential gets a `forward` (see `attached`) that looks for runs at each call, as its modules may change at any time.
+Modules with hooks, another type, another device, or another forward are no part of a run, and are called as usual.
 """
 
 from __future__ import annotations
@@ -40,25 +39,25 @@ _any_global_hook: Any = modules_of_torch._has_any_global_hook
 Described = tuple[Any, ...]
 
 
-# What the classes compute, as PyTorch or these layers have it: a patched class is no part of a run.
+# The forwards of the classes as PyTorch or our layers define them. Modules of a patched class are no part of a run.
 _FORWARD = nn.Sequential.forward
 _FORWARDS: dict[Any, tuple[Any, Any]] = {
-    kind: (getattr(kind, "forward"), getattr(kind, "_conv_forward", None))  # noqa: B009 - no type has it
+    kind: (getattr(kind, "forward"), getattr(kind, "_conv_forward", None))  # noqa: B009 - `type` has no forward
     for kind in (*_CONVOLUTIONS, *_ACTIVATIONS)
 }
 
 
 class SequentialForward(Attached):
-    """In the place of `torch.nn.Sequential.forward`: runs of convolutions go as stacks where that is predicted to be
+    """Replaces `torch.nn.Sequential.forward`: executes runs of convolutions as stacks if that is predicted to be
     faster."""
 
     name = "forward"
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         module: Any = self.module
-        own: Any = type(module).forward
-        if own is not _FORWARD or kwargs or len(args) != 1 or not _is_stackable(args[0]):
-            return own(module, *args, **kwargs)
+        forward: Any = type(module).forward
+        if forward is not _FORWARD or kwargs or len(args) != 1 or not _is_stackable(args[0]):
+            return forward(module, *args, **kwargs)
         modules, input = list(module), args[0]
         if input.dim() == 0 or input.shape[0] < FEWEST_IMAGES:
             return _one_by_one(modules, input)
@@ -74,7 +73,7 @@ class SequentialForward(Attached):
 
 
 class Sequential(nn.Sequential):
-    """What a Sequential became in earlier versions: files of whole models name this class. They open as plain ones."""
+    """The class that earlier versions gave a Sequential. Files of whole models name it, and open as plain ones."""
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)  # type: ignore[no-untyped-call]
@@ -82,10 +81,10 @@ class Sequential(nn.Sequential):
 
 
 def _one_by_one(modules: Sequence[Module], x: Any) -> Any:
-    """What the modules make of it, with ReLU in the place of what a convolution has just made.
+    """The result of the modules one by one. A ReLU after a convolution overwrites the convolution's result.
 
-    Nobody else sees that, and no gradient of the convolution needs it. New memory would cost more than ReLU itself.
-    Where an axis has one cell, ReLU may give its result other strides.
+    Nothing else uses that result, and no gradient of the convolution needs it. New memory would cost more than the ReLU
+    itself. If an axis has one cell, ReLU may give its result other strides.
     """
     fresh = False
     for module in modules:
@@ -112,10 +111,10 @@ def run_at(modules: Sequence[Module], begin: int) -> int:
             break
         if kind in _CONVOLUTIONS:
             weight: Any = module.weight
-            own = weight.dim() - 2
-            if rank not in (None, own):
+            axes = weight.dim() - 2
+            if rank not in (None, axes):
                 break
-            rank, waits_for_activation = own, True
+            rank, waits_for_activation = axes, True
             convolutions += 1
         elif kind in _ACTIVATIONS and waits_for_activation and has_inverse(*_activation(module)):
             waits_for_activation = False
@@ -126,19 +125,19 @@ def run_at(modules: Sequence[Module], begin: int) -> int:
 
 
 def _is_plain(module: Module) -> bool:
-    """Whether calling the module does nothing but compute what its fields say."""
-    own, kind = module.__dict__, type(module)
+    """Whether calling the module only computes the function that its fields describe."""
+    fields, kind = module.__dict__, type(module)
     forwards = _FORWARDS.get(kind)
     if forwards is None or forwards != (kind.forward, getattr(kind, "_conv_forward", None)):
         return False
-    if not all(isinstance(own.get(name), _ATTACHED) for name in ("forward", "_conv_forward")):
+    if not all(isinstance(fields.get(name), _ATTACHED) for name in ("forward", "_conv_forward")):
         return False
-    if any(own.get(name) for name in _HOOKS) or (kind in _CONVOLUTIONS and methods.is_patched()):
+    if any(fields.get(name) for name in _HOOKS) or (kind in _CONVOLUTIONS and methods.is_patched()):
         return False
-    return bool(own.get("padding_mode", "zeros") == "zeros")
+    return bool(fields.get("padding_mode", "zeros") == "zeros")
 
 
-_ATTACHED = (methods.Method, type(None))  # what a module's own `forward` may be: ours, or none
+_ATTACHED = (methods.Method, type(None))  # the types that `forward` may have on an instance: ours, or none
 
 
 def _activation(module: Any) -> tuple[str, float]:
@@ -151,7 +150,7 @@ def _activation(module: Any) -> tuple[str, float]:
 
 
 def _fields(module: Any) -> Described | None:
-    """What tells one convolution from another, but for its weights; None where only its own forward can read it."""
+    """All properties of a convolution except its weights; None if only its own forward can read its fields."""
     kind, extra = type(module), None
     if kind in methods.CONVOLUTIONS:
         read = methods.read_convolution(module, methods.CONVOLUTIONS[kind])
@@ -163,7 +162,7 @@ def _fields(module: Any) -> Described | None:
         if of_transposed is None:
             return None
         stride, padding, extra, dilation, groups = of_transposed
-    else:  # of ours, whose constructors have read them
+    else:  # our layers have normalised fields
         stride, padding, dilation, groups = module.stride, module.padding, module.dilation, module.groups
         extra = module.output_padding if kind in _TRANSPOSED else None
     return (
@@ -182,7 +181,7 @@ def _fields(module: Any) -> Described | None:
 
 @functools.lru_cache(maxsize=1024)
 def _stack(shape: tuple[int, ...], described: tuple[Described, ...]) -> Stack | None:
-    """The stack of these modules for inputs of that shape, without the batch; None where they do not fit it."""
+    """The stack of these modules for inputs of this shape, without the batch; None if they do not fit it."""
     channels, *size = shape
     stages: list[Stage] = []
     taken = channels
@@ -192,8 +191,8 @@ def _stack(shape: tuple[int, ...], described: tuple[Described, ...]) -> Stack | 
             slope = slope if name in ("leaky_relu", "elu") else None
             stages.append(Stage(before.transposed, before.channels, before.geometry, before.bias, name, slope))
             continue
-        taps, stride, padding, extra, dilation, groups, given, made, bias, transposed = one
-        if given != taken:
+        taps, stride, padding, extra, dilation, groups, c_in, c_out, bias, transposed = one
+        if c_in != taken:
             return None
         try:
             if transposed:
@@ -202,10 +201,10 @@ def _stack(shape: tuple[int, ...], described: tuple[Described, ...]) -> Stack | 
             else:
                 geometry = convolution(size, taps, stride, padding, dilation, groups)
                 size = list(geometry.conv_size(size))
-            stages.append(Stage(transposed, made, geometry, bias))
+            stages.append(Stage(transposed, c_out, geometry, bias))
         except GeometryError:
-            return None  # the layers will say what is wrong, or know better
-        taken = made
+            return None  # the layers raise the error, or can compute it
+        taken = c_out
     try:
         return Stack(shape[1:], channels, stages, "first")
     except GeometryError:
@@ -213,7 +212,7 @@ def _stack(shape: tuple[int, ...], described: tuple[Described, ...]) -> Stack | 
 
 
 def executed(modules: Sequence[Module], x: Tensor) -> Tensor | None:
-    """The result of a run, or None where its modules are better computed one by one."""
+    """The result of a run, or None if its modules are better computed one by one."""
     weights: list[Tensor] = []
     described: list[Described] = []
     for module in modules:
@@ -224,8 +223,8 @@ def executed(modules: Sequence[Module], x: Tensor) -> Tensor | None:
         if fields is None:
             return None
         described.append(fields)
-        own: Any = module
-        weights += [own.weight] if own.bias is None else [own.weight, own.bias]
+        layer: Any = module
+        weights += [layer.weight] if layer.bias is None else [layer.weight, layer.bias]
     if x.dim() != len(described[0][0]) + 2:
         return None
     stack = _stack(tuple(x.shape[1:]), tuple(described))
@@ -240,10 +239,13 @@ def executed(modules: Sequence[Module], x: Tensor) -> Tensor | None:
 
 
 def find(module: Module) -> tuple[list[Module], list[tuple[str, ...]]]:
-    """The Sequentials of a model with runs that may go as stacks: those that have no such forward yet, and the names in
-    each run, as far as can be told before the sizes are known."""
+    """The Sequentials of a model that can get our forward, and the names of the modules in each run.
+
+    The runs are those that may be executed as stacks, as far as is known without the input's size. Sequentials that
+    have our forward already are left out.
+    """
     sequentials: list[Module] = []
-    found: list[tuple[str, ...]] = []
+    names_of_runs: list[tuple[str, ...]] = []
     for prefix, part in module.named_modules():
         if type(part) is not nn.Sequential or not isinstance(part.__dict__.get("forward"), _MAY_BE):
             continue
@@ -253,8 +255,8 @@ def find(module: Module) -> tuple[list[Module], list[tuple[str, ...]]]:
         if "forward" not in part.__dict__:
             sequentials.append(part)
         names = [f"{prefix}.{name}" if prefix else name for name, _ in part._modules.items()]
-        found += [tuple(names[begin:end]) for begin, end in runs]
-    return sequentials, found
+        names_of_runs += [tuple(names[begin:end]) for begin, end in runs]
+    return sequentials, names_of_runs
 
 
 _MAY_BE = (SequentialForward, type(None))

@@ -1,10 +1,10 @@
-"""The three maps under `jax.vmap`: many of them at once are one map with a larger batch, more channels or more groups.
+"""The three maps under `jax.vmap`: many maps are one map with a larger batch, more channels or more groups.
 
-* A batch of grids and one kernel: the grids' images are the images of one larger batch.
-* One grid and a batch of kernels: more channels come out. So they do of the kernel gradient where only one of its grids
-  is one of many.
-* A batch of both: every pair is a group of its own. That moves channels about in memory, and such groups may be small;
-  pairs that are worth a call of their own are computed one after the other instead.
+* A batch of grids and one kernel: the images of all grids are one larger batch.
+* One grid and a batch of kernels: the result has more channels. The same holds for the kernel gradient if only one of
+  its grids is batched.
+* A batch of both: every pair is a group. That moves channels in memory, and such groups may be small. So pairs that are
+  large enough are computed one after the other instead.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ...geometry import Geometry
 from .native import conv_p, conv_transpose_p, grid_axis, kernel_axes, kernel_gradient_p, space
 
 Array = Any
-# Multiply-adds of a pair. 64 pairs of 2,300 take 128 µs in groups and 172 µs in a loop, of 37,000 383 µs and 282 µs.
+# Multiply-adds of a pair. 64 pairs of 2,300 take 128 µs in groups and 172 µs in a loop; of 37,000 383 µs and 282 µs.
 MOST_IN_GROUPS = 2**12
 
 
@@ -45,7 +45,7 @@ def _map_rule(
     if not bias:
         y = _pairs(primitive, x, kernel, many_x, geometry, channels)
         return (jax.nn.relu(y) if relu else y), 0
-    # The bias is not the same for all that one call would add it to: it is added after.
+    # One call would add the same bias to all results, so it is added afterwards.
     if many_x or many_kernels:
         both = (x, kernel), tuple(0 if many else None for many in (many_x, many_kernels))
         y, _ = _map_rule(primitive, *both, geometry=geometry, channels=channels, relu=False)
@@ -59,13 +59,13 @@ def _map_rule(
 
 
 def _pairs(primitive: Any, x: Array, kernel: Array, many_x: bool, geometry: Geometry, channels: str) -> Array:
-    """For many kernels, and many x or one."""
+    """The map for many kernels, and for many x or one."""
     transposed = primitive is conv_transpose_p
     count, dimensions, g = kernel.shape[0], geometry.rank + 2, geometry.groups
     axis, (big, small) = grid_axis(dimensions, channels), kernel_axes(dimensions, channels)
     fields: dict[str, Any] = {"channels": channels, "relu": False}
     if not many_x:
-        # Of each group come out as many channels more as there are kernels.
+        # Each group has the channels of all kernels in the result.
         merged = _merge(kernel, big, 1) if transposed else _merge(kernel, small, g)
         return _split(primitive.bind(x, merged, geometry=geometry, **fields), axis, count, g)
     size = space(x.shape[1:], channels)
@@ -108,15 +108,17 @@ def _in_front(array: Array, axis: int | None) -> Array:
 
 
 def _merge(arrays: Array, axis: int, groups: int) -> Array:
-    """Many arrays, counted along the first axis, as one with more channels along `axis` (counted without the first):
-    in each of the groups that the channels fall into, the first array's, then the second's and so on."""
+    """Many arrays along the first axis as one array with more channels along `axis` (counted without the first axis).
+
+    In each group of channels, the first array's channels are followed by the second's, and so on.
+    """
     count, *shape = arrays.shape
     parts = arrays.reshape(count, *shape[:axis], groups, shape[axis] // groups, *shape[axis + 1 :])
     return jnp.moveaxis(parts, 0, axis + 1).reshape(*shape[:axis], count * shape[axis], *shape[axis + 1 :])
 
 
 def _split(array: Array, axis: int, count: int, groups: int) -> Array:
-    """What `_merge` made one, as many again."""
+    """The inverse of `_merge`."""
     shape = array.shape
     each = shape[axis] // (groups * count)
     parts = array.reshape(*shape[:axis], groups, count, each, *shape[axis + 1 :])

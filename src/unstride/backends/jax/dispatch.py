@@ -1,6 +1,6 @@
-"""The three maps for JAX arrays: primitives of JAX, on the CPU by the native kernels inside XLA's programs.
+"""The three maps for JAX arrays: primitives of JAX, computed on the CPU by the native kernels inside XLA's programs.
 
-Half and bfloat16 are computed in float32: sums lose too much in them.
+Half and bfloat16 are computed in float32, because sums lose too much precision in them.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ def owns(array: Any) -> bool:
 def convert(*arrays: Any) -> tuple[Any, ...]:
     given = [array for array in arrays if array is not None]
     if all(isinstance(array, jax.Array) and array.dtype == given[0].dtype for array in given):
-        return arrays  # JAX would take long to do nothing
-    found = [None if array is None else jnp.asarray(array) for array in arrays]
+        return arrays  # faster: JAX takes long for conversions that change nothing
+    converted = [None if array is None else jnp.asarray(array) for array in arrays]
     common = common_type(
-        arrays, found, lambda types: jnp.result_type(*types), lambda t: not jnp.issubdtype(t, jnp.inexact)
+        arrays, converted, lambda types: jnp.result_type(*types), lambda t: not jnp.issubdtype(t, jnp.inexact)
     )
-    return tuple(None if array is None else array.astype(common) for array in found)
+    return tuple(None if array is None else array.astype(common) for array in converted)
 
 
 def as_float(array: Array) -> Array:
@@ -80,7 +80,7 @@ def primitives() -> ModuleType:
 
 
 def _working(array: Array | None) -> Array | None:
-    """In the type to compute in."""
+    """The array in the type for the computation."""
     return array if array is None or array.dtype.itemsize >= 4 else array.astype(jnp.float32)
 
 

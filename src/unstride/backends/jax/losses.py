@@ -1,8 +1,8 @@
-"""Losses of single numbers as primitives of JAX: on the CPU natively, with the derivative from the same pass.
+"""Elementwise losses as primitives of JAX: on the CPU by the native core, with the derivative from the same pass.
 
-XLA computes a logarithm of one number at a time, and in the loops of a training step on one thread: the reading's loss
-took an eighth of a step so. Elsewhere than on the CPU, and for derivatives of the derivative, the same formula is made
-of JAX's own operations.
+XLA computes one logarithm at a time, and in the loops of a training step on one thread. The reading's loss took an
+eighth of a step that way. On other devices, and for derivatives of the derivative, JAX's operations compute the same
+formula.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from jax.extend.core import Primitive
 from .native import ad, calls_ours, ffi, mlir, run_alone
 
 Array = Any
-batching: Any = importlib.import_module("jax.interpreters.batching")  # of which JAX tells not all types
-LEAST_EPSILON = 2.0**-24  # of a smaller one, 1 - epsilon is 1 in float32
+batching: Any = importlib.import_module("jax.interpreters.batching")  # JAX does not have all of its types
+LEAST_EPSILON = 2.0**-24  # with a smaller epsilon, 1 - epsilon is 1 in float32
 
-crossentropy_p: Any = Primitive("unstride_binary_crossentropy")  # target, prediction to the loss and its slope
+crossentropy_p: Any = Primitive("unstride_binary_crossentropy")  # target, prediction to the loss and its derivative
 crossentropy_p.multiple_results = True
 
 
 def binary_crossentropy(target: Array, predicted: Array, epsilon: float) -> Array:
-    """−(t log p + (1 − t) log(1 − p)) of every target t and prediction p, which is cut off at epsilon and 1 − epsilon.
+    """−(t log p + (1 − t) log(1 − p)) for every target t and prediction p, clipped to between epsilon and 1 − epsilon.
 
-    Both of one shape and float32, epsilon from 2⁻²⁴ to ½.
+    Both arrays are float32 and have the same shape. `epsilon` is from 2⁻²⁴ to ½.
     """
     if target.dtype != np.float32 or predicted.dtype != np.float32 or target.shape != predicted.shape:
         raise ValueError(

@@ -1,7 +1,7 @@
-"""What XLA's compiler leaves behind.
+"""Return the memory of XLA's compiler to the system.
 
-Compiling a training step takes some 80 MB, which the C library keeps for later, in pieces too small for arrays: as much
-as the steps themselves need in micro-batches. glibc can give such pieces back to the system.
+Compiling a training step takes some 80 MB, which the C library then keeps in pieces that are too small for arrays. That
+is as much as the steps in micro-batches need. glibc can return such pieces to the system.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ _LONG = 0.2  # seconds: shorter compilations leave little
 
 
 def _give_back() -> None:
-    """Returns unused pieces of the C library's memory to the system, where that is glibc."""
+    """Return unused pieces of the C library's memory to the system, if the library is glibc."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
 
 
 class _Listener:
-    """JAX tells it of compilations; it is registered once, since JAX does not say how to take a listener back while it
-    goes through the list."""
+    """JAX calls it after compilations. It is registered once and never removed: JAX does not document how a listener
+    can be removed while JAX iterates over the listeners."""
 
     registered = False
     waiting = False
@@ -37,7 +37,7 @@ _listener = _Listener()
 
 
 def give_back_after_compiling() -> None:
-    """Once the next compilation of some length has ended, gives back what it took."""
+    """Return the memory of the next long compilation when it ends."""
     import jax.monitoring
 
     if not _listener.registered:

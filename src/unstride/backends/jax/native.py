@@ -1,10 +1,10 @@
 """The three maps as primitives of JAX: on the CPU the native kernels, called by XLA; elsewhere XLA's own convolution.
 
-Each map is linear in both of its arrays, and what carries a cotangent back to one of them is another of the three maps.
-That, their derivatives forwards and how they go under `jax.vmap` (`jax_batching`) is all that JAX needs to
-differentiate them any number of times, in either direction. Operands are of one type, float32 or float64; `conv` and
-`conv_transpose` may have a bias as a third, and then, or not, make negative results 0 on the way (`relu`). Where a
-spatial size is a symbol, as in programs that are exported for any, XLA's own convolution takes the primitives' place.
+Each map is linear in both of its arrays, and its transpose with respect to one of them is another of the three maps.
+With the transposes, the forward-mode derivatives and the rules for `jax.vmap` (`batching`), JAX can differentiate the
+maps any number of times, in either direction. The operands have one type, float32 or float64. `conv` and
+`conv_transpose` may have a bias as a third operand, and may fuse ReLU (`relu`). If a spatial size is a symbol, as in
+programs that are exported for any size, XLA's own convolution replaces the primitives.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from .. import limits
 from . import xla
 
 Array = Any
-# Of these JAX tells no types, or not all.
+# JAX has no types, or not all types, for these modules.
 ad: Any = importlib.import_module("jax.interpreters.ad")
 mlir: Any = importlib.import_module("jax.interpreters.mlir")
 ffi: Any = importlib.import_module("jax.ffi" if jax.__version_info__ >= (0, 5) else "jax.extend.ffi")
@@ -82,16 +82,16 @@ def grid_axis(dimensions: int, channels: str) -> int:
 
 
 def kernel_axes(dimensions: int, channels: str) -> tuple[int, int]:
-    """The axes of a kernel's big channels (of one group) and small ones (of all)."""
+    """The axes of a kernel's big channels (of one group) and of its small channels (of all groups)."""
     return (dimensions - 2, dimensions - 1) if channels == "last" else (1, 0)
 
 
 def _map_shape(transposed: bool, x: Any, kernel: Any, *_: Any, geometry: Geometry, channels: str, relu: bool) -> Any:
     del relu
     big, small = kernel_axes(kernel.ndim, channels)
-    made = kernel.shape[big] * geometry.groups if transposed else kernel.shape[small]
+    c_out = kernel.shape[big] * geometry.groups if transposed else kernel.shape[small]
     size = (geometry.output_size if transposed else geometry.conv_size)(space(x.shape, channels))
-    shape = (x.shape[0], *size, made) if channels == "last" else (x.shape[0], made, *size)
+    shape = (x.shape[0], *size, c_out) if channels == "last" else (x.shape[0], c_out, *size)
     return ShapedArray(shape, x.dtype)
 
 
@@ -108,7 +108,7 @@ conv_transpose_p.def_abstract_eval(partial(_map_shape, True))
 kernel_gradient_p.def_abstract_eval(_gradient_shape)
 
 
-# Outside of jit: a program of one operation.
+# Outside of jit: a program with one operation.
 
 
 @functools.lru_cache(maxsize=1024)
@@ -117,7 +117,7 @@ def _program(primitive: Any, **fields: Any) -> Any:
 
 
 def run_alone(primitive: Any, *operands: Array, **fields: Any) -> Any:
-    """A primitive's implementation, for whatever primitive of ours."""
+    """The implementation of any of our primitives outside of jit."""
     if _config.jax_disable_jit:
         with jax.disable_jit(False):
             return _program(primitive, **fields)(*operands)
@@ -145,7 +145,7 @@ def _map_jvp(primitive: Any, primals: Any, tangents: Any, *, relu: bool, **field
     if not parts:
         return y, jnp.zeros_like(y)
     dy = functools.reduce(ad.add_jaxvals, parts)
-    return y, lax.select(y > 0, dy, jnp.zeros_like(dy)) if relu else dy  # as jax.nn.relu has it
+    return y, lax.select(y > 0, dy, jnp.zeros_like(dy)) if relu else dy  # as in jax.nn.relu
 
 
 def _map_transpose(
@@ -156,26 +156,26 @@ def _map_transpose(
     if relu:
         raise NotImplementedError("relu is not linear, and has no transpose; differentiate with jax.vjp or jax.grad")
     x, kernel, *bias = operands
-    found: list[Any] = [None] * len(operands)
+    cotangents: list[Any] = [None] * len(operands)
     if bias and ad.is_undefined_primal(bias[0]):
         kept = grid_axis(cotangent.ndim, channels)
-        found[2] = jnp.sum(cotangent, tuple(axis for axis in range(cotangent.ndim) if axis != kept))
+        cotangents[2] = jnp.sum(cotangent, tuple(axis for axis in range(cotangent.ndim) if axis != kept))
     if ad.is_undefined_primal(x):
         if transposed:
-            found[0] = conv(cotangent, kernel, None, geometry, channels)
+            cotangents[0] = conv(cotangent, kernel, None, geometry, channels)
         else:
             fitted = _fitted(geometry, cotangent, x.aval, channels)
-            found[0] = conv_transpose(cotangent, kernel, None, fitted, channels)
+            cotangents[0] = conv_transpose(cotangent, kernel, None, fitted, channels)
     if ad.is_undefined_primal(kernel):
         if transposed:
-            found[1] = kernel_gradient(cotangent, x, geometry, channels)
+            cotangents[1] = kernel_gradient(cotangent, x, geometry, channels)
         else:
-            found[1] = kernel_gradient(x, cotangent, _fitted(geometry, cotangent, x, channels), channels)
-    return found
+            cotangents[1] = kernel_gradient(x, cotangent, _fitted(geometry, cotangent, x, channels), channels)
+    return cotangents
 
 
 def _fitted(geometry: Geometry, small: Any, big: Any, channels: str) -> Geometry:
-    """With the cells at the end that a convolution leaves unread."""
+    """The geometry that includes the cells at the end of the big grid that a convolution leaves unread."""
     return geometry.fitted(space(small.shape, channels), space(big.shape, channels))
 
 
@@ -208,14 +208,14 @@ ad.primitive_transposes[conv_transpose_p] = partial(_map_transpose, True)
 ad.primitive_transposes[kernel_gradient_p] = _gradient_transpose
 
 
-# What they become in a program.
+# The lowering to programs.
 
 
 def _register() -> bool:
     try:
         for name, target in _native.xla_targets().items():
             ffi.register_ffi_target(name, target, platform="cpu")
-    except Exception as error:  # a jaxlib whose foreign-function interface is another one
+    except Exception as error:  # a jaxlib with another foreign-function interface
         warnings.warn(
             f"this jaxlib does not take unstride's kernels ({type(error).__name__}: {error}); XLA's own convolution "
             "gives the same numbers, more slowly",
@@ -230,10 +230,10 @@ REGISTERED = _register()
 
 
 def calls_ours(context: Any) -> bool:
-    """Whether a program may call the native core at all."""
+    """Whether a program may call the native core."""
     module = context.module_context
     if not REGISTERED or getattr(module.lowering_parameters, "for_export", False):
-        return False  # an exported program should run where unstride is not
+        return False  # an exported program should run without unstride
     # XLA knows how to split its own operations among devices.
     return getattr(module.axis_context, "num_devices", None) in (None, 1)
 

@@ -1,13 +1,13 @@
-"""The three maps by XLA's own convolution: on accelerators, in exported programs, and where no native kernel can go.
+"""The three maps by XLA's own convolution: on accelerators, in exported programs, and where no native kernel can run.
 
-Zeros between the cells and signed pads are arguments of XLA's convolution. Nothing here says how to differentiate: the
-primitives of `jax_native` do, and become this in the end. Arrays are channels last.
+Zeros between the cells and signed pads are arguments of XLA's convolution. This module has no rules for derivatives:
+the primitives of `native` have them, and are lowered to the functions here. Arrays have channels last.
 
-On the CPU XLA takes about 9 times as long for a transposed convolution with both its gradients as JAX derives them
-(3×3, 16 to 32 channels, 26×26, 200 images: 1.0 s against 0.12 s), because a kernel gradient is then a convolution with
-batch and channels exchanged. Here it is a matrix product over a few images at a time. The plain convolution, too, is
-about 4 times as fast over a few images at a time as soon as there are more than 16 input channels (32 to 16, 1,000
-images: 0.41 s against 0.11 s).
+On the CPU, a transposed convolution with both its gradients would take about 9 times as long with the gradients that
+JAX derives (3×3, 16 to 32 channels, 26×26, 200 images: 1.0 s against 0.12 s), because a kernel gradient is then a
+convolution with batch and channels exchanged. Here it is a matrix product over a few images at a time. The plain
+convolution, too, is about 4 times as fast over a few images at a time if there are more than 16 input channels (32 to
+16, 1,000 images: 0.41 s against 0.11 s).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from jax import lax
 from ...geometry import Crop, Geometry, is_open
 
 Array = Any
-_COLUMN_BYTES = 2**24  # of one step's columns: every input cell as often as there are kernel taps that read it
+_COLUMN_BYTES = 2**24  # the columns of one step: every input cell, once for each kernel tap that reads it
 
 
 def conv_transpose(small: Array, kernel: Array, geometry: Geometry, cpu: bool) -> Array:
@@ -47,12 +47,12 @@ def _by_phases(small: Array, kernel: Array, geometry: Geometry) -> Array:
     g, rank, c_small = geometry.groups, geometry.rank, kernel.shape[-1]
     edges, shape, pads, more = [], [], [], []
     for K, s, d, (b, e) in zip(geometry.spans, geometry.stride, geometry.dilation, geometry.crops, strict=True):
-        first, last = -b // s, (K - 1 - b) // s  # of m
+        first, last = -b // s, (K - 1 - b) // s  # the range of m
         edges.append((-b - first * s, last * s + s - K + b, d - 1))
         shape += [last - first + 1, s]
         beyond = K - s - b - e  # n small cells make n * s + beyond big ones
         pads.append((last, -(-beyond // s) - first))
-        more.append(-beyond % s)  # cells of the last phases that are too many
+        more.append(-beyond % s)  # surplus cells of the last phases
     blocks = lax.pad(kernel, jnp.zeros((), kernel.dtype), [*edges, (0, 0, 0), (0, 0, 0)])
     blocks = jnp.flip(blocks.reshape(*shape, -1, g, c_small // g), range(0, 2 * rank, 2))
     windows, phases = range(0, 2 * rank, 2), range(1, 2 * rank, 2)
@@ -90,7 +90,7 @@ def kernel_gradient(big: Array, small: Array, geometry: Geometry, cpu: bool) -> 
     images = max(1, min(_images_a_step(big, small.shape[1:-1], geometry), len(big)))
     steps = -(-len(big) // images)
 
-    def split(array: Array) -> Array:  # images of zeros, which add nothing, fill the last step
+    def split(array: Array) -> Array:  # the last step is filled with images of zeros, which add nothing
         filled = jnp.pad(array, [(0, steps * images - len(array)), *((0, 0),) * (array.ndim - 1)])
         return filled.reshape(steps, images, *array.shape[1:])
 
@@ -103,7 +103,7 @@ def kernel_gradient(big: Array, small: Array, geometry: Geometry, cpu: bool) -> 
 def _by_columns(big: Array, small: Array, geometry: Geometry) -> Array:
     """The kernel gradient as one matrix product: a column for each kernel tap and big channel, a row for each cell."""
     g, size = geometry.groups, small.shape[1:-1]
-    # Room for every tap at every small cell: cells that the crop removed read zeros.
+    # Every tap can be read at every small cell: cells that the crop removed are zeros.
     edges = [(b, e, 0) for b, e in geometry.crops]
     full = lax.pad(big, jnp.zeros((), big.dtype), [(0, 0, 0), *edges, (0, 0, 0)])
     columns = []

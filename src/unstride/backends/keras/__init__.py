@@ -1,1 +1,1 @@
-"""Keras: which backend it computes with, its import, and its symbolic tensors."""
+"""Keras: the choice of its backend, and its import."""

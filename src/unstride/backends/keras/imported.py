@@ -1,4 +1,4 @@
-"""Keras, imported with a backend that is installed. Our modules take it from here, so that this is decided once."""
+"""Keras, imported with an installed backend. Our modules import it from here, so that the choice is made once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ try:
     with keras_backend.settled():
         import keras
 except ModuleNotFoundError as error:
-    if error.name != "keras":  # Keras is there, something that it needs is not
+    if error.name != "keras":  # Keras is installed, but one of its dependencies is not
         raise
     raise ModuleNotFoundError(
         'unstride.keras needs Keras 3.15 or later: pip install "unstride[keras]"', name="keras"

@@ -1,8 +1,7 @@
-"""Which backend Keras computes with, decided before Keras is imported, and why. Imports no framework.
+"""The choice of Keras's backend before Keras is imported, and the reason for it. Imports no framework.
 
-A backend that was chosen stays: by Keras that is imported already, by ``KERAS_BACKEND``, or by ``keras.json``. Where
-none was, the first that is installed is taken: JAX, PyTorch, TensorFlow. Keras itself would take TensorFlow, installed
-or not.
+A backend that was chosen stays: by an earlier import of Keras, by ``KERAS_BACKEND``, or by ``keras.json``. Otherwise
+the first installed one is used: JAX, PyTorch, TensorFlow. Keras itself would use TensorFlow, installed or not.
 
 Keras writes ``keras.json`` when it is first imported, with "tensorflow" in it, even if that import then fails. Such a
 file is not a choice.
@@ -25,13 +24,13 @@ INSTALL = {
     "torch": 'pip install "unstride[torch]"',
     "tensorflow": "pip install tensorflow",
 }
-"""The backends in the order in which they are taken, and how to get each."""
+"""The backends in the order of preference, and the command that installs each."""
 
 MODULES = {"jax": ("jax", "jaxlib")}
-"""What a backend needs, where that is not one module of its name."""
+"""The modules that a backend needs, if they are not the one module of its name."""
 
 DEFAULT = "tensorflow"
-"""The one that Keras takes, and writes to keras.json."""
+"""The backend that Keras uses by default, and writes to keras.json."""
 
 WRITTEN = {"floatx": "float32", "epsilon": 1e-07, "backend": DEFAULT, "image_data_format": "channels_last"}
 """The keras.json that Keras writes by itself."""
@@ -39,13 +38,13 @@ WRITTEN = {"floatx": "float32", "epsilon": 1e-07, "backend": DEFAULT, "image_dat
 LOGGER = logging.getLogger("unstride")
 
 
-class NoBackend(ImportError):  # noqa: N818 - as Python's own exceptions of import, it names what is missing
+class NoBackend(ImportError):  # noqa: N818 - it names the missing thing, like Python's ModuleNotFoundError
     """None of the backends is installed."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A backend, and why it is this one: both for people to read.
+    """A backend and the reason for its choice, both as text for people.
 
     >>> print(Choice("jax", "KERAS_BACKEND is set to it"))
     jax: KERAS_BACKEND is set to it
@@ -58,7 +57,7 @@ class Choice:
         return f"{self.backend}: {self.reason}"
 
 
-_taken: Choice | None = None  # with which `settled` has imported Keras
+_taken: Choice | None = None  # the choice with which `settled` has imported Keras
 
 
 def choice() -> Choice:
@@ -69,9 +68,9 @@ def choice() -> Choice:
     Raises
     ------
     NoBackend
-        If no backend was chosen, and none is installed.
+        No backend was chosen, and none is installed.
     ImportError
-        If KERAS_BACKEND or keras.json names one that is not installed. Either error says in one line what to do.
+        KERAS_BACKEND or keras.json names a backend that is not installed. Both errors say in one line what to do.
     """
     keras = sys.modules.get("keras")
     if keras is not None and hasattr(keras, "config"):
@@ -91,48 +90,49 @@ def choice() -> Choice:
 
 @contextmanager
 def settled() -> Iterator[None]:
-    """Within it, Keras is imported with the backend of `choice`, by KERAS_BACKEND, which stays unless that fails.
+    """A context in which Keras is imported with the backend of `choice`.
 
-    The logger "unstride" gets an INFO record of the choice. What an import of Keras that failed left behind is
-    forgotten first, because it holds the backend of that import.
+    It sets KERAS_BACKEND, which stays set unless the import fails. The logger "unstride" gets an INFO record of the
+    choice. Modules left over from a failed import of Keras are removed first, because they have the backend of that
+    import.
 
     Raises
     ------
     ImportError
-        As `choice` does.
+        As in `choice`.
     """
     global _taken
     if "keras" in sys.modules:
         yield
         return
-    made = choice()
+    chosen = choice()
     for name in [name for name in sys.modules if name.startswith("keras.")]:
         del sys.modules[name]
     before = os.environ.get("KERAS_BACKEND")
-    _taken = made
+    _taken = chosen
     if not before:
-        os.environ["KERAS_BACKEND"] = made.backend
+        os.environ["KERAS_BACKEND"] = chosen.backend
     try:
         yield
     except BaseException:
         _taken = None
         if not before:
-            os.environ["KERAS_BACKEND"] = ""  # which Keras takes for unset
+            os.environ["KERAS_BACKEND"] = ""  # for Keras this means unset
         raise
-    LOGGER.info("Keras backend %s", made)
+    LOGGER.info("Keras backend %s", chosen)
 
 
 def is_installed(backend: str) -> bool:
-    """Whether the modules that `backend` needs can be found. None of them is imported."""
+    """Whether the modules that `backend` needs can be found. None is imported."""
     return all(_is_found(module) for module in MODULES.get(backend, (backend,)))
 
 
 def _is_found(module: str) -> bool:
     try:
         spec = importlib.util.find_spec(module)
-    except (ImportError, ValueError):  # blocked, or with a name that is none
+    except (ImportError, ValueError):  # blocked, or an invalid name
         return False
-    return spec is not None and spec.origin is not None  # a folder of that name has no origin
+    return spec is not None and spec.origin is not None  # a folder of this name has no origin
 
 
 def config_file() -> Path:
@@ -140,7 +140,7 @@ def config_file() -> Path:
     if "KERAS_HOME" in os.environ:
         folder = Path(os.environ["KERAS_HOME"])
     else:
-        home = os.path.expanduser("~")  # noqa: PTH111 - Path.expanduser raises where there is no home
+        home = os.path.expanduser("~")  # noqa: PTH111 - Path.expanduser raises an error without a home
         folder = Path(home if os.access(home, os.W_OK) else "/tmp", ".keras")
     return Path(os.path.expanduser(folder / "keras.json"))  # noqa: PTH111
 
@@ -150,7 +150,7 @@ def _from_file() -> Choice | None:
     file = config_file()
     try:
         content = json.loads(file.read_text())
-    except (OSError, ValueError):  # none, or one that Keras overlooks too
+    except (OSError, ValueError):  # no file, or one that Keras ignores too
         return None
     named = content.get("backend") if isinstance(content, dict) else None
     if not isinstance(named, str) or not named or content == WRITTEN:
@@ -170,7 +170,7 @@ def _installed() -> Choice:
 
 
 def _lacking(backend: str) -> str:
-    """A backend that is not installed, and what to do about it."""
+    """The end of an error message for a backend that is not installed: its name and the remedy."""
     if backend in INSTALL:
         return f"{backend!r}, which is not installed; {INSTALL[backend]}"
     return f"{backend!r}; expected one of {', '.join(INSTALL)}"

@@ -1,8 +1,8 @@
-"""The three maps for TensorFlow tensors: by the native kernels in eager mode, in graphs by TensorFlow's own operators.
+"""The three maps for TensorFlow tensors: by the native kernels in eager mode, by TensorFlow's operators in graphs.
 
-A graph may be saved and run where there is no Python, so that it is made of TensorFlow's operators alone
-(`tensorflow_graph`). Eagerly, on the CPU, the native kernels are up to ten times as fast and are used
-(`tensorflow_eager`). Half precision is computed in float32: sums lose too much in it.
+A graph may be saved and run without Python, so it uses only TensorFlow's operators (`graph`). In eager mode on the CPU
+the native kernels are up to ten times as fast, and are used (`eager`). Half precision is computed in float32, because
+sums lose too much precision in it.
 """
 
 from __future__ import annotations

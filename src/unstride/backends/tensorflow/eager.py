@@ -1,6 +1,6 @@
-"""The three maps for TensorFlow's eager tensors on the CPU, by the native kernels, without a copy in or out.
+"""The three maps for TensorFlow's eager tensors on the CPU, by the native kernels, without copies.
 
-Each map's derivative is another of the three, so that gradients of any order stay here.
+The derivatives of each map are the other two, so gradients of any order are computed here.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from ...geometry import Geometry
 from .. import numpy as native
 
 Tensor = Any
-_ALIGNMENT = 64  # what TensorFlow expects of memory: it ends the process over less
+_ALIGNMENT = 64  # TensorFlow requires it of memory, and ends the process otherwise
 
 
 def can(*arrays: Tensor | None) -> bool:
-    """Whether the native kernels can get at all of these."""
+    """Whether the native kernels can access all of these tensors."""
     return tf.executing_eagerly() and all("CPU" in array.backing_device for array in arrays if array is not None)
 
 
@@ -36,7 +36,7 @@ def kernel_gradient(big: Tensor, small: Tensor, geometry: Geometry, channels: st
     return _kernel_gradient(geometry, channels)(big, small)
 
 
-# TensorFlow takes every argument of a function with a gradient of its own for a tensor: one function for each geometry.
+# In TensorFlow every argument of a function with a custom gradient is a tensor. So each geometry has its own function.
 
 
 @functools.lru_cache(maxsize=1024)
@@ -57,7 +57,7 @@ def _conv(geometry: Geometry, channels: str) -> Callable[..., Tensor]:
     def with_gradient(big: Tensor, kernel: Tensor, *bias: Tensor) -> tuple[Tensor, Any]:
         def gradient(small: Tensor) -> tuple[Tensor, ...]:
             sizes = (a.shape[1:-1] if channels == "last" else a.shape[2:] for a in (small, big))
-            exact = geometry.fitted(*map(tuple, sizes))  # which reaches the cells that the convolution left unread
+            exact = geometry.fitted(*map(tuple, sizes))  # includes the cells that the convolution left unread
             sums = [_over_cells(small, channels) for _ in bias]
             grid = conv_transpose(small, kernel, None, exact, channels)
             return grid, kernel_gradient(big, small, exact, channels), *sums
@@ -85,8 +85,8 @@ def _over_cells(array: Tensor, channels: str) -> Tensor:
 
 
 def _differentiable(function: Callable[..., Any]) -> Callable[..., Tensor]:
-    made: Callable[..., Tensor] = tf.custom_gradient(function)
-    return made
+    differentiable: Callable[..., Tensor] = tf.custom_gradient(function)
+    return differentiable
 
 
 def _array(tensor: Tensor | None = None) -> Any:
@@ -95,7 +95,7 @@ def _array(tensor: Tensor | None = None) -> Any:
 
 
 def _tensor(array: Any) -> Tensor:
-    """The array's memory as a tensor; where TensorFlow would not take it as it is, a copy."""
+    """The array's memory as a tensor; a copy if TensorFlow cannot use the memory."""
     if array.size == 0 or array.ctypes.data % _ALIGNMENT:
         return tf.constant(array)
     return tf.experimental.dlpack.from_dlpack(array.__dlpack__())

@@ -1,13 +1,13 @@
-"""The three maps in TensorFlow's own operators, for graphs and for accelerators; float32 and float64.
+"""The three maps in TensorFlow's operators, for graphs and for accelerators; float32 and float64.
 
-Where a geometry is one of TensorFlow's own ("VALID" or "SAME") its operator is called as its users call it, and what
-follows it fuses; any other geometry is the "VALID" one, then cropped or extended: TensorFlow's transposed convolutions
-refuse some crops and abort on others, and their explicit paddings take up to seven times as long. Two exceptions, as
-measured: transposed convolutions to a few channels go by phases, up to five times as fast; and where the stride is the
-kernel's size the kernel's gradient is a matrix product, up to twice as fast.
+If TensorFlow has the geometry ("VALID" or "SAME"), its operator is called directly, and fuses with the operators that
+follow. Any other geometry is computed as "VALID", and then cropped or extended: TensorFlow's transposed convolutions
+refuse some crops and abort on others, and their explicit paddings take up to seven times as long. Measurements led to
+two exceptions: transposed convolutions to a few channels are computed by phases, up to five times as fast; and if the
+stride is the kernel's size, the kernel's gradient is a matrix product, up to twice as fast.
 
-TensorFlow's CPU convolutions take channels last alone, and its transposed convolutions are documented without groups:
-here each group is a convolution of its own.
+TensorFlow's CPU convolutions only take channels last, and its transposed convolutions are documented without groups. So
+each group is a separate convolution here.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ import tensorflow as tf
 from ...geometry import Crop, Geometry, span
 
 Tensor = Any
-_FEW = 4  # channels of a result: oneDNN computes fewer than a vector of them as slowly as a whole one
-_MANY = 32  # channels from which on the matrix product wins
+_FEW = 4  # channels of a result: oneDNN takes as long for fewer channels than a vector has as for a whole vector
+_MANY = 32  # channels from which on the matrix product is faster
 
 
 def conv_transpose(x: Tensor, kernel: Tensor, bias: Tensor | None, geometry: Geometry, channels: str) -> Tensor:
@@ -51,7 +51,7 @@ def kernel_gradient(big: Tensor, small: Tensor, geometry: Geometry, channels: st
 
 
 def _through(how: Callable[[Tensor, Tensor, Geometry], Tensor], geometry: Geometry) -> Callable[..., Tensor]:
-    """The transposed convolution computed in a way of which TensorFlow's own gradient would be the slower one."""
+    """The transposed convolution computed by `how`, with our gradient: TensorFlow's would be slower."""
 
     def with_gradient(small: Tensor, kernel: Tensor) -> tuple[Tensor, Any]:
         def gradient(big: Tensor) -> tuple[Tensor, Tensor]:
@@ -59,8 +59,8 @@ def _through(how: Callable[[Tensor, Tensor, Geometry], Tensor], geometry: Geomet
 
         return how(small, kernel, geometry), gradient
 
-    made: Callable[..., Tensor] = tf.custom_gradient(with_gradient)
-    return made
+    differentiable: Callable[..., Tensor] = tf.custom_gradient(with_gradient)
+    return differentiable
 
 
 def _directly(small: Tensor, kernel: Tensor, geometry: Geometry) -> Tensor:
@@ -72,9 +72,9 @@ def _directly(small: Tensor, kernel: Tensor, geometry: Geometry) -> Tensor:
     else:
         length = [(n - 1) * s + K for n, s, K in zip(size, geometry.stride, geometry.spans, strict=True)]
 
-    def one(part: Tensor, own: Tensor) -> Tensor:
-        shape, padding = [batch, *length, own.shape[-2]], "SAME" if same else "VALID"
-        return transposed(part, own, shape, geometry.stride, padding, dilations=dilations)
+    def one(part: Tensor, taps: Tensor) -> Tensor:
+        shape, padding = [batch, *length, taps.shape[-2]], "SAME" if same else "VALID"
+        return transposed(part, taps, shape, geometry.stride, padding, dilations=dilations)
 
     y = _grouped(one, small, _written(kernel, geometry), geometry.groups)
     return y if same else _crop(y, geometry.crops)
@@ -83,7 +83,7 @@ def _directly(small: Tensor, kernel: Tensor, geometry: Geometry) -> Tensor:
 def _by_phases(small: Tensor, kernel: Tensor, geometry: Geometry) -> Tensor:
     """All phases of the full grid as the output channels of one dense convolution, interleaved and then cropped.
 
-    Full cell ``q*s + r`` is reached from small cell ``q - m`` by tap ``m*s + r``, of which `window` are in the kernel.
+    Full cell ``q*s + r`` is reached from small cell ``q - m`` by tap ``m*s + r``, for m from 0 to `window` - 1.
     """
     rank, stride = geometry.rank, geometry.stride
     c_big, c_small = kernel.shape[-2:]
@@ -116,11 +116,11 @@ def _convolved(big: Tensor, kernel: Tensor, geometry: Geometry) -> Tensor:
         big = _crop(big, [(-b, -e) for b, e in geometry.crops])
     convolved = (tf.nn.conv1d, tf.nn.conv2d, tf.nn.conv3d)[geometry.rank - 1]
     strides, dilations = geometry.stride, _dilation(geometry, kernel)
-    if geometry.rank == 3:  # alone in wanting entries for batch and channels
+    if geometry.rank == 3:  # only tf.nn.conv3d needs entries for batch and channels
         strides, dilations = (1, *strides, 1), (1, *dilations, 1)
 
-    def one(part: Tensor, own: Tensor) -> Tensor:
-        return convolved(part, own, strides, "SAME" if same else "VALID", dilations=dilations)
+    def one(part: Tensor, taps: Tensor) -> Tensor:
+        return convolved(part, taps, strides, "SAME" if same else "VALID", dilations=dilations)
 
     return _grouped(one, big, _written(kernel, geometry), geometry.groups)
 
@@ -131,7 +131,7 @@ def _kernel_gradient(big: Tensor, small: Tensor, geometry: Geometry) -> Tensor:
         blocks = tf.reshape(tf.nn.space_to_depth(big, k[0]), [-1, k[0] * k[1] * per_group])
         product = tf.matmul(blocks, tf.reshape(small, [-1, c_small]), transpose_a=True)
         return tf.reshape(product, [*k, per_group, c_small])
-    # The map from kernel to convolution is linear, so that its derivative, anywhere, is what is asked for.
+    # The convolution is linear in the kernel, so its derivative at any kernel is the kernel gradient.
     with tf.GradientTape() as tape:
         kernel = tf.zeros((*k, per_group, c_small), big.dtype)
         tape.watch(kernel)
@@ -140,7 +140,7 @@ def _kernel_gradient(big: Tensor, small: Tensor, geometry: Geometry) -> Tensor:
 
 
 def _is_same(geometry: Geometry, big: Sequence[int] = (), small: Sequence[int] = ()) -> bool:
-    """Whether it is TensorFlow's "SAME": for these sizes, or else for `stride` big cells to every small one."""
+    """Whether the crops are TensorFlow's "SAME": for these sizes, or else for `stride` big cells per small one."""
     if not all(b == max(b + e, 0) // 2 for b, e in geometry.crops):
         return False
     if big:
@@ -150,20 +150,23 @@ def _is_same(geometry: Geometry, big: Sequence[int] = (), small: Sequence[int] =
 
 
 def _meets(geometry: Geometry) -> bool:
-    """Whether the kernel's copies lie side by side, alike along both axes of two."""
+    """Whether the kernel's copies fill the big grid without gaps or overlap, with a square kernel on two axes."""
     k = geometry.kernel_size
     alike = geometry.rank == 2 and k == geometry.stride and k[0] == k[1] > 1
     return alike and max(geometry.dilation) == geometry.groups == 1 and not any(map(any, geometry.crops))
 
 
 def _filled(array: Tensor) -> Tensor:
-    """With one image of zeros if there is none: TensorFlow gives an empty batch back in the input's size."""
+    """The array, or one image of zeros if it is empty: TensorFlow's result for an empty batch has the input's size."""
     return tf.zeros([1, *array.shape[1:]], array.dtype) + tf.reduce_sum(array) if array.shape[0] == 0 else array
 
 
 def _without_idle_strides(geometry: Geometry, size: Sequence[Any]) -> Geometry:
-    """The same with stride 1 along axes of one small cell, where a stride has no effect, but for this: TensorFlow 2.21
-    with oneDNN computes a convolution of one input channel with strides (1, s) wrongly where it makes one column."""
+    """The geometry with stride 1 along axes of one small cell, where a stride has no effect.
+
+    TensorFlow 2.21 with oneDNN computes a convolution of one input channel with strides (1, s) wrongly if the result
+    has one column.
+    """
     strides = [1 if isinstance(n, int) and n == 1 else s for n, s in zip(size, geometry.stride, strict=True)]
     return Geometry(geometry.kernel_size, strides, geometry.crops, None, geometry.dilation, geometry.groups)
 
@@ -176,15 +179,15 @@ def _grouped(one: Callable[[Tensor, Tensor], Tensor], x: Tensor, kernel: Tensor,
 
 
 def _written_out(geometry: Geometry, kernel: Tensor) -> bool:
-    """Whether the dilation has to become zeros in the kernel: what TensorFlow dilates itself on a CPU, in both
-    directions, is float32 in one or two dimensions, and that by oneDNN alone."""
+    """Whether the dilation has to become zeros in the kernel. On a CPU, TensorFlow dilates both convolutions itself
+    only in float32, in one or two dimensions, and with oneDNN."""
     return max(geometry.dilation) > 1 and (geometry.rank == 3 or kernel.dtype == tf.float64 or not _dilates())
 
 
 @cache
 def _dilates() -> bool:
-    """Whether TensorFlow computes with oneDNN here, which it chooses by the processor: found by trying."""
-    with tf.init_scope():  # at once, also where a graph is being made
+    """Whether TensorFlow can dilate here. It needs oneDNN, which TensorFlow chooses by the processor, so we try it."""
+    with tf.init_scope():  # runs eagerly even while a graph is being made
         if tf.config.list_logical_devices("GPU"):
             return True
         try:
@@ -200,11 +203,11 @@ def _dilation(geometry: Geometry, kernel: Tensor) -> tuple[int, ...]:
 
 
 def _written(kernel: Tensor, geometry: Geometry) -> Tensor:
-    """The kernel with its dilation written out as zeros where TensorFlow would refuse it."""
+    """The kernel, with its dilation written out as zeros if TensorFlow would refuse the dilation."""
     if not _written_out(geometry, kernel):
         return kernel
     for axis, (k, d) in enumerate(zip(geometry.kernel_size, geometry.dilation, strict=True)):
-        # every tap followed by d - 1 zeros, of which the last tap's are dropped again
+        # every tap is followed by d - 1 zeros; those after the last tap are dropped again
         spread = tf.expand_dims(kernel, axis + 1)
         spread = tf.pad(spread, [(0, (d - 1) * (at == axis + 1)) for at in range(len(spread.shape))])
         merged = [*kernel.shape[:axis], k * d, *kernel.shape[axis + 1 :]]
@@ -213,10 +216,10 @@ def _written(kernel: Tensor, geometry: Geometry) -> Tensor:
 
 
 def _crop(grid: Tensor, crops: Sequence[Crop]) -> Tensor:
-    """Without `begin` and `end` cells along the spatial axes; a negative number adds zeros instead."""
+    """The grid without `begin` and `end` cells along the spatial axes; a negative number adds zeros instead."""
     if not any(map(any, crops)):
         return grid
-    if min(map(min, crops)) < 0:  # the extension first: a crop may go beyond the cells that there are
+    if min(map(min, crops)) < 0:  # the extension comes first: a crop may exceed the existing cells
         grid = tf.pad(grid, [(0, 0), *((max(-b, 0), max(-e, 0)) for b, e in crops), (0, 0)])
     if max(map(max, crops)) <= 0:
         return grid
@@ -224,7 +227,7 @@ def _crop(grid: Tensor, crops: Sequence[Crop]) -> Tensor:
 
 
 def shape_of(tensor: Tensor) -> list[Any]:
-    """The shape in numbers, as far as it is known, and else in tensors."""
+    """The shape: known sizes as numbers, others as tensors."""
     dynamic = tf.shape(tensor)
     return [dynamic[axis] if n is None else n for axis, n in enumerate(tensor.shape)]
 
@@ -241,7 +244,7 @@ def _kernel_last(kernel: Tensor, channels: str) -> Tensor:
 
 def _finished(y: Tensor, bias: Tensor | None, like: Tensor, channels: str) -> Tensor:
     if bias is not None:
-        y = tf.nn.bias_add(y, bias)  # which TensorFlow fuses with the convolution, and an addition it does not
+        y = tf.nn.bias_add(y, bias)  # TensorFlow fuses it with the convolution, unlike a plain addition
     if like.shape[0] == 0:
         y = y[:0]
     rank = len(y.shape) - 2

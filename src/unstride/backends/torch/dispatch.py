@@ -1,5 +1,5 @@
-"""The three maps for PyTorch tensors: on the CPU by the native kernels, elsewhere, and where a model is exported, by
-PyTorch's own convolutions, with a crop or an extension where these cannot express the geometry."""
+"""The three maps for PyTorch tensors: on the CPU by the native kernels. On other devices, and in exported models, by
+PyTorch's own convolutions, with a crop or an extension if these cannot express the geometry."""
 
 from __future__ import annotations
 
@@ -56,10 +56,10 @@ def relu(array: Tensor) -> Tensor:
 
 
 def kept(parameter: Tensor) -> Tensor:
-    """What a derivative may need of a parameter that is written into before it is computed.
+    """A copy of a parameter if a derivative may need it, as it may be overwritten before the derivative is computed.
 
-    PyTorch's own convolutions refuse that ("modified by an inplace operation"); Keras's copy the kernel first wherever
-    they want it in another layout, and then have the derivative at the kernel that they were computed with.
+    PyTorch's own convolutions raise an error then ("modified by an inplace operation"). Keras's convolutions copy the
+    kernel if they need another layout, and have the derivative at the kernel of the forward pass.
     """
     if not torch.is_grad_enabled() or not isinstance(parameter, torch.nn.Parameter) or exporting():
         return parameter
@@ -67,7 +67,7 @@ def kept(parameter: Tensor) -> Tensor:
 
 
 def exporting() -> bool:
-    """Whether a graph is made for somewhere else, where there are PyTorch's operators alone."""
+    """Whether a graph is being exported, which may contain only PyTorch's own operators."""
     if torch.compiler.is_compiling():
         return bool(_is_exporting())
     return bool(torch._C._is_tracing())
@@ -77,13 +77,13 @@ def autocasting() -> bool:
     return torch.is_autocast_enabled("cpu")
 
 
-# PyTorch 2.6 does not tell an export from a compilation.
+# PyTorch 2.6 does not distinguish an export from a compilation.
 _is_exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
 
 
 def is_native(*tensors: Tensor | None) -> bool:
-    """Whether the native kernels take them: dense tensors of one floating-point type on the CPU, no
-    export, and none of the functionalization that PyTorch lacks for functions with a derivative of their own."""
+    """Whether the native kernels take them: dense tensors of one floating-point type on the CPU, outside of exports and
+    of torch.func.functionalize, which PyTorch lacks for functions with a custom derivative."""
     dtype = None
     for tensor in tensors:
         if tensor is not None:
@@ -96,15 +96,15 @@ def is_native(*tensors: Tensor | None) -> bool:
 
 
 def has_channels_last_result(x: Tensor, kernel: Tensor, fields: tuple[Any, ...] | None = None) -> bool:
-    """Whether PyTorch's own convolution of them would give its result in the memory format channels_last: there a
-    tensor counts as channels_last by its strides alone, an axis of one cell among them.
+    """Whether PyTorch's own convolution of them would have its result in the memory format channels_last.
 
+    PyTorch decides by the strides alone whether a tensor is channels_last, also by those of axes with one cell.
     `fields` are stride, padding, dilation, whether it is transposed, output padding and groups: in three dimensions
     PyTorch's choice depends on them too.
     """
     if x.dim() == 3:
         return False
-    if torch.compiler.is_compiling():  # Dynamo cannot follow what is asked of a stride that may be any
+    if torch.compiler.is_compiling():  # Dynamo cannot trace comparisons of dynamic strides
         return _is_channels_last(x) or _is_channels_last(kernel)
     if not is_like_channels_last(x) and not is_like_channels_last(kernel):
         return False
@@ -112,7 +112,7 @@ def has_channels_last_result(x: Tensor, kernel: Tensor, fields: tuple[Any, ...] 
 
 
 def knows_channels_last(x: Tensor, kernel: Tensor, fields: tuple[Any, ...] | None) -> bool:
-    """Whether PyTorch's convolution of such tensors has channels_last results at all."""
+    """Whether PyTorch's convolution of such tensors can have channels_last results."""
     if x.dim() == 4 or fields is None:
         return True
     return x.dtype is torch.float32 and _is_onednns(x, kernel, fields)
@@ -124,7 +124,7 @@ def _is_channels_last(tensor: Tensor) -> bool:
 
 
 def is_like_channels_last(tensor: Tensor) -> bool:
-    """Whether PyTorch suggests channels_last for what is made of the tensor."""
+    """Whether PyTorch suggests channels_last for results that are computed from the tensor."""
     shape = tensor.shape
     if shape[1] > 1 and (shape[2] > 1 or shape[-1] > 1) and tensor.is_contiguous():
         return False  # most tensors
@@ -132,8 +132,8 @@ def is_like_channels_last(tensor: Tensor) -> bool:
 
 
 def has_channels_last_strides(shape: Sequence[int], strides: Sequence[int]) -> bool:
-    """PyTorch's rule: steps that do not fall from the channels on over the last to the first axis of space and to the
-    batch; in doubt, of a single channel and a single cell, they are no channels_last's."""
+    """PyTorch's rule: the strides do not decrease from the channels to the last, then the first spatial axis and the
+    batch. If they are ambiguous (one channel and one cell), they are not channels_last."""
     if strides[1] == 0:
         return False
     least = 0
@@ -148,10 +148,10 @@ _onednns: dict[Any, bool] = {}
 
 
 def _is_onednns(x: Tensor, kernel: Tensor, fields: tuple[Any, ...]) -> bool:
-    """Whether PyTorch would leave this convolution to oneDNN. Only that knows channels_last in three dimensions."""
+    """Whether PyTorch would use oneDNN for this convolution. Only oneDNN has channels_last in three dimensions."""
     key = (x.shape, kernel.shape, fields, torch.get_num_threads(), torch._C._get_mkldnn_enabled())
-    found = _onednns.get(key)
-    if found is None:
+    answer = _onednns.get(key)
+    if answer is None:
         stride, padding, dilation, transposed, extra, groups = fields
         chosen = torch._C._select_conv_backend(
             x.detach(), kernel.detach(), None, stride, padding, dilation, transposed, extra, groups
@@ -159,8 +159,8 @@ def _is_onednns(x: Tensor, kernel: Tensor, fields: tuple[Any, ...]) -> bool:
         form = torch._C._conv_determine_backend_memory_format(x, kernel, chosen)
         if len(_onednns) >= 1024:
             _onednns.clear()
-        found = _onednns[key] = form is torch.channels_last_3d
-    return found
+        answer = _onednns[key] = form is torch.channels_last_3d
+    return answer
 
 
 def conv_transpose(
@@ -194,7 +194,7 @@ def conv(
 
 
 def _output_size(geometry: Geometry, size: tuple[Any, ...]) -> tuple[Any, ...]:
-    """`Geometry.output_size`, for sizes too that are no numbers yet."""
+    """`Geometry.output_size`, also for sizes that are not numbers yet."""
     if not is_open(size):
         return geometry.output_size(size)
     full = [(n - 1) * s + K for n, s, K in zip(size, geometry.stride, geometry.spans, strict=True)]
@@ -202,7 +202,7 @@ def _output_size(geometry: Geometry, size: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _conv_size(geometry: Geometry, size: tuple[Any, ...]) -> tuple[Any, ...]:
-    """`Geometry.conv_size`, for sizes too that are no numbers yet."""
+    """`Geometry.conv_size`, also for sizes that are not numbers yet."""
     if not is_open(size):
         return geometry.conv_size(size)
     axes = zip(size, geometry.crops, geometry.spans, geometry.stride, strict=True)
@@ -216,12 +216,12 @@ def kernel_gradient(big: Tensor, small: Tensor, geometry: Geometry, channels: st
     fields = geometry.kernel_size, geometry.stride, geometry.dilation, begins, geometry.groups
     if channels == "first":
         return operators.kernel_gradient(big, small, *fields, has_channels_last_result(big, small), KernelLayout.FIRST)
-    made = operators.kernel_gradient(big.movedim(-1, 1), small.movedim(-1, 1), *fields, True, KernelLayout.LAST)
-    return made.movedim((0, 1), (-1, -2))
+    gradient = operators.kernel_gradient(big.movedim(-1, 1), small.movedim(-1, 1), *fields, True, KernelLayout.LAST)
+    return gradient.movedim((0, 1), (-1, -2))
 
 
 def _natively(
-    own: Any,
+    rule: Any,
     x: Tensor,
     kernel: Tensor,
     bias: Tensor | None,
@@ -232,9 +232,9 @@ def _natively(
     begins = tuple(b for b, _ in geometry.crops)
     fields = size, geometry.stride, geometry.dilation, begins, geometry.groups
     if channels == "first":
-        y: Tensor = own(x, kernel, bias, *fields, has_channels_last_result(x, kernel))
+        y: Tensor = rule(x, kernel, bias, *fields, has_channels_last_result(x, kernel))
         return y
-    y = own(x.movedim(-1, 1), kernel.movedim((-1, -2), (0, 1)), bias, *fields, True)
+    y = rule(x.movedim(-1, 1), kernel.movedim((-1, -2), (0, 1)), bias, *fields, True)
     return y.movedim(1, -1)
 
 
@@ -243,14 +243,14 @@ def _natively(
 
 def _own_conv_transpose(x: Tensor, kernel: Tensor, bias: Tensor | None, geometry: Geometry, channels: str) -> Tensor:
     arguments, crops = torch_call(geometry)
-    del arguments["kernel_size"]  # the functions read it off the kernel
+    del arguments["kernel_size"]  # the functions read it from the kernel
     transposed = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[geometry.rank - 1]
     exact = all(crop == (0, 0) for crop in crops)
     weights, offset = _kernel(kernel, channels), _working(bias)
     y = transposed(_first(x, channels), weights, offset if exact else None, **arguments)
     if not exact:
         y = _crop(y, crops)
-        if offset is not None:  # after the crop: cells that an extension adds have the bias too
+        if offset is not None:  # after the crop: the cells of an extension have the bias too
             y = y + offset.to(y.dtype).reshape(-1, *(1,) * geometry.rank)
     return _back(y, x, channels)
 
@@ -281,20 +281,22 @@ def _own_kernel_gradient(big: Tensor, small: Tensor, geometry: Geometry, channel
         gradients: Any = torch.nn.grad  # type: ignore[attr-defined]
         weights = (gradients.conv1d_weight, gradients.conv2d_weight, gradients.conv3d_weight)
         fields = geometry.stride, 0, geometry.dilation, geometry.groups
-        made: Tensor = weights[geometry.rank - 1](grid, (c_small, per_group, *k), grad_output, *fields).to(big.dtype)
-        return made if channels == "first" else made.movedim((0, 1), (-1, -2))
+        weight_gradient: Tensor = weights[geometry.rank - 1](grid, (c_small, per_group, *k), grad_output, *fields).to(
+            big.dtype
+        )
+        return weight_gradient if channels == "first" else weight_gradient.movedim((0, 1), (-1, -2))
     shape = (*k, per_group, c_small) if channels == "last" else (c_small, per_group, *k)
-    # The map from kernel to convolution is linear, so that its derivative, anywhere, is what is asked for.
+    # The convolution is linear in the kernel, so its derivative at any kernel is the kernel gradient.
     linear = torch.func.vjp(lambda kernel: _own_conv(big, kernel, None, geometry, channels), big.new_zeros(shape))
     gradient: Tensor = linear[1](small.to(linear[0].dtype))[0]
     return gradient
 
 
 def _crop(grid: Tensor, crops: Sequence[Crop]) -> Tensor:
-    """Without `begin` and `end` cells along the spatial axes; a negative number adds zeros instead."""
+    """The grid without `begin` and `end` cells along the spatial axes; a negative number adds zeros instead."""
     if all(crop == (0, 0) for crop in crops):
         return grid
-    # The extension first: a crop may go beyond the cells that there are.
+    # The extension comes first: a crop may exceed the existing cells.
     amounts = [amount for crop in reversed(crops) for amount in crop]
     if min(amounts) < 0:
         grid = F.pad(grid, [max(-amount, 0) for amount in amounts])
@@ -313,13 +315,14 @@ def _kernel(kernel: Tensor, channels: str) -> Tensor:
 
 
 def _working(array: Any) -> Any:
-    """In the type to compute in: CPU half and bfloat16 lose too much in sums; accelerators sum in float32."""
+    """The array in the type for the computation. On the CPU, sums in half and bfloat16 lose too much precision;
+    accelerators sum in float32."""
     if array is None or array.dtype.itemsize >= 4 or array.device.type != "cpu":
         return array
     return array.to(torch.float32)
 
 
 def _back(y: Tensor, like: Tensor, channels: str) -> Tensor:
-    if y.device.type == "meta" or not torch.is_autocast_enabled(y.device.type):  # which chooses the type
+    if y.device.type == "meta" or not torch.is_autocast_enabled(y.device.type):  # autocast chooses the type
         y = y.to(like.dtype)
     return y if channels == "first" else y.permute(TO_LAST[y.dim() - 2])

@@ -1,5 +1,5 @@
-"""How PyTorch's tensors lie in memory: grids ``(N, C, *space)`` whose channels come first or last there, and kernels
-``(C_small, C_big / groups, *k)`` in any of three ways."""
+"""The memory layouts of PyTorch's tensors: grids ``(N, C, *space)`` with channels first or last in memory, and kernels
+``(C_small, C_big / groups, *k)`` in one of three orders."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ class KernelLayout:
     """The order of a kernel's axes in memory."""
 
     FIRST = 0
-    """(C_small, C_big / groups, *k): PyTorch's usual one"""
+    """(C_small, C_big / groups, *k): PyTorch's default"""
     LAST = 1
-    """(*k, C_big / groups, C_small): this package's own"""
+    """(*k, C_big / groups, C_small): this package's layout"""
     TURNED = 2
     """(C_small, *k, C_big / groups): PyTorch's channels_last"""
 
 
 def steps(shape: tuple[int, ...]) -> tuple[int, ...]:
     """The strides of contiguous memory."""
-    found = [1]
+    strides = [1]
     for length in shape[:0:-1]:
-        found.append(found[-1] * length)
-    return tuple(reversed(found))
+        strides.append(strides[-1] * length)
+    return tuple(reversed(strides))
 
 
 def grid_memory(batch: int, channels: int, size: Ints, last: bool) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -44,7 +44,7 @@ def grid_memory(batch: int, channels: int, size: Ints, last: bool) -> tuple[tupl
 
 
 def as_grid(x: Tensor, last: bool) -> Tensor:
-    """A grid as the kernels read it; copied only if it lies in another layout."""
+    """A grid in the layout that the kernels read; copied only if it has another one."""
     if not last:
         return x if x.is_contiguous() else x.contiguous()
     if x.stride(1) == 1 or x.shape[1] == 1:
@@ -54,12 +54,12 @@ def as_grid(x: Tensor, last: bool) -> Tensor:
 
 
 def aligned(tensor: Tensor) -> Tensor:
-    """The tensor, copied if its memory does not begin at a multiple of its numbers' size: views of bytes may not."""
+    """The tensor, copied if its memory is not aligned to the size of its elements, as in some views of bytes."""
     return tensor.clone() if tensor.data_ptr() % tensor.element_size() else tensor
 
 
 def kernel_layout(kernel: Tensor) -> int:
-    """Which of the three ways a kernel lies in memory; FIRST for those that lie in none, too."""
+    """The layout of a kernel in memory; also FIRST for kernels that have none of the three layouts."""
     rank = kernel.dim() - 2
     if not kernel.is_contiguous():
         if kernel.permute(KERNEL_TO_LAST[rank]).is_contiguous():
@@ -70,8 +70,8 @@ def kernel_layout(kernel: Tensor) -> int:
 
 
 def gradient_layout(kernel: Tensor, last: bool) -> int:
-    """How a kernel's gradient lies: as PyTorch's, which is channels_last where the result is. A kernel whose channels
-    come last altogether, which PyTorch does not know, has one like itself."""
+    """The layout of a kernel's gradient. Like PyTorch's, it is channels_last if the result is. A kernel in the layout
+    LAST, which PyTorch does not have, has a gradient in the same layout."""
     if not last:
         return KernelLayout.FIRST
     rank = kernel.dim() - 2
@@ -80,26 +80,26 @@ def gradient_layout(kernel: Tensor, last: bool) -> int:
 
 
 def laid_out(kernel: Tensor, weights_layout: int) -> Tensor:
-    """A kernel in that order in memory, with the strides that it has there; copied only if they are others."""
+    """A kernel with the strides of this layout; copied only if its strides differ."""
     memory = kernel_shape(weights_layout, kernel.shape[2:], kernel.shape[1], kernel.shape[0])
     return _with_memory(kernel, memory, LOGICAL[weights_layout][kernel.dim() - 2])
 
 
 def grid_laid_out(grid: Tensor, last: bool) -> Tensor:
-    """A grid, or a kernel, with its second axis last in memory or not, and with the strides that it has there."""
+    """A grid, or a kernel, with its second axis last in memory if `last`; copied only if its strides differ."""
     return _with_memory(grid, *grid_memory(grid.shape[0], grid.shape[1], grid.shape[2:], last))
 
 
 def _with_memory(tensor: Tensor, memory: tuple[int, ...], order: tuple[int, ...]) -> Tensor:
-    own = steps(memory)
-    strides = tuple(own[axis] for axis in order)
+    memory_strides = steps(memory)
+    strides = tuple(memory_strides[axis] for axis in order)
     if tensor.stride() == strides:
         return tensor
     return torch.empty_strided(tensor.shape, strides, dtype=tensor.dtype, device=tensor.device).copy_(tensor)
 
 
 def as_kernel(kernel: Tensor) -> tuple[Tensor, int]:
-    """A kernel as the kernels read it, and how it lies."""
+    """A kernel in a layout that the native kernels read, and this layout."""
     weights_layout = kernel_layout(kernel)
     return kernel.contiguous() if weights_layout == KernelLayout.FIRST else kernel, weights_layout
 

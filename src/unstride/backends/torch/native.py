@@ -1,9 +1,9 @@
 """The three maps over the memory of PyTorch's CPU tensors, by the native kernels without a copy.
 
-Tensors are ``(N, C, *space)`` and kernels ``(C_small, C_big / groups, *k)``, as everywhere in PyTorch; where their
-numbers lie in memory is another matter. With `last` the result's channels are adjacent (PyTorch's ``channels_last``),
-and grids that lie so are read where they are; without it the same holds for contiguous grids. A kernel may lie in any
-of three ways.
+Tensors are ``(N, C, *space)`` and kernels ``(C_small, C_big / groups, *k)``, as everywhere in PyTorch. Their layout in
+memory is independent of that. With `last` the result's channels are adjacent (PyTorch's ``channels_last``), and grids
+in this layout are read without a copy. Without `last` the same holds for contiguous grids. A kernel may have any of
+three layouts in memory.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from .layout import (
 Tensor = torch.Tensor
 Ints = Sequence[int]
 
-_LARGE = 1 << 16  # bytes, from which on a result takes memory that an earlier one left: new pages cost much to clear
+_LARGE = 1 << 16  # bytes: larger results reuse the memory of earlier ones, because new pages take long to clear
 
 
 def forward(
@@ -50,7 +50,7 @@ def forward(
     groups: int,
     last: bool,
 ) -> Tensor:
-    """conv_transpose or conv, for checked tensors of one floating-point type, with a result of that spatial size."""
+    """conv_transpose or conv, for validated tensors of one floating-point type. `size` is the result's spatial size."""
     dtype = x.dtype
     if dtype is not torch.float32 and dtype is not torch.float64:
         x, kernel, bias = x.float(), kernel.float(), None if bias is None else bias.float()
@@ -85,7 +85,7 @@ def gradient(
     last: bool,
     kernel_layout: int,
 ) -> Tensor:
-    """kernel_gradient, for a kernel of that size and `kernel_layout`."""
+    """kernel_gradient, for a kernel of size `size` and layout `kernel_layout`."""
     dtype = big.dtype
     if dtype is not torch.float32 and dtype is not torch.float64:
         return gradient(big.float(), small.float(), size, stride, dilation, begin, groups, last, kernel_layout).to(
@@ -115,14 +115,15 @@ def gradients(
 ) -> tuple[Tensor, Tensor] | None:
     """Both gradients of conv_transpose or conv, with respect to x and to the kernel, which has the kernel's layout.
 
-    One call: what both read is rearranged once. None where the kernels have nothing to compute, or no plan.
+    They are computed by one call, so arrays that both read are rearranged once. None if the kernels have nothing to
+    compute, or no plan.
     """
     dtype = x.dtype
     if dtype is not torch.float32 and dtype is not torch.float64:
-        made = gradients(
+        pair = gradients(
             transposed, x.float(), kernel.float(), grad_output.float(), stride, dilation, begin, groups, last
         )
-        return made and (made[0].to(dtype), made[1].to(dtype))
+        return pair and (pair[0].to(dtype), pair[1].to(dtype))
     x, grad_output, (kernel, weights_layout) = (
         as_grid(aligned(x), last),
         as_grid(aligned(grad_output), last),
@@ -155,17 +156,17 @@ def gradients(
 
 
 class BoundCall(NamedTuple):
-    """What is the same for all tensors of some shapes and strides."""
+    """A call bound to shapes and strides. Only the data pointers vary."""
 
     memory: tuple[int, ...]  # the shape of the result's memory
-    order: tuple[int, ...]  # of its axes in the result
+    order: tuple[int, ...]  # the order of these axes in the result
     shape: tuple[int, ...]
     strides: tuple[int, ...]
     bytes: int
-    prepared: _native.BoundCall | None  # None where the kernels have nothing to compute, or no plan
+    prepared: _native.BoundCall | None  # None if the kernels have nothing to compute, or no plan
 
     def __call__(self, dtype: torch.dtype, first: int, second: int, bias: int) -> Tensor:
-        """The result for arrays of numbers at these addresses; 0 stands for no bias."""
+        """The result for arrays at these addresses; 0 stands for no bias."""
         assert self.prepared is not None
         result = _new(self, dtype)
         self.prepared(first, second, bias, result.data_ptr())
@@ -175,8 +176,8 @@ class BoundCall(NamedTuple):
 def _call(
     memory: tuple[int, ...], order: tuple[int, ...], dtype: torch.dtype, prepared: _native.BoundCall | None
 ) -> BoundCall:
-    own = steps(memory)
-    shape, strides = tuple(memory[axis] for axis in order), tuple(own[axis] for axis in order)
+    memory_strides = steps(memory)
+    shape, strides = tuple(memory[axis] for axis in order), tuple(memory_strides[axis] for axis in order)
     return BoundCall(memory, order, shape, strides, math.prod(memory) * dtype.itemsize, prepared)
 
 
@@ -338,7 +339,7 @@ def _without_plan(
     begin: tuple[int, ...],
     groups: int,
 ) -> None:
-    """A result of no input, and of strides beyond what the kernels plan for, as NumPy's backend computes them."""
+    """Compute empty inputs, and strides that the kernels have no plan for, by NumPy's backend."""
     grid, weights = x.detach().numpy(), kernel.detach().numpy()
     call = Call(transposed, tuple(result.shape), False, False, (stride, dilation, begin, groups), False)
     computed(call, grid, weights, None if bias is None else bias.detach().numpy(), result.numpy())
@@ -356,7 +357,7 @@ def forward_meta(
     groups: int,
     last: bool,
 ) -> Tensor:
-    """A tensor of the shape, type and strides of what `forward` gives."""
+    """A tensor with the shape, type and strides of the result of `forward`."""
     del bias, dilation, begin
     channels = kernel.shape[1] * groups if transposed else kernel.shape[0]
     if last:
@@ -375,14 +376,14 @@ def gradient_meta(
     last: bool,
     kernel_layout: int,
 ) -> Tensor:
-    """A tensor of the shape, type and strides of what `gradient` gives."""
+    """A tensor with the shape, type and strides of the result of `gradient`."""
     del dilation, begin, last
     shape = kernel_shape(kernel_layout, size, big.shape[1] // groups, small.shape[1])
     return big.new_empty(shape).permute(LOGICAL[kernel_layout][len(stride)])
 
 
 def _new(call: BoundCall, dtype: torch.dtype) -> Tensor:
-    """A tensor for a result; no view of another one, as forward mode would then ask how a derivative lies."""
+    """A tensor for a result. It is not a view: forward mode would then check the strides of a derivative."""
     if call.bytes < _LARGE:
         return torch.empty_strided(call.shape, call.strides, dtype=dtype, device="cpu")
     try:
@@ -394,16 +395,20 @@ def _new(call: BoundCall, dtype: torch.dtype) -> Tensor:
 
 
 def _borrow_threads() -> None:
-    """PyTorch's threads watch for work for a while after each operation. Ours would share the processors with them: so
-    that calls on tensors run on PyTorch's, where these are OpenMP's."""
+    """Run calls on tensors on PyTorch's threads, if these are OpenMP's.
+
+    PyTorch's threads spin for a while after each operation, and a second pool would share the processors with them.
+    """
     if sys.platform != "linux":
         return
     try:
         library = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"))
-        found = [ctypes.cast(library[name], ctypes.c_void_p).value for name in ("GOMP_parallel", "omp_get_max_threads")]
+        addresses = [
+            ctypes.cast(library[name], ctypes.c_void_p).value for name in ("GOMP_parallel", "omp_get_max_threads")
+        ]
     except (OSError, AttributeError):  # another build of PyTorch, with other threads
         return
-    _native.set_openmp(*(address or 0 for address in found))
+    _native.set_openmp(*(address or 0 for address in addresses))
 
 
 _borrow_threads()

@@ -1,12 +1,12 @@
-"""The three maps as PyTorch operators on the CPU, ``torch.ops.unstride.*``: what PyTorch differentiates, compiles,
-transforms and traces.
+"""The three maps as PyTorch operators on the CPU, ``torch.ops.unstride.*``. PyTorch can differentiate, compile,
+transform and trace them.
 
-Arguments are tensors, laid out as `layout` says, and then the same fields for all three: the spatial size of the
-result, stride, dilation, the crops' begins, groups, and how the result lies in memory. Every derivative of one map is
-made of the other two, so that they are differentiable to any order, backwards and forwards.
+The arguments are tensors, in the layouts of `layout`, and then the same fields for all three: the spatial size of the
+result, stride, dilation, the crops' begins, groups, and the layout of the result in memory. The derivatives of each map
+are the other two, so the maps are differentiable to any order, backwards and forwards.
 
-`conv_transpose`, `conv` and `kernel_gradient` call the native core at once where nothing but numbers is asked for, and
-the operators where something else looks on.
+`conv_transpose`, `conv` and `kernel_gradient` call the native core directly if only the numbers are needed, and the
+operators if something observes them (see `is_watched`).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _SCHEMAS = {
     "conv": f"(Tensor x, Tensor kernel, Tensor? bias, {_FIELDS}) -> Tensor",
     "kernel_gradient": f"(Tensor big, Tensor small, {_FIELDS}, int kernel_layout) -> Tensor",
 }
-# A compiled graph hands over the strides that it was traced with, as `last` was chosen by them.
+# A compiled graph must pass the strides that it was traced with, because `last` was chosen by them.
 _TAGS = (getattr(torch.Tag, "needs_exact_strides", torch.Tag.needs_fixed_stride_order), torch.Tag.pt2_compliant_tag)
 
 with torch.inference_mode():
@@ -42,7 +42,7 @@ _IN_MEMORY = tuple(torch._C._dispatch_keys(tensor) for tensor in (torch.empty(0,
 
 
 def is_plain(tensor: Any) -> bool:
-    """Whether it is a dense CPU tensor with its numbers in memory: no subclass, and no wrapper of a transform."""
+    """Whether it is a dense CPU tensor with data in memory: no subclass, and no wrapper of a transform."""
     kind = type(tensor)
     if kind is not Tensor and kind is not torch.nn.Parameter:
         return False
@@ -51,7 +51,7 @@ def is_plain(tensor: Any) -> bool:
 
 
 def is_watched() -> bool:
-    """Whether something wants to see each operator: a mode, a transform, a tracer, a profiler, autocast."""
+    """Whether something observes each operator: a mode, a transform, a tracer, a profiler or autocast."""
     return bool(
         torch._C._len_torch_dispatch_stack()
         or torch._C._len_torch_function_stack()
@@ -63,7 +63,7 @@ def is_watched() -> bool:
 
 
 def is_functionalized() -> bool:
-    """Whether torch.func.functionalize is among the transforms that look on."""
+    """Whether torch.func.functionalize is among the active transforms."""
     if torch.compiler.is_compiling() or not torch._C._are_functorch_transforms_active():
         return False
     stack = get_interpreter_stack()
@@ -77,7 +77,7 @@ def needs_derivative(*tensors: Tensor | None) -> bool:
 
 
 def conv_transpose(x: Tensor, kernel: Tensor, bias: Tensor | None, *fields: Any) -> Tensor:
-    """From the small grid to the big one. `fields`: size, stride, dilation, begin, groups, last."""
+    """The map from the small grid to the big one. `fields`: size, stride, dilation, begin, groups, last."""
     if at_once(x, kernel, bias):
         if needs_derivative(x, kernel, bias):
             return _apply(_ConvTransposeAtOnce, x, kernel, bias, *fields)
@@ -86,7 +86,7 @@ def conv_transpose(x: Tensor, kernel: Tensor, bias: Tensor | None, *fields: Any)
 
 
 def conv(x: Tensor, kernel: Tensor, bias: Tensor | None, *fields: Any) -> Tensor:
-    """From the big grid to the small one. `fields`: size, stride, dilation, begin, groups, last."""
+    """The map from the big grid to the small one. `fields`: size, stride, dilation, begin, groups, last."""
     if at_once(x, kernel, bias):
         if needs_derivative(x, kernel, bias):
             return _apply(_ConvAtOnce, x, kernel, bias, *fields)
@@ -95,7 +95,7 @@ def conv(x: Tensor, kernel: Tensor, bias: Tensor | None, *fields: Any) -> Tensor
 
 
 def kernel_gradient(big: Tensor, small: Tensor, *fields: Any) -> Tensor:
-    """From both grids to the kernel. `fields`: size, stride, dilation, begin, groups, last, kernel_layout."""
+    """The map from both grids to the kernel. `fields`: size, stride, dilation, begin, groups, last, kernel_layout."""
     if at_once(big, small, None):
         if needs_derivative(big, small):
             return _apply(_KernelGradientAtOnce, big, small, *fields)
@@ -104,14 +104,14 @@ def kernel_gradient(big: Tensor, small: Tensor, *fields: Any) -> Tensor:
 
 
 def at_once(x: Tensor, kernel: Tensor, bias: Tensor | None) -> bool:
-    """Whether the native core may be called at once, as nothing looks on."""
+    """Whether the native core may be called directly, because nothing observes the operators."""
     if torch.compiler.is_compiling() or is_watched():
         return False
     return is_plain(x) and is_plain(kernel) and (bias is None or is_plain(bias))
 
 
 def _numbers_alone(*tensors: Tensor) -> bool:
-    """Whether nothing but numbers is asked for."""
+    """Whether only the numbers are needed: no derivative, and nothing observes the operators."""
     watched = torch.compiler.is_compiling() or is_watched() or needs_derivative(*tensors)
     return not watched and all(is_plain(tensor) for tensor in tensors)
 
@@ -121,11 +121,11 @@ def _apply(function: Any, *arguments: Any) -> Tensor:
 
 
 def _tensor(result: Any) -> Tensor:
-    made: Tensor = result
-    return made
+    tensor: Tensor = result
+    return tensor
 
 
-# Derivatives. `context.saved_tensors` are those of the arguments that a derivative needs.
+# Derivatives. `context.saved_tensors` are the arguments that a derivative needs.
 
 
 def _save(context: Any, first: Tensor, second: Tensor, fields: tuple[Any, ...]) -> None:
@@ -168,10 +168,10 @@ def _map_backward(transposed: bool, context: Any, grad_output: Tensor) -> tuple[
 
 def _map_jvp(transposed: bool, context: Any, tx: Tensor | None, tk: Tensor | None, tb: Tensor | None, *_: Any) -> Any:
     x, kernel = context.saved_tensors
-    own = conv_transpose if transposed else conv
-    total = None if tx is None else own(tx, kernel, tb, *context.fields)
+    rule = conv_transpose if transposed else conv
+    total = None if tx is None else rule(tx, kernel, tb, *context.fields)
     if tk is not None:
-        by_kernel = own(x, tk, tb if tx is None else None, *context.fields)
+        by_kernel = rule(x, tk, tb if tx is None else None, *context.fields)
         total = by_kernel if total is None else total + by_kernel
     if total is None and tb is not None:  # the same in every cell
         cells = (x.shape[0], -1, *context.fields[0])
@@ -198,7 +198,7 @@ def _gradient_jvp(context: Any, tb: Tensor | None, ts: Tensor | None, *_: Any) -
 
 
 def _function(name: str, compute: Callable[..., Tensor], save: Any, backward: Any, jvp: Any) -> Any:
-    """PyTorch's quick kind of differentiable function, which torch.func does not understand."""
+    """PyTorch's faster kind of differentiable function, which torch.func does not support."""
 
     def forward(context: Any, *arguments: Any) -> Tensor:
         save(context, arguments)
@@ -209,7 +209,7 @@ def _function(name: str, compute: Callable[..., Tensor], save: Any, backward: An
 
 
 def _transformable(name: str, compute: Callable[..., Tensor], save: Any, backward: Any, jvp: Any, vmap: Any) -> Any:
-    """The kind for torch.func: the same rules, and one for vmap."""
+    """The kind of differentiable function for torch.func: the same rules, and one for vmap."""
     rules = {"forward": compute, "setup_context": save, "backward": backward, "jvp": jvp, "vmap": vmap}
     return type(name, (torch.autograd.Function,), {key: staticmethod(rule) for key, rule in rules.items()})
 
@@ -220,7 +220,7 @@ _library: Any = torch.library.Library("unstride", "DEF")  # type: ignore[no-unty
 def _register(
     name: str, compute: Callable[..., Tensor], meta: Any, save: Any, backward: Any, jvp: Any, vmap: Any
 ) -> Any:
-    """Makes an operator of one map; returns the function that computes and differentiates it at once."""
+    """Register the operator of one map; return the function that calls the native core directly, with derivatives."""
     _library.define(name + _SCHEMAS[name], tags=_TAGS)
     operator = getattr(torch.ops.unstride, name).default
 
@@ -237,8 +237,8 @@ def _register(
         return below(*arguments)
 
     def transforms(*arguments: Any) -> Tensor:
-        # Before any transform sees the operator: PyTorch's own way for such functions handles all levels of them, but
-        # for functionalization. There an operator that changes nothing in place needs no rule.
+        # This runs before any transform sees the operator. PyTorch's handling of such functions covers all levels of
+        # transforms except functionalization, where an operator that changes nothing in place needs no rule.
         current = retrieve_current_functorch_interpreter()
         if current.key() == TransformType.Functionalize:
             return _functionalized(operator, current, arguments)
@@ -272,7 +272,7 @@ def _functionalized(operator: Any, interpreter: Any, arguments: Sequence[Any]) -
 
 
 def _autocast(arguments: Sequence[Any]) -> list[Any]:
-    """The tensors in autocast's type, but for float64, as PyTorch's convolutions do it."""
+    """The tensors in autocast's type, except float64, as in PyTorch's convolutions."""
     dtype = torch.get_autocast_dtype("cpu")
     return [
         a.to(dtype) if isinstance(a, Tensor) and a.is_floating_point() and a.dtype is not torch.float64 else a
@@ -281,7 +281,7 @@ def _autocast(arguments: Sequence[Any]) -> list[Any]:
 
 
 def _register_map(name: str, transposed: bool) -> Any:
-    own = conv_transpose if transposed else conv
+    rule = conv_transpose if transposed else conv
     return _register(
         name,
         partial(native.forward, transposed),
@@ -289,7 +289,7 @@ def _register_map(name: str, transposed: bool) -> Any:
         _save_map,
         partial(_map_backward, transposed),
         partial(_map_jvp, transposed),
-        partial(batched_map, own, transposed),
+        partial(batched_map, rule, transposed),
     )
 
 
@@ -306,7 +306,7 @@ _KernelGradientAtOnce = _register(
 )
 
 
-# What torch.utils.flop_counter counts: a product and a sum for each cell of the small grid, weight and image.
+# The rules for torch.utils.flop_counter: a product and a sum for each cell of the small grid, weight and image.
 
 
 def _flops_of_map(small: Sequence[int], kernel: Sequence[int]) -> int:
@@ -314,11 +314,11 @@ def _flops_of_map(small: Sequence[int], kernel: Sequence[int]) -> int:
 
 
 def _count_flops() -> None:
-    own: Any = torch.ops.unstride
+    namespace: Any = torch.ops.unstride
     rules = {
-        own.conv_transpose: lambda x, kernel, *_, **__: _flops_of_map(x, kernel),
-        own.conv: lambda _x, kernel, *_, out_shape, **__: _flops_of_map(out_shape, kernel),
-        own.kernel_gradient: lambda _big, small, *_, out_shape, **__: _flops_of_map(small, out_shape),
+        namespace.conv_transpose: lambda x, kernel, *_, **__: _flops_of_map(x, kernel),
+        namespace.conv: lambda _x, kernel, *_, out_shape, **__: _flops_of_map(out_shape, kernel),
+        namespace.kernel_gradient: lambda _big, small, *_, out_shape, **__: _flops_of_map(small, out_shape),
     }
     for operator, rule in rules.items():
         register: Any = register_flop_formula(operator)  # type: ignore[no-untyped-call]

@@ -20,20 +20,20 @@ _MOST_STRIDES = 16
 
 @dataclass(slots=True)
 class _Checked:
-    """A call whose arguments were checked: for all tensors of its shapes, type and device."""
+    """A validated call, for all tensors of its shapes, type and device."""
 
     geometry: Geometry
     size: tuple[int, ...] | None
     bound: dict[Strides, native.BoundCall | None] = field(default_factory=dict)
-    """By the strides of both arrays; None where memory has to be rearranged first."""
+    """The bound call for the strides of both arrays; None if memory has to be rearranged first."""
 
 
 _calls: dict[Any, _Checked] = {}
 
 
 def repeated(op: str, arrays: tuple[Any, ...], fields: tuple[Any, ...]) -> Tensor | None:
-    """The result of a call like one before, or None. `fields` are those of the pipeline."""
-    if (key := _key(op, arrays, fields)) is None:  # nor does a compiler then look into what is known
+    """The result of a call that is in the cache, or None. `fields` are those of the pipeline."""
+    if (key := _key(op, arrays, fields)) is None:  # so a compiler does not trace the cache
         return None
     try:
         checked = _calls.get(key)
@@ -45,7 +45,7 @@ def repeated(op: str, arrays: tuple[Any, ...], fields: tuple[Any, ...]) -> Tenso
 def remember(
     op: str, arrays: tuple[Any, ...], fields: tuple[Any, ...], geometry: Geometry, size: tuple[int, ...] | None
 ) -> None:
-    """Keep a call that was checked."""
+    """Add a validated call to the cache."""
     if (key := _key(op, arrays, fields)) is None or dispatch.exporting():
         return
     if op != "kernel_gradient" and (size is None or 0 in size):
@@ -59,8 +59,8 @@ def remember(
 
 
 def _key(op: str, arrays: tuple[Any, ...], fields: tuple[Any, ...]) -> Any:
-    """What tells a call from another one, for tensors of one type on one device, of no subclass; None for others, and
-    while a compiler follows."""
+    """The cache key of a call on tensors of one type, on one device and of no subclass; None for others, and while a
+    compiler traces."""
     if torch.compiler.is_compiling():
         return None
     first = arrays[0]
@@ -74,7 +74,7 @@ def _key(op: str, arrays: tuple[Any, ...], fields: tuple[Any, ...]) -> Any:
         if tensor.dtype is not first.dtype or tensor.device != first.device:
             return None
         shapes.append(tensor.shape)
-    # The types too: a stride of True or 1.0 equals 1, and is none.
+    # The key has the types too: a stride of True or 1.0 equals 1, but is not valid.
     return op, first.dtype, first.device, tuple(shapes), fields, _kinds(fields)
 
 
@@ -110,12 +110,12 @@ def _computed(checked: _Checked, op: str, arrays: tuple[Any, ...], channels: str
 def _bound(
     checked: _Checked, op: str, first: Tensor, second: Tensor, bias: Tensor | None, channels: str
 ) -> native.BoundCall | None:
-    """The native core's call for tensors of these strides, which gives its result the strides that PyTorch's has."""
+    """The native core's call for tensors of these strides. Its result has the strides of PyTorch's result."""
     if not dispatch.is_native(first, second, bias) or first.element_size() < 4:
         return None
     geometry = checked.geometry
     fields = geometry.stride, geometry.dilation, tuple(b for b, _ in geometry.crops), geometry.groups
-    outside = channels == "last"  # whether they lie in memory as their axes are
+    outside = channels == "last"  # whether the order in memory is the order of the tensors' axes
     last = outside or dispatch.has_channels_last_result(first, second)
     grid = first.movedim(-1, 1) if outside else first
     if as_grid(grid, last) is not grid:

@@ -1,5 +1,5 @@
-"""The three maps over a further batch axis, for torch.func.vmap, by the same maps: an axis that the grid alone has goes
-into its batch, one that the kernel has into the groups or into the channels of the result."""
+"""The three maps over an additional batch axis, for torch.func.vmap, by the same maps. An axis that only the grid has
+becomes part of its batch; an axis of the kernel becomes part of the groups or of the result's channels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Map = Callable[..., Tensor]
 
 
 def batched_map(
-    own: Map,
+    rule: Map,
     transposed: bool,
     info: Any,
     dims: tuple[Any, ...],
@@ -24,26 +24,26 @@ def batched_map(
     bias: Tensor | None,
     *fields: Any,
 ) -> tuple[Tensor, int]:
-    """conv_transpose or conv, `own`, of arguments with a batch axis at `dims`; the result's is the first."""
+    """conv_transpose or conv (`rule`) of arguments with a batch axis at `dims`. It is the first axis of the result."""
     count, (x_dim, kernel_dim, bias_dim) = info.batch_size, dims[:3]
     *before, groups, last = fields
-    one_bias = bias if kernel_dim is None and bias_dim is None else None  # which can go in with the rest
+    one_bias = bias if kernel_dim is None and bias_dim is None else None  # the map can add it
     if kernel_dim is None and x_dim is None:
-        y = own(x, kernel, None, *fields)[None]
+        y = rule(x, kernel, None, *fields)[None]
     elif kernel_dim is None:
         x = x.movedim(x_dim, 0)
-        y = _unflatten(own(x.flatten(0, 1), kernel, one_bias, *fields), 0, x.shape[:2])
+        y = _unflatten(rule(x.flatten(0, 1), kernel, one_bias, *fields), 0, x.shape[:2])
     elif x_dim is not None:
         x, kernel = x.movedim(x_dim, 0), kernel.movedim(kernel_dim, 0)
-        y = own(_beside(x), kernel.flatten(0, 1), None, *before, groups * count, last)
+        y = rule(_side_by_side(x), kernel.flatten(0, 1), None, *before, groups * count, last)
         y = _unflatten(y, 1, (count, y.shape[1] // count)).movedim(1, 0)
     else:
         kernel = kernel.movedim(kernel_dim, 0)
-        if transposed:  # every channel of the result as often as there are kernels, group by group
-            y = own(x, kernel.movedim(0, 1).flatten(1, 2), None, *fields)
+        if transposed:  # each group has the channels of all kernels in the result
+            y = rule(x, kernel.movedim(0, 1).flatten(1, 2), None, *fields)
         else:
             kernel = _unflatten(kernel, 1, (groups, kernel.shape[1] // groups)).movedim(1, 0)
-            y = own(x, kernel.flatten(0, 2), None, *fields)
+            y = rule(x, kernel.flatten(0, 2), None, *fields)
         y = _unflatten(y, 1, (groups, count, y.shape[1] // (groups * count))).movedim(2, 0).flatten(2, 3)
     if bias is not None and one_bias is None:
         each = bias[None] if bias_dim is None else bias.movedim(bias_dim, 0)
@@ -52,22 +52,22 @@ def batched_map(
 
 
 def batched_gradient(
-    own: Map, info: Any, dims: tuple[Any, ...], big: Tensor, small: Tensor, *fields: Any
+    rule: Map, info: Any, dims: tuple[Any, ...], big: Tensor, small: Tensor, *fields: Any
 ) -> tuple[Tensor, int]:
-    """kernel_gradient, `own`, of arguments with a batch axis at `dims`; the result's is the first."""
+    """kernel_gradient (`rule`) of arguments with a batch axis at `dims`. It is the first axis of the result."""
     count, (big_dim, small_dim) = info.batch_size, dims[:2]
     *before, groups, last, weights_layout = fields
     if big_dim is None and small_dim is None:
-        kernel = own(big, small, *fields)[None].expand(count, *(-1,) * big.dim())
+        kernel = rule(big, small, *fields)[None].expand(count, *(-1,) * big.dim())
     elif big_dim is not None and small_dim is not None:
         bigs, smalls = big.movedim(big_dim, 0), small.movedim(small_dim, 0)
-        kernel = own(_beside(bigs), _beside(smalls), *before, groups * count, last, weights_layout)
+        kernel = rule(_side_by_side(bigs), _side_by_side(smalls), *before, groups * count, last, weights_layout)
         kernel = _unflatten(kernel, 0, (count, smalls.shape[2]))
     elif small_dim is None:
-        kernel = own(_within_groups(big.movedim(big_dim, 0), groups), small, *fields)
+        kernel = rule(_within_groups(big.movedim(big_dim, 0), groups), small, *fields)
         kernel = _unflatten(kernel, 1, (count, kernel.shape[1] // count)).movedim(1, 0)
     else:
-        kernel = own(big, _within_groups(small.movedim(small_dim, 0), groups), *fields)
+        kernel = rule(big, _within_groups(small.movedim(small_dim, 0), groups), *fields)
         each = kernel.shape[0] // (groups * count)
         kernel = _unflatten(kernel, 0, (groups, count, each)).movedim(1, 0).flatten(1, 2)
     rank = kernel.dim() - 3
@@ -80,25 +80,25 @@ def batched_gradient(
 
 
 def _laid_out(many: Tensor, order: Sequence[int] | None) -> Tensor:
-    """The same with each of them in memory as the map gives a single one: contiguous in that order of axes. Forward
-    mode wants a derivative to lie as its value does."""
+    """The tensors with the strides that the map gives a single one: contiguous in this order of axes. In forward mode a
+    derivative must have the strides of its value."""
     if order is None:
         return many.contiguous()
     back = sorted(range(len(order)), key=lambda axis: order[axis])
     return many.permute(0, *(a + 1 for a in order)).contiguous().permute(0, *(a + 1 for a in back))
 
 
-def _beside(grids: Tensor) -> Tensor:
-    """(B, N, C, *space) as (N, B * C, *space): each grid's channels beside the others'."""
+def _side_by_side(grids: Tensor) -> Tensor:
+    """(B, N, C, *space) as (N, B * C, *space): the channels of one grid after another."""
     return grids.movedim(0, 1).flatten(1, 2)
 
 
 def _within_groups(grids: Tensor, groups: int) -> Tensor:
-    """(B, N, g * c, *space) as (N, g * B * c, *space): in every group each grid's channels beside the others'."""
+    """(B, N, g * c, *space) as (N, g * B * c, *space): in every group the channels of one grid after another."""
     split = _unflatten(grids, 2, (groups, grids.shape[2] // groups))
     return split.movedim(0, 2).flatten(1, 3)
 
 
 def _unflatten(tensor: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
-    made: Tensor = torch.unflatten(tensor, dim, sizes)
-    return made
+    unflattened: Tensor = torch.unflatten(tensor, dim, sizes)
+    return unflattened
