@@ -376,3 +376,29 @@ def test_tensors_on_several_devices_are_not_moved():
     assert (
         us.conv_transpose(x.to("meta"), np.ones((3, 1, 2), np.float32)).device.type == "meta"
     )  # NumPy's have no device
+
+
+@pytest.mark.parametrize("cells", [3, 40])  # a result of 40 x 40 takes memory that an earlier one left
+@pytest.mark.parametrize("channels", ["last", "first"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_repeated_call_gives_what_the_first_one_gave(cells, channels, dtype):
+    rng = np.random.default_rng(0)
+    big, small, kernel = (
+        rng.standard_normal(n) for n in ((2, cells, cells + 1, 32), (2, cells, cells + 1, 24), (3, 3, 32, 24))
+    )
+    if channels == "first":
+        big, small, kernel = first(big), first(small), kernel_first(kernel)
+    fields = {"padding": 1, "channels": channels}
+    for call, operands, more in (
+        (us.conv_transpose, (small, kernel, rng.standard_normal(32)), {"activation": "relu"}),
+        (us.conv, (big, kernel, None), {}),
+        (us.kernel_gradient, (big, small), {"kernel_size": 3}),
+    ):
+        expected = call(*operands, **fields, **more)
+        tensors = [None if a is None else torch.tensor(a, dtype=dtype) for a in operands]
+        results = [call(*tensors, **fields, **more) for _ in range(3)]
+        for result in results:
+            assert result.shape == expected.shape
+            assert result.stride() == results[0].stride()
+            assert torch.equal(result, results[0])
+            np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-3)

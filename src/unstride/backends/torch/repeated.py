@@ -136,4 +136,8 @@ def _bound(
         call = native.map_call(op == "conv_transpose", grid, kernel, bias, checked.size, *fields, last, weights_layout)
     if call.prepared is None:
         return None
-    return call._replace(shape=call.memory, strides=steps(call.memory)) if outside else call
+    return (
+        call._replace(order=tuple(range(len(call.memory))), shape=call.memory, strides=steps(call.memory))
+        if outside
+        else call
+    )
