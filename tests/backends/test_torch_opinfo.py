@@ -12,6 +12,6 @@ KINDS = ["conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "conv1d", "
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths:UserWarning")
 @pytest.mark.parametrize("kind", KINDS)
 def test_samples(kind):
-    peer = importlib.import_module("peers.torch_opinfo")
+    peer = importlib.import_module("torch_opinfo")
     for dtype in peer.TYPES:
         assert peer.check(f"nn.functional.{kind}", dtype)["compared"] >= 10

@@ -125,7 +125,7 @@ print("well")
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no mprotect")
 def test_nothing_beyond_the_arrays_is_touched():
     """Masked accesses too, which AddressSanitizer does not see."""
-    done = run(GUARDED, str(Path(__file__).parents[1]), "150")
+    done = run(GUARDED, str(Path(__file__).parents[1] / "helpers"), "150")
     assert (done.stdout, done.returncode) == ("well\n", 0), done.stderr
 
 
