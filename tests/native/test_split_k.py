@@ -30,6 +30,7 @@ def summed(way, arrays, kernel, geometry, bias):
     return np.stack([each(sample, kernel, geometry, bias) for sample in arrays])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_tap_blocks_are_the_reference(case):
     way, batch, size, c_small, c_big, geometry = case
