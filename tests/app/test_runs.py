@@ -51,7 +51,7 @@ def test_split() -> None:
     assert Options(batch_size=20).steps(48) == 3
     with pytest.raises(OptionError, match=r"the data has 1 image, .* leaves 0 for training"):
         Options().split(1)
-    with pytest.raises(OptionError, match=r"--limit leaves 4 images, .* takes 0 for validation"):
+    with pytest.raises(OptionError, match=r"--limit leaves 4 images; .* takes 0 for validation"):
         Options(limit=4, validation_split=1e-20).split(4)
     with pytest.raises(OptionError, match=r"--batch-size is 1000; expected at most 80, the images for training"):
         Options(limit=100).split(100)

@@ -37,9 +37,7 @@ FIELDS = {
 def record(op: str, arrays: dict[str, Any], given: Fields, out: Any) -> Any:
     """The symbolic result of the map named `op`, which becomes a node of the graph of `arrays`."""
     if given.channels not in ("last", "first"):
-        raise ArgumentError(
-            f"channels is {given.channels!r}; expected 'last' or 'first' beside a symbolic Keras tensor"
-        )
+        raise ArgumentError(f"channels is {given.channels!r}; expected 'last' or 'first' with a symbolic Keras tensor")
     only_native(out)
     check_activation(given.activation)
     fields = {name: getattr(given, name) for name in FIELDS[op]} | {"channels": given.channels}

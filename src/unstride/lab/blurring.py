@@ -57,7 +57,7 @@ def _digits() -> Doubles:
 
 @cache
 def _points() -> Doubles:
-    """Single points, each of which becomes the kernel when blurred."""
+    """Single points. Blurring turns each into the kernel."""
     image = np.zeros((SIDE, SIDE))
     image[16::32, 16::32] = 1
     return image

@@ -69,7 +69,7 @@ def pixels(
     ----------
     source : path or Upload
     remark : callable, optional
-        Called with a line if the file has more pictures than one, or samples of which not all bits are read.
+        Called with a line if the file has several pictures, or if only the upper bits of its samples are read.
     check, side
         See `opened`.
 
@@ -126,7 +126,7 @@ def opened(
         Called with (width, height) before anything is decoded; it may raise. Default: refuse more pixels than the
         environment variable UNSTRIDE_MAX_PIXELS allows, or 200 million.
     side : int, optional
-        Decode a JPEG at a reduced size, of which the longer side still has this many pixels.
+        Decode a JPEG at a reduced size. Its longer side keeps at least this many pixels.
     """
     name = name_of(source)
     with _file(source) as file:
@@ -216,7 +216,7 @@ def _check_size(name: str, size: tuple[int, int]) -> None:
 
 def _parts(image: Image.Image) -> int:
     """The number of pictures in the file; 1 if it is unknown."""
-    if image.format == "PSD":  # layers, of which Pillow reads the sum
+    if image.format == "PSD":  # has layers; Pillow reads the merged picture
         return 1
     with suppress(Exception), warnings.catch_warnings():  # a damaged second picture does not matter
         warnings.simplefilter("ignore")

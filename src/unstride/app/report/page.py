@@ -89,7 +89,7 @@ def render(run: Run, template: str, model: keras.Model, **values: Any) -> None:
 
 
 def contents(page: str) -> str:
-    """Links to the second-level headings of a page, each of which has an id.
+    """Links to the second-level headings of a page. Every such heading must have an id.
 
     >>> contents('<h2 id="a">One</h2> <h2 id="b">Two</h2>')
     '<ol>\\n<li><a href="#a">One</a></li>\\n<li><a href="#b">Two</a></li>\\n</ol>'

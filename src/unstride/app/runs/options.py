@@ -87,7 +87,7 @@ class Options:
         training = math.floor(images * (1 - self.validation_split))
         if not 0 < training < images:
             raise OptionError(
-                f"{'the data has' if self.limit is None else '--limit leaves'} {counted(images, 'image')}, of which "
+                f"{'the data has' if self.limit is None else '--limit leaves'} {counted(images, 'image')}; "
                 f"--validation-split {self.validation_split} takes {images - training} for validation and "
                 f"leaves {training} for training; expected at least 1 of each"
             )

@@ -87,7 +87,7 @@ class Dataset(Described):
 def read(options: Options) -> Dataset:
     """The data that the options ask for.
 
-    --limit keeps the first images for training, the last of which validate, and the first images for the test.
+    --limit keeps the first images of each set. The last of those for training are used for validation.
     """
     transpose = bool(options.transpose)
     if transpose and options.data is None:

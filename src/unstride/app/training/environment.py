@@ -24,7 +24,7 @@ APP = ("keras", "matplotlib", "PIL", "jinja2")
 
 
 def default_backend() -> str:
-    """The backend of `keras_backend.choice`; if none is installed, the first, which `require` then refuses."""
+    """The backend that `keras_backend.choice` names. If none is installed, the first one: `require` then says so."""
     try:
         choice = keras_backend.choice()
     except keras_backend.NoBackend:

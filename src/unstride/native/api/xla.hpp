@@ -2,7 +2,7 @@
 //
 // XLA hands a function one C struct. Those that are needed of it are declared here, and not taken from the headers that
 // come with jaxlib, so that building needs no JAX. A struct tells its own size; later versions of the interface add fields
-// at the end. tests/test_jax_calls.py compares all of this with the headers of the jaxlib that is installed.
+// at the end. tests/backends/test_jax_calls.py compares all of this with the headers of the jaxlib that is installed.
 #pragma once
 
 #include <cstddef>

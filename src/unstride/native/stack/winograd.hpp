@@ -4,7 +4,7 @@
 // The points 0, infinity, +-5/8 and +-3/2 are exact in binary, as their squares are, and lose less to rounding than the usual
 // 0, infinity, +-1 and +-2: over 32 channels 5.8e-7 of a result's standard deviation instead of 1.3e-6, where plain sums lose
 // 3e-7. Rounding errors are bounded by the sizes of all numbers of a tile, not of the products alone
-// (tests/test_stack_winograd.py states the bound).
+// (tests/stacks/test_winograd.py states the bound).
 //
 // What is not finite would spread over a whole tile: then nothing is promised of the results, `false` is returned, and the
 // caller computes plain sums.
