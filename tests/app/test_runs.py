@@ -49,7 +49,7 @@ def test_the_readings_settings() -> None:
 def test_split() -> None:
     assert Options(batch_size=3).split(4) == (3, 1)
     assert Options(batch_size=20).steps(48) == 3
-    with pytest.raises(OptionError, match=r"the data has 1 image, .* leaves 0 for training"):
+    with pytest.raises(OptionError, match=r"the data has 1 image; .* leaves 0 for training"):
         Options().split(1)
     with pytest.raises(OptionError, match=r"--limit leaves 4 images; .* takes 0 for validation"):
         Options(limit=4, validation_split=1e-20).split(4)
