@@ -243,7 +243,7 @@ MISTAKES = {
     "zero epochs": (["train", "--epochs", "0"], "--epochs is 0; expected at least 1"),
     "negative batch": (["train", "--batch-size", "-1"], "--batch-size is -1; expected at least 1"),
     "zero limit": (["train", "--limit", "0"], "--limit is 0; expected at least 1"),
-    "limit too small": (["train", "--limit", "1"], "--limit leaves 1 image, "),
+    "limit too small": (["train", "--limit", "1"], "--limit leaves 1 image; "),
     "batch too large": (["train", "--limit", "60"], "--batch-size is 1000; expected at most 48"),
     "batch larger than all": (
         ["train", "--batch-size", "50000"],
