@@ -5,7 +5,7 @@ Compute, on arrays of NumPy, PyTorch, JAX or TensorFlow::
     conv_transpose(x, kernel, bias, stride=2, padding=1)   every input cell adds a scaled copy of the kernel
     conv, kernel_gradient                                  its adjoint, and the gradient with respect to the kernel
     plan(x, kernel, stride=2)                              how a call is computed: multiply-adds, bytes, kernel
-    set_num_threads(n), get_num_threads()
+    set_num_threads(n), get_num_threads(), show_config()
 
 Find the arguments::
 
@@ -46,6 +46,7 @@ from typing import TYPE_CHECKING
 from . import conventions
 from ._submodules import HEAVY as _HEAVY
 from ._submodules import LIGHT as _LIGHT
+from .configuration import show_config
 from .explainer import explain
 from .geometry import ArgumentError, Geometry, GeometryError, NotExpressible
 from .ops import conv, conv_transpose, kernel_gradient
@@ -76,6 +77,7 @@ __all__ = [
     "kernel_gradient",
     "plan",
     "set_num_threads",
+    "show_config",
     "solve",
 ]
 __version__ = "0.1.0"

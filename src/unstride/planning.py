@@ -9,7 +9,7 @@ from typing import Any, Never
 
 import numpy as np
 
-from . import _native
+from ._core import core
 from ._dispatch.layout_hints import READ_AS
 from ._messages.argument_names import refuse, renamed
 from ._messages.wording import counted
@@ -21,6 +21,7 @@ _MOST_PHASES = 1 << 20
 _MOST_TAPS = 1 << 16
 
 _METHODS = {
+    "matrix_product": "the input cells of each tap side by side in a matrix, times the kernel, by NumPy",
     "igemm": "output channels in the vector lanes, a tile of positions in registers",
     "dot": "input channels and taps in the vector lanes, summed at the end",
     "spatial": "positions in the vector lanes, the input's channels copied apart",
@@ -57,7 +58,8 @@ class Plan:
     passes : tuple of tuples of Pass
         The passes of each axis, which are computed one after the other.
     kernel : str
-        The kind of kernel: "igemm", "dot", "spatial", "depthwise", "outer_product" or "depthwise_gradient".
+        The kind of kernel: "igemm", "dot", "spatial", "depthwise", "outer_product" or
+        "depthwise_gradient"; without the native core "matrix_product".
     lanes : int
         The number of lanes in its vectors on this machine.
     multiply_adds : int
@@ -106,13 +108,14 @@ class Plan:
             texts = ", ".join(self._pass_text(p) for p in passes[:4]) + (", ..." if len(passes) > 4 else "")
             lines.append(f"  axis {axis}: {counted(len(passes), 'pass', 'passes')}: {texts}")
         total = self.multiply_adds + self.avoided
-        unpacked = self.op != "kernel_gradient" and not self.bytes_packed
+        unpacked = self.op != "kernel_gradient" and self.kernel != "matrix_product" and not self.bytes_packed
         by_tap = "; weights are read where they lie, tap by tap" if unpacked else ""
         lines += [
             f"  multiply-adds: {self.multiply_adds:,}; avoided: {self.avoided:,} of {total:,} on the zero-spaced grid",
             f"  bytes: {self.bytes_read:,} read, {self.bytes_written:,} written, "
             f"{self.bytes_packed:,} of weights rearranged",
-            f"  kernel: {self.kernel}, {self.lanes} lanes ({self.instruction_set}): {_METHODS[self.kernel]}{by_tap}",
+            f"  kernel: {self.kernel}, {counted(self.lanes, 'lane')} ({self.instruction_set}): "
+            f"{_METHODS[self.kernel]}{by_tap}",
             f"  pieces for threads: {self.pieces}",
         ]
         return "\n".join(lines)
@@ -211,17 +214,17 @@ def plan(
         if count > _MOST_CHANNELS:
             raise GeometryError(f"{name} is {count}; plan counts to 2**24")
     phases = [min(s, n) if op == "conv_transpose" else 1 for s, n in zip(geometry.stride, big, strict=True)]
-    if max(phases) > _native.max_phases or math.prod(phases) > _MOST_PHASES:
+    if max(phases) > core.max_phases or math.prod(phases) > _MOST_PHASES:
         raise GeometryError(
             f"stride {geometry.stride} makes {' x '.join(f'{count:,}' for count in phases)} phases; plan tells of at "
-            f"most {_native.max_phases:,} an axis and {_MOST_PHASES:,} in all"
+            f"most {core.max_phases:,} an axis and {_MOST_PHASES:,} in all"
         )
     if max(geometry.kernel_size) > _MOST_TAPS:
         raise GeometryError(
             f"kernel_size {geometry.kernel_size} has too many taps; plan tells of {_MOST_TAPS:,} an axis"
         )
     begins = [b for b, _ in geometry.crops]
-    native_plan = _native.describe(
+    native_plan = core.describe(
         op, small, big, geometry.kernel_size, geometry.stride, geometry.dilation, begins,
         batch, geometry.groups, c_small // geometry.groups, taps[-2], number.itemsize,
     )  # fmt: skip
@@ -239,7 +242,7 @@ def plan(
     written = {"conv_transpose": bigs, "conv": smalls, "kernel_gradient": weights}[op]
     return Plan(
         op, geometry, batch, c_small, c_big, small, big, passes, native_plan["method"], native_plan["lanes"],
-        _native.instruction_set(), done, dense - done, read * number.itemsize, written * number.itemsize,
+        core.instruction_set(), done, dense - done, read * number.itemsize, written * number.itemsize,
         0 if op == "kernel_gradient" or native_plan["work"].startswith("unpacked") else weights * number.itemsize,
         len(native_plan["tasks"]) if "tasks" in native_plan else len(native_plan["parts"]),
     )  # fmt: skip

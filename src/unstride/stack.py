@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _native
+from ._core import core
 from ._messages.errors import ArgumentError, GeometryError
 from ._messages.masked import refuse_masked
 from .backends.numpy import dense
@@ -212,7 +212,7 @@ class Stack:
 
     def saved(self, batch: int) -> int:
         """The number of values that `forward` keeps for `backward` of a batch."""
-        return _native.stack_saved(self.code, batch)
+        return core.stack_saved(self.code, batch)
 
     def forward(self, x: Array, weights: Sequence[Array], *, keep: bool = False) -> tuple[Array, Array | None]:
         """The result, and with `keep` the values of the stages in between that `backward` needs (else None).
@@ -240,7 +240,7 @@ class Stack:
         y = np.empty(self.output_shape(len(x)), np.float32)
         saved = np.empty(self.saved(len(x)), np.float32) if keep else None
         if len(x):
-            _native.stack_forward(self.code, x, weights, y, saved)
+            core.stack_forward(self.code, x, weights, y, saved)
         return y, saved
 
     def backward(
@@ -288,7 +288,7 @@ class Stack:
         gx = np.empty_like(x) if input_gradient else None
         gradients = [np.zeros(shape, np.float32) for shape in self.weight_shapes]
         if len(x):
-            _native.stack_backward(self.code, x, weights, grad_output, saved, gx, gradients)
+            core.stack_backward(self.code, x, weights, grad_output, saved, gx, gradients)
         return gx, gradients
 
     def binary_crossentropy(
@@ -330,7 +330,7 @@ class Stack:
         y, loss = np.empty_like(target), np.empty_like(target)
         gradients = [np.zeros(shape, np.float32) for shape in self.weight_shapes]
         if len(x):
-            _native.stack_crossentropy(self.code, x, weights, target, epsilon, y, loss, gradients)
+            core.stack_crossentropy(self.code, x, weights, target, epsilon, y, loss, gradients)
         return y, loss, gradients
 
     def _grid_of(self, name: str, array: Array, shape: Callable[[int], Shape]) -> Array:

@@ -288,7 +288,7 @@ def test_import_needs_numpy_only():
 
 
 def test_native_core_names_the_instruction_set():
-    from unstride import _native
+    from unstride._core import core as _native
 
     found = _native.instruction_set()
     assert found in ("avx512", "avx2", "neon", "baseline")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import unstride.keras as uk
-from unstride import _native
+from unstride._core import core as _native
 from unstride.backends.jax import losses, native
 from unstride.keras._losses import native_losses
 

@@ -143,9 +143,9 @@ def test_nothing_is_copied(monkeypatch):
             seen.append(addresses)
             self.call(*addresses)
 
-    prepare = native._native.bind
+    prepare = native.core.bind
     monkeypatch.setattr(native, "_calls", {})
-    monkeypatch.setattr(native._native, "bind", lambda *a: Spy(prepare(*a)))
+    monkeypatch.setattr(native.core, "bind", lambda *a: Spy(prepare(*a)))
     x, kernel, bias = torch.randn(2, 8, 30, 40), torch.randn(8, 6, 3, 3), torch.randn(6)
     for form in (torch.contiguous_format, torch.channels_last):
         grid, weights = x.contiguous(memory_format=form), kernel.contiguous(memory_format=form)

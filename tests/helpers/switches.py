@@ -3,7 +3,7 @@
 import contextlib
 
 import unstride as us
-from unstride import _native
+from unstride._core import core as _native
 
 
 @contextlib.contextmanager

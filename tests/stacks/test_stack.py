@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import unstride as us
-from unstride import _native
+from unstride._core import core as _native
 from unstride._stacks.choice import worthwhile
 from unstride.stack import ACTIVATIONS, Stack, Stage
 

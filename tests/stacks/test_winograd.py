@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import unstride as us
-from unstride import _native
+from unstride._core import core as _native
 from unstride.stack import Stack, Stage
 
 UNIT = 2.0**-24

@@ -11,21 +11,22 @@ from typing import Any
 
 import numpy as np
 
-from .. import _native, backends
+from .. import backends
+from .._core import core
 from ..backends import numpy as native
 from ..geometry import Geometry
 
 Arrays = tuple[Any, Any, Any]
 """x, kernel and bias, or big, small and None."""
 
-_calls: dict[Any, _native.CachedCall] = {}
+_calls: dict[Any, core.CachedCall] = {}
 _MOST_CALLS = 1024
 
 
 def repeated(op: str, arrays: Arrays, fields: tuple[Any, ...]) -> Any:
     """The result of a call that is in the cache; None if it is not."""
     if type(arrays[0]) is np.ndarray:  # tested in Python: compilers cannot trace the native core
-        return _native.recall(_calls, op, *arrays, fields)
+        return core.recall(_calls, op, *arrays, fields)
     cache = backends.cache_of(arrays[0])
     return None if cache is None else cache.repeated(op, arrays, fields)
 
@@ -33,7 +34,7 @@ def repeated(op: str, arrays: Arrays, fields: tuple[Any, ...]) -> Any:
 def remember(op: str, call: native.Call | native.GradientCall, arrays: Arrays, fields: tuple[Any, ...]) -> None:
     """Add a call on NumPy arrays to the cache. `fields` are those of `Fields`, as a plain tuple."""
     first, second, _ = arrays
-    key = _native.key(op, *arrays, fields)
+    key = core.key(op, *arrays, fields)
     # Bare grids are not kept: batch and channels are added to them for each call.
     if key is None or fields[-2] is None or 0 in first.shape or 0 in second.shape:
         return

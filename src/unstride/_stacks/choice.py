@@ -8,7 +8,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .. import _native, ops
+from .. import ops
+from .._core import core, why_missing
 from ..stack import Stack
 
 MOST_KEPT = 64  # images: up to here the values for the derivative are kept; for more they are computed again
@@ -48,14 +49,16 @@ def worthwhile(stack: Stack, batch: int) -> bool:
         return False
     cells = [math.prod(size) * count for size, count in zip(stack.sizes, counts, strict=True)]
     pairs = itertools.pairwise(cells)
-    return max(map(sum, pairs)) * 4 * _native.stack_lanes() <= MOST_BYTES
+    return max(map(sum, pairs)) * 4 * core.stack_lanes() <= MOST_BYTES
 
 
 def computable(stack: Stack) -> bool:
-    """Whether the numbers of a stack are within the native core's limits."""
+    """Whether there is a native core, and the numbers of a stack are within its limits."""
+    if why_missing is not None:
+        return False
     for stage in stack.stages:
         geometry = stage.geometry
-        if stage.transposed and max(geometry.stride) > _native.max_phases:
+        if stage.transposed and max(geometry.stride) > core.max_phases:
             return False
         if (
             max(*geometry.kernel_size, *geometry.stride, *geometry.dilation, *(abs(b) for b, _ in geometry.crops))

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch.autograd import forward_ad
 
-from .. import _native
+from .._core import core
 from ..backends.numpy import dense
 from ..backends.torch import dispatch as backend
 from ..backends.torch import operators
@@ -90,7 +90,7 @@ def _forward(stack: Stack, lasts: Sequence[bool], x: Tensor, weights: Sequence[T
     y = torch.empty(stack.output_shape(x.shape[0]), dtype=torch.float32, device="cpu")
     if x.shape[0]:
         kept = None if saved is None else saved.numpy()
-        _native.stack_forward(stack.code, _memory(x), [_memory(one) for one in weights], y.numpy(), kept)
+        core.stack_forward(stack.code, _memory(x), [_memory(one) for one in weights], y.numpy(), kept)
     return grid_laid_out(y, lasts[-1]) if lasts else y
 
 
@@ -117,7 +117,7 @@ class _Applied(torch.autograd.Function):
         gx = torch.empty_like(x, memory_format=torch.contiguous_format) if needed[0] else None
         gradients = [torch.zeros(shape, dtype=torch.float32, device="cpu") for shape in context.stack.weight_shapes]
         if batch:
-            _native.stack_backward(
+            core.stack_backward(
                 context.stack.code,
                 _memory(x),
                 [_memory(one) for one in weights],

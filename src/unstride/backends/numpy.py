@@ -6,7 +6,6 @@ Half precision is computed in float32, because sums lose too much precision in i
 
 from __future__ import annotations
 
-import itertools
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import _native
+from .._core import core, portable_maps
 from ..geometry import Geometry
 from . import common_type
 from .limits import check_range
@@ -66,7 +65,7 @@ def call(
     given = x.shape[1:-1] if last else x.shape[2:]
     small, big = (given, size) if transposed else (size, given)
     check_range(geometry, small, big, shape)
-    planned = x.size > 0 and not (transposed and max(geometry.stride) > _native.max_phases)
+    planned = x.size > 0 and not (transposed and max(geometry.stride) > core.max_phases)
     return Call(transposed, shape, last, activation == "relu", _fields(geometry), planned)
 
 
@@ -76,7 +75,8 @@ def computed(call: Call, x: Array, kernel: Array, bias: Array | None, out: Array
     if not call.planned:
         target = result if x.itemsize >= 4 else _new(call.shape, _working(x.dtype))
         x, kernel = x.astype(target.dtype, copy=False), kernel.astype(target.dtype, copy=False)
-        _by_taps(call, x, kernel, bias, target)
+        first = not call.last
+        portable_maps.compute(call.transposed, x, kernel, bias, target, *call.fields, first, first, call.relu)
         if target is not result:
             _narrow(target, result)
         return result
@@ -84,7 +84,7 @@ def computed(call: Call, x: Array, kernel: Array, bias: Array | None, out: Array
         target = result
     else:
         target = _new(call.shape, _working(x.dtype))
-    _native.compute(
+    core.compute(
         call.transposed,
         _readable(x, call.last),
         _readable(kernel, False),
@@ -100,12 +100,12 @@ def computed(call: Call, x: Array, kernel: Array, bias: Array | None, out: Array
     return result
 
 
-def known(map: str, call: Call | GradientCall, bytes: int) -> _native.CachedCall | None:
+def known(map: str, call: Call | GradientCall, bytes: int) -> core.CachedCall | None:
     """The call for arrays of its shapes and numbers of `bytes` bytes; None if the kernels have no plan for it."""
     if isinstance(call, Call) and not call.planned:
         return None
     relu = isinstance(call, Call) and call.relu
-    return _native.CachedCall(map, call.shape, bytes, *call.fields, not call.last, not call.last, relu)
+    return core.CachedCall(map, call.shape, bytes, *call.fields, not call.last, not call.last, relu)
 
 
 def conv_transpose(x: Array, kernel: Array, bias: Array | None, geometry: Geometry, channels: str) -> Array:
@@ -144,7 +144,7 @@ def computed_gradient(call: GradientCall, big: Array, small: Array, out: Array |
         return result
     target = result if _whole(result) else _new(call.shape, _working(big.dtype))
     first = not call.last
-    _native.gradient(_readable(big, call.last), _readable(small, call.last), target, *call.fields, first, first)
+    core.gradient(_readable(big, call.last), _readable(small, call.last), target, *call.fields, first, first)
     if target is not result:
         _narrow(target, result)
     return result
@@ -152,28 +152,6 @@ def computed_gradient(call: GradientCall, big: Array, small: Array, out: Array |
 
 def kernel_gradient(big: Array, small: Array, geometry: Geometry, channels: str) -> Array:
     return computed_gradient(gradient_call(geometry, big, small, channels), big, small)
-
-
-def _by_taps(call: Call, x: Array, kernel: Array, bias: Array | None, result: Array) -> None:
-    """Compute calls without a plan: strides so large that one product for each tap is as good, and empty inputs."""
-    stride, dilation, begins, groups = call.fields
-    rank = len(stride)
-    y, small = (result, x) if call.last else (np.moveaxis(result, 1, -1), np.moveaxis(x, 1, -1))
-    weights = kernel if call.last else np.moveaxis(kernel, (0, 1), (-1, -2))
-    full = Geometry(weights.shape[:rank], stride, 0, None, dilation).full_size(small.shape[1:-1]) if x.size else begins
-    ends = [(b, F - b - n) for b, F, n in zip(begins, full, y.shape[1:-1], strict=True)]
-    y[...] = 0 if bias is None else bias
-    if x.size:
-        geometry = Geometry(weights.shape[:rank], stride, ends, None, dilation, groups)
-        axes = [geometry.taps(axis, small.shape[1 + axis], y.shape[1 + axis]) for axis in range(rank)]
-        per_group = weights.reshape(*weights.shape[:-1], groups, -1)  # (*k, C_big / groups, groups, C_small / groups)
-        cells = small.reshape(*small.shape[:-1], groups, -1)
-        for connection in itertools.product(*axes):
-            j, here, there = zip(*connection, strict=True)
-            product = np.einsum("...gs,bgs->...gb", cells[(slice(None), *here)], per_group[j])
-            y[(slice(None), *there)] += product.reshape(*product.shape[:-2], y.shape[-1])
-    if call.relu:
-        np.maximum(y, 0, out=y)
 
 
 def _fields(geometry: Geometry) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], int]:
@@ -195,7 +173,7 @@ def _new(shape: tuple[int, ...], dtype: Any) -> Array:
         if math.prod(filter(None, shape)) * dtype.itemsize >= 1 << 62:  # an empty array needs valid strides too
             raise MemoryError
         return (
-            _native.empty(shape, dtype.itemsize)
+            core.empty(shape, dtype.itemsize)
             if dtype.char in "fd" and dtype.isnative and size >= _LARGE
             else np.empty(shape, dtype)
         )

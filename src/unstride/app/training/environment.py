@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ..._native import instruction_set
+from ..._core import core
 from ...backends.keras import keras_backend
 from ...backends.keras.keras_backend import INSTALL
 from ..errors import EnvironmentProblem
@@ -134,7 +134,7 @@ def describe(backend: str) -> dict[str, Any]:
     return {
         "versions": {"python": platform.python_version()}
         | {name: _version(name) for name in ("unstride", "keras", backend, "numpy")},
-        "instruction_set": instruction_set(),
+        "instruction_set": core.instruction_set(),
         "processor": processor(),
         "cores": _cores(),
         "device": _device(backend),

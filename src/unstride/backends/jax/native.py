@@ -23,7 +23,7 @@ from jax import lax
 from jax.core import ShapedArray
 from jax.extend.core import Primitive
 
-from ... import _native
+from ..._core import core, why_missing
 from ...geometry import Geometry, is_open
 from .. import limits
 from . import xla
@@ -212,8 +212,10 @@ ad.primitive_transposes[kernel_gradient_p] = _gradient_transpose
 
 
 def _register() -> bool:
+    if why_missing is not None:
+        return False
     try:
-        for name, target in _native.xla_targets().items():
+        for name, target in core.xla_targets().items():
             ffi.register_ffi_target(name, target, platform="cpu")
     except Exception as error:  # a jaxlib with another foreign-function interface
         warnings.warn(
@@ -244,7 +246,7 @@ def _goes_native(context: Any, geometry: Geometry, transposed: bool) -> bool:
     arrays = (*context.avals_in, *context.avals_out)
     if any(0 in array.shape for array in arrays):
         return False
-    if transposed and max(geometry.stride) > _native.max_phases:
+    if transposed and max(geometry.stride) > core.max_phases:
         return False
     fields = (*geometry.stride, *geometry.dilation, *(abs(b) for b, _ in geometry.crops))
     return max(fields) <= limits.MOST

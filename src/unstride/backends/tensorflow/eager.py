@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from ..._core import why_missing
 from ...geometry import Geometry
 from .. import numpy as native
 
@@ -20,8 +21,12 @@ _ALIGNMENT = 64  # TensorFlow requires it of memory, and ends the process otherw
 
 
 def can(*arrays: Tensor | None) -> bool:
-    """Whether the native kernels can access all of these tensors."""
-    return tf.executing_eagerly() and all("CPU" in array.backing_device for array in arrays if array is not None)
+    """Whether the native kernels are there and can access all of these tensors."""
+    return (
+        why_missing is None
+        and tf.executing_eagerly()
+        and all("CPU" in array.backing_device for array in arrays if array is not None)
+    )
 
 
 def conv_transpose(x: Tensor, kernel: Tensor, bias: Tensor | None, geometry: Geometry, channels: str) -> Tensor:

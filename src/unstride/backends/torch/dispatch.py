@@ -10,6 +10,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F  # noqa: N812 - as everywhere
 
+from ..._core import why_missing
 from ...conventions import torch_call
 from ...geometry import Crop, Geometry, is_open
 from .. import common_type
@@ -84,6 +85,8 @@ _is_exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compil
 def is_native(*tensors: Tensor | None) -> bool:
     """Whether the native kernels take them: dense tensors of one floating-point type on the CPU, outside of exports and
     of torch.func.functionalize, which PyTorch lacks for functions with a custom derivative."""
+    if why_missing is not None:
+        return False
     dtype = None
     for tensor in tensors:
         if tensor is not None:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import torch
 
-from ... import _native
+from ..._core import core
 from ..numpy import Call, computed
 from .layout import (
     LOGICAL,
@@ -163,7 +163,7 @@ class BoundCall(NamedTuple):
     shape: tuple[int, ...]
     strides: tuple[int, ...]
     bytes: int
-    prepared: _native.BoundCall | None  # None if the kernels have nothing to compute, or no plan
+    prepared: core.BoundCall | None  # None if the kernels have nothing to compute, or no plan
 
     def __call__(self, dtype: torch.dtype, first: int, second: int, bias: int) -> Tensor:
         """The result for arrays at these addresses; 0 stands for no bias."""
@@ -174,7 +174,7 @@ class BoundCall(NamedTuple):
 
 
 def _call(
-    memory: tuple[int, ...], order: tuple[int, ...], dtype: torch.dtype, prepared: _native.BoundCall | None
+    memory: tuple[int, ...], order: tuple[int, ...], dtype: torch.dtype, prepared: core.BoundCall | None
 ) -> BoundCall:
     memory_strides = steps(memory)
     shape, strides = tuple(memory[axis] for axis in order), tuple(memory_strides[axis] for axis in order)
@@ -245,7 +245,7 @@ def _gradients_calls(
 
 
 def _unplanned(transposed: bool, stride: Ints) -> bool:
-    return transposed and max(stride) > _native.max_phases
+    return transposed and max(stride) > core.max_phases
 
 
 def _prepare_map(
@@ -261,14 +261,14 @@ def _prepare_map(
     groups: int,
     last: bool,
     weights_layout: int,
-) -> _native.BoundCall:
+) -> core.BoundCall:
     grid = x.permute(TO_LAST[len(stride)]) if last else x
     weights = (
         kernel.shape
         if weights_layout == KernelLayout.FIRST
         else kernel_shape(KernelLayout.LAST, kernel.shape[2:], kernel.shape[1], kernel.shape[0])
     )
-    return _native.bind(
+    return core.bind(
         "conv_transpose" if transposed else "conv",
         grid.shape,
         grid.stride(),
@@ -308,7 +308,7 @@ def gradient_call(
         if kernel_layout == KernelLayout.FIRST
         else kernel_shape(KernelLayout.LAST, size, big.shape[1] // groups, small.shape[1])
     )
-    prepared = _native.bind(
+    prepared = core.bind(
         "kernel_gradient",
         bigs.shape,
         bigs.stride(),
@@ -389,7 +389,7 @@ def _new(call: BoundCall, dtype: torch.dtype) -> Tensor:
     try:
         if call.bytes >= 1 << 62:
             raise MemoryError
-        return torch.from_numpy(_native.empty(call.memory, dtype.itemsize).transpose(call.order))
+        return torch.from_numpy(core.empty(call.memory, dtype.itemsize).transpose(call.order))
     except MemoryError:
         raise MemoryError(f"no memory for a result of shape {call.shape}, type {dtype}: {call.bytes:,} bytes") from None
 
@@ -408,7 +408,7 @@ def _borrow_threads() -> None:
         ]
     except (OSError, AttributeError):  # another build of PyTorch, with other threads
         return
-    _native.set_openmp(*(address or 0 for address in addresses))
+    core.set_openmp(*(address or 0 for address in addresses))
 
 
 _borrow_threads()
