@@ -181,6 +181,7 @@ us.show_config()
 
 
 def started(program, **environment):
+    environment = {"UNSTRIDE_ISA": ""} | environment
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, env=os.environ | environment, check=False
     )

@@ -104,6 +104,31 @@ def test_bare_grids():
     assert us.conv_transpose(np.ones((2, 2, 2), np.float32), np.ones((3, 2, 1)), channels=None).shape == (4, 3, 2)
 
 
+@settings(max_examples=60)
+@given(situations(ranks=(1, 2, 3), most_groups=1), st.sampled_from([np.float32, np.float64]))
+def test_bare_grids_again_and_again(situation, dtype):
+    """A repeated call on bare grids comes from the cache, whatever the arrays' strides and numbers."""
+    geometry, size, rng = situation
+    assume(0 not in geometry.output_size(size))
+    calls = {
+        us.conv_transpose: (size, geometry.kernel_size),
+        us.conv: (geometry.output_size(size), geometry.kernel_size),
+        us.kernel_gradient: (geometry.output_size(size), size),
+    }
+    for function, shapes in calls.items():
+        for _ in range(3):
+            a, b = (rng.standard_normal(shape).astype(dtype) for shape in shapes)
+            a, b = (one.T.copy().T if rng.integers(2) else one for one in (a, b))
+            gradient = function is us.kernel_gradient
+            wide = a[None, ..., None], b[None, ..., None] if gradient else b[..., None, None]
+            rest = {"geometry": geometry} | ({} if gradient else {"bias": None})
+            expected = function(*(np.ascontiguousarray(one) for one in wide), **rest)
+            got = function(a, b, channels=None, **rest)
+            assert got.shape == (expected[..., 0, 0] if gradient else expected[0, ..., 0]).shape
+            tolerance = 200 * np.finfo(dtype).eps * max(1, np.abs(expected).max())
+            np.testing.assert_allclose(got, expected[..., 0, 0] if gradient else expected[0, ..., 0], 0, tolerance)
+
+
 def test_extension_has_the_bias_alone():
     y = us.conv_transpose([1.0, 2.0], [1.0, 10.0], 5.0, padding=((-1, -2),), channels=None)
     np.testing.assert_array_equal(y, [5, 6, 17, 25, 5, 5])

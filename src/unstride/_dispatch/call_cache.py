@@ -26,17 +26,32 @@ _MOST_CALLS = 1024
 def repeated(op: str, arrays: Arrays, fields: tuple[Any, ...]) -> Any:
     """The result of a call that is in the cache; None if it is not."""
     if type(arrays[0]) is np.ndarray:  # tested in Python: compilers cannot trace the native core
-        return core.recall(_calls, op, *arrays, fields)
+        if fields[-2] is not None:
+            return core.recall(_calls, op, *arrays, fields)
+        if type(arrays[1]) is np.ndarray and arrays[2] is None:
+            result = core.recall(_calls, op, *with_channels(op, arrays), fields)
+            return None if result is None else bare(op, result)
+        return None
     cache = backends.cache_of(arrays[0])
     return None if cache is None else cache.repeated(op, arrays, fields)
+
+
+def with_channels(op: str, arrays: Arrays) -> Arrays:
+    """Bare grids, and a bare kernel, with a batch and channels of one."""
+    first, second, bias = arrays
+    return first[None, ..., None], second[None, ..., None] if op == "kernel_gradient" else second[..., None, None], bias
+
+
+def bare(op: str, y: Any) -> Any:
+    """The result without the batch and channels that were added to bare grids."""
+    return y[..., 0, 0] if op == "kernel_gradient" else y[0, ..., 0]
 
 
 def remember(op: str, call: native.Call | native.GradientCall, arrays: Arrays, fields: tuple[Any, ...]) -> None:
     """Add a call on NumPy arrays to the cache. `fields` are those of `Fields`, as a plain tuple."""
     first, second, _ = arrays
     key = core.key(op, *arrays, fields)
-    # Bare grids are not kept: batch and channels are added to them for each call.
-    if key is None or fields[-2] is None or 0 in first.shape or 0 in second.shape:
+    if key is None or 0 in first.shape or 0 in second.shape:
         return
     known = native.known(op, call, first.itemsize)
     if known is None:

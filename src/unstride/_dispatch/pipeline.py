@@ -64,7 +64,7 @@ def computed(op: str, arrays: Arrays, fields: tuple[Any, ...], out: Any) -> Any:
     y = _by_backend(op, backend, geometry, size, ready, given, layout)
     if given.channels is not None and ready[0] is checked[0]:  # no zeros were added to it for this call
         call_cache.remember_tensors(op, arrays, fields, geometry, size)
-    return _bare(op, y, given.channels)
+    return y if given.channels is not None else call_cache.bare(op, y)
 
 
 def _checked_map(
@@ -178,7 +178,7 @@ def _natively(
     if out is None:
         result = compute(call, *arrays)
         call_cache.remember(op, call, (arrays[0], arrays[1], bias), fields)
-        return _bare(op, result, channels)
+        return result if channels is not None else call_cache.bare(op, result)
     bare = slice(None) if channels is not None else slice(None, -2) if op == "kernel_gradient" else slice(1, -1)
     check_out(out, call.shape[bare], arrays[0].dtype, *arrays)
     whole = out if channels is not None else out[..., None, None] if op == "kernel_gradient" else out[None, ..., None]
@@ -212,10 +212,3 @@ def _nothing(backend: ModuleType, arrays: Sequence[Any], geometry: Geometry, lay
     y = backend.conv_transpose(*arrays, geometry.with_crops(crops), layout)
     cut = tuple(slice(n) for n in size)
     return y[(slice(None), *cut) if layout == "last" else (slice(None), slice(None), *cut)]
-
-
-def _bare(op: str, y: Any, channels: str | None) -> Any:
-    """The result without the batch and channels that were added to a bare grid."""
-    if channels is not None:
-        return y
-    return y[..., 0, 0] if op == "kernel_gradient" else y[0, ..., 0]

@@ -74,7 +74,7 @@ class CachedCall {
         for (std::size_t i = 0; i < shape.size(); ++i) {
             if (shape[i] < 0) throw std::invalid_argument("a size is negative");
             sizes_.push_back(static_cast<std::size_t>(shape[i])), size *= static_cast<double>(shape[i]);
-            PyTuple_SET_ITEM(shape_.ptr(), static_cast<Py_ssize_t>(i), PyLong_FromLongLong(shape[i]));
+            PyTuple_SetItem(shape_.ptr(), static_cast<Py_ssize_t>(i), PyLong_FromLongLong(shape[i]));
         }
         large_ = size >= static_cast<double>(large);
     }
@@ -129,10 +129,10 @@ class CachedCall {
 // The type of a field, and of each entry of a tuple: a stride of True or 1.0 equals 1, and is none.
 nb::object kind(PyObject* field) {
     if (!PyTuple_CheckExact(field)) return nb::borrow(reinterpret_cast<PyObject*>(Py_TYPE(field)));
-    const Py_ssize_t count = PyTuple_GET_SIZE(field);
+    const Py_ssize_t count = PyTuple_Size(field);
     nb::object kinds = nb::steal(PyTuple_New(count));
     for (Py_ssize_t i = 0; i < count; ++i)
-        PyTuple_SET_ITEM(kinds.ptr(), i, kind(PyTuple_GET_ITEM(field, i)).release().ptr());
+        PyTuple_SetItem(kinds.ptr(), i, kind(PyTuple_GetItem(field, i)).release().ptr());
     return kinds;
 }
 
