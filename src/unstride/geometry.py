@@ -182,7 +182,7 @@ class Geometry:
 
     def _read_padding(self, padding: object, output_padding: object) -> tuple[Crop, ...]:
         if isinstance(padding, str):
-            return self._read_name(padding, output_padding)
+            return self._crops_of_name(padding, output_padding)
         extra = per_axis("output_padding", 0 if output_padding is None else output_padding, self.rank, 0)
         if is_sequence(padding) and any(is_sequence(entry) for entry in padding):
             pairs = self._read_pairs(padding)
@@ -210,7 +210,7 @@ class Geometry:
             pairs.append((as_int(f"{name}, begin,", begin), as_int(f"{name}, end,", end)))
         return tuple(pairs)
 
-    def _read_name(self, padding: str, output_padding: object) -> tuple[Crop, ...]:
+    def _crops_of_name(self, padding: str, output_padding: object) -> tuple[Crop, ...]:
         # Keras computes an output length and leaves its split to the backend's convolution. The total crop is then
         # K - s for "same" and nothing for "valid" with None; K - K % 2 - op and -op with a number op.
         name = padding.lower()

@@ -2,7 +2,7 @@
 
 import { show, source, target } from "./compute.mjs";
 import { connected } from "./state.mjs";
-import { nameOf, related } from "./scene.mjs";
+import { nameOf, related } from "./views.mjs";
 import { say } from "./texts.mjs";
 
 export const VIEW_NAMES = {

@@ -13,7 +13,7 @@
 #include "api/buffers.hpp"
 #include "api/calls.hpp"
 #include "plan/gradient_plan.hpp"
-#include "run/kernels.hpp"
+#include "run/kernel_table.hpp"
 #include "runtime/pool.hpp"
 #include "api/bound_call.hpp"
 #include "runtime/openmp_pool.hpp"

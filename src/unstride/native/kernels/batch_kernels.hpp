@@ -4,7 +4,7 @@
 #pragma once
 
 #include "kernels/simd.hpp"
-#include "stack/batch_kernels.hpp"
+#include "stack/batch_kernel_table.hpp"
 
 namespace unstride {
 namespace UNSTRIDE_SET {

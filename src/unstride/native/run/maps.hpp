@@ -3,7 +3,7 @@
 
 #include "plan/gradient_plan.hpp"
 #include "plan/plan.hpp"
-#include "run/kernels.hpp"
+#include "run/kernel_table.hpp"
 
 namespace unstride {
 

@@ -2,7 +2,7 @@
 // plain data, and a table of functions for every instruction set. All numbers are float32.
 #pragma once
 
-#include "run/kernels.hpp"
+#include "run/kernel_table.hpp"
 
 namespace unstride {
 
