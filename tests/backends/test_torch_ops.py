@@ -88,8 +88,8 @@ def test_operators_keep_the_dispatchers_rules(geometry):
             torch.ops.unstride.conv_transpose.default, (v, kernel, bias, tuple(u.shape[2:]), *rest, last)
         )
         torch.library.opcheck(torch.ops.unstride.conv.default, (u, kernel, None, tuple(v.shape[2:]), *rest, last))
-    for lies in (layout.KernelLayout.FIRST, layout.KernelLayout.LAST, layout.KernelLayout.TURNED):
-        arguments = (u, v, geometry.kernel_size, *rest, False, lies)
+    for kernel_layout in (layout.KernelLayout.FIRST, layout.KernelLayout.LAST, layout.KernelLayout.SMALL_FIRST):
+        arguments = (u, v, geometry.kernel_size, *rest, False, kernel_layout)
         torch.library.opcheck(torch.ops.unstride.kernel_gradient.default, arguments)
 
 

@@ -166,34 +166,37 @@ def _is_onednns(x: Tensor, kernel: Tensor, fields: tuple[Any, ...]) -> bool:
     return answer
 
 
-def conv_transpose(
+def conv_transpose(x: Tensor, kernel: Tensor, bias: Tensor | None, geometry: Geometry, channels: str) -> Tensor:
+    return mapped(True, x, kernel, bias, geometry, channels)
+
+
+def conv(x: Tensor, kernel: Tensor, bias: Tensor | None, geometry: Geometry, channels: str) -> Tensor:
+    return mapped(False, x, kernel, bias, geometry, channels)
+
+
+def mapped(
+    transposed: bool,
     x: Tensor,
     kernel: Tensor,
     bias: Tensor | None,
     geometry: Geometry,
     channels: str,
-    length: tuple[Any, ...] | None = None,
+    size: tuple[Any, ...] | None = None,
 ) -> Tensor:
-    """`length` is the result's spatial size, if it is known already."""
-    if is_native(x, kernel, bias):
-        length = length or _output_size(geometry, sizes(x, channels))
-        return _natively(operators.conv_transpose, x, kernel, bias, length, geometry, channels)
-    return _own_conv_transpose(x, kernel, bias, geometry, channels)
+    """conv_transpose or conv. `size` is the result's spatial size, if it is known already."""
+    if not is_native(x, kernel, bias):
+        return (_own_conv_transpose if transposed else _own_conv)(x, kernel, bias, geometry, channels)
+    rule, size_rule = (operators.conv_transpose, _output_size) if transposed else (operators.conv, _conv_size)
+    fields = size or size_rule(geometry, sizes(x, channels)), *fields_of(geometry)
+    if channels == "first":
+        return rule(x, kernel, bias, *fields, has_channels_last_result(x, kernel))
+    y = rule(x.movedim(-1, 1), kernel.movedim((-1, -2), (0, 1)), bias, *fields, True)
+    return y.movedim(1, -1)
 
 
-def conv(
-    x: Tensor,
-    kernel: Tensor,
-    bias: Tensor | None,
-    geometry: Geometry,
-    channels: str,
-    length: tuple[Any, ...] | None = None,
-) -> Tensor:
-    """`length` is the result's spatial size, if it is known already."""
-    if is_native(x, kernel, bias):
-        length = length or _conv_size(geometry, sizes(x, channels))
-        return _natively(operators.conv, x, kernel, bias, length, geometry, channels)
-    return _own_conv(x, kernel, bias, geometry, channels)
+def fields_of(geometry: Geometry) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], int]:
+    """Stride, dilation, the crops' begins and groups."""
+    return geometry.stride, geometry.dilation, tuple(b for b, _ in geometry.crops), geometry.groups
 
 
 def _output_size(geometry: Geometry, size: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -215,30 +218,11 @@ def _conv_size(geometry: Geometry, size: tuple[Any, ...]) -> tuple[Any, ...]:
 def kernel_gradient(big: Tensor, small: Tensor, geometry: Geometry, channels: str) -> Tensor:
     if not is_native(big, small):
         return _own_kernel_gradient(big, small, geometry, channels)
-    begins = tuple(b for b, _ in geometry.crops)
-    fields = geometry.kernel_size, geometry.stride, geometry.dilation, begins, geometry.groups
+    fields = geometry.kernel_size, *fields_of(geometry)
     if channels == "first":
         return operators.kernel_gradient(big, small, *fields, has_channels_last_result(big, small), KernelLayout.FIRST)
     gradient = operators.kernel_gradient(big.movedim(-1, 1), small.movedim(-1, 1), *fields, True, KernelLayout.LAST)
     return gradient.movedim((0, 1), (-1, -2))
-
-
-def _natively(
-    rule: Any,
-    x: Tensor,
-    kernel: Tensor,
-    bias: Tensor | None,
-    size: tuple[int, ...],
-    geometry: Geometry,
-    channels: str,
-) -> Tensor:
-    begins = tuple(b for b, _ in geometry.crops)
-    fields = size, geometry.stride, geometry.dilation, begins, geometry.groups
-    if channels == "first":
-        y: Tensor = rule(x, kernel, bias, *fields, has_channels_last_result(x, kernel))
-        return y
-    y = rule(x.movedim(-1, 1), kernel.movedim((-1, -2), (0, 1)), bias, *fields, True)
-    return y.movedim(1, -1)
 
 
 # PyTorch's own convolutions.
