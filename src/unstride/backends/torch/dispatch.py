@@ -12,7 +12,7 @@ import torch.nn.functional as F  # noqa: N812 - as everywhere
 
 from ..._core import why_missing
 from ...conventions import torch_call
-from ...geometry import Crop, Geometry, is_open
+from ...geometry import Crop, Geometry, conv_sizes, is_open, transposed_sizes
 from .. import common_type
 from . import operators
 from .layout import KERNEL_TO_FIRST, TO_FIRST, TO_LAST, KernelLayout
@@ -186,33 +186,25 @@ def mapped(
     """conv_transpose or conv. `size` is the result's spatial size, if it is known already."""
     if not is_native(x, kernel, bias):
         return (_own_conv_transpose if transposed else _own_conv)(x, kernel, bias, geometry, channels)
-    rule, size_rule = (operators.conv_transpose, _output_size) if transposed else (operators.conv, _conv_size)
-    fields = size or size_rule(geometry, sizes(x, channels)), *fields_of(geometry)
+    rule = operators.conv_transpose if transposed else operators.conv
+    fields = size or _result_size(transposed, geometry, sizes(x, channels)), *fields_of(geometry)
     if channels == "first":
         return rule(x, kernel, bias, *fields, has_channels_last_result(x, kernel))
     y = rule(x.movedim(-1, 1), kernel.movedim((-1, -2), (0, 1)), bias, *fields, True)
     return y.movedim(1, -1)
 
 
+def _result_size(transposed: bool, geometry: Geometry, size: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The result's spatial size, also for sizes that are not numbers yet."""
+    if is_open(size):
+        fields = geometry.kernel_size, geometry.stride, geometry.dilation, geometry.crops
+        return (transposed_sizes if transposed else conv_sizes)(size, *fields)
+    return (geometry.output_size if transposed else geometry.conv_size)(size)
+
+
 def fields_of(geometry: Geometry) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], int]:
     """Stride, dilation, the crops' begins and groups."""
     return geometry.stride, geometry.dilation, tuple(b for b, _ in geometry.crops), geometry.groups
-
-
-def _output_size(geometry: Geometry, size: tuple[Any, ...]) -> tuple[Any, ...]:
-    """`Geometry.output_size`, also for sizes that are not numbers yet."""
-    if not is_open(size):
-        return geometry.output_size(size)
-    full = [(n - 1) * s + K for n, s, K in zip(size, geometry.stride, geometry.spans, strict=True)]
-    return tuple(F - b - e for F, (b, e) in zip(full, geometry.crops, strict=True))
-
-
-def _conv_size(geometry: Geometry, size: tuple[Any, ...]) -> tuple[Any, ...]:
-    """`Geometry.conv_size`, also for sizes that are not numbers yet."""
-    if not is_open(size):
-        return geometry.conv_size(size)
-    axes = zip(size, geometry.crops, geometry.spans, geometry.stride, strict=True)
-    return tuple((n + b + e - K) // s + 1 for n, (b, e), K, s in axes)
 
 
 def kernel_gradient(big: Tensor, small: Tensor, geometry: Geometry, channels: str) -> Tensor:

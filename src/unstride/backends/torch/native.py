@@ -50,11 +50,6 @@ class Fields(NamedTuple):
     last: bool  # whether the channels of a resulting grid are adjacent in memory
 
 
-def _read(stride: Ints, dilation: Ints, begin: Ints, groups: int, last: bool) -> Fields:
-    """The fields, of which PyTorch's dispatcher passes lists."""
-    return Fields(tuple(stride), tuple(dilation), tuple(begin), groups, last)
-
-
 def forward(transposed: bool, x: Tensor, kernel: Tensor, bias: Tensor | None, size: Ints, *flat: Any) -> Tensor:
     """conv_transpose or conv, for validated tensors of one floating-point type. `size` is the result's spatial size,
     `flat` are `Fields`."""
@@ -62,23 +57,23 @@ def forward(transposed: bool, x: Tensor, kernel: Tensor, bias: Tensor | None, si
     if dtype is not torch.float32 and dtype is not torch.float64:
         x, kernel, bias = x.float(), kernel.float(), None if bias is None else bias.float()
         return forward(transposed, x, kernel, bias, size, *flat).to(dtype)
-    fields = _read(*flat)
-    x, (kernel, weights_layout) = as_grid(x, fields.last), as_kernel(kernel)
+    stride, dilation, begin, groups, last = flat
+    x, (kernel, weights_layout) = as_grid(x, last), as_kernel(kernel)
     if bias is not None and not bias.is_contiguous():
         bias = bias.contiguous()
     addresses = x.data_ptr(), kernel.data_ptr(), 0 if bias is None else bias.data_ptr()
     if (addresses[0] | addresses[1] | addresses[2]) % dtype.itemsize:
         bias = None if bias is None else aligned(bias)
-        return forward(transposed, aligned(x), aligned(kernel), bias, size, *fields)
-    size = tuple(size)
+        return forward(transposed, aligned(x), aligned(kernel), bias, size, *flat)
+    size, fields = tuple(size), (tuple(stride), tuple(dilation), tuple(begin), groups, last)
     key = (transposed, dtype, x.shape, x.stride(), kernel.shape, weights_layout, bias is None, size, fields)
     call = _calls.get(key)
     if call is None:
-        call = _remember(_calls, key, map_call(transposed, x, kernel, bias, size, fields, weights_layout))
+        call = _remember(_calls, key, map_call(transposed, x, kernel, bias, size, Fields(*fields), weights_layout))
     if call.bound is not None:
         return call(dtype, *addresses)
     result = _new(call, dtype)
-    _without_plan(transposed, x, kernel, bias, result, fields)
+    _without_plan(transposed, x, kernel, bias, result, Fields(*fields))
     return result
 
 
@@ -87,13 +82,13 @@ def gradient(big: Tensor, small: Tensor, size: Ints, *flat: Any) -> Tensor:
     dtype = big.dtype
     if dtype is not torch.float32 and dtype is not torch.float64:
         return gradient(big.float(), small.float(), size, *flat).to(dtype)
-    *rest, kernel_layout = flat
-    size, fields = tuple(size), _read(*rest)
-    big, small = as_grid(aligned(big), fields.last), as_grid(aligned(small), fields.last)
+    stride, dilation, begin, groups, last, kernel_layout = flat
+    big, small = as_grid(aligned(big), last), as_grid(aligned(small), last)
+    size, fields = tuple(size), (tuple(stride), tuple(dilation), tuple(begin), groups, last)
     key = (None, dtype, big.shape, big.stride(), small.shape, small.stride(), size, fields, kernel_layout)
     call = _calls.get(key)
     if call is None:
-        call = _remember(_calls, key, gradient_call(big, small, size, fields, kernel_layout))
+        call = _remember(_calls, key, gradient_call(big, small, size, Fields(*fields), kernel_layout))
     if call.bound is not None:
         return call(dtype, big.data_ptr(), small.data_ptr(), 0)
     return _new(call, dtype).zero_()
@@ -111,14 +106,17 @@ def gradients(
     if dtype is not torch.float32 and dtype is not torch.float64:
         pair = gradients(transposed, x.float(), kernel.float(), grad_output.float(), *flat)
         return pair and (pair[0].to(dtype), pair[1].to(dtype))
-    fields = _read(*flat)
-    x, grad_output = as_grid(aligned(x), fields.last), as_grid(aligned(grad_output), fields.last)
+    stride, dilation, begin, groups, last = flat
+    fields = (tuple(stride), tuple(dilation), tuple(begin), groups, last)
+    x, grad_output = as_grid(aligned(x), last), as_grid(aligned(grad_output), last)
     kernel, weights_layout = as_kernel(aligned(kernel))
     grids = x.shape, x.stride(), grad_output.shape, grad_output.stride()
     key = (transposed, dtype, *grids, kernel.shape, weights_layout, fields)
     calls = _pairs.get(key)
     if calls is None:
-        calls = _remember(_pairs, key, _gradients_calls(transposed, x, kernel, grad_output, fields, weights_layout))
+        calls = _remember(
+            _pairs, key, _gradients_calls(transposed, x, kernel, grad_output, Fields(*fields), weights_layout)
+        )
     by_x, by_kernel = calls
     if by_x.bound is None:
         return None
