@@ -38,11 +38,6 @@ def cubic(scale: int) -> Upscaler:
     return made
 
 
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_it_begins_as_bicubic_interpolation(scale: int) -> None:

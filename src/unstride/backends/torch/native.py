@@ -41,7 +41,7 @@ _LARGE = 1 << 16  # bytes: larger results reuse the memory of earlier ones, beca
 
 
 class Fields(NamedTuple):
-    """What all three maps are told besides the arrays and the result's size."""
+    """The arguments of all three maps except the arrays and the result's size."""
 
     stride: tuple[int, ...]
     dilation: tuple[int, ...]

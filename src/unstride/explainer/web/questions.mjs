@@ -99,7 +99,7 @@ function cell(random) {
     guesses.push([product, say("cell", "alone", { cell: input })]);
   }
   const name = (at) => `y[${place(t, at, t.L[1])}]`;
-  t.y.forEach((value, at) => Math.abs(Math.floor(at / t.L[1]) - r) + Math.abs((at % t.L[1]) - c) === 1 && guesses.push([value, say("cell", "beside", { cell: name(at) })]));
+  t.y.forEach((value, at) => Math.abs(Math.floor(at / t.L[1]) - r) + Math.abs((at % t.L[1]) - c) === 1 && guesses.push([value, say("cell", "neighbour", { cell: name(at) })]));
   const sum = written(t, "scatter", spot);
   const right = `${name(index)} = ${sum.symbols} = ${sum.numbers}`;
   return {

@@ -142,7 +142,7 @@ nb::object attribute(nb::handle object, PyObject* name) {
     return nb::steal(value);
 }
 
-// What tells a call from another one, for NumPy arrays of one type, float32 or float64; None for others.
+// The key of a call, for NumPy arrays of one type, float32 or float64; None for others.
 nb::object key(nb::handle map, nb::handle a, nb::handle b, nb::handle bias, nb::handle fields) {
     const NumPy& numpy = NumPy::get();
     if (Py_TYPE(a.ptr()) != numpy.array || Py_TYPE(b.ptr()) != numpy.array) return nb::none();
@@ -181,7 +181,7 @@ void bind_cached_calls(nb::module_& m) {
         .def("__call__", &CachedCall::operator(), nb::arg("a"), nb::arg("b"), nb::arg("bias").none(),
              "The result for contiguous arrays; None for others.");
     m.def("key", key, nb::arg("map"), nb::arg("a").none(), nb::arg("b").none(), nb::arg("bias").none(), nb::arg("fields"),
-          "What tells a call from another one; None for arrays that are not NumPy's, of float32 or float64 alike.");
+          "The key of a call; None for arrays that are not NumPy's, of float32 or float64 alike.");
     m.def("recall", recall, nb::arg("calls"), nb::arg("map"), nb::arg("a").none(), nb::arg("b").none(), nb::arg("bias").none(),
           nb::arg("fields"), "The result of a call that `calls` has under its key; None if it has none.");
     m.def("empty", empty, nb::arg("shape"), nb::arg("bytes"),

@@ -24,7 +24,7 @@ struct WeightsView {
 // Fewer numbers than these are moved or added before another thread wakes.
 constexpr Size few_numbers = 1 << 15;
 
-// How many threads a call of so many vector operations takes. See `short_work`.
+// How many threads a call of these vector operations takes. See `short_work`.
 int threads_for(double vector_operations);
 
 // conv and conv_transpose. `bias` may be null. Throws std::bad_alloc before it has written anything.
@@ -46,7 +46,7 @@ void run_unpacked(const Plan& plan, const Kernels<T>& kernels, Grid<const T> in,
 template <class T>
 bool finite(const Kernels<T>& kernels, Grid<const T> grid, Size batch, const Size size[3], Size channels);
 
-// The first `count` numbers become the sums of all parts, each of so many, in their order.
+// The first `count` numbers become the sums of all parts of `count` numbers, in their order.
 template <class T>
 void add_parts(T* parts, Size part_count, Size count);
 

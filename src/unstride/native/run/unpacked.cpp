@@ -29,7 +29,7 @@ public:
 
     void all() const {
         if (const auto* work = std::get_if<UnpackedRows>(&plan.work))
-            by_rows(*work);
+            all_rows(*work);
         else
             by_columns();
     }
@@ -76,7 +76,7 @@ private:
 
     // Of conv: each part adds the products of some rows of weights, of all columns; those rows are adjacent, and read in that
     // order.
-    void by_rows(const UnpackedRows& work) const {
+    void all_rows(const UnpackedRows& work) const {
         const Size of_tap = ceil_div(p.in_channels(), unpacked_rows);
         split_k(p, work.row_blocks, limit, out, bias, relu, [&](Size k, const Grid<T>& sums, int worker) {
             const Size tap = k / of_tap, row = k % of_tap * unpacked_rows;
