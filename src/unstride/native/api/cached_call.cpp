@@ -64,11 +64,8 @@ class CachedCall {
     CachedCall(const std::string& map, const std::vector<Size>& shape, int bytes, const std::vector<Size>& stride,
              const std::vector<Size>& dilation, const std::vector<Size>& begin, Size groups, bool first, bool kernel_first,
              bool relu)
-        : map_(map == "conv"             ? Map::conv
-               : map == "conv_transpose" ? Map::conv_transpose
-                                         : Map::kernel_gradient),
-          fields_(fields_of(stride, dilation, begin, groups)), layout_{first, kernel_first}, relu_(relu), bytes_(bytes),
-          shape_(nb::steal(PyTuple_New(static_cast<Py_ssize_t>(shape.size())))) {
+        : map_(map_named(map)), fields_(fields_of(stride, dilation, begin, groups)), layout_{first, kernel_first},
+          relu_(relu), bytes_(bytes), shape_(nb::steal(PyTuple_New(static_cast<Py_ssize_t>(shape.size())))) {
         if (bytes != 4 && bytes != 8) throw std::invalid_argument("bytes must be 4 or 8");
         double size = bytes;
         for (std::size_t i = 0; i < shape.size(); ++i) {
