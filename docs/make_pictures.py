@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from unstride.app import weights
-from unstride.app.mosaic import side_by_side
+from unstride.app.contact_sheet import side_by_side
 from unstride.app.tasks.segmenter import inference
 from unstride.app.tasks.upscaler.inference import Upscaler
 from unstride.data import pages, photographs, scenes

@@ -101,7 +101,7 @@ class CachedCall:
         """The result for x and kernel, or big and small; None for arrays that cannot be walked over as they are."""
 
 def key(map: str, a: Any, b: Any, bias: Any, fields: tuple[Any, ...]) -> tuple[Any, ...] | None:
-    """What tells a call from another one; None for arrays that are not NumPy's, of float32 or float64 alike."""
+    """The key of a call; None for arrays that are not NumPy's, of float32 or float64 alike."""
 
 def recall(
     calls: dict[Any, CachedCall], map: str, a: Any, b: Any, bias: Any, fields: tuple[Any, ...]

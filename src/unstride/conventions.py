@@ -42,6 +42,7 @@ def keras(
     """The geometry of Keras's ``Conv*DTranspose`` layers and ``keras.ops.conv_transpose``.
 
     An output padding of ``None`` is not 0: with "same" it makes the output ``strides`` times as long as the input.
+    `Geometry` has the same rules: it turns "valid" and "same" into crops when it reads `padding`.
 
     >>> keras(3, 2, "same").output_size(4), keras(3, 2, "same", output_padding=0).output_size(4)
     ((8,), (7,))

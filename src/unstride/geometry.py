@@ -16,17 +16,21 @@ from __future__ import annotations
 
 import math
 import operator
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import InitVar, dataclass, field
-from typing import Any, Never, TypeGuard
+from typing import Any, Never
 
 from ._messages.argument_names import refuse
+from ._messages.arguments import as_int as as_int
+from ._messages.arguments import is_sequence as is_sequence
+from ._messages.arguments import per_axis as per_axis
 from ._messages.errors import ArgumentError as ArgumentError
 from ._messages.errors import Crop as Crop
 from ._messages.errors import GeometryError as GeometryError
 from ._messages.errors import NotExpressible as NotExpressible
 
+Ints = Sequence[Any]
+"""Integers, or symbols for those that are not numbers yet."""
 Padding = str | int | Sequence[int] | Sequence[Sequence[int]]
 
 
@@ -43,55 +47,12 @@ class Phase:
     shifts: range
 
 
-def as_int(name: str, value: object, minimum: int | None = None, error: type[ArgumentError] = GeometryError) -> int:
-    """`value` as an int of at least `minimum`, or an error that names it."""
-    try:
-        # Ints skip `operator.index`: with it, PyTorch's compiler would fix a dynamic size to this one number.
-        number = value if type(value) is int else None if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        number = None
-    if number is None:
-        raise error(f"{name} is {value!r}; expected an integer")
-    if minimum is not None and number < minimum:
-        raise error(f"{name} is {number}; expected an integer of at least {minimum}")
-    return number
-
-
-def per_axis(name: str, value: object, rank: int, minimum: int | None = None) -> tuple[int, ...]:
-    """`value`, an int or one int for each axis, as a tuple of `rank` ints of at least `minimum`."""
-    if not is_sequence(value):
-        return (as_int(name, value, minimum),) * rank
-    if len(value) != rank:
-        raise GeometryError(
-            f"{name} has {len(value)} entries, {list(value)}; expected an int, or one int for each axis: {rank}"
-            f"{_surplus(name, len(value), rank)}"
-        )
-    return tuple(as_int(f"{name} of axis {axis}", entry, minimum) for axis, entry in enumerate(value))
-
-
-def _surplus(name: str, count: int, rank: int) -> str:
-    """The likely reason why a size has too many entries, as the end of an error message."""
-    if not re.search("size|shape", name) or "kernel" in name:
-        return ""
-    surplus = ["leave out batch and channels"] if count in (rank + 2, 4, 5) else []
-    if rank == 1 and count != 3:
-        surplus.append("give the kernel's size as a number an axis, because one number means one axis")
-    return "".join(f"; {hint}" for hint in surplus)
-
-
 def is_open(sizes: Sequence[object]) -> bool:
     """Whether a size is not a number yet: None in TensorFlow's graphs, a symbol in programs that JAX or PyTorch export.
 
     PyTorch's compiler traces sizes as numbers, and must see only numbers here.
     """
     return any(type(n) is not int for n in sizes)
-
-
-def is_sequence(value: object) -> TypeGuard[Sequence[Any]]:
-    """Whether `value` is a list, a tuple or similar (also a NumPy array or a tensor shape), but not a string."""
-    if isinstance(value, (str, bytes, dict)) or getattr(value, "shape", None) == ():  # an array without dimensions
-        return False
-    return hasattr(value, "__len__") and hasattr(value, "__getitem__")
 
 
 def span(kernel_size: int, dilation: int) -> int:
@@ -104,6 +65,45 @@ def split(total: int) -> Crop:
     at the end."""
     begin = max(total, 0) // 2
     return begin, total - begin
+
+
+# The rules for sizes, for all axes at once.
+
+
+def full_sizes(size: Ints, stride: Ints, spans: Ints) -> tuple[Any, ...]:
+    """F for each axis: the cells that `size` small cells scatter into."""
+    return tuple((n - 1) * s + K for n, s, K in zip(size, stride, spans, strict=True))
+
+
+def transposed_sizes(
+    size: Ints, kernel_size: Ints, stride: Ints, dilation: Ints, crops: Sequence[Sequence[Any]]
+) -> tuple[Any, ...]:
+    """The size of a transposed convolution's result; negative if the crops exceed the full grid."""
+    axes = zip(size, kernel_size, stride, dilation, crops, strict=True)
+    return tuple([(n - 1) * s + (k - 1) * d + 1 - b - e for n, k, s, d, (b, e) in axes])
+
+
+def conv_sizes(
+    size: Ints, kernel_size: Ints, stride: Ints, dilation: Ints, crops: Sequence[Sequence[Any]]
+) -> tuple[Any, ...]:
+    """The size of a convolution's result; not positive if the kernel spans more than the padded input."""
+    axes = zip(size, kernel_size, stride, dilation, crops, strict=True)
+    return tuple([(n + b + e - (k - 1) * d - 1) // s + 1 for n, k, s, d, (b, e) in axes])
+
+
+def named_crops(name: str, stride: Ints, spans: Ints, output_padding: Ints | None) -> tuple[Crop, ...]:
+    """The crops of Keras's padding "valid" or "same".
+
+    Keras computes an output length and leaves its split to the backend's convolution. Without an output padding the
+    total crop is K - s for "same" and nothing for "valid"; with the output padding op, K - K % 2 - op and -op.
+    """
+    if output_padding is None:
+        if name == "same":
+            return tuple(split(K - s) for K, s in zip(spans, stride, strict=True))
+        return tuple((0, -max(s - K, 0)) for K, s in zip(spans, stride, strict=True))
+    if name == "same":
+        return tuple(split(K - K % 2 - op) for K, op in zip(spans, output_padding, strict=True))
+    return tuple((0, -op) for op in output_padding)
 
 
 @dataclass(frozen=True, init=False, repr=False)
@@ -182,7 +182,7 @@ class Geometry:
 
     def _read_padding(self, padding: object, output_padding: object) -> tuple[Crop, ...]:
         if isinstance(padding, str):
-            return self._read_name(padding, output_padding)
+            return self._crops_of_name(padding, output_padding)
         extra = per_axis("output_padding", 0 if output_padding is None else output_padding, self.rank, 0)
         if is_sequence(padding) and any(is_sequence(entry) for entry in padding):
             pairs = self._read_pairs(padding)
@@ -210,23 +210,15 @@ class Geometry:
             pairs.append((as_int(f"{name}, begin,", begin), as_int(f"{name}, end,", end)))
         return tuple(pairs)
 
-    def _read_name(self, padding: str, output_padding: object) -> tuple[Crop, ...]:
-        # Keras computes an output length and leaves its split to the backend's convolution. The total crop is then
-        # K - s for "same" and nothing for "valid" with None; K - K % 2 - op and -op with a number op.
+    def _crops_of_name(self, padding: str, output_padding: object) -> tuple[Crop, ...]:
         name = padding.lower()
         if name not in ("valid", "same"):
             raise GeometryError(
                 f"padding is {padding!r}; expected 'valid', 'same', an int, one int an axis, or one (begin, end) "
                 "pair an axis"
             )
-        if output_padding is None:
-            if name == "same":
-                return tuple(split(K - s) for K, s in zip(self.spans, self.stride, strict=True))
-            return tuple((0, -max(s - K, 0)) for K, s in zip(self.spans, self.stride, strict=True))
-        extra = per_axis("output_padding", output_padding, self.rank, 0)
-        if name == "same":
-            return tuple(split(K - K % 2 - more) for K, more in zip(self.spans, extra, strict=True))
-        return tuple((0, -more) for more in extra)
+        extra = None if output_padding is None else per_axis("output_padding", output_padding, self.rank, 0)
+        return named_crops(name, self.stride, self.spans, extra)
 
     def __repr__(self) -> str:
         parts = [f"kernel_size={self.kernel_size}", f"stride={self.stride}", f"padding={self.crops}"]
@@ -253,7 +245,7 @@ class Geometry:
     def full_size(self, size: int | Sequence[int]) -> tuple[int, ...]:
         """F for each axis: the cells that `size` small cells scatter into, before the crop."""
         sizes = per_axis("input size", size, self.rank, 1)  # an empty input scatters nothing, so it has no full size
-        return tuple((n - 1) * s + K for n, s, K in zip(sizes, self.stride, self.spans, strict=True))
+        return full_sizes(sizes, self.stride, self.spans)
 
     def output_size(self, size: int | Sequence[int]) -> tuple[int, ...]:
         """The spatial size of ``conv_transpose`` for a (small) input of this spatial size: ``F - b - e`` per axis.
@@ -264,7 +256,8 @@ class Geometry:
         (8,)
         """
         full = self.full_size(size)
-        result = tuple(F - b - e for F, (b, e) in zip(full, self.crops, strict=True))
+        sizes = per_axis("input size", size, self.rank)
+        result = transposed_sizes(sizes, self.kernel_size, self.stride, self.dilation, self.crops)
         for axis, (length, F) in enumerate(zip(result, full, strict=True)):
             if length < 0:
                 raise GeometryError(
@@ -280,15 +273,13 @@ class Geometry:
         (3,)
         """
         sizes = per_axis("input size", size, self.rank, 1)
-        result = []
-        for axis, (big, (b, e), K, s) in enumerate(zip(sizes, self.crops, self.spans, self.stride, strict=True)):
+        for axis, (big, (b, e), K) in enumerate(zip(sizes, self.crops, self.spans, strict=True)):
             if big + b + e < K:
                 raise GeometryError(
                     f"the kernel spans {K} cells along axis {axis}, where the input with its padding has only "
                     f"{big + b + e}; use more padding, a larger input or a smaller kernel"
                 )
-            result.append((big + b + e - K) // s + 1)
-        return tuple(result)
+        return conv_sizes(sizes, self.kernel_size, self.stride, self.dilation, self.crops)
 
     def fitted(self, small: int | Sequence[int], big: int | Sequence[int]) -> Geometry:
         """This geometry with the end crops that connect exactly these two sizes.

@@ -17,6 +17,7 @@ import click
 import numpy as np
 import pytest
 from click.shell_completion import ShellComplete
+from command_line import SMALL, error
 from PIL import Image
 
 import unstride as us
@@ -24,20 +25,6 @@ from unstride import __main__ as cli
 from unstride.app import runs
 from unstride.app.commands.printing import exit_code
 from unstride.app.runs import Run
-
-SMALL = ["--epochs", "1", "--limit", "60", "--batch-size", "48"]
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    folder = tmp_path_factory.mktemp("commands") / "run"
-    assert cli.main(["train", "--quiet", "--run", str(folder), *SMALL]) == 0
-    return runs.load(folder)
-
-
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
 
 
 def said(capsys: pytest.CaptureFixture[str], line: str, code: int = 0) -> tuple[str, str]:
@@ -55,11 +42,7 @@ def told(capsys: pytest.CaptureFixture[str], line: str) -> Any:
 
 
 def mistaken(capsys: pytest.CaptureFixture[str], line: str) -> str:
-    out, err = said(capsys, line, 2)
-    assert out == ""
-    assert err.startswith("unstride: error: ")
-    assert err.count("\n") == 1
-    return err.removeprefix("unstride: error: ").rstrip("\n")
+    return error(capsys, *shlex.split(line))
 
 
 def test_info(capsys: pytest.CaptureFixture[str]) -> None:

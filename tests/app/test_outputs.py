@@ -120,11 +120,11 @@ def test_any_name_can_be_drawn() -> None:
 
 
 def test_a_file_without_permission_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from unstride.app.images import files
+    from unstride.app.images import reader
 
     def refuse(path: Path, *_: object, **__: object) -> None:  # a file's mode would not keep root out
         raise PermissionError(13, os.strerror(13), str(path))
 
     monkeypatch.setattr(Path, "open", refuse)
-    with pytest.raises(files.ImageError, match=r"a\.png: cannot be read: Permission denied"):
-        files.rgb(tmp_path / "a.png")
+    with pytest.raises(reader.ImageError, match=r"a\.png: cannot be read: Permission denied"):
+        reader.rgb(tmp_path / "a.png")

@@ -18,8 +18,8 @@ from PIL import Image
 
 from unstride import __main__ as cli
 from unstride.app import runs, tasks, weights
-from unstride.app.images import digits, files
-from unstride.app.images.files import ImageError, Upload
+from unstride.app.images import digits, folders, reader
+from unstride.app.images.reader import ImageError, Upload
 from unstride.app.runs import Run
 from unstride.app.runs.options import Options
 from unstride.app.tasks.segmenter import inference, masks
@@ -269,7 +269,7 @@ def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Calla
         Path("photographs").mkdir(exist_ok=True)
         Path("photographs/a.tif").write_bytes(content)
         with monkeypatch.context() as patch:
-            patch.setattr(files, "gather", lambda paths, read: keep(np.asarray(read(paths[0]).convert("RGB"))))
+            patch.setattr(folders, "gather", lambda paths, read: keep(np.asarray(read(paths[0]).convert("RGB"))))
             seen.clear()
             with pytest.raises(Seen):
                 tasks.get("upscaler").read(Options(model="upscaler", data="photographs", scale=2, batch_size=16))
@@ -330,7 +330,7 @@ def test_what_has_no_white_of_its_own_is_said_to_be_stretched(tmp_path: Path) ->
     def said(values: np.ndarray) -> list[str]:
         remarks: list[str] = []
         (tmp_path / "a.tif").write_bytes(tiff(values))
-        files.rgb(tmp_path / "a.tif", remarks.append)
+        reader.rgb(tmp_path / "a.tif", remarks.append)
         return [remark.removeprefix(f"{tmp_path / 'a.tif'}: ") for remark in remarks]
 
     assert said(np.array([[0, 65535]], np.uint16)) == []
@@ -344,9 +344,9 @@ def test_what_has_no_white_of_its_own_is_said_to_be_stretched(tmp_path: Path) ->
 
 def test_numbers_that_are_none_look_like_paper_and_infinities_like_the_ends(tmp_path: Path) -> None:
     (tmp_path / "a.tif").write_bytes(tiff(np.array([[np.nan, -np.inf, np.inf, -4, 0, 4]], np.float32)))
-    assert files.grey(tmp_path / "a.tif").tolist() == [[255, 0, 255, 0, 128, 255]]
+    assert reader.grey(tmp_path / "a.tif").tolist() == [[255, 0, 255, 0, 128, 255]]
     (tmp_path / "a.tif").write_bytes(tiff(np.full((2, 2), np.nan, np.float32)))
-    assert (files.grey(tmp_path / "a.tif") == 255).all()
+    assert (reader.grey(tmp_path / "a.tif") == 255).all()
 
 
 def frames() -> list[Image.Image]:
@@ -362,7 +362,7 @@ def test_of_several_pictures_the_first_is_read_and_a_remark_says_so(tmp_path: Pa
     file = tmp_path / "several"
     first.save(file, format, save_all=True, append_images=others)
     remarks: list[str] = []
-    red = files.rgb(file, remarks.append)
+    red = reader.rgb(file, remarks.append)
     assert np.abs(red.astype(int) - [255, 0, 0]).max() <= 2
     assert remarks == [f"{file}: the first of its 3 {what}"]
     shown, said = uploads.opened("mine", file.read_bytes())
@@ -377,12 +377,12 @@ def test_a_damaged_second_picture_does_no_harm(tmp_path: Path) -> None:
     content = file.read_bytes()
     second = content.index(b"II*\0", 4) if content.count(b"II*\0") > 1 else len(content) // 3 * 2
     file.write_bytes(content[:second] + b"\xff" * (len(content) - second))
-    assert (files.rgb(file) == [255, 0, 0]).all()
+    assert (reader.rgb(file) == [255, 0, 0]).all()
 
 
 def test_colours_of_16_bits_are_said_to_lose_half() -> None:
     remarks: list[str] = []
-    files.rgb(Upload("a", png16(np.zeros((2, 2, 3), np.uint16))), remarks.append)
+    reader.rgb(Upload("a", png16(np.zeros((2, 2, 3), np.uint16))), remarks.append)
     assert remarks == ["a: 16 bits a colour, of which Pillow reads the upper 8"]
 
 
@@ -392,23 +392,23 @@ def test_a_very_large_scan_says_what_to_do(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(
         ImageError, match=r"20000×15000 pixels, 300 million; expected at most 200 million.*smaller.*=300"
     ):
-        files.rgb(file)
+        reader.rgb(file)
     small = tmp_path / "small.png"
     Image.new("L", (100, 100)).save(small)
-    monkeypatch.setenv(files.LIMIT, "9_999")
+    monkeypatch.setenv(reader.LIMIT, "9_999")
     with pytest.raises(ImageError, match="UNSTRIDE_MAX_PIXELS=10000"):
-        files.rgb(small)
-    monkeypatch.setenv(files.LIMIT, "10000")
-    assert files.rgb(small).shape == (100, 100, 3)
-    monkeypatch.setenv(files.LIMIT, "many")
+        reader.rgb(small)
+    monkeypatch.setenv(reader.LIMIT, "10000")
+    assert reader.rgb(small).shape == (100, 100, 3)
+    monkeypatch.setenv(reader.LIMIT, "many")
     with pytest.raises(ImageError, match="UNSTRIDE_MAX_PIXELS is 'many'; expected a number of pixels"):
-        files.rgb(small)
+        reader.rgb(small)
 
 
 def test_our_limit_alone_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pillow's is left as it was."""
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-    assert files.rgb(Upload("a", by_pillow(Image.new("L", (100, 100)), "PNG"))).shape == (100, 100, 3)
+    assert reader.rgb(Upload("a", by_pillow(Image.new("L", (100, 100)), "PNG"))).shape == (100, 100, 3)
     assert Image.MAX_IMAGE_PIXELS == 1000
 
 
@@ -431,10 +431,10 @@ def test_what_is_no_picture_is_refused_by_its_kind(tmp_path: Path, content: byte
     file.write_bytes(content)
     for source in (file, Upload("a.png", content)):
         with pytest.raises(ImageError, match=rf"a\.png: {message}"):
-            files.rgb(source)
+            reader.rgb(source)
 
 
 def test_remarks_on_many_files_are_folded() -> None:
     many = [f"{n}.mpo: the first of its 2 pictures" for n in range(9)]
-    assert files.folded(["a.tif: dark", *many]) == ["a.tif: dark", "0.mpo and 8 more: the first of its 2 pictures"]
-    assert files.folded(many[:3]) == many[:3]
+    assert folders.folded(["a.tif: dark", *many]) == ["a.tif: dark", "0.mpo and 8 more: the first of its 2 pictures"]
+    assert folders.folded(many[:3]) == many[:3]

@@ -25,11 +25,6 @@ ODD = "two\nlines \x1b[31mred.png"
 SHOWN = r"two\nlines \x1b[31mred.png"
 
 
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
 @pytest.fixture
 def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Both streams are terminals of 60 columns."""

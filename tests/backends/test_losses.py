@@ -157,7 +157,7 @@ def test_what_is_refused(target, predicted, epsilon, message):
         ({"epsilon": None}, "epsilon is missing"),
         ({"epsilon": np.float32(0)}, "epsilon is not from"),
         ({"loss": (4,)}, "the loss is not of float32 and of the target's shape"),
-        ({"slope": (4,)}, "the slope is not of float32 and of the target's shape"),
+        ({"derivative": (4,)}, "the derivative is not of float32 and of the target's shape"),
         ({"dtype": np.float64}, "the loss is not of float32"),
         ({"operands": 1}, "another number of arrays"),
     ],

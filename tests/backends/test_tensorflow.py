@@ -106,8 +106,8 @@ def test_third_order_of_a_polynomial():
             with tf.GradientTape() as first:
                 first.watch(x)
                 y = us.conv_transpose(x, kernel) ** 3  # 27 x^3
-            slope = first.gradient(y, x)
-        curvature = second.gradient(slope, x)
+            derivative = first.gradient(y, x)
+        curvature = second.gradient(derivative, x)
     assert float(curvature[0, 0, 0]) == 27 * 6 * 2
     assert float(third.gradient(curvature, x)[0, 0, 0]) == 27 * 6
 

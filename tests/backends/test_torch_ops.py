@@ -88,8 +88,8 @@ def test_operators_keep_the_dispatchers_rules(geometry):
             torch.ops.unstride.conv_transpose.default, (v, kernel, bias, tuple(u.shape[2:]), *rest, last)
         )
         torch.library.opcheck(torch.ops.unstride.conv.default, (u, kernel, None, tuple(v.shape[2:]), *rest, last))
-    for lies in (layout.KernelLayout.FIRST, layout.KernelLayout.LAST, layout.KernelLayout.TURNED):
-        arguments = (u, v, geometry.kernel_size, *rest, False, lies)
+    for kernel_layout in (layout.KernelLayout.FIRST, layout.KernelLayout.LAST, layout.KernelLayout.SMALL_FIRST):
+        arguments = (u, v, geometry.kernel_size, *rest, False, kernel_layout)
         torch.library.opcheck(torch.ops.unstride.kernel_gradient.default, arguments)
 
 
@@ -127,8 +127,8 @@ def test_channels_last_results_are_channels_last_in_memory():
         assert us.conv_transpose(x, leaves, stride=2).is_contiguous()
         assert us.conv(x, torch.randn(2, 2, 3, 7), None).is_contiguous()
     assert us.kernel_gradient(x, torch.randn(2, 3, 2, 7), kernel_size=(3, 3)).is_contiguous()
-    (slope,) = torch.autograd.grad(us.conv_transpose(x, kernel).sum(), kernel)
-    assert slope.is_contiguous()
+    (gradient,) = torch.autograd.grad(us.conv_transpose(x, kernel).sum(), kernel)
+    assert gradient.is_contiguous()
 
 
 def test_nothing_is_copied(monkeypatch):
@@ -163,31 +163,35 @@ def test_nothing_is_copied(monkeypatch):
 @pytest.mark.parametrize("transposed", [True, False])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 def test_both_gradients_come_from_one_call(monkeypatch, transposed, dtype):
-    """In every layout, with slopes and inputs that lie in memory as they like, as from one call each."""
+    """In every layout, with gradients and inputs of any strides, as from one call each."""
     monkeypatch.setattr(native, "_pairs", {})
     generator = torch.Generator().manual_seed(3)
-    own = operators.conv_transpose if transposed else operators.conv
+    operator = operators.conv_transpose if transposed else operators.conv
     for space, taps, stride in (((9,), (4,), (3,)), ((7, 8), (3, 2), (2, 1)), ((4, 5, 3), (2, 3, 1), (2, 1, 2))):
         rank = len(space)
         size = tuple((n - 1) * s + k for n, s, k in zip(space, stride, taps, strict=True))
         ones, none = (1,) * rank, (0,) * rank
         small, big = torch.randn(3, 36, *space, generator=generator), torch.randn(3, 20, *size, generator=generator)
-        x, slope = (small, big) if transposed else (big, small)
+        x, grad_output = (small, big) if transposed else (big, small)
         kernel = torch.randn(36, 10, *taps, generator=generator).to(dtype)
-        fields = (tuple(slope.shape[2:]), stride, ones, none, 2)
+        fields = (tuple(grad_output.shape[2:]), stride, ones, none, 2)
         for last in (False, True):
             to_last, to_first = layout.TO_LAST[rank], layout.TO_FIRST[rank]
             for order in ((*range(rank, 0, -1), 0, rank + 1), tuple(range(rank + 2)), to_last):
                 back = [order.index(axis) for axis in range(rank + 2)]
-                given, weights, lies = x.to(dtype), kernel.permute(order).contiguous().permute(back), slope.to(dtype)
+                given, weights, grads = (
+                    x.to(dtype),
+                    kernel.permute(order).contiguous().permute(back),
+                    grad_output.to(dtype),
+                )
                 if last:
                     given = given.permute(to_last).contiguous().permute(to_first)
-                lies = lies.transpose(0, 1).contiguous().transpose(0, 1)
+                grads = grads.transpose(0, 1).contiguous().transpose(0, 1)
                 leaves = [given.detach().requires_grad_(), weights.detach().requires_grad_()]
-                both = torch.autograd.grad(own(*leaves, None, *fields, last), leaves, lies)
+                both = torch.autograd.grad(operator(*leaves, None, *fields, last), leaves, grads)
                 for i, leaf in enumerate(leaves):
                     others = [leaf if t is leaf else t.detach() for t in leaves]
-                    (single,) = torch.autograd.grad(own(*others, None, *fields, last), leaf, lies)
+                    (single,) = torch.autograd.grad(operator(*others, None, *fields, last), leaf, grads)
                     assert both[i].stride() == single.stride()
                     torch.testing.assert_close(both[i], single)
     assert native._pairs
@@ -250,12 +254,12 @@ def test_transforms_nest():
     by_both = torch.func.jacrev(torch.func.jacfwd(energy, 1), 0)(x, kernel)
     torch.testing.assert_close(by_both, torch.func.jacfwd(torch.func.jacrev(energy, 1), 0)(x, kernel))
     leaf = x.clone().requires_grad_()
-    (slope,) = torch.autograd.grad(energy(leaf, kernel), leaf, create_graph=True)
-    torch.testing.assert_close(torch.func.grad(energy)(x, kernel), slope)
+    (gradient,) = torch.autograd.grad(energy(leaf, kernel), leaf, create_graph=True)
+    torch.testing.assert_close(torch.func.grad(energy)(x, kernel), gradient)
     direction = torch.randn_like(x)
     value, tangent = torch.func.jvp(lambda x: torch.func.grad(energy)(x, kernel), (x,), (direction,))
-    torch.testing.assert_close(value, slope)
-    torch.testing.assert_close(tangent, torch.autograd.grad(slope, leaf, direction)[0])
+    torch.testing.assert_close(value, gradient)
+    torch.testing.assert_close(tangent, torch.autograd.grad(gradient, leaf, direction)[0])
     samples_of_x = torch.stack([x, -x])
     per_sample = torch.func.vmap(torch.func.grad(energy, 1), (0, None))(samples_of_x, kernel)
     torch.testing.assert_close(per_sample[1], torch.func.grad(energy, 1)(-x, kernel))
@@ -273,8 +277,8 @@ def test_autocast_computes_as_pytorch_does():
         assert x.grad.dtype is kernel.grad.dtype is torch.float32
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert us.conv_transpose(x.double(), kernel.double(), channels="first").dtype is torch.float64
-        slope = torch.func.grad(lambda x: us.conv(x, kernel[:, :, :2], channels="first").float().sum())
-        assert slope(torch.randn(1, 4, 5)).dtype is torch.float32
+        gradient = torch.func.grad(lambda x: us.conv(x, kernel[:, :, :2], channels="first").float().sum())
+        assert gradient(torch.randn(1, 4, 5)).dtype is torch.float32
 
 
 def test_a_profiler_and_a_mode_see_the_operators():
@@ -317,8 +321,8 @@ def test_strides_beyond_the_kernels_plans_and_empty_batches():
     np.testing.assert_allclose(
         y.detach(), us.conv_transpose(x.detach().numpy(), kernel.numpy(), stride=2000, channels="first"), rtol=1e-6
     )
-    (slope,) = torch.autograd.grad(y.sum(), x)
-    np.testing.assert_allclose(slope, kernel.sum((1, 2))[None, :, None].expand(2, 2, 3), rtol=1e-5)
+    (gradient,) = torch.autograd.grad(y.sum(), x)
+    np.testing.assert_allclose(gradient, kernel.sum((1, 2))[None, :, None].expand(2, 2, 3), rtol=1e-5)
     kernel.requires_grad_()
     us.conv_transpose(x[:0], kernel, channels="first").sum().backward()
     assert torch.equal(kernel.grad, torch.zeros_like(kernel))

@@ -90,11 +90,11 @@ def test_layers(drawn, hides_the_choice):
     assert results[1].stride() == expected.stride()
     with torch.no_grad():
         assert fast(x).stride() == expected.stride()
-    slope = torch.randn_like(expected)
+    grad_output = torch.randn_like(expected)
     if hides_the_choice:
-        slope = slope.transpose(0, -1).contiguous().transpose(0, -1)
+        grad_output = grad_output.transpose(0, -1).contiguous().transpose(0, -1)
     gradients = [
-        torch.autograd.grad(y, [leaf, *model.parameters()], slope)
+        torch.autograd.grad(y, [leaf, *model.parameters()], grad_output)
         for y, leaf, model in zip(results, leaves, (plain, fast), strict=True)
     ]
     assert of_large_axes(gradients[1][0]) == of_large_axes(gradients[0][0])

@@ -18,8 +18,8 @@ from unstride.explainer.drawing.layout import Grid
 from unstride.explainer.drawing.looks import plain, written
 from unstride.explainer.drawing.painting import Painter
 from unstride.explainer.drawing.scene import TEXT, Box, Label, Lines
+from unstride.explainer.drawing.still import whole
 from unstride.explainer.drawing.views import View
-from unstride.explainer.drawing.whole import whole
 from unstride.explainer.presets import PRESETS
 
 # What is in the pictures

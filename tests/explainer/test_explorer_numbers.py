@@ -362,6 +362,12 @@ def assert_right(kind, question):
     elif kind == "checkerboard":
         wanted = "no checkerboard" in question["text"]
         assert [traced(case).even == wanted for case in question["cases"]].index(True) == question["answer"]
+    elif kind == "most":
+        cells = [tuple(map(int, re.findall(r"\d+", name))) for name in question["options"]]
+        counts = [trace.overlap[cell] for cell in cells]
+        assert [count for count in counts if count == trace.overlap.max()] == [counts[question["answer"]]]
+        for cell, said in zip(cells, question["said"], strict=True):
+            assert said.startswith(f"this is the sum of {trace.overlap[cell]} product")
     elif kind == "cell":
         assert question["answer"] == trace.output.ravel()[question["spot"]]
     else:
@@ -389,7 +395,7 @@ def test_the_quizzes_say_the_same(parts):
         for group, some in texts.items()
     }
     seen = set()
-    for kind in ("size", "cell", "fit", "checkerboard"):
+    for kind in ("size", "cell", "fit", "most", "checkerboard"):
         for question in parts.evaluate(QUESTIONS, kind):
             said = [question["text"], *(question["options"] or []), *question["said"]]
             assert not [text for text in said if re.search(r"[{}]|undefined|NaN|null", text)], question
@@ -398,4 +404,6 @@ def test_the_quizzes_say_the_same(parts):
             assert any(ask.fullmatch(question["text"]) for ask in asks), question
             seen |= {(kind, name) for name, form in pattern[kind].items() if any(form.search(text) for text in said)}
     unsaid = {("size", "square")}  # of two axes, which the explorer does not ask
-    assert {(kind, name) for kind in ("size", "cell", "fit", "checkerboard") for name in texts[kind]} - seen == unsaid
+    assert {
+        (kind, name) for kind in ("size", "cell", "fit", "most", "checkerboard") for name in texts[kind]
+    } - seen == unsaid

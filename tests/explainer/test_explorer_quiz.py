@@ -31,6 +31,11 @@ def answer_of(page: Any, reader: Any) -> tuple[str, Any]:
         assert len(right) == 1
         return kind, right[0]
     trace = case(ask.get_attribute("data-case"))
+    if kind == "most":
+        cells = [tuple(map(int, re.findall(r"\d+", name))) for name in page.locator(".us-choice").all_inner_texts()]
+        right = [i for i, cell in enumerate(cells) if trace.overlap[cell] == trace.overlap.max()]
+        assert len(right) == 1
+        return kind, right[0]
     if kind == "size":
         return kind, trace.output_size[0]
     return kind, trace.output.ravel()[int(ask.get_attribute("data-spot"))]
@@ -51,11 +56,11 @@ def test_the_quiz_knows_right_from_wrong_and_explains(opened, reader):
     page = watched.page
     page.click(".us-quiz button")
     seen = set()
-    for turn in range(8):
+    for turn in range(10):
         kind, right = answer_of(page, reader)
         seen.add(kind)
-        wrong = turn < 4
-        if kind in ("fit", "checkerboard"):
+        wrong = turn < 5
+        if kind in ("fit", "most", "checkerboard"):
             page.check(f".us-choice input >> nth={(right + 1) % 4 if wrong else right}")
         else:
             page.fill(".us-answer", f"{right + wrong:g}")
@@ -72,7 +77,7 @@ def test_the_quiz_knows_right_from_wrong_and_explains(opened, reader):
             expect(page.locator(".us-inspector .us-strong")).to_have_text(re.compile(f"{end}$"))
         page.click("text=Next question")
         expect(page.locator(".us-feedback")).to_be_empty()
-    assert seen == {"size", "cell", "fit", "checkerboard"}
-    expect(page.locator(".us-score")).to_have_text("4 of 8 right")
+    assert seen == {"size", "cell", "fit", "most", "checkerboard"}
+    expect(page.locator(".us-score")).to_have_text("5 of 10 right")
     page.click(".us-question [type=submit]")
     expect(page.locator(".us-feedback")).not_to_be_empty()

@@ -239,11 +239,11 @@ def hostile_call(rng, _):
 def stack_call(rng, _):
     stack = stacks.random_stack(rng)
     batch = int(rng.integers(1, 20))
-    x, weights, slope = stacks.random_arrays(stack, batch, rng)
-    expected = stacks.truth(stack, x, weights, slope)
+    x, weights, grad_output = stacks.random_arrays(stack, batch, rng)
+    expected = stacks.truth(stack, x, weights, grad_output)
     y, saved = stack.forward(x, weights, keep=True)
     stacks.assert_close(y, expected.y, "y")
-    back, _ = stack.backward(slope, x, weights, saved, input_gradient=True)
+    back, _ = stack.backward(grad_output, x, weights, saved, input_gradient=True)
     stacks.assert_close(back, expected.x_gradient, "x's gradient")
     return "Stack"
 

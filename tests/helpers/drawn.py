@@ -13,8 +13,8 @@ from unstride.explainer import explain
 from unstride.explainer.drawing import page
 from unstride.explainer.drawing.looks import written
 from unstride.explainer.drawing.scene import Label
+from unstride.explainer.drawing.still import whole
 from unstride.explainer.drawing.views import View
-from unstride.explainer.drawing.whole import whole
 
 VIEWS = ("scatter", "grid", "matrix", "overlap", "gradient")
 

@@ -89,8 +89,8 @@ def random_arrays(stack, batch, rng):
 def random_labels(stack, batch, seed=0):
     """x, weights, and targets from 0 to 1."""
     rng = np.random.default_rng(seed)
-    x, weights, slope = random_arrays(stack, batch, rng)
-    target = rng.random(slope.shape, dtype=np.float32)
+    x, weights, grad_output = random_arrays(stack, batch, rng)
+    target = rng.random(grad_output.shape, dtype=np.float32)
     target[rng.random(target.shape) < 0.2] = 1
     return x, weights, target
 
@@ -139,7 +139,7 @@ def gamma(terms):
     return terms * UNIT / (1 - terms * UNIT)
 
 
-def truth(stack, x, weights, slope):
+def truth(stack, x, weights, grad_output):
     """y and all gradients, by the convolutions' matrices in float64."""
     first = stack.layout == "first"
     last = (lambda array: np.moveaxis(array, 1, -1)) if first else (lambda array: array)
@@ -161,7 +161,7 @@ def truth(stack, x, weights, slope):
         given, here = here, _activated(stage, made)
         tape.append((stage, kernel, linear, labels, given, made, here))
     y = here
-    grid = np.asarray(last(slope), np.float64).reshape(batch, -1)
+    grid = np.asarray(last(grad_output), np.float64).reshape(batch, -1)
     back = Bounded(grid, np.zeros_like(grid))
     gradients = []
     for stage, kernel, linear, labels, given, made, left in reversed(tape):

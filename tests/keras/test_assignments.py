@@ -19,7 +19,7 @@ BACKEND = keras.backend.backend()
 RANKS = {"Conv1D": 1, "Conv2D": 2, "Conv3D": 3, "Conv1DTranspose": 1, "Conv2DTranspose": 2, "Conv3DTranspose": 3}
 
 
-def slopes(variables, x, forward, between=lambda: None):
+def gradients(variables, x, forward, between=lambda: None):
     """The derivatives of a number made of ``forward(x)``, by x and the variables; `between` comes before them."""
     if BACKEND == "torch":
         import torch
@@ -88,12 +88,12 @@ def test_a_layers_derivatives_are_those_of_the_weights_that_it_computed_with(kin
     layer.set_weights(plain.get_weights())
     if accelerated:
         assert uk.accelerate(layer).changed
-    expected = slopes(plain.variables, x, plain)
+    expected = gradients(plain.variables, x, plain)
     try:
-        agree(slopes(plain.variables, x, plain, lambda: assign_all(plain.variables)), expected)
+        agree(gradients(plain.variables, x, plain, lambda: assign_all(plain.variables)), expected)
     except RuntimeError as error:
         assert "modified by an inplace operation" in str(error)
-    agree(slopes(layer.variables, x, layer, lambda: assign_all(layer.variables)), expected)
+    agree(gradients(layer.variables, x, layer, lambda: assign_all(layer.variables)), expected)
 
 
 @pytest.mark.parametrize("trainable", [True, False], ids=["trained", "frozen"])
@@ -112,7 +112,7 @@ def test_a_layer_that_is_called_twice_with_other_weights(trainable):
             layer.kernel.assign(kernel * 0.5)
             return first * layer(x)
 
-        found.append(slopes(layer.trainable_variables, x, twice, lambda layer=layer: assign_all(layer.variables)))
+        found.append(gradients(layer.trainable_variables, x, twice, lambda layer=layer: assign_all(layer.variables)))
     assert len(found[0]) == (3 if trainable else 1)
     agree(*found)
 
@@ -121,8 +121,10 @@ def test_a_layer_that_is_called_twice_with_other_weights(trainable):
 def test_a_variable_given_to_one_of_the_maps(name):
     x = np.random.default_rng(5).standard_normal((2, 6, 5, 3)).astype("f")
     kernel = keras.Variable(np.random.default_rng(6).standard_normal((3, 3, 3, 3)), dtype="float32")
-    expected = slopes([kernel], x, lambda x: getattr(us, name)(x, kernel, stride=2))
-    agree(slopes([kernel], x, lambda x: getattr(us, name)(x, kernel, stride=2), lambda: assign_all([kernel])), expected)
+    expected = gradients([kernel], x, lambda x: getattr(us, name)(x, kernel, stride=2))
+    agree(
+        gradients([kernel], x, lambda x: getattr(us, name)(x, kernel, stride=2), lambda: assign_all([kernel])), expected
+    )
 
 
 @pytest.fixture
@@ -163,8 +165,8 @@ def test_a_stacks_derivatives_are_those_of_the_weights_that_it_computed_with(bat
     x = np.random.default_rng(8).standard_normal((batch, *model.input_shape[1:])).astype("f")
     rank = {"kernels": (4,), "biases": (1,), "all": (1, 4)}[of_what]
     assigned = [variable for variable in model.variables if len(variable.shape) in rank]
-    expected = slopes(plain.trainable_variables, x, plain)
-    agree(slopes(model.trainable_variables, x, model, lambda: assign_all(assigned)), expected)
+    expected = gradients(plain.trainable_variables, x, plain)
+    agree(gradients(model.trainable_variables, x, model, lambda: assign_all(assigned)), expected)
     assert bool(executed) == (batch >= 16)
 
 

@@ -5,7 +5,7 @@ import pytest
 from playwright.sync_api import expect
 
 import unstride as us
-from unstride.lab.traps import INPUT, traps
+from unstride.lab.content.traps import INPUT, traps
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from playwright.sync_api import expect
 
 import unstride as us
-from unstride.lab import benchmark, drawings
+from unstride.lab.content import benchmark, drawings
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from PIL import Image
 from playwright.sync_api import expect
 
 import unstride as us
-from unstride.lab import blurring
+from unstride.lab.content import blurring
 
 
 @pytest.mark.slow

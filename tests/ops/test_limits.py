@@ -44,15 +44,15 @@ def test_the_maps_are_right_or_say_what_is_too_large(edge, seed):
     small, geometry, cells = edge
     rng = np.random.default_rng(seed)
     x, y, kernel = (rng.integers(-8, 9, (n,)).astype(np.float32) for n in (small, cells, geometry.kernel_size[0]))
-    forward, back, slope = np.zeros_like(y), np.zeros_like(x), np.zeros_like(kernel)
+    forward, back, gradient = np.zeros_like(y), np.zeros_like(x), np.zeros_like(kernel)
     for i, j, at in connections(small, geometry, cells):
         forward[at] += x[i] * kernel[j]
         back[i] += y[at] * kernel[j]
-        slope[j] += y[at] * x[i]
+        gradient[j] += y[at] * x[i]
     calls = [
         (forward, lambda: us.conv_transpose(x, kernel, geometry=geometry, channels=None)),
         (back, lambda: us.conv(y, kernel, geometry=geometry, channels=None)),
-        (slope, lambda: us.kernel_gradient(y, x, geometry=geometry, channels=None)),
+        (gradient, lambda: us.kernel_gradient(y, x, geometry=geometry, channels=None)),
     ]
     refused = 0
     for expected, call in calls:

@@ -57,9 +57,11 @@ def check(name: str, dtype: torch.dtype) -> Counter[str]:
             about = f"{name}, {dtype}: {sample}"
             compare(got, expected, about)
             leaves = [leaf for leaf in (sample.input, kernel, bias) if leaf is not None]
-            slope = torch.linspace(-1, 1, expected.numel(), dtype=torch.float64).reshape(expected.shape).to(dtype)
+            grad_output = torch.linspace(-1, 1, expected.numel(), dtype=torch.float64).reshape(expected.shape).to(dtype)
             for mine, right in zip(
-                torch.autograd.grad(got, leaves, slope), torch.autograd.grad(expected, leaves, slope), strict=True
+                torch.autograd.grad(got, leaves, grad_output),
+                torch.autograd.grad(expected, leaves, grad_output),
+                strict=True,
             ):
                 compare(mine, right, about)
             counts["compared"] += 1

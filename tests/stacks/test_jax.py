@@ -32,8 +32,8 @@ STACK = Stack(
 
 
 def arrays(batch, seed=0):
-    x, weights, slope = stacks.random_arrays(STACK, batch, np.random.default_rng(seed))
-    return (x, *weights), slope
+    x, weights, grad_output = stacks.random_arrays(STACK, batch, np.random.default_rng(seed))
+    return (x, *weights), grad_output
 
 
 def ours(x, *weights):
@@ -55,10 +55,10 @@ def all_close(got, expected, rtol=2e-5):
 def test_against_the_definitions(seed, batch):
     rng = np.random.default_rng(seed)
     stack = stacks.random_stack(rng)
-    x, weights, slope = stacks.random_arrays(stack, batch, rng)
-    expected = stacks.truth(stack, x, weights, slope)
+    x, weights, grad_output = stacks.random_arrays(stack, batch, rng)
+    expected = stacks.truth(stack, x, weights, grad_output)
     y, pullback = jax.vjp(lambda x, *w: jax_stack.applied(stack, x, w), x, *weights)
-    gx, *gradients = pullback(slope)
+    gx, *gradients = pullback(grad_output)
     stacks.assert_close(y, expected.y, "y")
     stacks.assert_close(gx, expected.x_gradient, "x's gradient")
     for got, wanted in zip(gradients, expected.weight_gradients, strict=True):

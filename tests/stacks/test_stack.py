@@ -16,9 +16,9 @@ from unstride.stack import ACTIVATIONS, Stack, Stage
 G = us.Geometry
 
 
-def run(stack, x, weights, slope, keep, input_gradient=True):
+def run(stack, x, weights, grad_output, keep, input_gradient=True):
     y, saved = stack.forward(x, weights, keep=keep)
-    gx, gradients = stack.backward(slope, x, weights, saved, input_gradient=input_gradient)
+    gx, gradients = stack.backward(grad_output, x, weights, saved, input_gradient=input_gradient)
     return y, gx, gradients
 
 
@@ -27,9 +27,9 @@ def run(stack, x, weights, slope, keep, input_gradient=True):
 def test_against_the_definitions(seed, batch, keep):
     rng = np.random.default_rng(seed)
     stack = stacks.random_stack(rng)
-    x, weights, slope = stacks.random_arrays(stack, batch, rng)
-    expected = stacks.truth(stack, x, weights, slope)
-    y, gx, gradients = run(stack, x, weights, slope, keep)
+    x, weights, grad_output = stacks.random_arrays(stack, batch, rng)
+    expected = stacks.truth(stack, x, weights, grad_output)
+    y, gx, gradients = run(stack, x, weights, grad_output, keep)
     stacks.assert_close(y, expected.y, "y")
     stacks.assert_close(gx, expected.x_gradient, "x's gradient")
     for index, (got, wanted) in enumerate(zip(gradients, expected.weight_gradients, strict=True)):
@@ -67,10 +67,10 @@ def test_many_channels_behind_small_kernels(layout):
         Stage(False, 1, G((3, 3), padding=1), True, "sigmoid"),
     ]
     stack = Stack((12, 11), 1, stages, layout)
-    x, weights, slope = stacks.random_arrays(stack, 35, rng)
-    expected = stacks.truth(stack, x, weights, slope)
+    x, weights, grad_output = stacks.random_arrays(stack, 35, rng)
+    expected = stacks.truth(stack, x, weights, grad_output)
     for keep in (False, True):
-        y, gx, gradients = run(stack, x, weights, slope, keep)
+        y, gx, gradients = run(stack, x, weights, grad_output, keep)
         stacks.assert_close(y, expected.y, "y")
         stacks.assert_close(gx, expected.x_gradient, "x's gradient")
         for got, wanted in zip(gradients, expected.weight_gradients, strict=True):
@@ -99,11 +99,14 @@ def test_what_was_kept_changes_no_number_and_neither_do_threads():
 def test_groups_are_added_in_their_order():
     stack, lanes = Stack(400, 1, [Stage(False, 1, G(3, padding=1))]), _native.stack_lanes()
     x = np.zeros((40 * lanes, 400, 1), np.float32)
-    slope = np.ones_like(x)
-    slope[:lanes], slope[5 * lanes : 6 * lanes] = 1e20, -1e20  # what comes in between is lost to them, and nothing else
+    grad_output = np.ones_like(x)
+    grad_output[:lanes], grad_output[5 * lanes : 6 * lanes] = (
+        1e20,
+        -1e20,
+    )  # what comes in between is lost to them, and nothing else
 
     def compute():
-        bias = stack.backward(slope, x, [np.ones(s, np.float32) for s in stack.weight_shapes])[1][1]
+        bias = stack.backward(grad_output, x, [np.ones(s, np.float32) for s in stack.weight_shapes])[1][1]
         assert bias == 34 * lanes * 400
         return [bias]
 
@@ -140,8 +143,8 @@ def test_not_a_number_stays_with_its_image():
 
 def test_no_images():
     stack = some_stack()
-    x, weights, slope = stacks.random_arrays(stack, 0, np.random.default_rng(4))
-    y, gx, gradients = run(stack, x, weights, slope, keep=True)
+    x, weights, grad_output = stacks.random_arrays(stack, 0, np.random.default_rng(4))
+    y, gx, gradients = run(stack, x, weights, grad_output, keep=True)
     assert y.shape == (0, 9, 8, 1)
     assert gx.shape == (0, 9, 8, 2)
     assert not any(gradient.any() for gradient in gradients)
@@ -149,10 +152,10 @@ def test_no_images():
 
 def test_other_layouts_in_memory_are_copied():
     stack, rng = some_stack(), np.random.default_rng(6)
-    x, weights, slope = stacks.random_arrays(stack, 16, rng)
-    odd = [np.asfortranarray(array) for array in (x, slope, *weights)]
+    x, weights, grad_output = stacks.random_arrays(stack, 16, rng)
+    odd = [np.asfortranarray(array) for array in (x, grad_output, *weights)]
     got = run(stack, odd[0], odd[2:], odd[1], keep=False)
-    np.testing.assert_array_equal(got[1], run(stack, x, weights, slope, keep=False)[1])
+    np.testing.assert_array_equal(got[1], run(stack, x, weights, grad_output, keep=False)[1])
 
 
 def test_stacks_that_compute_the_same_are_equal():
@@ -188,7 +191,7 @@ def test_errors_of_descriptions(case):
 
 def test_errors_of_arrays():
     stack = some_stack()
-    x, weights, slope = stacks.random_arrays(stack, 3, np.random.default_rng(0))
+    x, weights, grad_output = stacks.random_arrays(stack, 3, np.random.default_rng(0))
     with pytest.raises(us.GeometryError, match=r"x has shape \(3, 9, 8, 3\); expected \(3, 9, 8, 2\)"):
         stack.forward(np.zeros((3, 9, 8, 3), np.float32), weights)
     with pytest.raises(TypeError, match="x is of type float64; expected float32"):
@@ -200,9 +203,9 @@ def test_errors_of_arrays():
     with pytest.raises(us.GeometryError, match=r"the bias of stage 1 has shape \(2,\); expected \(1,\)"):
         stack.forward(x, [*weights[:3], np.zeros(2, np.float32)])
     with pytest.raises(us.GeometryError, match="grad_output is of a batch of 2, and x of 3"):
-        stack.backward(slope[:2], x, weights)
+        stack.backward(grad_output[:2], x, weights)
     with pytest.raises(us.GeometryError, match="saved has shape"):
-        stack.backward(slope, x, weights, np.zeros(3, np.float32))
+        stack.backward(grad_output, x, weights, np.zeros(3, np.float32))
     with pytest.raises(TypeError, match="geometry is 3; expected a Geometry"):
         Stage(False, 1, 3)
 

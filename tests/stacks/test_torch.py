@@ -33,11 +33,11 @@ def executed(monkeypatch):
 def test_against_the_definitions(seed, batch):
     rng = np.random.default_rng(seed)
     stack = stacks.random_stack(rng)
-    x, weights, slope = stacks.random_arrays(stack, batch, rng)
-    expected = stacks.truth(stack, x, weights, slope)
+    x, weights, grad_output = stacks.random_arrays(stack, batch, rng)
+    expected = stacks.truth(stack, x, weights, grad_output)
     tensors = [torch.from_numpy(array).requires_grad_() for array in (x, *weights)]
     y = torch_stack.applied(stack, tensors[0], tensors[1:])
-    gx, *gradients = torch.autograd.grad(y, tensors, torch.from_numpy(slope))
+    gx, *gradients = torch.autograd.grad(y, tensors, torch.from_numpy(grad_output))
     stacks.assert_close(y.detach(), expected.y, "y")
     stacks.assert_close(gx, expected.x_gradient, "x's gradient")
     for got, wanted in zip(gradients, expected.weight_gradients, strict=True):

@@ -58,12 +58,12 @@ def check(rng, transposed, size, taken, made, groups, crops, batch, layout="last
     stack = Stack(size, taken, [Stage(transposed, made, geometry)], layout)
     first = layout == "first"
     forward, adjoint = (us.conv_transpose, us.conv) if transposed else (us.conv, us.conv_transpose)
-    x, kernel, bias, slope = (
+    x, kernel, bias, grad_output = (
         rng.standard_normal(shape).astype(np.float32)
         for shape in (stack.input_shape(batch), *stack.weight_shapes, stack.output_shape(batch))
     )
     y, saved = stack.forward(x, [kernel, bias], keep=True)
-    gx, (gk, gb) = stack.backward(slope, x, [kernel, bias], saved)
+    gx, (gk, gb) = stack.backward(grad_output, x, [kernel, bias], saved)
 
     def last(array):
         return np.moveaxis(array, 1, -1).astype(float) if first else array.astype(float)
@@ -71,7 +71,14 @@ def check(rng, transposed, size, taken, made, groups, crops, batch, layout="last
     def kernel_last(array):
         return np.moveaxis(array, (0, 1), (-1, -2)).astype(float) if first else array.astype(float)
 
-    x, slope, kernel, y, gx, gk = last(x), last(slope), kernel_last(kernel), last(y), last(gx), kernel_last(gk)
+    x, grad_output, kernel, y, gx, gk = (
+        last(x),
+        last(grad_output),
+        kernel_last(kernel),
+        last(y),
+        last(gx),
+        kernel_last(gk),
+    )
 
     def close(got, expected, terms, size):
         assert np.all(np.abs(got - expected) <= GROWTH**2 * gamma(terms) * size)
@@ -83,11 +90,16 @@ def check(rng, transposed, size, taken, made, groups, crops, batch, layout="last
         taken,
         forward(np.abs(x), spread(kernel), np.abs(bias) / GROWTH**2, window),
     )
-    close(gx, adjoint(slope, kernel, None, geometry), made, adjoint(np.abs(slope), spread(kernel), None, window))
-    grids = (slope, x) if transposed else (x, slope)
+    close(
+        gx,
+        adjoint(grad_output, kernel, None, geometry),
+        made,
+        adjoint(np.abs(grad_output), spread(kernel), None, window),
+    )
+    grids = (grad_output, x) if transposed else (x, grad_output)
     sizes = us.kernel_gradient(*map(np.abs, grids), window).sum((0, 1))
     close(gk, us.kernel_gradient(*grids, geometry), batch * x[0, ..., 0].size, sizes)
-    cells = slope.reshape(-1, made)
+    cells = grad_output.reshape(-1, made)
     assert np.all(np.abs(gb - cells.sum(0)) <= gamma(len(cells)) * np.abs(cells).sum(0))
 
 
@@ -136,18 +148,18 @@ def test_rounding_is_about_twice_that_of_plain_sums(transposed):
     geometry = us.Geometry((3, 3))
     stack = Stack((18, 21), 32, [Stage(transposed, 16, geometry, bias=False)])
     rng = np.random.default_rng(6)
-    x, kernel, slope = (
+    x, kernel, grad_output = (
         rng.standard_normal(shape).astype(np.float32)
         for shape in (stack.input_shape(4), *stack.weight_shapes, stack.output_shape(4))
     )
     y, _ = stack.forward(x, [kernel])
-    gx, (gk,) = stack.backward(slope, x, [kernel])
-    x, kernel, slope = x.astype(float), kernel.astype(float), slope.astype(float)
+    gx, (gk,) = stack.backward(grad_output, x, [kernel])
+    x, kernel, grad_output = x.astype(float), kernel.astype(float), grad_output.astype(float)
     forward, adjoint = (us.conv_transpose, us.conv) if transposed else (us.conv, us.conv_transpose)
     expected = (
         forward(x, kernel, None, geometry),
-        adjoint(slope, kernel, None, geometry),
-        us.kernel_gradient(*((slope, x) if transposed else (x, slope)), geometry),
+        adjoint(grad_output, kernel, None, geometry),
+        us.kernel_gradient(*((grad_output, x) if transposed else (x, grad_output)), geometry),
     )
     for got, exact in zip((y, gx, gk), expected, strict=True):
         assert np.sqrt(np.square(got - exact).mean() / np.square(exact).mean()) < 2e-6
@@ -203,12 +215,12 @@ def test_two_stages_are_one_after_the_other(activation, channels, where, bad, in
 def test_gradients_of_what_is_not_finite(bad, image):
     stack = Stack((12, 12), 8, [Stage(True, 8, us.Geometry((3, 3)))])
     rng = np.random.default_rng(3)
-    x, kernel, bias, slope = (
+    x, kernel, bias, grad_output = (
         rng.standard_normal(shape).astype(np.float32)
         for shape in (stack.input_shape(21), *stack.weight_shapes, stack.output_shape(21))
     )
-    slope[image, 6, 7, 2] = bad
-    gx, (gk, gb) = stack.backward(slope, x, [kernel, bias])
+    grad_output[image, 6, 7, 2] = bad
+    gx, (gk, gb) = stack.backward(grad_output, x, [kernel, bias])
     unreached = np.ones((21, 12, 12), bool)
     unreached[image, 4:7, 5:8] = False
     np.testing.assert_array_equal(np.isfinite(gx).all(-1), unreached)
@@ -220,12 +232,12 @@ def test_gradients_of_what_is_not_finite(bad, image):
 def test_a_gradient_of_cells_that_some_taps_do_not_reach(bad):
     stack = Stack((12, 12), 8, [Stage(True, 8, us.Geometry((3, 3), padding=1), bias=False)])
     rng = np.random.default_rng(4)
-    x, kernel, slope = (
+    x, kernel, grad_output = (
         rng.standard_normal(shape).astype(np.float32)
         for shape in (stack.input_shape(2), *stack.weight_shapes, stack.output_shape(2))
     )
     x[1, 0, 3, 5] = bad  # of its products the ones with the kernel's first row are cropped
-    _, (gk,) = stack.backward(slope, x, [kernel])
+    _, (gk,) = stack.backward(grad_output, x, [kernel])
     unreached = np.ones(gk.shape, bool)
     unreached[1:, :, :, 5] = False
     np.testing.assert_array_equal(np.isfinite(gk), unreached)

@@ -69,10 +69,10 @@ def test_same_numbers_and_gradients_as_pytorchs(name, last):
             x = x.detach().contiguous(memory_format=form).requires_grad_()
         expected, got = theirs(x), ours(x)
         torch.testing.assert_close(got, expected, atol=1e-4, rtol=1e-4)
-        slope = torch.randn_like(expected)
+        grad_output = torch.randn_like(expected)
         for right, mine in zip(
-            torch.autograd.grad(expected, [x, *theirs.parameters()], slope),
-            torch.autograd.grad(got, [x, *ours.parameters()], slope),
+            torch.autograd.grad(expected, [x, *theirs.parameters()], grad_output),
+            torch.autograd.grad(got, [x, *ours.parameters()], grad_output),
             strict=True,
         ):
             torch.testing.assert_close(mine, right, atol=1e-3, rtol=1e-4)

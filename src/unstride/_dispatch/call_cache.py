@@ -1,7 +1,7 @@
 """Cache of validated calls, keyed by everything that validation depends on.
 
 An entry for NumPy arrays holds everything that the native core needs. PyTorch's tensors have their own cache
-(`unstride.backends.torch.repeated`).
+(`unstride.backends.torch.call_cache`).
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ binary_crossentropy.defvjp(_forward, _backward, symbolic_zeros=True)
 def _by_stages(x: Array, target: Array, *weights: Array, stack: Stack, epsilon: float) -> tuple[Array, ...]:
     def total(weights: Sequence[Array]) -> Any:
         y = one_by_one(stack, x, *weights)
-        loss = losses.by_operations(target, y, epsilon=epsilon, sloped=False)[0]
+        loss = losses.by_operations(target, y, epsilon=epsilon, with_derivative=False)[0]
         return loss.sum(), (y, loss)
 
     gradients, (y, loss) = jax.grad(total, has_aux=True)(weights)

@@ -92,7 +92,7 @@ def cache_of(array: Any) -> ModuleType | None:
         return known
     if "torch" not in sys.modules or not hasattr(array, "requires_grad") or not _is_usable("torch", (array,)):
         return None
-    _caches[type(array)] = cache = _module("torch.repeated")
+    _caches[type(array)] = cache = _module("torch.call_cache")
     return cache
 
 

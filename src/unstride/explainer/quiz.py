@@ -173,10 +173,10 @@ def _cell(rng: Random) -> Question | None:
         mistakes.append((value - term.product, say("cell", "missing", cell=name, product=prose(term.product))))
         mistakes.append((term.product, say("cell", "alone", cell=name)))
     for axis in (0, 1):
-        beside = list(cell)
-        beside[axis] += 1 if cell[axis] + 1 < shown.output_size[axis] else -1
-        place = tuple(beside)
-        mistakes.append((float(shown.output[place]), say("cell", "beside", cell=cell_name(place))))
+        neighbour = list(cell)
+        neighbour[axis] += 1 if cell[axis] + 1 < shown.output_size[axis] else -1
+        place = tuple(neighbour)
+        mistakes.append((float(shown.output[place]), say("cell", "neighbour", cell=cell_name(place))))
     wrong = [Choice(prose(v), False, f"{why}.") for v, why in mistakes if v != value]
     text = say("cell", "ask", setting=_bare(s), cell=cell_name(cell))
     return _made(rng, "cell", text, Choice(prose(value), True, reason), wrong, shown)

@@ -175,8 +175,8 @@ def _beside(row: list[Block]) -> str:
     for place, block in enumerate(row):
         lines = [*block.lines]
         if heights[place] == 1:  # a sign: in the middle of the lower table next to it, below its title
-            beside = min(height for height in heights[max(place - 2, 0) : place + 3] if height > 1)
-            lines = [" " * block.width] * (beside // 2) + lines
+            height = min(h for h in heights[max(place - 2, 0) : place + 3] if h > 1)
+            lines = [" " * block.width] * (height // 2) + lines
         elif place and heights[place - 1] > 1:  # two tables with no sign between
             columns.append([" "] * max(heights))
         columns.append(lines + [" " * block.width] * (max(heights) - len(lines)))

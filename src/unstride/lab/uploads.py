@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PIL import Image
 
-from ..app.images.files import ImageError, Upload, rgb
+from ..app.images.reader import ImageError, Upload, rgb
 
 MAX_PIXELS = 60_000_000
 """The largest picture that is opened, about that of the largest cameras."""
@@ -13,7 +13,7 @@ MAX_PIXELS = 60_000_000
 def opened(name: str, content: bytes, side: int | None = None) -> tuple[Image.Image, str]:
     """The picture in a file's bytes, in mode RGB, and notes on it, "" if there are none.
 
-    `unstride.app.images.files.rgb` reads it. If its longer side has more than `side` pixels, it is reduced.
+    `unstride.app.images.reader.rgb` reads it. If its longer side has more than `side` pixels, it is reduced.
 
     Raises
     ------

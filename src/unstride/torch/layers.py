@@ -23,7 +23,20 @@ import torch
 
 from ..backends.torch import dispatch as backend
 from ..backends.torch import operators
-from ..geometry import Crop, Geometry, GeometryError, is_open, per_axis, same_zeros, split
+from ..geometry import (
+    Crop,
+    Geometry,
+    GeometryError,
+    conv_sizes,
+    full_sizes,
+    is_open,
+    named_crops,
+    per_axis,
+    same_zeros,
+    span,
+    split,
+    transposed_sizes,
+)
 
 Tensor = torch.Tensor
 Ints = int | Sequence[int]
@@ -165,12 +178,8 @@ class _Conv(_Layer):
         crops = self._crops(input.shape[2:], weight.shape[2:])
         if self.padding_mode != "zeros":
             input, crops = self._padded(input, crops)
-        size, begins = [], []
-        for n, k, s, d, (b, e) in zip(
-            input.shape[2:], weight.shape[2:], self.stride, self.dilation, crops, strict=True
-        ):
-            size.append((n + b + e - (k - 1) * d - 1) // s + 1)
-            begins.append(b)
+        size = conv_sizes(input.shape[2:], weight.shape[2:], self.stride, self.dilation, crops)
+        begins = [b for b, _ in crops]
         if not self._fits(input, weight, bias, size):
             return self._refused(input, weight, bias)
         last = backend.has_channels_last_result(input, weight)
@@ -257,13 +266,10 @@ class _ConvTranspose(_Layer):
         weight, bias = self.weight, self.bias
         if not isinstance(input, Tensor) or not _goes_native(input, weight, bias, self.rank):
             return self._elsewhere(input, output_size)
-        crops = self._crops(input.shape[2:], weight.shape[2:], output_size)
-        size, begins = [], []
-        for n, k, s, d, (b, e) in zip(
-            input.shape[2:], weight.shape[2:], self.stride, self.dilation, crops, strict=True
-        ):
-            size.append((n - 1) * s + (k - 1) * d + 1 - b - e)
-            begins.append(b)
+        cells, taps = input.shape[2:], weight.shape[2:]
+        crops = self._crops(cells, taps, output_size)
+        size = transposed_sizes(cells, taps, self.stride, self.dilation, crops)
+        begins = [b for b, _ in crops]
         if not self._fits(input, weight, bias, size):
             return self._elsewhere(input, output_size)
         last = backend.has_channels_last_result(input, weight)
@@ -280,24 +286,18 @@ class _ConvTranspose(_Layer):
             and (bias is None or (bias.dim() == 1 and bias.shape[0] == weight.shape[1] * self.groups))
         )
 
-    def _crops(self, size: Sequence[int], taps: Sequence[int], output_size: Sequence[int] | None) -> list[Crop]:
-        spans = [(k - 1) * d + 1 for k, d in zip(taps, self.dilation, strict=True)]
+    def _crops(self, size: Sequence[int], taps: Sequence[int], output_size: Sequence[int] | None) -> Sequence[Crop]:
+        spans = tuple(map(span, taps, self.dilation))
         padding: Any = self.padding
         if isinstance(padding, str):
             if output_size is None:
-                if self.output_padding is None:
-                    if padding == "same":
-                        return [split(K - s) for K, s in zip(spans, self.stride, strict=True)]
-                    return [(0, -max(s - K, 0)) for K, s in zip(spans, self.stride, strict=True)]
-                if padding == "same":
-                    return [split(K - K % 2 - op) for K, op in zip(spans, self.output_padding, strict=True)]
-                return [(0, -op) for op in self.output_padding]
+                return named_crops(padding, self.stride, spans, self.output_padding)
             crops = [split(K - 1) if padding == "same" else (0, 0) for K in spans]
         else:
             crops = [(p, p) if isinstance(p, int) else (p[0], p[1]) for p in padding]
             if output_size is None:
                 return [(b, e - op) for (b, e), op in zip(crops, self.output_padding, strict=True)]
-        full = [(n - 1) * s + K for n, s, K in zip(size, self.stride, spans, strict=True)]
+        full = full_sizes(size, self.stride, spans)
         wanted = list(output_size)[-self.rank :]
         if len(output_size) not in (self.rank, self.rank + 2):
             raise GeometryError(
@@ -322,9 +322,8 @@ class _ConvTranspose(_Layer):
         if x.dim() == self.rank + 1:
             return self.forward(x[None], None if output_size is None else list(output_size)[-self.rank :])[0]
         taps = tuple(self.weight.shape[2:])
-        geometry = Geometry(
-            taps, self.stride, self._crops(x.shape[2:], taps, output_size), None, self.dilation, self.groups
-        )
+        crops = self._crops(x.shape[2:], taps, output_size)
+        geometry = Geometry(taps, self.stride, crops, None, self.dilation, self.groups)
         if not is_open(x.shape[2:]):
             geometry.output_size(x.shape[2:])  # raises if the crop exceeds the grid
         return backend.conv_transpose(x, self.weight, self.bias, geometry, "first")

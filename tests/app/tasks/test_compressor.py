@@ -26,11 +26,6 @@ from unstride.models._layers import CropLike, DepthToSpace
 SMALL = ["--epochs", "1", "--limit", "60", "--batch-size", "20", "--code", "6"]
 
 
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("compressor") / "run"

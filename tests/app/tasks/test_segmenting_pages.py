@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -14,11 +12,6 @@ from unstride.app import weights
 from unstride.app.commands.segment import segment as segment_command
 from unstride.app.tasks.segmenter import inference
 from unstride.data import pages, scenes
-
-
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
 
 
 def test_pages() -> None:

@@ -25,11 +25,6 @@ SMALL = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
 def metrics(folder: Path) -> list[list[str]]:
     with (folder / "metrics.csv").open(newline="") as file:
         return [[cell for name, cell in row.items() if name != "seconds"] for row in csv.DictReader(file)]

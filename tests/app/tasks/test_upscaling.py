@@ -14,7 +14,7 @@ from PIL import Image
 
 from unstride import __main__ as cli
 from unstride.app import weights
-from unstride.app.images import files, tiffs
+from unstride.app.images import reader, tiffs
 from unstride.app.tasks.upscaler import inference
 from unstride.app.tasks.upscaler.inference import Upscaler
 from unstride.app.weights import ExportedModel
@@ -36,11 +36,6 @@ def cubic(scale: int) -> Upscaler:
     made.kernel[:] = 0
     made.bias = np.zeros(1, np.float32)
     return made
-
-
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
 
 
 @pytest.mark.slow
@@ -282,7 +277,7 @@ def test_numbers_keep_their_type_and_range(kind: type, offset: bool) -> None:
         values = (np.iinfo(kind).max - 200 + integers(np.int8).astype(int) // 2).astype(kind)
     tiffs.write(Path("in.tif"), values)
     assert cli.main(["upscale", "in.tif", "-o", "out.tif"]) == 0
-    found = files.pixels("out.tif").values[..., 0]
+    found = reader.pixels("out.tif").values[..., 0]
     assert found.dtype == kind
     assert found.shape == (26, 34)
     # As its samples' bicubic enlargement, within what the network adds.
@@ -302,7 +297,7 @@ def test_numbers_that_are_none_stay_where_they_are() -> None:
     tiffs.write(Path("plain.tif"), plain)
     for name in ("in", "plain"):
         assert cli.main(["upscale", f"{name}.tif", "-o", f"{name}-2.tif"]) == 0
-    found, whole = (files.pixels(f"{name}-2.tif").values[..., 0] for name in ("in", "plain"))
+    found, whole = (reader.pixels(f"{name}-2.tif").values[..., 0] for name in ("in", "plain"))
     np.testing.assert_array_equal(np.isfinite(found), np.kron(np.isfinite(values), np.ones((2, 2), bool)))
     np.testing.assert_array_equal(found[10:16, 18:20], np.inf)
     np.testing.assert_array_equal(found[24:, 32:], -np.inf)
@@ -310,7 +305,7 @@ def test_numbers_that_are_none_stay_where_they_are() -> None:
     np.testing.assert_allclose(found[far], whole[far], atol=0.1 * np.ptp(plain))
     tiffs.write(Path("none.tif"), np.full((4, 4), np.nan, np.float32))
     assert cli.main(["upscale", "none.tif", "-o", "none-2.tif"]) == 0
-    assert np.isnan(files.pixels("none-2.tif").values).all()
+    assert np.isnan(reader.pixels("none-2.tif").values).all()
 
 
 def test_no_data_stays_no_data() -> None:
@@ -320,7 +315,7 @@ def test_no_data_stays_no_data() -> None:
         values[2:5, 3:6] = empty
         tiffs.write(Path("in.tif"), values, empty)
         assert cli.main(["upscale", "in.tif", "-o", "out.tif"]) == 0
-        found = files.pixels("out.tif")
+        found = reader.pixels("out.tif")
         assert found.empty == empty
         np.testing.assert_array_equal(found.values[..., 0] == empty, np.kron(values == empty, np.ones((2, 2), bool)))
         rest = found.values[found.values != empty].astype(float)

@@ -184,7 +184,7 @@ def _strip(images: Any) -> Image.Image:
     import numpy as np
     from PIL import Image
 
-    from ..mosaic import grid
+    from ..contact_sheet import grid
 
     picture = Image.fromarray(grid(np.rint(images * 255).astype(np.uint8), gap=0))
     return picture.resize((picture.width * ZOOM, picture.height * ZOOM), Image.Resampling.BICUBIC)

@@ -55,16 +55,16 @@ def expanded(names: Sequence[str]) -> list[Path]:
 
     An empty name is refused, because Path("") is the current folder.
     """
-    from ..images import files
+    from ..images.folders import listing
 
     if "" in names:
         raise OptionError("an IMAGE is empty; expected the name of a file or a folder")
     paths: list[Path] = []
     for path in map(Path, names):
-        files_here = files.listing(path, "images") if path.is_dir() else [path]
-        if not files_here:
+        here = listing(path, "images") if path.is_dir() else [path]
+        if not here:
             raise OptionError(f"{path}: no images in this folder")
-        paths += files_here
+        paths += here
     return paths
 
 

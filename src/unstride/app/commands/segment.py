@@ -49,7 +49,7 @@ def segment(images: tuple[str, ...], output: str, model: str | None, min_pixels:
     if min_pixels < 1:
         raise OptionError(f"--min-pixels is {min_pixels}; expected at least 1")
     from .. import weights
-    from ..images import files
+    from ..images import reader
     from ..tasks.segmenter import inference
 
     network = weights.find("segmenter", "segmenter", model)
@@ -63,7 +63,7 @@ def segment(images: tuple[str, ...], output: str, model: str | None, min_pixels:
     pairs = list(zip(paths, targets, strict=True))
     for path, target in track(pairs, "segmenting", console=screen, disable=not screen.is_terminal):
         try:
-            values = files.rgb(path, remark)
+            values = reader.rgb(path, remark)
             class_map = inference.classes(network, values)
             overlay = with_stem(target, OVERLAY)
             listed = inference.present(class_map, min_pixels)

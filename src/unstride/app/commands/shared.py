@@ -113,10 +113,10 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
 
 def read_digits(run: Run, paths: list[Path]) -> tuple[list[tuple[Path, Bytes]], int]:
     """The digits in image files, as the run's model takes them, and the number of files that failed."""
-    from ..images import digits, files
+    from ..images import digits, folders
 
     crop = run.options.data is None
-    pictures, problems = files.gather(paths, lambda path: digits.read(path, remark, crop=crop))
+    pictures, problems = folders.gather(paths, lambda path: digits.read(path, remark, crop=crop))
     for problem in problems:
         complain(DataError(problem))
     return pictures, len(problems)

@@ -165,7 +165,7 @@ def train(
     for problem in problems:
         complain(DataError(problem))
     if remarks := getattr(data, "remarks", []):
-        from ..images.files import folded
+        from ..images.folders import folded
 
         for text in folded(remarks):
             remark(text)

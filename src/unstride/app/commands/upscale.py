@@ -35,7 +35,7 @@ def upscale(images: tuple[str, ...], output: str, scale: int, model: str | None,
     if scale not in (2, 3, 4):
         raise OptionError(f"--scale is {scale}; expected 2, 3 or 4")
     from .. import weights
-    from ..images import files
+    from ..images import reader
     from ..tasks.upscaler import inference
 
     network = inference.Upscaler(weights.find("upscaler", f"upscaler_x{scale}", model))
@@ -63,7 +63,7 @@ def upscale(images: tuple[str, ...], output: str, scale: int, model: str | None,
         for number, (path, target) in enumerate(zip(paths, targets, strict=True)):
             bar.update(task, description=escape(escaped(path.name)))
             try:
-                values = files.pixels(path, remark)
+                values = reader.pixels(path, remark)
                 height, width, _ = values.values.shape
                 done = 0
 

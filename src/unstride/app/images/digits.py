@@ -6,8 +6,8 @@ import numpy as np
 from PIL import Image
 
 from ...data import SIDE, Bytes, Doubles, Grey
-from . import files
-from .files import ImageError, Remark, Source, name_of
+from . import reader
+from .reader import ImageError, Remark, Source, name_of
 
 __all__ = ["BOX", "ImageError", "read"]
 
@@ -30,7 +30,7 @@ SPECK = 0.003
 
 
 def read(source: Source, remark: Remark | None = None, *, crop: bool = True) -> Bytes:
-    """The digit in a file that `unstride.app.images.files` can read, as a 28x28 array of uint8.
+    """The digit in a file that `unstride.app.images.reader` can read, as a 28x28 array of uint8.
 
     The steps are those by which MNIST was made:
 
@@ -47,7 +47,7 @@ def read(source: Source, remark: Remark | None = None, *, crop: bool = True) -> 
     ----------
     source : path or Upload
     remark : callable, optional
-        Called with notes on the file (see `unstride.app.images.files.pixels`).
+        Called with notes on the file (see `unstride.app.images.reader.pixels`).
     crop : bool
         False scales the whole picture with its margins, for models trained on other data than MNIST.
 
@@ -56,7 +56,7 @@ def read(source: Source, remark: Remark | None = None, *, crop: bool = True) -> 
     ImageError
         The file is not an image, is damaged, or has only one tone.
     """
-    values = files.grey(source, remark)
+    values = reader.grey(source, remark)
     try:
         return _fitted(values, crop)
     except ImageError as error:

@@ -19,7 +19,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 from PIL import Image
 
 from ...data import Grey, Values
-from ..mosaic import grid
+from ..contact_sheet import grid
 from ..runs import Row
 
 DPI = 100

@@ -39,52 +39,52 @@ def binary_crossentropy(target: Array, predicted: Array, epsilon: float) -> Arra
         )
     if not LEAST_EPSILON <= epsilon <= 0.5:
         raise ValueError(f"epsilon must be from 2**-24 to 0.5, not {epsilon}")
-    return crossentropy_p.bind(target, predicted, epsilon=float(epsilon), sloped=False)[0]
+    return crossentropy_p.bind(target, predicted, epsilon=float(epsilon), with_derivative=False)[0]
 
 
-def by_operations(target: Array, predicted: Array, *, epsilon: float, sloped: bool) -> tuple[Array, Array]:
+def by_operations(target: Array, predicted: Array, *, epsilon: float, with_derivative: bool) -> tuple[Array, Array]:
     low, high = np.float32(epsilon), np.float32(1) - np.float32(epsilon)
     inside = jnp.clip(predicted, low, high)
     loss = -(target * jnp.log(inside) + (1 - target) * jnp.log(1 - inside))
-    if not sloped:
+    if not with_derivative:
         return loss, jnp.zeros((0,), jnp.float32)
     cut = (predicted < low) | (predicted > high)
     return loss, jnp.where(cut, 0, (inside - target) / (inside * (1 - inside)))
 
 
-def _shapes(target: Any, predicted: Any, *, epsilon: float, sloped: bool) -> list[Any]:
+def _shapes(target: Any, predicted: Any, *, epsilon: float, with_derivative: bool) -> list[Any]:
     del predicted, epsilon
     dtype = np.dtype(np.float32)
-    return [ShapedArray(target.shape, dtype), ShapedArray(target.shape if sloped else (0,), dtype)]
+    return [ShapedArray(target.shape, dtype), ShapedArray(target.shape if with_derivative else (0,), dtype)]
 
 
-def _jvp(primals: Any, tangents: Any, *, epsilon: float, sloped: bool) -> Any:
-    if sloped:  # a derivative of the derivative
+def _jvp(primals: Any, tangents: Any, *, epsilon: float, with_derivative: bool) -> Any:
+    if with_derivative:  # a derivative of the derivative
         given = tuple(map(ad.instantiate_zeros, tangents))
-        return jax.jvp(partial(by_operations, epsilon=epsilon, sloped=True), tuple(primals), given)
+        return jax.jvp(partial(by_operations, epsilon=epsilon, with_derivative=True), tuple(primals), given)
     predicted = primals[1]
-    loss, slope = crossentropy_p.bind(*primals, epsilon=epsilon, sloped=True)
+    loss, derivative = crossentropy_p.bind(*primals, epsilon=epsilon, with_derivative=True)
     nothing = jnp.zeros((0,), jnp.float32)
     parts = []
     if type(tangents[0]) is not ad.Zero:
         inside = jnp.clip(predicted, np.float32(epsilon), np.float32(1) - np.float32(epsilon))
         parts.append(tangents[0] * (jnp.log(1 - inside) - jnp.log(inside)))
     if type(tangents[1]) is not ad.Zero:
-        parts.append(tangents[1] * slope)
+        parts.append(tangents[1] * derivative)
     along = sum(parts[1:], parts[0]) if parts else ad.Zero(ShapedArray(loss.shape, loss.dtype))
     return [loss, nothing], [along, ad.Zero(ShapedArray((0,), loss.dtype))]
 
 
-def _batched(operands: Any, axes: Any, *, epsilon: float, sloped: bool) -> Any:
+def _batched(operands: Any, axes: Any, *, epsilon: float, with_derivative: bool) -> Any:
     size = next(one.shape[axis] for one, axis in zip(operands, axes, strict=True) if axis is not None)
     same = [batching.bdim_at_front(one, axis, size) for one, axis in zip(operands, axes, strict=True)]
-    loss, slope = crossentropy_p.bind(*same, epsilon=epsilon, sloped=sloped)
-    return [loss, slope], [0, 0 if sloped else None]
+    loss, derivative = crossentropy_p.bind(*same, epsilon=epsilon, with_derivative=with_derivative)
+    return [loss, derivative], [0, 0 if with_derivative else None]
 
 
-def _lowered(context: Any, *operands: Any, epsilon: float, sloped: bool) -> Any:
+def _lowered(context: Any, *operands: Any, epsilon: float, with_derivative: bool) -> Any:
     if not calls_ours(context):
-        return _composed(context, *operands, epsilon=epsilon, sloped=sloped)
+        return _composed(context, *operands, epsilon=epsilon, with_derivative=with_derivative)
     return ffi.ffi_lowering("unstride_binary_crossentropy")(context, *operands, epsilon=np.float32(epsilon))
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from ...geometry import Crop, Geometry, span
+from ...geometry import Crop, Geometry, full_sizes, span
 
 Tensor = Any
 _FEW = 4  # channels of a result: oneDNN takes as long for fewer channels than a vector has as for a whole vector
@@ -68,9 +68,9 @@ def _directly(small: Tensor, kernel: Tensor, geometry: Geometry) -> Tensor:
     transposed = (tf.nn.conv1d_transpose, tf.nn.conv2d_transpose, tf.nn.conv3d_transpose)[geometry.rank - 1]
     dilations = _dilation(geometry, kernel)
     if same := _is_same(geometry):
-        length = [n * s for n, s in zip(size, geometry.stride, strict=True)]
+        length = tuple(n * s for n, s in zip(size, geometry.stride, strict=True))
     else:
-        length = [(n - 1) * s + K for n, s, K in zip(size, geometry.stride, geometry.spans, strict=True)]
+        length = full_sizes(size, geometry.stride, geometry.spans)
 
     def one(part: Tensor, taps: Tensor) -> Tensor:
         shape, padding = [batch, *length, taps.shape[-2]], "SAME" if same else "VALID"

@@ -12,7 +12,7 @@ import torch.nn.functional as F  # noqa: N812 - as everywhere
 
 from ..._core import why_missing
 from ...conventions import torch_call
-from ...geometry import Crop, Geometry, is_open
+from ...geometry import Crop, Geometry, conv_sizes, is_open, transposed_sizes
 from .. import common_type
 from . import operators
 from .layout import KERNEL_TO_FIRST, TO_FIRST, TO_LAST, KernelLayout
@@ -166,79 +166,55 @@ def _is_onednns(x: Tensor, kernel: Tensor, fields: tuple[Any, ...]) -> bool:
     return answer
 
 
-def conv_transpose(
+def conv_transpose(x: Tensor, kernel: Tensor, bias: Tensor | None, geometry: Geometry, channels: str) -> Tensor:
+    return mapped(True, x, kernel, bias, geometry, channels)
+
+
+def conv(x: Tensor, kernel: Tensor, bias: Tensor | None, geometry: Geometry, channels: str) -> Tensor:
+    return mapped(False, x, kernel, bias, geometry, channels)
+
+
+def mapped(
+    transposed: bool,
     x: Tensor,
     kernel: Tensor,
     bias: Tensor | None,
     geometry: Geometry,
     channels: str,
-    length: tuple[Any, ...] | None = None,
+    size: tuple[Any, ...] | None = None,
 ) -> Tensor:
-    """`length` is the result's spatial size, if it is known already."""
-    if is_native(x, kernel, bias):
-        length = length or _output_size(geometry, sizes(x, channels))
-        return _natively(operators.conv_transpose, x, kernel, bias, length, geometry, channels)
-    return _own_conv_transpose(x, kernel, bias, geometry, channels)
+    """conv_transpose or conv. `size` is the result's spatial size, if it is known already."""
+    if not is_native(x, kernel, bias):
+        return (_own_conv_transpose if transposed else _own_conv)(x, kernel, bias, geometry, channels)
+    rule = operators.conv_transpose if transposed else operators.conv
+    fields = size or _result_size(transposed, geometry, sizes(x, channels)), *fields_of(geometry)
+    if channels == "first":
+        return rule(x, kernel, bias, *fields, has_channels_last_result(x, kernel))
+    y = rule(x.movedim(-1, 1), kernel.movedim((-1, -2), (0, 1)), bias, *fields, True)
+    return y.movedim(1, -1)
 
 
-def conv(
-    x: Tensor,
-    kernel: Tensor,
-    bias: Tensor | None,
-    geometry: Geometry,
-    channels: str,
-    length: tuple[Any, ...] | None = None,
-) -> Tensor:
-    """`length` is the result's spatial size, if it is known already."""
-    if is_native(x, kernel, bias):
-        length = length or _conv_size(geometry, sizes(x, channels))
-        return _natively(operators.conv, x, kernel, bias, length, geometry, channels)
-    return _own_conv(x, kernel, bias, geometry, channels)
+def _result_size(transposed: bool, geometry: Geometry, size: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The result's spatial size, also for sizes that are not numbers yet."""
+    if is_open(size):
+        fields = geometry.kernel_size, geometry.stride, geometry.dilation, geometry.crops
+        return (transposed_sizes if transposed else conv_sizes)(size, *fields)
+    return (geometry.output_size if transposed else geometry.conv_size)(size)
 
 
-def _output_size(geometry: Geometry, size: tuple[Any, ...]) -> tuple[Any, ...]:
-    """`Geometry.output_size`, also for sizes that are not numbers yet."""
-    if not is_open(size):
-        return geometry.output_size(size)
-    full = [(n - 1) * s + K for n, s, K in zip(size, geometry.stride, geometry.spans, strict=True)]
-    return tuple(F - b - e for F, (b, e) in zip(full, geometry.crops, strict=True))
-
-
-def _conv_size(geometry: Geometry, size: tuple[Any, ...]) -> tuple[Any, ...]:
-    """`Geometry.conv_size`, also for sizes that are not numbers yet."""
-    if not is_open(size):
-        return geometry.conv_size(size)
-    axes = zip(size, geometry.crops, geometry.spans, geometry.stride, strict=True)
-    return tuple((n + b + e - K) // s + 1 for n, (b, e), K, s in axes)
+def fields_of(geometry: Geometry) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], int]:
+    """Stride, dilation, the crops' begins and groups."""
+    return geometry.stride, geometry.dilation, tuple(b for b, _ in geometry.crops), geometry.groups
 
 
 def kernel_gradient(big: Tensor, small: Tensor, geometry: Geometry, channels: str) -> Tensor:
     if not is_native(big, small):
         return _own_kernel_gradient(big, small, geometry, channels)
-    begins = tuple(b for b, _ in geometry.crops)
-    fields = geometry.kernel_size, geometry.stride, geometry.dilation, begins, geometry.groups
+    fields = geometry.kernel_size, *fields_of(geometry)
     if channels == "first":
         return operators.kernel_gradient(big, small, *fields, has_channels_last_result(big, small), KernelLayout.FIRST)
     gradient = operators.kernel_gradient(big.movedim(-1, 1), small.movedim(-1, 1), *fields, True, KernelLayout.LAST)
     return gradient.movedim((0, 1), (-1, -2))
-
-
-def _natively(
-    rule: Any,
-    x: Tensor,
-    kernel: Tensor,
-    bias: Tensor | None,
-    size: tuple[int, ...],
-    geometry: Geometry,
-    channels: str,
-) -> Tensor:
-    begins = tuple(b for b, _ in geometry.crops)
-    fields = size, geometry.stride, geometry.dilation, begins, geometry.groups
-    if channels == "first":
-        y: Tensor = rule(x, kernel, bias, *fields, has_channels_last_result(x, kernel))
-        return y
-    y = rule(x.movedim(-1, 1), kernel.movedim((-1, -2), (0, 1)), bias, *fields, True)
-    return y.movedim(1, -1)
 
 
 # PyTorch's own convolutions.

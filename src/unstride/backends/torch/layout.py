@@ -25,7 +25,7 @@ class KernelLayout:
     """(C_small, C_big / groups, *k): PyTorch's default"""
     LAST = 1
     """(*k, C_big / groups, C_small): this package's layout"""
-    TURNED = 2
+    SMALL_FIRST = 2
     """(C_small, *k, C_big / groups): PyTorch's channels_last"""
 
 
@@ -65,7 +65,7 @@ def kernel_layout(kernel: Tensor) -> int:
         if kernel.permute(KERNEL_TO_LAST[rank]).is_contiguous():
             return KernelLayout.LAST
         if kernel.permute(TO_LAST[rank]).is_contiguous():
-            return KernelLayout.TURNED
+            return KernelLayout.SMALL_FIRST
     return KernelLayout.FIRST
 
 
@@ -75,8 +75,8 @@ def gradient_layout(kernel: Tensor, last: bool) -> int:
     if not last:
         return KernelLayout.FIRST
     rank = kernel.dim() - 2
-    turned = kernel.permute(TO_LAST[rank]).is_contiguous() or not kernel.permute(KERNEL_TO_LAST[rank]).is_contiguous()
-    return KernelLayout.TURNED if turned else KernelLayout.LAST
+    ours = kernel.permute(KERNEL_TO_LAST[rank]).is_contiguous() and not kernel.permute(TO_LAST[rank]).is_contiguous()
+    return KernelLayout.LAST if ours else KernelLayout.SMALL_FIRST
 
 
 def laid_out(kernel: Tensor, weights_layout: int) -> Tensor:

@@ -74,7 +74,7 @@ def batched_gradient(
     order = {
         KernelLayout.FIRST: None,
         KernelLayout.LAST: KERNEL_TO_LAST[rank],
-        KernelLayout.TURNED: TO_LAST[rank],
+        KernelLayout.SMALL_FIRST: TO_LAST[rank],
     }[weights_layout]
     return _laid_out(kernel, order), 0
 

@@ -16,8 +16,8 @@ from ..numbers import Numbers
 from . import page, vector
 from .palette import THEMES
 from .scene import Scene
+from .still import whole
 from .views import View
-from .whole import whole
 
 if TYPE_CHECKING:
     from .raster import Artist

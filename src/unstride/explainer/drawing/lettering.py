@@ -1,7 +1,7 @@
 """How wide text may get. The reader's fonts are not known, so widths here are those of the widest usual ones.
 
 Whatever is laid out by them fits in Arial, Helvetica, Liberation Sans, Segoe UI, Roboto and DejaVu Sans, and in the
-font that Pillow brings, of which the tests measure two.
+font that Pillow brings, two of which the tests measure.
 """
 
 from __future__ import annotations

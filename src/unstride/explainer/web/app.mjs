@@ -11,7 +11,7 @@ import { tuple } from "./geometry.mjs";
 import { Player } from "./player.mjs";
 import { program } from "./programs.mjs";
 import { Quiz } from "./quiz.mjs";
-import { scene } from "./scene.mjs";
+import { scene } from "./views.mjs";
 import { Stage } from "./stage.mjs";
 import { DEFAULT, fromHash, normalized, refusal, toHash, VIEWS, withRank } from "./state.mjs";
 import { about, sentence, sizeNote, sizes, VIEW_NAMES, written } from "./words.mjs";

@@ -2,7 +2,7 @@
 
 import { arranged, figure, svg } from "./figure.mjs";
 import { Gif } from "./gif.mjs";
-import { scene } from "./scene.mjs";
+import { scene } from "./views.mjs";
 
 const MOST_FRAMES = 150;
 

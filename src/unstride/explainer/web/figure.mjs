@@ -3,7 +3,7 @@
 import { cellColors, denseColor } from "./colors.mjs";
 import { show } from "./compute.mjs";
 import { wrapped } from "./geometry.mjs";
-import { scene } from "./scene.mjs";
+import { scene } from "./views.mjs";
 import { sentence, sizes, VIEW_NAMES } from "./words.mjs";
 
 const FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Liberation Sans', sans-serif";

@@ -7,7 +7,7 @@ import { setting } from "./conventions.mjs";
 import { figure, svg } from "./figure.mjs";
 import { program } from "./programs.mjs";
 import { KINDS, question } from "./questions.mjs";
-import { scene } from "./scene.mjs";
+import { scene } from "./views.mjs";
 import { connected, fromHash, normalized, refusal, toHash } from "./state.mjs";
 import { evenness, sizes } from "./words.mjs";
 

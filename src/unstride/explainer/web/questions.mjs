@@ -4,18 +4,19 @@ import MISTAKES from "../shared/mistakes.json" with { type: "json" };
 import { place, show, trace } from "./compute.mjs";
 import { connected, normalized, refusal } from "./state.mjs";
 import { say } from "./texts.mjs";
-import { evenness, sizes, written } from "./words.mjs";
+import { evenness, plural, sizes, written } from "./words.mjs";
 
-export const KINDS = ["size", "cell", "fit", "checkerboard"];
+export const KINDS = ["size", "cell", "fit", "most", "checkerboard"];
 
 const between = (random, low, high) => low + Math.floor(random() * (high - low + 1));
 const digits = (random, rows, columns) => Array.from({ length: rows }, () => Array.from({ length: columns }, () => between(random, 0, 5)));
+const shuffled = (random, list) => list.map((one) => [random(), one]).sort(([a], [b]) => a - b).map(([, one]) => one);
 const line = (length) => Array(length).fill(1);
 
 /** A question of a kind: text, state (the case), answer, and options where it is a choice; wrong(given) explains. */
 export function question(kind, random = Math.random) {
   for (;;) {
-    const drawn = { size, cell, fit, checkerboard }[kind](random);
+    const drawn = { size, cell, fit, most, checkerboard }[kind](random);
     if (drawn) return { kind, ...drawn };
   }
 }
@@ -99,7 +100,7 @@ function cell(random) {
     guesses.push([product, say("cell", "alone", { cell: input })]);
   }
   const name = (at) => `y[${place(t, at, t.L[1])}]`;
-  t.y.forEach((value, at) => Math.abs(Math.floor(at / t.L[1]) - r) + Math.abs((at % t.L[1]) - c) === 1 && guesses.push([value, say("cell", "beside", { cell: name(at) })]));
+  t.y.forEach((value, at) => Math.abs(Math.floor(at / t.L[1]) - r) + Math.abs((at % t.L[1]) - c) === 1 && guesses.push([value, say("cell", "neighbour", { cell: name(at) })]));
   const sum = written(t, "scatter", spot);
   const right = `${name(index)} = ${sum.symbols} = ${sum.numbers}`;
   return {
@@ -138,13 +139,36 @@ function fit(random) {
   };
 }
 
+function most(random) {
+  const [k, s] = [[3, 2], [2, 1], [3, 1], [4, 3], [5, 3]][between(random, 0, 4)];
+  const n = between(random, 2, 3);
+  const state = legal({
+    map: "conv_transpose", x: digits(random, n, n), kernel: digits(random, k, k), stride: [s, s], padding: [0, 0],
+    output_padding: null, dilation: [1, 1], view: "overlap",
+  });
+  const t = trace(state);
+  const highest = Math.max(...t.terms);
+  const drawn = shuffled(random, [...t.y.keys()]);
+  const best = drawn.find((i) => t.terms[i] === highest);
+  const options = [best, ...drawn.filter((i) => t.terms[i] < highest).slice(0, 3)].sort((a, b) => a - b);
+  const name = (i) => `y[${place(t, i, t.L[1])}]`;
+  const inputs = (i) => t.byTarget[i].map((pair) => `x[${place(t, pair.small, t.n[1])}]`).join(", ");
+  const says = (what, i) => say("most", what, { products: `${plural(t.terms[i], "product")}, from ${inputs(i)}` });
+  return {
+    text: say("most", "ask", { n, k, setting: `${say("setting", "stride", { s })}, ${say("setting", "unpadded")}` }), state,
+    answer: options.indexOf(best), spot: { kind: "target", index: best }, options: options.map(name),
+    right: says("right", best).replace(/\.$/, ""),
+    wrong: (given) => `${says("wrong", options[given])} The answer is ${name(best)}. ${says("right", best)}`,
+  };
+}
+
 function checkerboard(random) {
   const cases = [2, 3].flatMap((s) => [2, 3, 4, 5, 6, 7].filter((k) => k >= s).map((k) => {
     const state = legal(stateOf({ n: 5, k, s, d: 1, p: 0 }, "overlap"));
     return { state, t: trace(state), words: `${say("setting", "kernel", { k })}, ${say("setting", "stride", { s })}` };
   }));
   const wanted = random() < 0.5;
-  const drawn = cases.map((o) => [random(), o]).sort(([a], [b]) => a - b).map(([, o]) => o);
+  const drawn = shuffled(random, cases);
   const good = drawn.find((o) => o.t.even === wanted);
   const options = [good, ...drawn.filter((o) => o.t.even !== wanted).slice(0, 3)].sort((a, b) => cases.indexOf(a) - cases.indexOf(b));
   return {

@@ -16,7 +16,7 @@ export class Quiz {
     this.score = h("span", { class: "us-soft us-score" });
     this.element = h("section", { class: "us-card us-quiz", "aria-label": "Quiz" }, h("div", { class: "us-row-head" }, h("h2", {}, "Quiz"), this.score), this.body);
     this.body.append(
-      h("p", {}, "Sizes, single cells, geometries that fit, checkerboards: every answer is computed, and a wrong one is explained."),
+      h("p", {}, "Sizes, single cells, geometries that fit, overlaps, checkerboards: every answer is computed, and a wrong one is explained."),
       h("button", { type: "button", class: "us-button", onclick: () => this.next(true) }, "Ask me something"),
     );
   }

@@ -2,7 +2,7 @@
 
 import { show, source, target } from "./compute.mjs";
 import { connected } from "./state.mjs";
-import { nameOf, related } from "./scene.mjs";
+import { nameOf, related } from "./views.mjs";
 import { say } from "./texts.mjs";
 
 export const VIEW_NAMES = {
@@ -11,7 +11,7 @@ export const VIEW_NAMES = {
 
 const signed = (value) => (value < 0 ? `(${show(value)})` : show(value));
 const times = (a, b) => `${show(a)}·${signed(b)}`;
-const plural = (count, one, many = `${one}s`) => `${count} ${count === 1 ? one : many}`;
+export const plural = (count, one, many = `${one}s`) => `${count} ${count === 1 ? one : many}`;
 const at = (t, kind, index) => nameOf(t, { kind, index });
 const bias = (t) => (t.bias ? ` + ${signed(t.bias)} (bias)` : "");
 

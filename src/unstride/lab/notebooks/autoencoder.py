@@ -17,7 +17,7 @@ def _():
 
     from unstride import models
     from unstride._messages.wording import counted
-    from unstride.app import mosaic
+    from unstride.app import contact_sheet
     from unstride.app.tasks.autoencoder.inference import Autoencoder, code_row
     from unstride.app.tasks.autoencoder.metrics import cross_entropy, squared_error
     from unstride.app.tasks.autoencoder.task import TASK
@@ -39,11 +39,11 @@ def _():
         SIDE,
         TASK,
         code_row,
+        contact_sheet,
         counted,
         cross_entropy,
         jobs,
         mo,
-        mosaic,
         models,
         np,
         page,
@@ -327,14 +327,14 @@ def _(Autoencoder, get_done, job, training):
 
 
 @app.cell(hide_code=True)
-def _(cross_entropy, missing, mo, mosaic, network, np, page, squared_error, training):
+def _(contact_sheet, cross_entropy, missing, mo, network, np, page, squared_error, training):
     mo.stop(network is None, page.note(missing, name="reconstructions"))
     _digits = training.Digits.one_each()
     _reconstructed = network.reconstructed(_digits)
     mo.vstack(
         [
             page.picture(
-                mosaic.grid(np.concatenate([_digits, _reconstructed])),
+                contact_sheet.grid(np.concatenate([_digits, _reconstructed])),
                 "Ten test images, one of each class, above their reconstructions.",
                 "One test image of each class above its reconstruction. They are redrawn after every epoch.",
                 scale=2.4,
@@ -369,7 +369,7 @@ def _(Pad, mo):
 
 
 @app.cell(hide_code=True)
-def _(counted, missing, mo, mosaic, network, np, pad, page, squared_error):
+def _(contact_sheet, counted, missing, mo, network, np, pad, page, squared_error):
     def _result():
         if network is None:
             return page.note(missing, name="drawn")
@@ -386,7 +386,7 @@ def _(counted, missing, mo, mosaic, network, np, pad, page, squared_error):
                 page.row(
                     page.picture(back[0], "The reconstruction of your digit.", "Reconstruction", scale=7, name="drawn"),
                     page.picture(
-                        mosaic.grid(maps / max(float(maps.max()), 1e-6), 4),
+                        contact_sheet.grid(maps / max(float(maps.max()), 1e-6), 4),
                         "The channels of your digit's code.",
                         f"Its code, {code.shape[0]}×{code.shape[1]} cells and {counted(code.shape[2], 'channel')}",
                         scale=2,
@@ -498,13 +498,13 @@ def _(mo):
 
 
 @app.cell(hide_code=True)
-def _(counted, looked_at, mo, mosaic, network, np, page):
+def _(contact_sheet, counted, looked_at, mo, network, np, page):
     mo.stop(network is None)
 
     def _maps(at, row, values):
         channels = np.moveaxis(values[0], -1, 0)
         return page.picture(
-            mosaic.grid(channels / max(float(values.max()), 1e-6), min(8, len(channels))),
+            contact_sheet.grid(channels / max(float(values.max()), 1e-6), min(8, len(channels))),
             f"{counted(len(channels), 'map')} of the layer {row.name}.",
             f"{row.name}: {row.side}×{row.side}×{row.layer.filters}{', the code' if at == network.coded else ''}",
             scale=2 if len(channels) > 1 else 4,

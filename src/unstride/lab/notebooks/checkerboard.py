@@ -17,7 +17,7 @@ def _():
 
     from unstride import codes, explain
     from unstride._messages.wording import counted
-    from unstride.app import mosaic
+    from unstride.app import contact_sheet
     from unstride.app.tasks.compressor.inference import Compressor
     from unstride.lab import jobs, page, training
     from unstride.lab.controls import Controls
@@ -33,11 +33,11 @@ def _():
         Pulse,
         UPSAMPLE,
         codes,
+        contact_sheet,
         counted,
         explain,
         jobs,
         mo,
-        mosaic,
         np,
         page,
         training,
@@ -258,7 +258,7 @@ def _(controls, get_changes, job, mo, pulse, set_done, training):
 
 
 @app.cell(hide_code=True)
-def _(Compressor, codes, get_changes, get_done, job, jobs, mo, mosaic, np, page, training):
+def _(Compressor, codes, contact_sheet, get_changes, get_done, job, jobs, mo, np, page, training):
     get_done()
     get_changes()
     _images = training.Digits.read()[0][:300]
@@ -295,7 +295,7 @@ def _(Compressor, codes, get_changes, get_done, job, jobs, mo, mosaic, np, page,
                 name="trained",
             ),
             page.picture(
-                mosaic.grid(np.concatenate(_tiles), 6),
+                contact_sheet.grid(np.concatenate(_tiles), 6),
                 "A row of digits of each decoder in the table, and the digits themselves at the bottom.",
                 "Digits of each decoder, in the table's order; the digits themselves at the bottom.",
                 scale=2,

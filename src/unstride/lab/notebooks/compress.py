@@ -17,14 +17,14 @@ def _():
 
     from unstride import codes
     from unstride._messages.wording import counted
-    from unstride.app import mosaic
+    from unstride.app import contact_sheet
     from unstride.app.tasks.autoencoder.metrics import squared_error
     from unstride.app.tasks.compressor.inference import Compressor
     from unstride.lab import page, training
     from unstride.lab.widgets import Map, Numbers, Pad
 
     page.header("compress")
-    return Compressor, Map, Numbers, Pad, codes, counted, mo, mosaic, np, page, squared_error, training
+    return Compressor, Map, Numbers, Pad, codes, contact_sheet, counted, mo, np, page, squared_error, training
 
 
 @app.cell(hide_code=True)
@@ -165,7 +165,7 @@ def _(both, drawn, np, pad, training):
 
 
 @app.cell(hide_code=True)
-def _(codes, ends, ends_problem, mosaic, network, np, page, share):
+def _(codes, contact_sheet, ends, ends_problem, network, np, page, share):
     _a, _b = network.encoded(ends)
     _between = network.decoded(((1 - share.value) * _a + share.value * _b)[None].astype(np.float32))[0]
     _mean = (1 - share.value) * ends[0] + share.value * ends[1]
@@ -186,7 +186,7 @@ def _(codes, ends, ends_problem, mosaic, network, np, page, share):
             least="8rem",
         ).text
         + page.picture(
-            mosaic.grid(_walk),
+            contact_sheet.grid(_walk),
             "Ten steps from the first to the last digit.",
             "The whole way, in ten steps.",
             scale=2.4,
@@ -240,7 +240,7 @@ def _(Map, mo):
 
 
 @app.cell(hide_code=True)
-def _(map_picture, mapped_labels, mosaic, page, points, training):
+def _(contact_sheet, map_picture, mapped_labels, page, points, training):
     from unstride.app.tasks.compressor.charts import POINTS
 
     _columns = 25
@@ -248,7 +248,7 @@ def _(map_picture, mapped_labels, mosaic, page, points, training):
     _images = training.Digits.read()[0][: len(points)]
     map_picture.widget.colours, map_picture.widget.dark_colours = _light, _dark
     map_picture.widget.columns = _columns
-    map_picture.widget.sheet = page.data_uri(mosaic.grid(_images, _columns, 0))[0]
+    map_picture.widget.sheet = page.data_uri(contact_sheet.grid(_images, _columns, 0))[0]
     map_picture.widget.points = [
         [round(float(x), 4), round(float(y), 4), int(label)]
         for (x, y), label in zip(points, mapped_labels, strict=True)
@@ -272,14 +272,14 @@ def _(ends, map_picture, network, place):
 
 
 @app.cell(hide_code=True)
-def _(codes, ends, key, map_picture, mapped_labels, mosaic, network, np, page, training):
+def _(codes, contact_sheet, ends, key, map_picture, mapped_labels, network, np, page, training):
     def _walk(chosen):
         if chosen < 0:
             return page.note("Click a point to walk from it to the last digit above.", name="chosen")
         image = training.Digits.read()[0][chosen]
         label = mapped_labels[chosen] if chosen < len(mapped_labels) else "?"
         return page.picture(
-            mosaic.grid(network.decoded(codes.between(*network.encoded(np.stack([image, ends[1]])), 10)), 5),
+            contact_sheet.grid(network.decoded(codes.between(*network.encoded(np.stack([image, ends[1]])), 10)), 5),
             f"Ten steps from test image {chosen} to the last digit.",
             f"From test image {chosen}, a {label}, to the last.",
             scale=2.4,

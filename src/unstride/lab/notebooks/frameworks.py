@@ -19,7 +19,8 @@ def _():
 
     import unstride as us
     from unstride.explainer.settings import NAMES
-    from unstride.lab import page, traps
+    from unstride.lab import page
+    from unstride.lab.content import traps
     from unstride.lab.widgets import Numbers
 
     page.header("frameworks")

@@ -19,7 +19,8 @@ def _():
     from unstride._messages.wording import counted
     from unstride.explainer import quiz
     from unstride.explainer.presets import PRESETS
-    from unstride.lab import drawings, page
+    from unstride.lab import page
+    from unstride.lab.content import drawings
 
     page.header("geometry")
     return PRESETS, counted, drawings, mo, np, page, quiz, us

@@ -20,7 +20,8 @@ def _():
 
     import unstride as us
     from unstride._messages.wording import counted
-    from unstride.lab import benchmark, drawings, page
+    from unstride.lab import page
+    from unstride.lab.content import benchmark, drawings
 
     page.header("speed")
     return benchmark, counted, drawings, escape, mo, page, replace, statistics, us

@@ -18,7 +18,7 @@ def _():
     import numpy as np
     from PIL import Image
 
-    from unstride.app import mosaic, weights
+    from unstride.app import contact_sheet, weights
     from unstride.app.tasks.upscaler.inference import Upscaler
     from unstride.app.tasks.upscaler.metrics import quality
     from unstride.data import photographs
@@ -33,16 +33,16 @@ def _():
         SCALES,
         Upscaler,
         bicubic,
-        weights,
+        contact_sheet,
         io,
         mo,
         np,
         page,
         photographs,
-        mosaic,
         quality,
         taps,
         uploads,
+        weights,
     )
 
 
@@ -241,23 +241,23 @@ def _(mo):
 
 
 @app.cell(hide_code=True)
-def _(cubic, known, mo, np, original, ours, page, mosaic, problem):
+def _(contact_sheet, cubic, known, mo, np, original, ours, page, problem):
     mo.stop(bool(problem))
     # The place of the largest gain, or, without an original, of the largest difference from bicubic.
     _grey = [np.asarray(image.convert("L")) for image in (original if known else ours, cubic, ours)]
-    _top, _left = mosaic.most_gained(*_grey)
+    _top, _left = contact_sheet.most_gained(*_grey)
     _height, _width = _grey[0].shape
     across = page.slider(
         0,
-        max(1, _width - mosaic.PIECE),
-        value=min(_left, max(1, _width - mosaic.PIECE)),
+        max(1, _width - contact_sheet.PIECE),
+        value=min(_left, max(1, _width - contact_sheet.PIECE)),
         label="From the left",
         show_value=True,
     )
     down = page.slider(
         0,
-        max(1, _height - mosaic.PIECE),
-        value=min(_top, max(1, _height - mosaic.PIECE)),
+        max(1, _height - contact_sheet.PIECE),
+        value=min(_top, max(1, _height - contact_sheet.PIECE)),
         label="From the top",
         show_value=True,
     )
@@ -266,8 +266,8 @@ def _(cubic, known, mo, np, original, ours, page, mosaic, problem):
 
 
 @app.cell(hide_code=True)
-def _(Image, across, cubic, down, known, np, original, ours, page, mosaic, small):
-    _here = np.s_[down.value : down.value + mosaic.PIECE, across.value : across.value + mosaic.PIECE]
+def _(Image, across, contact_sheet, cubic, down, known, np, original, ours, page, small):
+    _here = np.s_[down.value : down.value + contact_sheet.PIECE, across.value : across.value + contact_sheet.PIECE]
     _small = small.resize(cubic.size, Image.Resampling.NEAREST)
     _shown = [("The small image's pixels", _small), ("Bicubic", cubic), ("The network", ours)]
     if known:

@@ -17,7 +17,8 @@ def _():
 
     import unstride as us
     from unstride.explainer.figures import prose
-    from unstride.lab import blurring, drawings, page
+    from unstride.lab import page
+    from unstride.lab.content import blurring, drawings
 
     page.header("why-transposed")
     return blurring, drawings, mo, np, page, prose, us

@@ -13,7 +13,7 @@
 #include "api/buffers.hpp"
 #include "api/calls.hpp"
 #include "plan/gradient_plan.hpp"
-#include "run/kernels.hpp"
+#include "run/kernel_table.hpp"
 #include "runtime/pool.hpp"
 #include "api/bound_call.hpp"
 #include "runtime/openmp_pool.hpp"
@@ -54,8 +54,7 @@ KernelLayout kernel_layout_of(int number) {
 BoundCall bind(const std::string& map, const Sizes& first, const Sizes& first_strides, const Sizes& second,
                  const Sizes& second_strides, const Sizes& out, const Sizes& out_strides, bool bias, const Sizes& stride,
                  const Sizes& dilation, const Sizes& begin, Size groups, bool channels_first, int kernel_layout, int bytes) {
-    const Map which = map == "conv" ? Map::conv : map == "conv_transpose" ? Map::conv_transpose : Map::kernel_gradient;
-    return {which, {first, first_strides}, {second, second_strides}, {out, out_strides}, bias,
+    return {map_named(map), {first, first_strides}, {second, second_strides}, {out, out_strides}, bias,
             fields_of(stride, dilation, begin, groups), channels_first, kernel_layout_of(kernel_layout), bytes};
 }
 
@@ -126,7 +125,7 @@ nb::dict describe(const std::string& map, const std::vector<Size>& small, const 
         static_cast<int>(kernel.size()) != f.rank || (bytes != 4 && bytes != 8))
         throw std::invalid_argument("small, big and kernel must have one entry for each axis, and bytes be 4 or 8");
     Problem p;
-    p.map = map == "conv" ? Map::conv : map == "conv_transpose" ? Map::conv_transpose : Map::kernel_gradient;
+    p.map = map_named(map);
     p.batch = batch, p.groups = groups, p.small_channels = small_channels, p.big_channels = big_channels, p.bytes = bytes;
     p.lanes = lanes_of(used_instruction_set(), bytes);
     constexpr Size most = Size(1) << 24;

@@ -64,11 +64,8 @@ class CachedCall {
     CachedCall(const std::string& map, const std::vector<Size>& shape, int bytes, const std::vector<Size>& stride,
              const std::vector<Size>& dilation, const std::vector<Size>& begin, Size groups, bool first, bool kernel_first,
              bool relu)
-        : map_(map == "conv"             ? Map::conv
-               : map == "conv_transpose" ? Map::conv_transpose
-                                         : Map::kernel_gradient),
-          fields_(fields_of(stride, dilation, begin, groups)), layout_{first, kernel_first}, relu_(relu), bytes_(bytes),
-          shape_(nb::steal(PyTuple_New(static_cast<Py_ssize_t>(shape.size())))) {
+        : map_(map_named(map)), fields_(fields_of(stride, dilation, begin, groups)), layout_{first, kernel_first},
+          relu_(relu), bytes_(bytes), shape_(nb::steal(PyTuple_New(static_cast<Py_ssize_t>(shape.size())))) {
         if (bytes != 4 && bytes != 8) throw std::invalid_argument("bytes must be 4 or 8");
         double size = bytes;
         for (std::size_t i = 0; i < shape.size(); ++i) {
@@ -142,7 +139,7 @@ nb::object attribute(nb::handle object, PyObject* name) {
     return nb::steal(value);
 }
 
-// What tells a call from another one, for NumPy arrays of one type, float32 or float64; None for others.
+// The key of a call, for NumPy arrays of one type, float32 or float64; None for others.
 nb::object key(nb::handle map, nb::handle a, nb::handle b, nb::handle bias, nb::handle fields) {
     const NumPy& numpy = NumPy::get();
     if (Py_TYPE(a.ptr()) != numpy.array || Py_TYPE(b.ptr()) != numpy.array) return nb::none();
@@ -181,7 +178,7 @@ void bind_cached_calls(nb::module_& m) {
         .def("__call__", &CachedCall::operator(), nb::arg("a"), nb::arg("b"), nb::arg("bias").none(),
              "The result for contiguous arrays; None for others.");
     m.def("key", key, nb::arg("map"), nb::arg("a").none(), nb::arg("b").none(), nb::arg("bias").none(), nb::arg("fields"),
-          "What tells a call from another one; None for arrays that are not NumPy's, of float32 or float64 alike.");
+          "The key of a call; None for arrays that are not NumPy's, of float32 or float64 alike.");
     m.def("recall", recall, nb::arg("calls"), nb::arg("map"), nb::arg("a").none(), nb::arg("b").none(), nb::arg("bias").none(),
           nb::arg("fields"), "The result of a call that `calls` has under its key; None if it has none.");
     m.def("empty", empty, nb::arg("shape"), nb::arg("bytes"),

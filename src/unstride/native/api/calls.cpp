@@ -106,7 +106,7 @@ void forward(const Kernels<T>& set, Problem p, const ChannelsLast<T>& in, const 
     if (transposes) transpose(set, kernel.as<T>(), weights.data(), 1, smalls, p.big_channels * p.taps());
     if (transposes) taps.data = weights.data();
     const auto computed = [&] {
-        run(*plan, set, in.readable(), taps, bias ? bias->as<T>() : nullptr, result.writable(), relu);
+        run(MapCall<T>{*plan, set, in.readable(), taps, bias ? bias->as<T>() : nullptr, result.writable(), relu});
     };
     if (plan->gaps && plan->method == Method::spatial) {
         // Zeros stand in for cells beyond the input: times infinity or NaN among the weights they would be NaN.

@@ -3,7 +3,7 @@
 #include <vector>
 
 #include "api/buffers.hpp"
-#include "run/kernels.hpp"
+#include "run/kernel_table.hpp"
 
 namespace unstride {
 namespace {

@@ -160,8 +160,8 @@ void backward_stack(const Call& call) {
     check_least(call, 3, 1);
     const Array x = array_of("x", call.arguments, 0), saved = array_of("what is kept", call.arguments, 1);
     const Stack stack = stack_of(call, saved.empty() ? used_instruction_set() : saved_set(saved));
-    const Array y_gradient = array_of("the gradient by y", call.arguments, 2);
-    const Array x_gradient = array_of("the gradient by x", call.results, 0);
+    const Array y_gradient = array_of("the gradient with respect to y", call.arguments, 2);
+    const Array x_gradient = array_of("the gradient with respect to x", call.results, 0);
     stack_backward(stack, &x, weights_of(call.arguments, 3), y_gradient,
                    saved.empty() ? nullptr : saved_of(stack, saved, y_gradient.sizes[0]),
                    x_gradient.dimensions == 1 ? nullptr : &x_gradient, weights_of(call.results, 1));
@@ -178,7 +178,7 @@ void crossentropy_of_stack(const Call& call) {
 void losses(const Call& call) {
     check_least(call, 2, 2);
     const Array target = array_of("the target", call.arguments, 0), predicted = array_of("the prediction", call.arguments, 1);
-    const Array loss = array_of("the loss", call.results, 0), derivative = array_of("the slope", call.results, 1);
+    const Array loss = array_of("the loss", call.results, 0), derivative = array_of("the derivative", call.results, 1);
     binary_crossentropy(target, predicted, real(checked(call.attributes), "epsilon"), loss,
                         derivative.empty() ? nullptr : &derivative);
 }

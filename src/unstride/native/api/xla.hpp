@@ -1,7 +1,7 @@
 // The three maps, stacks and losses as foreign functions of XLA, called inside its programs with no Python on the way.
 //
 // XLA hands a function one C struct. Those that are needed of it are declared here, and not taken from the headers that
-// come with jaxlib, so that building needs no JAX. A struct tells its own size; later versions of the interface add fields
+// come with jaxlib, so that building needs no JAX. A struct has its own size; later versions of the interface add fields
 // at the end. tests/backends/test_jax_calls.py compares all of this with the headers of the jaxlib that is installed.
 #pragma once
 
@@ -33,7 +33,7 @@ struct Version {
     int major_version, minor_version;
 };
 
-// What a function tells of itself when it is registered.
+// What a function says of itself when it is registered.
 struct Metadata {
     std::size_t struct_size;
     Version version;
@@ -54,7 +54,7 @@ struct NewError {
     std::int32_t code;
 };
 
-// XLA's functions for ours, of which we call the first.
+// XLA's functions for ours. We call the first.
 struct Api {
     std::size_t struct_size;
     Extension* extensions;

@@ -26,7 +26,7 @@ INLINE Floats exponential_less_one(Floats x) {
     UNROLLED
     for (const float term : terms) p = p * r + splat(term);
     p = p * r * r + r;
-    // n may be 128, and 2^128 is not a number: half of it, twice. Half of 2^-126 becomes 0, which is as good beside 1.
+    // n may be 128, and 2^128 is not a number: half of it, twice. Half of 2^-126 becomes 0, and next to 1 that is the same.
     const Integers half = ((Integers)shifted - (Integers)magic) + 126;
     const Floats scale = (Floats)(half << 23);
     const Floats result = (scale * p + (scale - splat(0.5f))) * splat(2.0f);

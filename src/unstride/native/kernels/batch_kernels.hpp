@@ -4,7 +4,7 @@
 #pragma once
 
 #include "kernels/simd.hpp"
-#include "stack/batch_kernels.hpp"
+#include "stack/batch_kernel_table.hpp"
 
 namespace unstride {
 namespace UNSTRIDE_SET {
@@ -136,7 +136,7 @@ INLINE void batch_products_of(int rows, Indices<A...>, const BatchProducts& job,
     functions[rows - 1](job, row, column);
 }
 
-// One column: so many rows that their multiply-adds need not wait for one another.
+// One column: enough rows that their multiply-adds need not wait for one another.
 inline void batch_products_column(const BatchProducts& job) {
     using Rows = typename Count<2 * batch_rows>::type;
     Size tiles = (job.rows + 2 * batch_rows - 1) / (2 * batch_rows);

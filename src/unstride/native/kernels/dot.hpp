@@ -1,4 +1,4 @@
-// Few output channels: the lanes lie along the input's channels and taps, and are summed at the end. A tile of a few
+// Few output channels: the lanes are the input's channels and taps, and are summed at the end. A tile of a few
 // positions times a few columns shares the loads of both.
 #pragma once
 
@@ -26,10 +26,10 @@ INLINE Vector<T> sums_of(const Vector<T> (&v)[N]) {
         const Vector<T> halves[1] = {halve<T, Parts>(v[0], v[0], typename Count<W<T>>::type{})};
         return sums_of<T, 2 * Parts>(halves);
     } else {
-        constexpr int made = (N + 1) / 2;
-        Vector<T> halves[made];
+        constexpr int half = (N + 1) / 2;
+        Vector<T> halves[half];
         UNROLLED
-        for (int i = 0; i < made; ++i)
+        for (int i = 0; i < half; ++i)
             halves[i] = halve<T, Parts>(v[2 * i], 2 * i + 1 < N ? v[2 * i + 1] : Vector<T>{}, typename Count<W<T>>::type{});
         return sums_of<T, 2 * Parts>(halves);
     }
@@ -100,7 +100,7 @@ void dot(const DotJob<T>& job, const Block<T>& block, const Places<T>& places, b
             }
         }
         if (k < run.length) {
-            // Both are masked: what lies beyond, times zero, need not be zero.
+            // Both are masked: what is beyond, times zero, need not be zero.
             const LaneMask<T> lanes(0, run.length - k);
             V weights[Q];
             UNROLLED

@@ -102,7 +102,7 @@ struct UnpackedTile {
     void (*run)(const UnpackedJob<T>&, const Span&, Size, int, const T*, T* const*, int, Size);
 };
 
-// The smallest that has room for so many positions.
+// The smallest that has room for these positions.
 template <class T, int... P>
 INLINE UnpackedTile<T> unpacked_tile_of(int rows, Indices<P...>) {
     static constexpr UnpackedTile<T> all[] = {{P, igemm_unpacked_tile<T, P>}...};

@@ -7,8 +7,8 @@ namespace unstride {
 namespace UNSTRIDE_SET {
 
 // log(x) of positive, finite x with an error of a few units in the last place. x = 2^n m with m from about 0.7 to 1.4;
-// with s = (m - 1) / (m + 1), log m = 2 (s + s^3 / 3 + s^5 / 5 + ...), of which five terms are exact to float32 there.
-// ln 2 is taken in two parts, of which n times the first is exact.
+// with s = (m - 1) / (m + 1), log m = 2 (s + s^3 / 3 + s^5 / 5 + ...), whose first five terms are exact to float32 there.
+// ln 2 is taken in two parts; n times the first is exact.
 INLINE Floats logarithm(Floats x) {
     const Integers least = (Integers)splat(0.70710678f), above = (Integers)x - least;
     const Floats m = (Floats)((above & 0x7fffff) + least), count = __builtin_convertvector(above >> 23, Floats);

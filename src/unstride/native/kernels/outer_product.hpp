@@ -146,7 +146,7 @@ void outer_direct(const OuterProduct<T>& job, const LoopNest& loops) {
 }
 
 // With many channels a position's channels lie far apart, at distances that share few cache sets: some positions at a time are
-// copied to panels, where what a tile reads lies side by side, for all tiles of up to 128 x 128 channels. The first tile that
+// copied to panels, where what a tile reads is adjacent, for all tiles of up to 128 x 128 channels. The first tile that
 // reads some channels copies it on the way, which its multiply-adds hide; those of the next positions are fetched meanwhile.
 // (Zen 5, 128 x 128 channels of positions 4 and 2 KiB apart: 236 of 270 GFLOP/s, and 228 with copies made beforehand.)
 //

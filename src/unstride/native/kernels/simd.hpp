@@ -9,7 +9,7 @@
 #include <immintrin.h>
 #endif
 
-#include "run/kernels.hpp"
+#include "run/kernel_table.hpp"
 
 // Keeps the compiler from folding a load into each of its uses.
 #if defined(__x86_64__) || defined(__i386__)

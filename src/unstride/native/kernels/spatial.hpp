@@ -7,7 +7,7 @@
 namespace unstride {
 namespace UNSTRIDE_SET {
 
-// Vectors of positions that R columns keep in registers, beside what they read.
+// Vectors of positions that R columns keep in registers besides what they read.
 template <int R>
 constexpr int spatial_vectors = registers == 32 ? (R == 1   ? 14
                                                    : R == 2 ? 10

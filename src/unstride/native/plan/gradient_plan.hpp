@@ -1,4 +1,4 @@
-// How a kernel's gradient is computed: which array lies in the lanes, and how the sum over positions is cut. The cuts follow
+// How a kernel's gradient is computed: which array is in the lanes, and how the sum over positions is cut. The cuts follow
 // from sizes alone, so that the sums are the same for any number of threads.
 #pragma once
 

@@ -66,7 +66,7 @@ struct TapBlock {
     int first[3], end[3];
 };
 
-// How the work is cut into tasks: one struct for each way, of which a plan has one.
+// How the work is cut into tasks: one struct for each way; a plan has one of them.
 
 // Small weights are packed once; each task computes an area, all of its phases and columns.
 struct PackedOnce {

@@ -1,11 +1,18 @@
 // What is asked of the native core, as plain data.
 #pragma once
 
+#include <string_view>
+
 #include "plan/limits.hpp"
 
 namespace unstride {
 
 enum class Map { conv, conv_transpose, kernel_gradient };
+
+// The map of this name, among those that Python gives.
+inline Map map_named(std::string_view name) {
+    return name == "conv" ? Map::conv : name == "conv_transpose" ? Map::conv_transpose : Map::kernel_gradient;
+}
 
 // One axis: small cell i meets big cell i * stride + j * dilation - begin through kernel tap j, where both exist. The crop
 // at the end is in the sizes.

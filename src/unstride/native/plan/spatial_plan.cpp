@@ -30,7 +30,7 @@ Size plane_count(const Plan& plan) {
     return plan.axes[1][0].in_step * plan.axes[2][0].in_step * plan.problem.in_channels();
 }
 
-// Where planes lie if an area has at most so many positions along y and x, and input cells along z.
+// The places of planes if an area has at most these numbers of positions along y and x, and input cells along z.
 Spatial layout(const Plan& plan, Size rows, Size row, Size slabs) {
     const Problem& p = plan.problem;
     Spatial at;
@@ -156,7 +156,7 @@ double plan_spatial(Plan& plan) {
     const double merged = double(columns_of_row(plan)), split = double(x.in_step * p.in_channels());
     auto moved = [](double n) { return n == 1 ? 3.0 : n <= 8 ? 3 + n / 2 : 8.0; };  // a vector, with loading and storing
     const double results = double(columns) * (3 + moved(merged));
-    // What is copied for a vector of positions: more where areas are small beside what their edges read.
+    // What is copied for a vector of positions: more where areas are small compared with what their edges read.
     std::vector<Area> trial{{0, 1, std::max<Size>((cells - most) / 2, 0), most}};
     const Spatial at = layout_of(plan, trial);
     const double rows = double(positions_of(plan, 1, y, trial[0]).count),

@@ -14,14 +14,11 @@ namespace unstride {
 namespace {
 
 template <class T>
-class SpatialRunner {
+class SpatialRunner : MapCall<T> {
 public:
-    SpatialRunner(const Plan& plan, const Kernels<T>& kernels, Grid<const T> in, WeightsView<const T> kernel, const T* bias,
-                  Grid<T> out, bool relu)
-        : plan(plan), p(plan.problem), at(std::get<Spatial>(plan.work)), y(plan.axes[1][0]), x(plan.axes[2][0]),
-          window_y(window_of(y)), window_x(window_of(x)), kernels(kernels), in(in), kernel(kernel), out(out), relu(relu),
-          columns(plan.columns.back()),
-          limit(static_cast<int>(std::min<Size>(threads_for(plan.vector_operations), std::max<Size>(at.areas.size(), 1)))),
+    explicit SpatialRunner(const MapCall<T>& call)
+        : MapCall<T>(call), at(std::get<Spatial>(plan.work)), y(plan.axes[1][0]), x(plan.axes[2][0]), window_y(window_of(y)),
+          window_x(window_of(x)), columns(plan.columns.back()), limit(call.workers()),
           input_size(at.slab * at.slabs + spatial_slack), result_size(at.result * columns + spatial_slack),
           memory((input_size + result_size) * limit), padded_bias(columns), weights(weight_count()) {
         for (Size i = 0; i < columns; ++i) padded_bias.data()[i] = bias ? bias[i % p.out_channels()] : T(0);
@@ -40,16 +37,11 @@ public:
     }
 
 private:
-    const Plan& plan;
-    const Problem& p;
+    using MapCall<T>::plan, MapCall<T>::p, MapCall<T>::kernels, MapCall<T>::in, MapCall<T>::kernel, MapCall<T>::bias,
+        MapCall<T>::out, MapCall<T>::relu;
     const Spatial& at;
     const AxisPhase &y, &x;
     const Window window_y, window_x;
-    const Kernels<T>& kernels;
-    const Grid<const T> in;
-    const WeightsView<const T> kernel;
-    const Grid<T> out;
-    const bool relu;
     const Size columns;
     const int limit;
     const Size input_size, result_size;  // of a worker
@@ -195,14 +187,11 @@ private:
 }  // namespace
 
 template <class T>
-void run_spatial(const Plan& plan, const Kernels<T>& kernels, Grid<const T> in, WeightsView<const T> kernel, const T* bias,
-                Grid<T> out, bool relu) {
-    SpatialRunner<T>(plan, kernels, in, kernel, bias, out, relu).all();
+void run_spatial(const MapCall<T>& call) {
+    SpatialRunner<T>(call).all();
 }
 
-template void run_spatial(const Plan&, const Kernels<float>&, Grid<const float>, WeightsView<const float>, const float*,
-                          Grid<float>, bool);
-template void run_spatial(const Plan&, const Kernels<double>&, Grid<const double>, WeightsView<const double>, const double*,
-                         Grid<double>, bool);
+template void run_spatial(const MapCall<float>&);
+template void run_spatial(const MapCall<double>&);
 
 }  // namespace unstride

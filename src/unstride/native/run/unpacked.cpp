@@ -17,32 +17,24 @@ namespace {
 constexpr Size channels_at_once = 1024;  // of the input: their weights of some columns meet all positions before others
 
 template <class T>
-class UnpackedRunner {
+class UnpackedRunner : MapCall<T> {
 public:
-    UnpackedRunner(const Plan& plan, const Kernels<T>& kernels, Grid<const T> in, WeightsView<const T> kernel, const T* bias,
-                   Grid<T> out, bool relu)
-        : plan(plan), p(plan.problem), kernels(kernels), in(in), kernel(kernel), bias(bias), out(out), relu(relu),
-          limit(static_cast<int>(std::min<Size>(threads_for(plan.vector_operations), plan.tasks()))),
+    explicit UnpackedRunner(const MapCall<T>& call)
+        : MapCall<T>(call), limit(call.workers()),
           room(p.transposed() ? igemm_unpacked_room(std::min(p.in_channels(), channels_at_once), p.lanes)
                               : max_igemm_rows * unpacked_rows),
           input(limit * room) {}
 
     void all() const {
         if (const auto* work = std::get_if<UnpackedRows>(&plan.work))
-            by_rows(*work);
+            all_rows(*work);
         else
             by_columns();
     }
 
 private:
-    const Plan& plan;
-    const Problem& p;
-    const Kernels<T>& kernels;
-    const Grid<const T> in;
-    const WeightsView<const T> kernel;
-    const T* const bias;
-    const Grid<T> out;
-    const bool relu;
+    using MapCall<T>::plan, MapCall<T>::p, MapCall<T>::kernels, MapCall<T>::in, MapCall<T>::kernel, MapCall<T>::bias,
+        MapCall<T>::out, MapCall<T>::relu;
     const int limit;
     const Size room;         // of a worker
     const Scratch<T> input;  // each worker's copies of what some weights meet
@@ -76,7 +68,7 @@ private:
 
     // Of conv: each part adds the products of some rows of weights, of all columns; those rows are adjacent, and read in that
     // order.
-    void by_rows(const UnpackedRows& work) const {
+    void all_rows(const UnpackedRows& work) const {
         const Size of_tap = ceil_div(p.in_channels(), unpacked_rows);
         split_k(p, work.row_blocks, limit, out, bias, relu, [&](Size k, const Grid<T>& sums, int worker) {
             const Size tap = k / of_tap, row = k % of_tap * unpacked_rows;
@@ -122,18 +114,15 @@ private:
         job.next = next;
         job.input_copied = tap > 0 && p.transposed() && p.in_channels() <= channels_at_once && same_input(tap, tap - 1);
         job.copies = input.data() + worker * room, job.copy_step = unpacked_rows;
-        job.loops.count[0] = p.batch, job.loops.in_step[0] = in.strides[0], job.loops.out_step[0] = sums.strides[0];
         const Subconvolution sub = plan.subconvolution(tap);
+        BorderRegion regions[3];
         for (int axis = 0; axis < 3; ++axis) {
             const AxisPhase& phase = *sub.axis[axis];
             if (phase.regions.empty()) return;  // cropped as a whole
-            const BorderRegion& region = phase.regions[0];
-            job.in += (region.first * phase.in_step + phase.shifts[0]) * in.strides[axis + 1];
-            job.out += (phase.offset + region.first * phase.step) * sums.strides[axis + 1];
-            job.loops.count[axis + 1] = region.count;
-            job.loops.in_step[axis + 1] = phase.in_step * in.strides[axis + 1];
-            job.loops.out_step[axis + 1] = phase.step * sums.strides[axis + 1];
+            regions[axis] = phase.regions[0];
+            job.in += phase.shifts[0] * in.strides[axis + 1];
         }
+        this->place(p.batch, sub, regions, sums, job);
         (p.transposed() ? kernels.igemm_unpacked : kernels.igemm_rows)(job);
     }
 };
@@ -141,14 +130,11 @@ private:
 }  // namespace
 
 template <class T>
-void run_unpacked(const Plan& plan, const Kernels<T>& kernels, Grid<const T> in, WeightsView<const T> kernel, const T* bias,
-                  Grid<T> out, bool relu) {
-    UnpackedRunner<T>(plan, kernels, in, kernel, bias, out, relu).all();
+void run_unpacked(const MapCall<T>& call) {
+    UnpackedRunner<T>(call).all();
 }
 
-template void run_unpacked(const Plan&, const Kernels<float>&, Grid<const float>, WeightsView<const float>, const float*,
-                           Grid<float>, bool);
-template void run_unpacked(const Plan&, const Kernels<double>&, Grid<const double>, WeightsView<const double>, const double*,
-                           Grid<double>, bool);
+template void run_unpacked(const MapCall<float>&);
+template void run_unpacked(const MapCall<double>&);
 
 }  // namespace unstride

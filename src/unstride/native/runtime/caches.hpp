@@ -15,11 +15,11 @@ constexpr Bytes alias = 4 * kib;         // so far apart, addresses share a set 
 constexpr Bytes huge_page = 2048 * kib;  // of the system's memory, for which one page fault does
 
 // First level.
-constexpr Bytes tap_block = 24 * kib;      // a dot's weights, beside its input
+constexpr Bytes tap_block = 24 * kib;      // a dot's weights, besides its input
 constexpr Bytes spatial_strip = 24 * kib;  // results of method `spatial`
 
 // Second level: packed weights.
-constexpr Bytes weights = 640 * kib;       // of all phases, beside input and output
+constexpr Bytes weights = 640 * kib;       // of all phases, besides input and output
 constexpr Bytes task_weights = 384 * kib;  // that a task packs for itself
 
 // Second level: inputs and outputs.

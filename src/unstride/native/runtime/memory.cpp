@@ -16,7 +16,7 @@ namespace {
 
 constexpr std::size_t small = std::size_t(64) << 10;      // below, the system's allocator keeps them itself
 #if defined(__SANITIZE_ADDRESS__)
-constexpr std::size_t cached_bytes = 0;  // so that what is freed, and what lies beyond, is known to be out of bounds
+constexpr std::size_t cached_bytes = 0;  // so that what is freed, and what is beyond, is known to be out of bounds
 #else
 constexpr std::size_t cached_bytes = std::size_t(128) << 20;  // bytes in all that wait for the next call
 #endif

@@ -4,7 +4,7 @@
 #include <stdexcept>
 #include <string>
 
-#include "stack/batch_kernels.hpp"
+#include "stack/batch_kernel_table.hpp"
 #include "runtime/pool.hpp"
 
 namespace unstride {

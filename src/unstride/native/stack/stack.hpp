@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "api/arrays.hpp"
-#include "stack/batch_kernels.hpp"
+#include "stack/batch_kernel_table.hpp"
 #include "plan/plan.hpp"
 
 namespace unstride {

@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "run/kernels.hpp"
+#include "run/kernel_table.hpp"
 #include "stack/stack.hpp"
 
 namespace unstride {

@@ -13,13 +13,13 @@ constexpr Size side = 6, tile_outputs = 4;  // frequencies and results of a tile
 constexpr Size max_tiles = 24;  // even: tiles are multiplied two at a time
 constexpr Size third = winograd_frequencies / 3;  // the frequencies of a pair of points along y
 
-// Tiles that go through one stage of the algorithm before the next, with so many vectors each, in so many bytes.
+// Tiles that go through one stage of the algorithm before the next, with `vectors` vectors each, in `bytes` bytes.
 Size chunk_tiles(Size vectors, int lanes, Size bytes) {
     const Size fit = bytes / (vectors * lanes * Size(sizeof(float)));
     return std::min(std::max<Size>(fit / 2 * 2, 2), max_tiles);
 }
 
-// Memory for chunks of tiles of `ins` and `outs` channels, and so many frequencies of each, tile by tile.
+// Memory for chunks of tiles of `ins` and `outs` channels, and `frequencies` frequencies of each, tile by tile.
 struct ChunkMemory {
     ChunkMemory(Size ins, Size outs, Size frequencies, int lanes, Size bytes)
         : tiles(chunk_tiles((ins + outs) * frequencies, lanes, bytes)), channel(step_of(frequencies) * lanes),
@@ -173,7 +173,7 @@ struct Chunk {
     Size tiles = 0;
     Size z[max_tiles], y[max_tiles], x[max_tiles];
 
-    // Windows of a grid of so many channels, from a shift on, to frequencies; `pair` as in WinogradTile.
+    // Windows of a grid of `channels` channels, from a shift on, to frequencies; `pair` as in WinogradTile.
     bool input_transform(const BatchKernels& kernels, const BatchGrid& grid, const float* numbers, Size shift_y, Size shift_x,
                 const float* zeros, Size channels, int pair, float* to, Size tile_step) const {
         float* places[side * side];

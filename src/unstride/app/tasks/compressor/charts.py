@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ....data import Bytes, Grey, Values
-from ...mosaic import grid
+from ...contact_sheet import grid
 from ...report.charts import DPI, Page, Theme
 
 POINTS = {

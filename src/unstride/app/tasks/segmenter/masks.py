@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from ....data import Bytes, DataError, Pair
-from ...images.files import ImageError, Remark, gather, listing, opened, rgb
+from ...images.folders import gather, listing
+from ...images.reader import ImageError, Remark, opened, rgb
 from .inference import VOID, palette
 
 FOLDERS = (("images", "masks"), ("JPEGImages", "SegmentationClass"))

@@ -11,7 +11,7 @@ from PIL import Image
 
 from ....backends.keras.imported import keras
 from ....data import Bytes, Pair
-from ...mosaic import side_by_side
+from ...contact_sheet import side_by_side
 from ...report.charts import DPI, Theme, drawable
 from ...report.page import Picture, draw, keep, layers, losses, render
 from ...runs import Run

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from ....data import scenes
 from ... import weights
-from ...images import files
+from ...images import folders
 from ...runs import Run
 from ...runs.options import Options
 from ..base import Metrics, Task, check_batch, cosine_decay
@@ -57,9 +57,9 @@ print(model.predict(images).argmax(-1).shape)  # the number of each pixel's clas
 
     def _folder(self, options: Options, folder: str) -> Scenes:
         labelled = masks.read(folder)
-        files.enough(folder, len(labelled.pairs), labelled.problems)
+        folders.enough(folder, len(labelled.pairs), labelled.problems)
         training, validation, test = (
-            labelled.pairs[part] for part in files.divided(len(labelled.pairs), options.validation_split)
+            labelled.pairs[part] for part in folders.divided(len(labelled.pairs), options.validation_split)
         )
         rng = np.random.default_rng(0)
         count = options.limit or max(options.batch_size, len(training) * 8)

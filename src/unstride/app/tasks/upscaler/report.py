@@ -8,7 +8,7 @@ import numpy as np
 
 from ....backends.keras.imported import keras
 from ....data import Bytes
-from ...mosaic import PIECE, most_gained, pixels, side_by_side
+from ...contact_sheet import PIECE, most_gained, pixels, side_by_side
 from ...report.page import Picture, keep, layers, losses, render
 from ...runs import Run
 from ..base import Metrics

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from ....data import DataError, Values, photographs
-from ...images import files
+from ...images import folders, reader
 from ...runs import Run
 from ...runs.options import Options
 from ..base import Metrics, Task, check_batch, cosine_decay
@@ -46,12 +46,12 @@ print(model.predict(np.pad(images, margin, "edge")).shape)"""
             ]
             name = "photographs of scikit-image and scikit-learn"
         else:
-            paths = files.listing(options.data, "photographs")
-            images, problems = files.gather(paths, lambda path: files.photograph(path, remarks.append))
-            files.enough(options.data, len(images), problems)
+            paths = folders.listing(options.data, "photographs")
+            images, problems = folders.gather(paths, lambda path: reader.photograph(path, remarks.append))
+            folders.enough(options.data, len(images), problems)
             parts = [
                 [(path.name, image) for path, image in images[part]]
-                for part in files.divided(len(images), options.validation_split)
+                for part in folders.divided(len(images), options.validation_split)
             ]
             name = options.data
         training, validation, test = parts

@@ -19,14 +19,12 @@ namespace {
 constexpr Size min_blocks_for_copies = 2;       // blocks of columns: for one, a copy takes as long as it saves
 
 template <class T>
-class Runner {
+class Runner : MapCall<T> {
 public:
-    Runner(const Plan& plan, const Kernels<T>& kernels, Grid<const T> in, WeightsView<const T> kernel, const T* bias,
-           Grid<T> out, bool relu)
-        : plan(plan), p(plan.problem), kernels(kernels), in(in), kernel(kernel), out(out), relu(relu), blocks(plan.blocks()),
-          columns(plan.columns.back()), group_count(plan.method == Method::depthwise ? 1 : p.groups),
-          limit(static_cast<int>(std::min<Size>(threads_for(plan.vector_operations), std::max<Size>(plan.tasks(), 1)))),
-          bias(bias), padded_bias(columns * group_count), max_taps(taps_of(plan)), copy_step(step_of_copies()),
+    explicit Runner(const MapCall<T>& call)
+        : MapCall<T>(call), blocks(plan.blocks()), columns(plan.columns.back()),
+          group_count(plan.method == Method::depthwise ? 1 : p.groups), limit(call.workers()),
+          padded_bias(columns * group_count), max_taps(taps_of(plan)), copy_step(step_of_copies()),
           copies(limit * max_igemm_rows * copy_step), spaces(limit) {
         for (Space& space : spaces) {
             space.runs.reserve(static_cast<std::size_t>(max_taps)), space.blocks.resize(blocks);
@@ -34,7 +32,7 @@ public:
         }
         for (std::size_t worker = 0; copy_step && worker < spaces.size(); ++worker)
             spaces[worker].copies = copies.data() + static_cast<Size>(worker) * max_igemm_rows * copy_step;
-        pad_bias(bias);
+        pad_bias();
     }
 
     void all() {
@@ -47,16 +45,10 @@ public:
     }
 
 private:
-    const Plan& plan;
-    const Problem& p;
-    const Kernels<T>& kernels;
-    const Grid<const T> in;
-    const WeightsView<const T> kernel;
-    const Grid<T> out;
-    const bool relu;
+    using MapCall<T>::plan, MapCall<T>::p, MapCall<T>::kernels, MapCall<T>::in, MapCall<T>::kernel, MapCall<T>::bias,
+        MapCall<T>::out, MapCall<T>::relu;
     const Size blocks, columns, group_count;
     const int limit;
-    const T* const bias;
     Scratch<T> padded_bias;
     const Size max_taps;  // of any subconvolution
     const Size copy_step;  // tile: from one position's copy to the next, or 0 where none is needed
@@ -107,7 +99,7 @@ private:
         return taps(some, 0) * taps(some, 1) * taps(some, 2) * (plan.method == Method::depthwise ? 1 : p.in_channels());
     }
 
-    void pad_bias(const T* bias) {
+    void pad_bias() {
         const Size channels = plan.method == Method::depthwise ? p.groups : p.out_channels();
         const Size used = plan.method == Method::depthwise ? p.groups : plan.cells() * p.out_channels();
         for (Size group = 0; group < group_count; ++group)
@@ -287,7 +279,7 @@ private:
                     if (!clip(2, *sub.axis[2], area, x)) continue;
                     BorderRegion regions[3] = {z, y, x};
                     if (!cut(taps, regions, job)) continue;
-                    place(area, group, sub, regions, to, job);
+                    place_in(area, group, sub, regions, to, job);
                     if constexpr (std::is_same_v<J, DotJob<T>>)
                         list_columns(sub, regions, to, space.blocks[0].column, space.blocks[count - 1], space);
                     connect(sub, taps, regions, space.runs);
@@ -336,20 +328,11 @@ private:
         return region.count > 0;
     }
 
-    void place(const Area& area, Size group, const Subconvolution& sub, const BorderRegion* regions, const Grid<T>& to,
-               Job<T>& job) const {
+    void place_in(const Area& area, Size group, const Subconvolution& sub, const BorderRegion* regions, const Grid<T>& to,
+                  Job<T>& job) const {
         job.in = in.data + area.image * in.strides[0] + group * p.in_channels();
         job.out = to.data + area.image * to.strides[0] + group * p.out_channels();
-        job.loops.count[0] = area.images, job.loops.in_step[0] = in.strides[0], job.loops.out_step[0] = to.strides[0];
-        for (int axis = 0; axis < 3; ++axis) {
-            const AxisPhase& phase = *sub.axis[axis];
-            const BorderRegion& region = regions[axis];
-            job.in += region.first * phase.in_step * in.strides[axis + 1];
-            job.out += (phase.offset + region.first * phase.step) * to.strides[axis + 1];
-            job.loops.count[axis + 1] = region.count;
-            job.loops.in_step[axis + 1] = phase.in_step * in.strides[axis + 1];
-            job.loops.out_step[axis + 1] = phase.step * to.strides[axis + 1];
-        }
+        this->place(area.images, sub, regions, to, job);
         const Size channels = plan.method == Method::depthwise ? p.groups : p.out_channels();
         job.from = regions[2].cell * channels;
         job.to = (regions[2].cell + regions[2].cells) * channels;
@@ -397,19 +380,16 @@ private:
 int threads_for(double vector_operations) { return vector_operations < short_work ? 1 : num_threads(); }
 
 template <class T>
-void run(const Plan& plan, const Kernels<T>& kernels, Grid<const T> in, WeightsView<const T> kernel, const T* bias, Grid<T> out,
-         bool relu) {
-    if (std::holds_alternative<Spatial>(plan.work))
-        run_spatial(plan, kernels, in, kernel, bias, out, relu);
-    else if (plan.unpacked())
-        run_unpacked(plan, kernels, in, kernel, bias, out, relu);
+void run(const MapCall<T>& call) {
+    if (std::holds_alternative<Spatial>(call.plan.work))
+        run_spatial(call);
+    else if (call.plan.unpacked())
+        run_unpacked(call);
     else
-        Runner<T>(plan, kernels, in, kernel, bias, out, relu).all();
+        Runner<T>(call).all();
 }
 
-template void run(const Plan&, const Kernels<float>&, Grid<const float>, WeightsView<const float>, const float*, Grid<float>,
-                  bool);
-template void run(const Plan&, const Kernels<double>&, Grid<const double>, WeightsView<const double>, const double*,
-                  Grid<double>, bool);
+template void run(const MapCall<float>&);
+template void run(const MapCall<double>&);
 
 }  // namespace unstride

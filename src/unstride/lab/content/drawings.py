@@ -8,10 +8,10 @@ from html import escape
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .._messages.wording import counted
-from ..explainer.figures import prose
-from ..geometry import Geometry
-from ..planning import Plan
+from ..._messages.wording import counted
+from ...explainer.figures import prose
+from ...geometry import Geometry
+from ...planning import Plan
 
 CELL = 30
 

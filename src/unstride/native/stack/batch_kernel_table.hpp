@@ -2,7 +2,7 @@
 // plain data, and a table of functions for every instruction set. All numbers are float32.
 #pragma once
 
-#include "run/kernels.hpp"
+#include "run/kernel_table.hpp"
 
 namespace unstride {
 
@@ -43,7 +43,7 @@ using TransposedProducts = BatchProducts;
 // Of Winograd's algorithm F(4 x 4, 3 x 3) (winograd.hpp): its frequencies, and the points that are not 0 and infinity.
 constexpr Size winograd_frequencies = 36;
 constexpr float winograd_a = 0.625f, winograd_b = 1.5f;
-// A channel's frequencies lie together, at places that the compiler knows; so many vectors from a channel to the next. It is
+// A channel's frequencies are together, at places that the compiler knows; this many vectors from a channel to the next. It is
 // an odd number, so that the same frequency of all channels does not share a few lines of the first-level cache.
 constexpr Size step_of(Size frequencies) { return frequencies + 1; }
 constexpr Size frequency_step = step_of(winograd_frequencies), third_step = step_of(winograd_frequencies / 3);
@@ -76,7 +76,7 @@ struct WinogradTile {
     float* sums;
 };
 
-// A loss of so many targets and predictions, and its derivative by these, unless `derivative` is null (losses.hpp).
+// A loss of `numbers` targets and predictions, and its derivative by these, unless `derivative` is null (losses.hpp).
 struct BatchLosses {
     const float* target;
     const float* predicted;
@@ -99,13 +99,13 @@ struct BatchKernels {
     // The same, transposed: of each W channels, a whole number of times, W vectors with one channel in each lane, one vector
     // for each lane that there was. All frequencies.
     bool (*adjoint_transform_transposed)(const WinogradTile&);
-    // y = f(y), for so many vectors
+    // y = f(y), for `vectors` vectors
     void (*activate)(float* y, Size vectors, Activation activation, float slope);
     // gradient *= f'(x), from y = f(x), for positions of `channels` vectors, `step` numbers apart; what results is added to
     // bias, a vector for each channel.
     void (*differentiate)(float* gradient, const float* y, Size positions, Size channels, Size step, Activation activation,
                           float slope, float* bias);
-    // to[row] = sum over the lanes of from[row], for so many vectors
+    // to[row] = sum over the lanes of from[row], for `vectors` vectors
     void (*reduce)(const float* from, Size vectors, float* to);
     void (*binary_crossentropy)(const BatchLosses&);
 };

@@ -167,7 +167,7 @@ function scatter(t) {
   const byCell = Array.from({ length: sources }, () => []);
   for (const p of t.pairs) byCell[p.small].push({ at: f.index(p.full), value: t.x[p.small] * t.w[p.tap] });
   const shape = f.cropped ? `${size(t.F, t.rank)} cropped to ${size(t.L, t.rank)}` : size(t.L, t.rank);
-  // A large grid is shown once: the frame on the sum tells where the copy went.
+  // A large grid is shown once: the frame on the sum shows where the copy went.
   if (f.columns <= 18) panels.push(framePanel(t, f, "copy", "This copy", {
     before: "→",
     paint(step, at) {
@@ -236,7 +236,7 @@ function grid(t) {
   };
 }
 
-/** Whether a cell of the zero-spaced grid lies between input cells, not in the ring around them. */
+/** Whether a cell of the zero-spaced grid is between input cells, not in the ring around them. */
 function between(t, index, slide) {
   const at = [Math.floor(index / slide.columns), index % slide.columns];
   return at.every((v, a) => {

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .. import conventions
-from ..data import Doubles
-from ..explainer.figures import figure
-from ..geometry import ArgumentError, Geometry
-from ..ops import conv_transpose
+from ... import conventions
+from ...data import Doubles
+from ...explainer.figures import figure
+from ...geometry import ArgumentError, Geometry
+from ...ops import conv_transpose
 
 INPUT = (1.0, 10.0, 100.0)
 """The input. Each digit of a result shows which input cell it comes from."""

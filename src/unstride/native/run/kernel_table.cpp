@@ -1,9 +1,9 @@
 // Which compiled kernels run.
-#include "run/kernels.hpp"
+#include "run/kernel_table.hpp"
 
 #include <chrono>
 
-#include "stack/batch_kernels.hpp"
+#include "stack/batch_kernel_table.hpp"
 
 namespace unstride {
 
@@ -11,7 +11,7 @@ namespace unstride {
     namespace SET {                                     \
     extern const Kernels<float> narrow;                 \
     extern const Kernels<double> wide;                  \
-    extern const BatchKernels batch_table;                \
+    extern const BatchKernels batch_table;              \
     double multiply_adds(Size rounds, float* used);     \
     }
 DECLARE(baseline)

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from .. import data
-from ..app.tasks.upscaler.metrics import psnr
-from ..data import Doubles, photographs
-from ..ops import conv, conv_transpose
+from ... import data
+from ...app.tasks.upscaler.metrics import psnr
+from ...data import Doubles, photographs
+from ...ops import conv, conv_transpose
 
 SIDE = 128
 

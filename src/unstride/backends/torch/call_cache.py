@@ -102,8 +102,7 @@ def _computed(checked: _Checked, op: str, arrays: tuple[Any, ...], channels: str
     if op == "kernel_gradient":
         y = dispatch.kernel_gradient(first, second, checked.geometry, channels)
     else:
-        rule = dispatch.conv_transpose if op == "conv_transpose" else dispatch.conv
-        y = rule(first, second, bias, checked.geometry, channels, checked.size)
+        y = dispatch.mapped(op == "conv_transpose", first, second, bias, checked.geometry, channels, checked.size)
     return y if activation is None else torch.relu(y)
 
 
@@ -114,9 +113,9 @@ def _bound(
     if not dispatch.is_native(first, second, bias) or first.element_size() < 4:
         return None
     geometry = checked.geometry
-    fields = geometry.stride, geometry.dilation, tuple(b for b, _ in geometry.crops), geometry.groups
     outside = channels == "last"  # whether the order in memory is the order of the tensors' axes
     last = outside or dispatch.has_channels_last_result(first, second)
+    fields = native.Fields(*dispatch.fields_of(geometry), last)
     grid = first.movedim(-1, 1) if outside else first
     if as_grid(grid, last) is not grid:
         return None
@@ -124,17 +123,16 @@ def _bound(
         small = second.movedim(-1, 1) if outside else second
         if as_grid(small, last) is not small:
             return None
-        call = native.gradient_call(
-            grid, small, geometry.kernel_size, *fields, last, KernelLayout.LAST if outside else KernelLayout.FIRST
-        )
+        kernel_layout = KernelLayout.LAST if outside else KernelLayout.FIRST
+        call = native.gradient_call(grid, small, geometry.kernel_size, fields, kernel_layout)
     else:
         assert checked.size is not None
         kernel = second.movedim((-1, -2), (0, 1)) if outside else second
         weights, weights_layout = as_kernel(kernel)
         if weights is not kernel:
             return None
-        call = native.map_call(op == "conv_transpose", grid, kernel, bias, checked.size, *fields, last, weights_layout)
-    if call.prepared is None:
+        call = native.map_call(op == "conv_transpose", grid, kernel, bias, checked.size, fields, weights_layout)
+    if call.bound is None:
         return None
     return (
         call._replace(order=tuple(range(len(call.memory))), shape=call.memory, strides=steps(call.memory))

@@ -1,4 +1,4 @@
-"""Benchmarks one layer against the installed libraries: ``python -m unstride.lab.benchmark SETTING``.
+"""Benchmarks one layer against the installed libraries: ``python -m unstride.lab.content.benchmark SETTING``.
 
 It runs in a separate process, so that the other libraries' threads and memory stay out of the lab. It prints lines of
 JSON: which libraries are ready, which are not, and the times of every round. In each round all take turns, so that
@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from ..conventions import torch_call
-from ..data import Values
-from ..geometry import Geometry
+from ...conventions import torch_call
+from ...data import Values
+from ...geometry import Geometry
 
 PEERS = {
     "zeros": ("NumPy, zero-spaced grid", ("numpy",)),
@@ -87,7 +87,7 @@ def run(setting: Setting, peers: list[str], threads: int) -> Iterator[dict[str, 
     """Run the benchmark in a new process and yield its messages."""
     order = json.dumps({"setting": asdict(setting), "peers": peers, "threads": threads})
     # The standard error is kept for the message of a failure.
-    command = [sys.executable, "-m", "unstride.lab.benchmark", order]
+    command = [sys.executable, "-m", "unstride.lab.content.benchmark", order]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stderr is not None
@@ -110,7 +110,7 @@ def _main() -> None:
     rng = np.random.default_rng(0)
     x = rng.standard_normal(setting.x_shape, np.float32)
     kernel = rng.standard_normal(setting.kernel_shape, np.float32)
-    from .. import conv_transpose, set_num_threads
+    from ... import conv_transpose, set_num_threads
 
     set_num_threads(threads)
 

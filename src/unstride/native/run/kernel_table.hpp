@@ -148,7 +148,7 @@ struct Kernels {
 template <class T>
 const Kernels<T>& kernels(InstructionSet set);
 
-// Numbers of so many bytes in a vector.
+// How many numbers of this size in bytes a vector has.
 int lanes_of(InstructionSet set, int bytes);
 
 // Floating-point operations a second, in billions, that one core does in registers alone; over at least `seconds`.

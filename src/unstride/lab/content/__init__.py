@@ -1,0 +1,1 @@
+"""What single chapters show: drawings, a deconvolution, the frameworks' traps, a benchmark."""
