@@ -27,6 +27,8 @@ from ._messages.errors import Crop as Crop
 from ._messages.errors import GeometryError as GeometryError
 from ._messages.errors import NotExpressible as NotExpressible
 
+__all__ = ["ArgumentError", "Geometry", "GeometryError", "NotExpressible", "Phase", "convolution"]
+
 Padding = str | int | Sequence[int] | Sequence[Sequence[int]]
 
 
