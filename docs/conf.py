@@ -54,6 +54,7 @@ html_theme = "furo"
 html_title = "unstride"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_js_files = ["explorer.js"]
 html_copy_source = False
 html_show_sphinx = False
 html_theme_options = {

@@ -18,6 +18,15 @@ import unstride as us
 from unstride.explainer.presets import PRESETS
 
 FOLDER = "explorer"
+# In a frame the page around it has a title, and says whether it is light or dark (_static/explorer.js).
+FRAMED = """<style>html.framed header { display: none; }</style>
+<script>
+document.documentElement.classList.toggle("framed", parent !== window);
+addEventListener("message", ({ source, data }) => {
+  if (source === parent && data.theme) document.documentElement.dataset.theme = data.theme;
+});
+</script>
+</head>"""
 FRAMEWORKS = {"keras": "Keras", "torch": "PyTorch", "tensorflow": "TensorFlow", "jax": "JAX", "onnx": "ONNX"}
 SIZE = 7  # of the input: TensorFlow's arguments contain sizes
 
@@ -35,7 +44,7 @@ CASES = {
 
 
 def short(arguments: dict[str, Any]) -> str:
-    """Arguments as they are written in a call, without kernel size, stride and defaults."""
+    """Arguments as they are written in a call, as Markdown, without kernel size, stride and defaults."""
     hidden = {"kernel_size", "kernel_shape", "strides", "stride", "groups", "group", "transpose_kernel"}
     defaults: dict[str, Any] = {"dilation": (1,), "dilations": (1,), "dilation_rate": (1,), "rhs_dilation": (1,),
                                 "output_padding": ((0,), None)}  # fmt: skip
@@ -44,8 +53,8 @@ def short(arguments: dict[str, Any]) -> str:
         usual = defaults.get(name, ())
         if name in hidden or value == usual or value in usual:
             continue
-        parts.append(f"{name}={_bare(value)}")
-    return ", ".join(parts) or "(defaults)"
+        parts.append(f"`{name}={_bare(value)}`")
+    return " ".join(parts) or "(defaults)"
 
 
 def _bare(value: Any) -> str:
@@ -56,17 +65,24 @@ class Arguments(SphinxDirective):
     """A row for each case, a column for each framework."""
 
     def run(self) -> list[nodes.Node]:
-        lines = ["| case | crop | 7 → | " + " | ".join(FRAMEWORKS.values()) + " |"]
+        lines = ["| case | crop | size | " + " | ".join(FRAMEWORKS.values()) + " |"]
         lines.append("|---" * (3 + len(FRAMEWORKS)) + "|")
         for name, geometry in CASES.items():
-            cells = [name, str(geometry.crops[0]), str(geometry.output_size(SIZE)[0])]
+            cells = [
+                name.replace(" ", "\N{NO-BREAK SPACE}"),
+                f"`{geometry.crops[0]}`",
+                str(geometry.output_size(SIZE)[0]),
+            ]
             for framework in FRAMEWORKS:
                 try:
-                    cells.append(f"`{short(geometry.to(framework, SIZE))}`")
+                    cells.append(short(geometry.to(framework, SIZE)))
                 except us.NotExpressible:
                     cells.append("not in one call")
             lines.append("| " + " | ".join(cells) + " |")
-        return self.parse_text_to_nodes("\n".join(lines))
+        table = self.parse_text_to_nodes("\n".join(lines))
+        for node in table:
+            node["classes"].append("arguments")
+        return table
 
 
 class Refusals(SphinxDirective):
@@ -80,9 +96,7 @@ class Refusals(SphinxDirective):
                     geometry.to(framework, SIZE)
                 except us.NotExpressible as error:
                     lines.append(f"| {name} | {title} | {error.reason} | {error.recipe} |")
-        return self.parse_text_to_nodes(
-            "\n".join(lines)
-        )
+        return self.parse_text_to_nodes("\n".join(lines))
 
 
 class Explorer(Directive):
@@ -109,7 +123,8 @@ def write_explorers(app: Sphinx, exception: Exception | None) -> None:
     if exception is None and app.builder.format == "html":
         (app.outdir / FOLDER).mkdir(exist_ok=True)
         for name, view in sorted(getattr(app.env, "explorers", ()), key=str):
-            PRESETS[name].trace().html(app.outdir / FOLDER / _file(name, view), view=view)
+            page = PRESETS[name].trace().html(view=view).replace("</head>", FRAMED, 1)
+            (app.outdir / FOLDER / _file(name, view)).write_text(page, encoding="utf-8")
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

@@ -7,6 +7,7 @@ one file, so that one test process imports the frameworks.
 import doctest
 import importlib.util
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,26 @@ def test_the_code_of_a_page_gives_what_it_shows(path, tmp_path, monkeypatch):
         names.update(example.globs)
         tried += result.attempted
     assert tried
+
+
+def commands():
+    for path in sorted([*DOCS.glob("*.md"), *DOCS.glob("recipes/*.md")]):
+        for block in re.findall(r"^```sh\n(.*?)^```", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
+            yield from (line.split("  #")[0].strip() for line in block.splitlines() if line.startswith("unstride "))
+
+
+def test_every_command_is_one_that_the_command_line_takes():
+    """Names and options, by click's own parser; nothing is run."""
+    pytest.importorskip("click")
+    from unstride.__main__ import cli
+
+    lines = list(commands())
+    assert len(lines) > 10
+    for line in lines:
+        words = [word for word in shlex.split(line)[1:] if word != "…"]
+        context = cli.make_context("unstride", words[:1], resilient_parsing=True)
+        name, command, _ = cli.resolve_command(context, words)
+        command.make_context(name, words[1:], parent=context)
 
 
 def needs(text):
