@@ -10,6 +10,8 @@ import numpy.typing as npt
 
 from .data import Bytes, Doubles, Grey, Values, grey
 
+__all__ = ["between", "checkerboard", "decoded", "encoded", "plane", "probe"]
+
 if TYPE_CHECKING:
     import keras
 

@@ -28,6 +28,8 @@ from typing import Any
 from ._messages.errors import Crop, GeometryError, NotExpressible
 from .geometry import WRITERS, Geometry, Padding, as_int, is_sequence, per_axis, split
 
+__all__ = ["jax", "keras", "onnx", "tensorflow", "torch"]
+
 Ints = int | Sequence[int]
 
 

@@ -29,6 +29,8 @@ from ._messages.errors import Crop as Crop
 from ._messages.errors import GeometryError as GeometryError
 from ._messages.errors import NotExpressible as NotExpressible
 
+__all__ = ["ArgumentError", "Geometry", "GeometryError", "NotExpressible", "Phase", "convolution"]
+
 Ints = Sequence[Any]
 """Integers, or symbols for those that are not numbers yet."""
 Padding = str | int | Sequence[int] | Sequence[Sequence[int]]
@@ -415,7 +417,8 @@ def only_geometry(geometry: Any, taps: tuple[int, ...] | None, *fields: Any) -> 
         )
     defaults = (1, 0, None, 1, 1)
     if not all(
-        isinstance(field, int | None) and field == default for field, default in zip(fields, defaults, strict=True)
+        (field is None or isinstance(field, int)) and field == default
+        for field, default in zip(fields, defaults, strict=True)
     ):
         raise GeometryError(
             "both a geometry and some of stride, padding, output_padding, dilation and groups are given; give one or "

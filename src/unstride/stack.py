@@ -25,6 +25,8 @@ from ._messages.masked import refuse_masked
 from .backends.numpy import dense
 from .geometry import Geometry, as_int, is_sequence, per_axis
 
+__all__ = ["Stack", "Stage"]
+
 Array = NDArray[np.float32]
 Shape = tuple[int, ...]
 

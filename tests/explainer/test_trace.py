@@ -333,12 +333,15 @@ def test_arrays_are_read_only_and_copies_of_the_arguments():
 
 
 def test_what_numpy_takes_is_taken():
-    import torch
-
     expected = us.explain([[0, 1], [2, 3]], [[1, 2], [3, 4]]).output
     for kind in (np.float32, np.int8, np.uint8):
         x = np.array([[0, 1], [2, 3]], kind)
         np.testing.assert_array_equal(us.explain(x, np.array([[1, 2], [3, 4]], kind)).output, expected)
+
+
+def test_a_tensor_is_taken():
+    torch = pytest.importorskip("torch")
+    expected = us.explain([[0, 1], [2, 3]], [[1, 2], [3, 4]]).output
     np.testing.assert_array_equal(us.explain(torch.arange(4.0).reshape(2, 2), [[1, 2], [3, 4]]).output, expected)
 
 

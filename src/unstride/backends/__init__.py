@@ -22,19 +22,13 @@ call, or None; ``remember(op, arrays, fields, geometry, size)`` is called after 
 
 from __future__ import annotations
 
-import importlib
 import sys
 from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
 # The oldest versions with the functions that the backends call (TensorFlow 2.14 is also the oldest for NumPy 1.26).
-OLDEST = {"torch": ("PyTorch", (2, 6)), "jax": ("JAX", (0, 4, 34)), "tensorflow": ("TensorFlow", (2, 14))}
-
-
-_FILES = {
-    "torch": "torch.dispatch", "jax": "jax.dispatch", "tensorflow": "tensorflow.dispatch",
-}  # fmt: skip
+OLDEST = {"torch": ("PyTorch", (2, 8)), "jax": ("JAX", (0, 4, 34)), "tensorflow": ("TensorFlow", (2, 14))}
 
 
 def find(*arrays: Any) -> ModuleType:
@@ -49,7 +43,7 @@ def find(*arrays: Any) -> ModuleType:
 
 def _is_usable(framework: str, arrays: Sequence[Any]) -> bool:
     """Whether the imported framework is new enough. If not, its arrays, and only these, raise an ImportError."""
-    if f"{__name__}.{_FILES[framework]}" in sys.modules:  # checked before
+    if framework in _modules:  # checked before
         return True
     version = getattr(sys.modules[framework], "__version__", None)
     if not isinstance(version, str):  # not wholly imported, or another module of this name
@@ -81,9 +75,27 @@ def numbers_of(version: str) -> tuple[int, ...]:
     return tuple(numbers)
 
 
+_modules: dict[str, ModuleType] = {}
+"""The backends that are imported. PyTorch's compiler, which may trace the first use, would take `sys.modules` for a
+constant."""
+
+
 def _module(name: str) -> ModuleType:
-    qualified = f"{__name__}.{_FILES.get(name, name)}"
-    return sys.modules.get(qualified) or importlib.import_module(qualified)
+    if name in _modules:
+        return _modules[name]
+    # By a statement: the compiler traces one, but no call of importlib.
+    if name == "torch":
+        from .torch import dispatch as module
+    elif name == "torch.call_cache":
+        from .torch import call_cache as module
+    elif name == "jax":
+        from .jax import dispatch as module
+    elif name == "tensorflow":
+        from .tensorflow import dispatch as module
+    else:
+        from . import numpy as module
+    _modules[name] = module
+    return module
 
 
 def cache_of(array: Any) -> ModuleType | None:

@@ -20,6 +20,8 @@ import numpy.typing as npt
 
 from .._messages.wording import counted
 
+__all__ = ["DataError", "grey", "is_emnist", "mnist", "mnist_test"]
+
 Bytes = npt.NDArray[np.uint8]
 Values = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]

@@ -7,7 +7,7 @@
 ``explainer.presets``      the course reading's examples, by name
 ``explainer.text``         tables for a terminal
 ``explainer.codegen``      programs that compute the same in each framework
-``explainer.page``         the explorer as one HTML file (`unstride.explainer.web.page`)
+``explainer.page``         the explorer as one HTML file (``unstride.explainer.web.page``)
 ``explainer.widget``       the explorer in a notebook
 ``explainer.quiz``         questions whose answers are computed
 =========================  =====================================================

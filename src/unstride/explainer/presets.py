@@ -1,4 +1,4 @@
-"""The examples as traces: `PRESETS` by name. Their numbers and notes are in `unstride.explainer.examples`."""
+"""The examples as traces: `PRESETS` by name. Their numbers and notes are in ``examples.py``."""
 
 from __future__ import annotations
 

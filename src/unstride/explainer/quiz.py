@@ -19,6 +19,8 @@ from .steps import evenness
 from .tables import flow, paragraph, tables
 from .trace import Trace
 
+__all__ = ["Choice", "Question", "questions"]
+
 LETTERS = "abcdefgh"
 CHOICES = 4
 Random = np.random.Generator

@@ -17,6 +17,8 @@ from .numbers import Numbers, Term
 from .pairs import Array, Cell, cells_of, flat, tuples
 from .shared import say
 
+__all__ = ["Step", "steps"]
+
 BOARDS = {
     "input": "input",
     "kernel": "kernel",

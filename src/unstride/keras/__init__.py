@@ -1,4 +1,4 @@
-"""Keras's convolution layers, forwards and transposed, computed by `unstride.ops`.
+"""Keras's convolution layers, forwards and transposed, computed by unstride.
 
 Each layer is a subclass of the Keras layer of the same name, with its whole signature, weights and file format: write
 ``from unstride.keras import Conv2DTranspose`` in place of Keras's import. Beyond Keras's layers they take

@@ -19,7 +19,7 @@ try:
 except ModuleNotFoundError as error:
     if error.name != "torch":
         raise
-    message = 'unstride.torch needs PyTorch 2.6 or later: pip install "unstride[torch]"'
+    message = 'unstride.torch needs PyTorch 2.8 or later: pip install "unstride[torch]"'
     raise ModuleNotFoundError(message, name="torch") from None
 
 __all__ = [

@@ -243,9 +243,7 @@ def _bind(
     dtype: torch.dtype,
 ) -> core.BoundCall:
     first, second, third = arrays
-    return core.bind(
-        op, *first, *second, *third, bias, *fields[:-1], not fields.last, weights_layout, dtype.itemsize
-    )
+    return core.bind(op, *first, *second, *third, bias, *fields[:-1], not fields.last, weights_layout, dtype.itemsize)
 
 
 def _without_plan(
