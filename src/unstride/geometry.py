@@ -416,10 +416,9 @@ def only_geometry(geometry: Any, taps: tuple[int, ...] | None, *fields: Any) -> 
             f"geometry is {geometry!r}; expected a Geometry (a kernel's size goes by name: kernel_size=...)"
         )
     defaults = (1, 0, None, 1, 1)
-    if not all(
-        (field is None or isinstance(field, int)) and field == default
-        for field, default in zip(fields, defaults, strict=True)
-    ):
+    # No union of types: the compilers of PyTorch before 2.9 do not trace it.
+    plain = (field is None or isinstance(field, int) for field in fields)
+    if not all(plain) or fields != defaults:
         raise GeometryError(
             "both a geometry and some of stride, padding, output_padding, dilation and groups are given; give one or "
             "the other"

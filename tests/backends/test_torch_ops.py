@@ -406,3 +406,18 @@ def test_a_repeated_call_gives_what_the_first_one_gave(cells, channels, dtype):
             assert result.stride() == results[0].stride()
             assert torch.equal(result, results[0])
             np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-3)
+
+
+FIRST = """
+import torch, unstride as us
+compiled = torch.compile(lambda x, kernel: us.conv_transpose(x, kernel, stride=2), fullgraph=True, backend="eager")
+x, kernel = torch.arange(8.0).reshape(1, 2, 2, 2), torch.arange(16.0).reshape(2, 2, 2, 2)
+for _ in range(2):
+    assert torch.equal(compiled(x, kernel), us.conv_transpose(x, kernel, stride=2))
+"""
+
+
+def test_the_first_call_of_a_process_may_be_compiled():
+    """The backend is imported while the compiler traces."""
+    done = subprocess.run([sys.executable, "-c", FIRST], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

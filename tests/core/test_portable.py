@@ -198,7 +198,7 @@ def test_a_core_that_cannot_be_loaded_warns_once_and_numpy_computes(tmp_path):
     )
     warned, result, *config = started(WITHOUT.format(answer=answer), UNSTRIDE_ISA="")
     assert warned.count("native core is not used") == 1
-    assert "file too short" in warned or "invalid ELF" in warned
+    assert str(broken) in warned  # the system's reason
     assert result == "[[0.0, 0.0, 0.0, 1.0], [0.0, 0.0, 2.0, 3.0], [0.0, 2.0, 0.0, 3.0], [4.0, 6.0, 6.0, 9.0]]"
     assert any("none, NumPy computes: it cannot be loaded" in line for line in config)
 

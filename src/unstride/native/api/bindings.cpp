@@ -246,8 +246,6 @@ NB_MODULE(_native, m) {
     m.attr("max_threads") = max_threads;
     m.def("num_threads", num_threads, "How many threads a call uses.");
     m.def("set_num_threads", set_num_threads, nb::arg("count"));
-    m.def("thread_setting_problem", thread_setting_problem, nb::rv_policy::copy,
-          "What is wrong with UNSTRIDE_NUM_THREADS, or None.");
     m.def("instruction_set", [] { return name(used_instruction_set()); }, "The instruction set whose kernels run.");
     m.def("use_instruction_set", use_set_named, nb::arg("name"), "Runs the kernels of another one from now on.");
     m.def(

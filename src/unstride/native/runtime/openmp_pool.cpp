@@ -4,9 +4,8 @@
 #include <atomic>
 #include <cstdint>
 
-#include <pthread.h>
-
 #include "runtime/pool.hpp"
+#include "runtime/system.hpp"
 
 namespace unstride {
 namespace {
@@ -16,7 +15,7 @@ std::atomic<MaxThreads> openmp_max_threads{nullptr};
 std::atomic<bool> taken{false};  // by a caller: the others run their tasks themselves, as in our own pool
 thread_local bool on_openmp = false;
 
-[[maybe_unused]] const int at_fork = pthread_atfork(nullptr, nullptr, [] {
+[[maybe_unused]] const bool forks_known = at_fork([] {
     fork_join.store(nullptr, std::memory_order_relaxed);
     taken.store(false, std::memory_order_relaxed);
 });

@@ -4,139 +4,22 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
-#include <cstdio>
-#include <cstdlib>
-#include <fstream>
-#include <limits>
 #include <mutex>
 #include <new>
-#include <string>
 #include <system_error>
 #include <thread>
 
-#include <pthread.h>
-#include <signal.h>
-#if defined(__linux__)
-#include <sched.h>
-#endif
+#include "runtime/system.hpp"
 
 namespace unstride {
 namespace {
 
 // ---- How many threads ---------------------------------------------------------------------------
 
-#if defined(__linux__)
-
-// The CPUs that the scheduler may put this process on; 0 if it does not say.
-int affinity_cpus() {
-    // The kernel refuses a mask smaller than its own, and does not tell how large that is.
-    for (int room = CPU_SETSIZE; room <= (1 << 18); room *= 4) {
-        cpu_set_t* mask = CPU_ALLOC(room);
-        if (!mask) return 0;
-        const std::size_t size = CPU_ALLOC_SIZE(room);
-        const bool known = sched_getaffinity(0, size, mask) == 0;
-        const int cpus = known ? CPU_COUNT_S(size, mask) : 0;
-        CPU_FREE(mask);
-        if (known) return cpus;
-    }
-    return 0;
-}
-
-// The CPUs' worth of time, rounded up, that control groups leave this process: a container may see
-// 64 CPUs and be granted two of them.
-int quota_cpus() {
-    double least = std::numeric_limits<double>::infinity();
-    const auto grant = [&](double quota, double period) {
-        if (quota > 0 && period > 0) least = std::min(least, quota / period);
-    };
-    std::ifstream groups("/proc/self/cgroup");
-    for (std::string line; std::getline(groups, line);) {
-        // number:controllers:path, with no controllers in version 2
-        const std::size_t first = line.find(':');
-        const std::size_t second = first == std::string::npos ? first : line.find(':', first + 1);
-        if (second == std::string::npos) continue;
-        const std::string controllers = line.substr(first + 1, second - first - 1);
-        const bool unified = controllers.empty();
-        if (!unified && ("," + controllers + ",").find(",cpu,") == std::string::npos) continue;
-        const std::string mount = "/sys/fs/cgroup" + (unified ? "" : "/" + controllers);
-        // Every group above has its say too. Within a container the path may be the host's, of
-        // which only the last of these, the mount itself, exists.
-        std::string path = line.substr(second + 1);
-        for (;;) {
-            while (!path.empty() && path.back() == '/') path.pop_back();
-            double quota = 0, period = 0;
-            if (unified) {
-                std::ifstream file(mount + path + "/cpu.max");
-                if (file >> quota >> period) grant(quota, period);  // not if it says "max"
-            } else {
-                std::ifstream quotas(mount + path + "/cpu.cfs_quota_us");
-                std::ifstream periods(mount + path + "/cpu.cfs_period_us");
-                if (quotas >> quota && periods >> period) grant(quota, period);  // -1 for none
-            }
-            if (path.empty()) break;
-            const std::size_t slash = path.rfind('/');
-            path.resize(slash == std::string::npos ? 0 : slash);
-        }
-    }
-    if (!(least < max_threads)) return max_threads;
-    const int whole = static_cast<int>(least);
-    return whole < least ? whole + 1 : whole;
-}
-
-#endif
-
-int usable_cpus() {
-    int cpus = 0;
-#if defined(__linux__)
-    cpus = affinity_cpus();
-#endif
-    if (cpus < 1) cpus = static_cast<int>(std::thread::hardware_concurrency());
-    return std::clamp(cpus, 1, max_threads);
-}
-
-struct Setting {
-    int cpus;           // that this process may run on
-    int threads;        // to begin with
-    char problem[256];  // of UNSTRIDE_NUM_THREADS, if not empty
-};
-
-Setting read_setting() {
-    Setting setting{};
-    setting.cpus = usable_cpus();
-    setting.threads = setting.cpus;
-#if defined(__linux__)
-    try {
-        setting.threads = std::clamp(quota_cpus(), 1, setting.cpus);
-    } catch (...) {  // no memory for a file name: then without the quota
-    }
-#endif
-    const char* text = std::getenv("UNSTRIDE_NUM_THREADS");
-    if (!text || !*text) return setting;  // empty is how a shell unsets it for one command
-    int value = 0;
-    const char* c = text;
-    for (; *c >= '0' && *c <= '9' && value <= max_threads; ++c) value = 10 * value + (*c - '0');
-    if (!*c && value >= 1 && value <= max_threads) {
-        setting.threads = value;
-        return setting;
-    }
-    char shown[48];
-    std::size_t length = 0;
-    for (c = text; *c && length < sizeof shown - 4; ++c)
-        shown[length++] = *c >= ' ' && *c <= '~' ? *c : '?';
-    if (*c)
-        for (int dot = 0; dot < 3; ++dot) shown[length++] = '.';
-    shown[length] = '\0';
-    std::snprintf(setting.problem, sizeof setting.problem,
-                  "UNSTRIDE_NUM_THREADS is '%s', which is not a whole number from 1 to %d; "
-                  "unstride uses %d thread%s instead",
-                  shown, max_threads, setting.threads, setting.threads == 1 ? "" : "s");
-    return setting;
-}
-
 // Read when the library is loaded, by one thread: read at first need, a fork at a bad moment could
 // leave a child waiting for a reader that it does not have.
-const Setting setting = read_setting();
-std::atomic<int> threads{setting.threads};
+const int cpus = usable_cpus(max_threads);
+std::atomic<int> threads{granted_cpus(max_threads)};
 
 // ---- The pool -----------------------------------------------------------------------------------
 
@@ -170,44 +53,6 @@ bool watch(Ready&& ready) {
     } while (std::chrono::steady_clock::now() < end);
     return ready();
 }
-
-// The CPU that this thread is on, or -1.
-int this_cpu() {
-#if defined(__linux__)
-    return sched_getcpu();
-#else
-    return -1;
-#endif
-}
-
-// A worker's way off the caller's CPU. Some schedulers (those that pack what they can onto few
-// CPUs, as in small virtual machines) wake a thread on its waker's CPU, and there the two would
-// share it for a whole call of some milliseconds, with the next CPU idle.
-class AffinityGuard {
-public:
-    // Moves this thread to another CPU than that one, and keeps it off that one until the next
-    // time, if there is another that it may use.
-    void leave([[maybe_unused]] int cpu) {
-#if defined(__linux__)
-        cpu_set_t mask;
-        if (cpu < 0 || cpu >= CPU_SETSIZE) return;
-        if (sched_getaffinity(0, sizeof mask, &mask) != 0) return;
-        // What it may use is what it was given: by whoever started the process, or by somebody
-        // since, if the mask is not the one that was set here.
-        if (!narrowed_ || !CPU_EQUAL(&mask, &mine_)) given_ = mask;
-        mine_ = given_;
-        CPU_CLR(cpu, &mine_);
-        narrowed_ = CPU_COUNT(&mine_) != 0 && sched_setaffinity(0, sizeof mine_, &mine_) == 0;
-#endif
-    }
-
-private:
-#if defined(__linux__)
-    bool narrowed_ = false;
-    cpu_set_t given_{};
-    cpu_set_t mine_{};
-#endif
-};
 
 // The gate through which workers come into a call, in one word: the call's number (32 bits), the
 // places left (16) and the workers inside (16). A worker comes in by taking a place, and its
@@ -273,7 +118,7 @@ bool Pool::run(std::int64_t count, int limit, Task task, void* context) {
     context_ = context;
     count_ = count;
     next_.store(0, std::memory_order_relaxed);
-    const bool patient = limit <= setting.cpus;
+    const bool patient = limit <= cpus;
     watching_.store(patient, std::memory_order_relaxed);
     caller_cpu_.store(patient ? this_cpu() : -1, std::memory_order_relaxed);
 
@@ -337,26 +182,16 @@ void Pool::start_workers(int wanted) {
         --attempt_in_;
         return;
     }
-    // A worker inherits what is blocked here. Signals to the process are for the threads of the
-    // program, which may be waiting for one; but a fault in a worker is the worker's, and should
-    // reach whatever reports faults.
-    sigset_t blocked, before;
-    sigfillset(&blocked);
-    for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS})
-        sigdelset(&blocked, fault);
-    const bool masked = pthread_sigmask(SIG_SETMASK, &blocked, &before) == 0;
+    const SignalsBlocked blocked;
     try {
         for (; workers_ < wanted; ++workers_) std::thread([this] { serve(); }).detach();
     } catch (const std::exception&) {  // no more threads to be had, or no memory for one
         attempt_in_ = calls_between_attempts;
     }
-    if (masked) pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 void Pool::serve() {
-#if defined(__linux__)
-    pthread_setname_np(pthread_self(), "unstride");
-#endif
+    name_this_thread();
     AffinityGuard guard;
     std::uint32_t last = 0;  // the call that this worker was in
     for (;;) {
@@ -401,8 +236,7 @@ std::atomic<Pool*> current{nullptr};
 
 // The forked child has none of the workers, and perhaps a caller's or a worker's lock that nobody
 // will release. It leaves all that where it is and makes a new pool at its first need.
-[[maybe_unused]] const int at_fork =
-    pthread_atfork(nullptr, nullptr, [] { current.store(nullptr, std::memory_order_relaxed); });
+[[maybe_unused]] const bool forks_known = at_fork([] { current.store(nullptr, std::memory_order_relaxed); });
 
 std::atomic<OtherPool> other_pool{nullptr};
 
@@ -423,8 +257,6 @@ int num_threads() { return threads.load(std::memory_order_relaxed); }
 void set_num_threads(int count) {
     threads.store(std::clamp(count, 1, max_threads), std::memory_order_relaxed);
 }
-
-const char* thread_setting_problem() { return setting.problem[0] ? setting.problem : nullptr; }
 
 void set_other_pool(OtherPool other) { other_pool.store(other, std::memory_order_release); }
 

@@ -10,17 +10,12 @@ namespace unstride {
 // No call uses more threads than this, whatever was asked for.
 constexpr int max_threads = 1024;
 
-// How many threads a call uses, the caller's included: from the environment's
-// UNSTRIDE_NUM_THREADS, or else one for each CPU that this process may use, until
-// set_num_threads() changes it.
+// How many threads a call uses, the caller's included: one for each CPU that this process is granted,
+// until set_num_threads() changes it.
 int num_threads();
 
 // From 1 to max_threads; other counts are moved to the nearer end.
 void set_num_threads(int count);
-
-// A sentence if UNSTRIDE_NUM_THREADS was set to what is no number of threads, so that it was passed
-// over; nullptr if all is well. Plain ASCII, whatever the variable holds.
-const char* thread_setting_problem();
 
 using Task = void (*)(void* context, std::int64_t task, int worker);
 
