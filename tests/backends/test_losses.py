@@ -31,8 +31,8 @@ def instruction_set(request):
 
 def both(target, predicted, epsilon=EPSILON):
     """The losses and their slopes, natively."""
-    loss, slope = losses.crossentropy_p.bind(target, predicted, epsilon=epsilon, sloped=True)
-    return np.asarray(loss), np.asarray(slope)
+    loss, derivative = losses.crossentropy_p.bind(target, predicted, epsilon=epsilon, with_derivative=True)
+    return np.asarray(loss), np.asarray(derivative)
 
 
 def numbers(size=30_011, seed=0):
@@ -52,7 +52,7 @@ def numbers(size=30_011, seed=0):
 @pytest.mark.usefixtures("instruction_set")
 def test_against_float64(size):
     target, predicted = (one[-size:] for one in numbers())
-    loss, slope = both(target, predicted)
+    loss, derivative = both(target, predicted)
     inside = np.clip(predicted, LOW, HIGH)
     p, rest, t, left = (one.astype(np.float64) for one in (inside, 1 - inside, target, 1 - target))
     right = -(t * np.log(p) + left * np.log(rest))
@@ -60,22 +60,25 @@ def test_against_float64(size):
     # sums with n ln 2 may double what is relative to half of the result. Then a product and a sum of two of one sign.
     assert np.all(abs(loss - right) <= 12 * U * right)
     right = np.where((predicted < LOW) | (predicted > HIGH), 0, (p - t) / (p * rest))
-    assert np.all(abs(slope - right) <= 3.01 * U * abs(right))  # a difference, a product and a quotient
+    assert np.all(abs(derivative - right) <= 3.01 * U * abs(right))  # a difference, a product and a quotient
 
 
 @pytest.mark.usefixtures("instruction_set")
 def test_what_is_not_a_number_stays_so():
     target = np.array([0.5, 0.5, np.nan, 0.5, 0.5], "f")
     predicted = np.array([np.nan, np.inf, 0.5, -np.inf, 0.5], "f")
-    loss, slope = both(target, predicted)
+    loss, derivative = both(target, predicted)
     np.testing.assert_array_equal(np.isnan(loss), [True, False, True, False, False])
-    np.testing.assert_array_equal(np.isnan(slope), [True, False, True, False, False])
-    assert slope[1] == slope[3] == 0
+    np.testing.assert_array_equal(np.isnan(derivative), [True, False, True, False, False])
+    assert derivative[1] == derivative[3] == 0
 
 
 def test_the_same_by_jaxs_own_operations():
     target, predicted = numbers()
-    mine, theirs = both(target, predicted), losses.by_operations(target, predicted, epsilon=EPSILON, sloped=True)
+    mine, theirs = (
+        both(target, predicted),
+        losses.by_operations(target, predicted, epsilon=EPSILON, with_derivative=True),
+    )
     for one, other in zip(mine, theirs, strict=True):
         np.testing.assert_allclose(one, other, rtol=24 * U)
     with jax.disable_jit():
@@ -163,8 +166,14 @@ def test_what_is_refused(target, predicted, epsilon, message):
     ],
 )
 def test_a_call_that_is_wrong_is_an_error_of_xla(changed, message):
-    fields = {"epsilon": np.float32(EPSILON), "loss": (3,), "slope": (3,), "dtype": np.float32, "operands": 2} | changed
-    results = [jax.ShapeDtypeStruct(fields[name], fields["dtype"]) for name in ("loss", "slope")]
+    fields = {
+        "epsilon": np.float32(EPSILON),
+        "loss": (3,),
+        "derivative": (3,),
+        "dtype": np.float32,
+        "operands": 2,
+    } | changed
+    results = [jax.ShapeDtypeStruct(fields[name], fields["dtype"]) for name in ("loss", "derivative")]
     attributes = {} if fields["epsilon"] is None else {"epsilon": fields["epsilon"]}
     arrays = [np.ones(3, "f")] * fields["operands"]
     with jax.enable_x64(True), pytest.raises(jax.errors.JaxRuntimeError, match=message):

@@ -243,7 +243,9 @@ def _bind(
     dtype: torch.dtype,
 ) -> core.BoundCall:
     first, second, third = arrays
-    return core.bind(op, *first, *second, *third, bias, *fields[:-1], not fields.last, weights_layout, dtype.itemsize)
+    described = *first, *second, *third, bias
+    stride, dilation, begin, groups, last = fields
+    return core.bind(op, *described, stride, dilation, begin, groups, not last, weights_layout, dtype.itemsize)
 
 
 def _without_plan(
