@@ -45,7 +45,8 @@ CASES = {
 
 def short(arguments: dict[str, Any]) -> str:
     """Arguments as they are written in a call, as Markdown, without kernel size, stride and defaults."""
-    hidden = {"kernel_size", "kernel_shape", "strides", "stride", "groups", "group", "transpose_kernel"}
+    hidden = {"kernel_size", "kernel_shape", "strides", "stride", "groups", "group"}
+    hidden |= {"transpose_kernel", "output_shape"}
     defaults: dict[str, Any] = {"dilation": (1,), "dilations": (1,), "dilation_rate": (1,), "rhs_dilation": (1,),
                                 "output_padding": ((0,), None)}  # fmt: skip
     parts = []
@@ -77,7 +78,7 @@ class Arguments(SphinxDirective):
                 try:
                     cells.append(short(geometry.to(framework, SIZE)))
                 except us.NotExpressible:
-                    cells.append("not in one call")
+                    cells.append("–")
             lines.append("| " + " | ".join(cells) + " |")
         table = self.parse_text_to_nodes("\n".join(lines))
         for node in table:

@@ -1,4 +1,4 @@
-"""Links from docstrings: short names of ours become links, names of parameters stay plain code.
+"""Docstrings on pages: links, signatures and first lines.
 
 A docstring writes `conv_transpose` and `padding` in the same way. A name that is public becomes a link to it. A name
 that begins with "unstride." and does not exist is a warning, and so an error of the build.
@@ -25,6 +25,27 @@ def resolve(app: Sphinx, env: Any, node: Any, contnode: Any) -> nodes.Node | Non
     return make_refnode(app.builder, node["refdoc"], found.docname, found.node_id, contnode, f"unstride.{target}")
 
 
+def shorten(app: Sphinx, what: str, name: str, obj: Any, options: Any, signature: str | None, returned: Any) -> Any:  # noqa: ARG001
+    """``**misnamed`` only collects wrong names, for better errors."""
+    return None if signature is None else (signature.replace(", **misnamed)", ")"), returned)
+
+
+COLON = "\ue000"  # for private use: in no docstring
+
+
+def hide_colon(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:  # noqa: ARG001
+    """Napoleon takes what a property's first line has before a colon for its type. Ours are sentences."""
+    if what in ("property", "attribute", "data") and lines:
+        lines[0] = lines[0].replace(":", COLON)
+
+
+def show_colon(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:  # noqa: ARG001
+    lines[:] = [line.replace(COLON, ":") for line in lines]
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("missing-reference", resolve, priority=900)  # after intersphinx
+    app.connect("autodoc-process-signature", shorten)
+    app.connect("autodoc-process-docstring", hide_colon, priority=100)  # before napoleon
+    app.connect("autodoc-process-docstring", show_colon, priority=900)  # after it
     return {"parallel_read_safe": True, "parallel_write_safe": True}

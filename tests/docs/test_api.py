@@ -29,7 +29,7 @@ def public():
 
 
 def documented():
-    directive = r"^\.\. auto(?:function|class|exception|data):: (\S+)"
+    directive = r"^\.\. (?:auto(?:function|class|exception|data)|data):: (\S+)"
     pages = [
         page.read_text("utf-8").replace("explainer.page", "explainer.web.page") for page in sorted(PAGES.glob("*.rst"))
     ]
