@@ -83,17 +83,17 @@ constant."""
 def _module(name: str) -> ModuleType:
     if name in _modules:
         return _modules[name]
-    # By a statement: the compiler traces one, but no call of importlib.
-    if name == "torch":
+    module: ModuleType
+    if name == "torch":  # by statements: the compiler traces these, but no call of importlib
         from .torch import dispatch as module
     elif name == "torch.call_cache":
-        from .torch import call_cache as module
+        from .torch import call_cache as module  # type: ignore[no-redef]
     elif name == "jax":
-        from .jax import dispatch as module
+        from .jax import dispatch as module  # type: ignore[no-redef]
     elif name == "tensorflow":
-        from .tensorflow import dispatch as module
+        from .tensorflow import dispatch as module  # type: ignore[no-redef]
     else:
-        from . import numpy as module
+        from . import numpy as module  # type: ignore[no-redef]
     _modules[name] = module
     return module
 
