@@ -10,6 +10,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # By itself TensorFlow leaves oneDNN out on some processors, and then refuses to dilate transposed convolutions.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
+# OpenMP's threads (PyTorch's) wait asleep: with more test processes than processors they otherwise wait at one another's cost.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # Each program that XLA compiles runs once or twice here: to optimize it takes longer than it ever saves.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 

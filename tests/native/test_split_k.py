@@ -1,12 +1,13 @@
 """Dots of many products, which are summed slice by slice of the taps: against the reference, and the same bits always."""
 
+import exact as definitions
 import numpy as np
 import pytest
 from cases import assert_within, first, kernel_first
 from switches import instruction_set, threads
 
 import unstride as us
-from unstride import _native, reference
+from unstride import _native
 
 # Way, batch, size of the small grid, small and big channels, geometry. Tap blocks of some taps along x, of rows, of planes; work
 # items that are areas and ones that are tap blocks; groups; cells that several phases compute together; taps that lie beyond the
@@ -25,11 +26,6 @@ CASES = [
 ]
 
 
-def summed(way, arrays, kernel, geometry, bias):
-    each = reference.conv if way == "conv" else reference.scatter
-    return np.stack([each(sample, kernel, geometry, bias) for sample in arrays])
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_tap_blocks_are_the_reference(case):
@@ -39,8 +35,9 @@ def test_tap_blocks_are_the_reference(case):
     given, outputs = ((*big, c_big), c_small) if way == "conv" else ((*size, c_small), c_big)
     v, bias = rng.standard_normal((batch, *given)), rng.standard_normal(outputs)
     kernel = rng.standard_normal((*geometry.kernel_size, c_big // geometry.groups, c_small))
-    exact = np.maximum(summed(way, v, kernel, geometry, bias), 0)
-    magnitudes = summed(way, abs(v), abs(kernel), geometry, abs(bias))
+    defined = definitions.conv if way == "conv" else definitions.scatter
+    exact = np.maximum(defined(v, kernel, geometry, bias), 0)
+    magnitudes = defined(abs(v), abs(kernel), geometry, abs(bias))
     terms = int(np.prod(geometry.kernel_size)) * given[-1] + 1
     operation = getattr(us, way)
     for isa in _native.instruction_sets():

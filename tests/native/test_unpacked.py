@@ -1,12 +1,13 @@
 """Large kernels with few positions, which are read where they lie: against the reference, and in no layout but their own."""
 
+import exact as definitions
 import numpy as np
 import pytest
 from cases import assert_within, first, kernel_first
 from switches import instruction_set, threads
 
 import unstride as us
-from unstride import _native, reference
+from unstride import _native
 
 # Way, batch, size of the small grid, small and big channels, geometry: channels that fill no vector, taps of one position and of none, cells
 # that no tap reaches, crops and additions, positions of several images, one block of columns at once and several.
@@ -43,11 +44,11 @@ def test_kernels_read_in_place_are_the_reference(case):
     v = rng.standard_normal((batch, *given))
     kernel = rng.standard_normal((*geometry.kernel_size, c_big, c_small))
     bias = rng.standard_normal(c_small if way == "conv" else c_big)
-    defined, operation = reference.conv if way == "conv" else reference.scatter, getattr(us, way)
+    defined, operation = definitions.conv if way == "conv" else definitions.scatter, getattr(us, way)
 
-    products = np.stack([defined(sample, kernel, geometry) for sample in v])
+    products = defined(v, kernel, geometry)
     exact = products + bias
-    magnitudes = np.stack([defined(sample, abs(kernel), geometry) for sample in abs(v)]) + abs(bias)
+    magnitudes = defined(abs(v), abs(kernel), geometry, abs(bias))
     terms = int(np.prod(geometry.kernel_size)) * given[-1] + 1
     for isa in _native.instruction_sets():
         for dtype in (np.float32, np.float64):

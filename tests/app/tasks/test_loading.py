@@ -19,6 +19,7 @@ from unstride import __main__ as cli
 from unstride.app import runs, tasks
 from unstride.app.runs.options import Options
 from unstride.app.tasks.autoencoder.keras_program import program
+from unstride.app.tasks.compressor import report
 from unstride.app.training import training
 
 SMALL = {
@@ -50,6 +51,11 @@ def process(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", code, *arguments], capture_output=True, text=True, env=environment, check=False
     )
+
+
+@pytest.fixture(autouse=True)
+def _short_lessons(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "STEPS_OF_A_LESSON", (2, 2))  # test_compressor.py has lessons of their full length
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from PIL import Image
 from unstride import __main__ as cli
 from unstride.app import errors, runs, tasks, weights
 from unstride.app.tasks.base import cosine_decay
+from unstride.app.tasks.compressor import report
 from unstride.models import MODELS
 
 SMALL = {
@@ -23,6 +24,11 @@ SMALL = {
     "upscaler": ["--limit", "6", "--batch-size", "3", "--scale", "3"],
     "segmenter": ["--limit", "6", "--batch-size", "3"],
 }
+
+
+@pytest.fixture(autouse=True)
+def _short_lessons(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "STEPS_OF_A_LESSON", (2, 2))  # test_compressor.py has lessons of their full length
 
 
 def metrics(folder: Path) -> list[list[str]]:
