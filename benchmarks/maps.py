@@ -38,7 +38,8 @@ from peers import Array, Contestant, Problem
 from shapes import SHAPES, Shape
 
 import unstride as us
-from unstride._native import fma_peak, instruction_set
+from unstride._core import core
+from unstride._native import fma_peak
 
 TITLES = {"forward": "forward", "input": "input gradient", "kernel": "kernel gradient"}
 PAUSE = 0.02
@@ -273,7 +274,7 @@ def main() -> int:
     versions = {peer: str(importlib.import_module(peer).__version__) for peer in here}
     machine = {
         "processor": platform.machine(),
-        "instruction set": instruction_set(),
+        "instruction set": core.instruction_set(),
         "cores": peers.cores(),
         # Another process on a core slows down those most that wait for all threads: check it before trusting a table.
         "load before": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
