@@ -17,6 +17,22 @@ os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 from hypothesis import HealthCheck, settings
 
+from unstride._core import why_missing
+
+collect_ignore_glob = ["native/*"] if why_missing else []
+
+
+def pytest_report_header():
+    return f"tests/native and tests marked native are left out: no native core, {why_missing}" if why_missing else None
+
+
+def pytest_collection_modifyitems(items):
+    """Tests marked native are skipped where NumPy computes."""
+    for item in items:
+        if why_missing and item.get_closest_marker("native"):
+            item.add_marker(pytest.mark.skip(reason=f"no native core: {why_missing}"))
+
+
 settings.register_profile(
     "unstride",
     deadline=None,  # the machines are noisy, and no test asserts a time

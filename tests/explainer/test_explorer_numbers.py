@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -312,6 +313,12 @@ def test_every_text_has_the_contrast_that_it_needs(parts):
     )
     assert len(found) > 100
     assert [(name, ratio) for name, least, ratio in found if ratio < least] == []
+
+
+def test_no_text_loses_a_line_that_looks_like_a_comment():
+    for file in Path(bundle.__file__).parent.glob("*.mjs"):
+        for text in re.findall(r"`(?:[^`\\]|\\.)*`", file.read_text(encoding="utf-8"), re.DOTALL):
+            assert not re.search(r"^ *//", text, re.MULTILINE), (file.name, text)
 
 
 def test_the_page_is_small_and_whole(tmp_path):

@@ -1,7 +1,7 @@
 """The explorer's modules, as they are, in one ES module: notebooks take one, and the page must not load anything.
 
 Each file becomes a function that returns what the file exports, so names in different files may be alike. Only its
-import and export statements are rewritten.
+import and export statements are rewritten, and lines that are a comment are left out.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ _IMPORT = re.compile(r'^import \{ ([\w, ]+) \} from "\./(\w+)\.mjs";$', re.MULTI
 _DATA = re.compile(r'^import (\w+) from "\.\./shared/(\w+\.json)" with \{ type: "json" \};$', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:async )?(?:function|class|const) (\w+))", re.MULTILINE)
 _LIST = re.compile(r"^export \{ ([\w, ]+) \};$", re.MULTILINE)
+_COMMENT = re.compile(r"^ *//.*\n", re.MULTILINE)  # no text over several lines, in these files, has such a line
 _LEFT = re.compile(r"^(?:import|export)\b.*", re.MULTILINE)
 
 
@@ -45,7 +46,7 @@ def _literal(name: str) -> str:
 def _inlined(name: str) -> str:
     """One file as a statement of the joined module; the main file keeps its exports."""
     text = _DATA.sub(lambda match: f"const {match[1]} = {_literal(match[2])};", source(f"{name}.mjs"))
-    text = _IMPORT.sub(r"const { \1 } = $\2;", text)
+    text = _COMMENT.sub("", _IMPORT.sub(r"const { \1 } = $\2;", text))
     if name == MAIN:
         return text
     exported = [*_EXPORT.findall(text), *(one for names in _LIST.findall(text) for one in names.split(", "))]
