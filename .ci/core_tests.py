@@ -2,6 +2,7 @@
 
 The mathematics, the maps of NumPy arrays and the explainer's numbers; and, where the native core computes, its own
 tests and those of stacks. With UNSTRIDE_ISA=numpy it does not compute.
+Arguments go to pytest.
 """
 
 import os
@@ -24,7 +25,7 @@ files = [str(file) for pattern in FILES + NATIVE * (why_missing is None) for fil
 options = ["-p", "fewer", "--hypothesis-profile=fewer", "--quiet", "--noconftest", "-p", "no:cacheprovider"]
 with tempfile.TemporaryDirectory() as elsewhere:
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", *options, *files],
+        [sys.executable, "-m", "pytest", *options, *sys.argv[1:], *files],
         cwd=elsewhere, env=os.environ | {"PYTHONPATH": str(TESTS / "native")}, check=False,
     )  # fmt: skip
 sys.exit(done.returncode)
