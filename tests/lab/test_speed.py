@@ -103,7 +103,7 @@ def test_every_peer_computes_the_same():
     orders = [json.dumps({"setting": asdict(layer), "peers": list(benchmark.PEERS), "threads": 1}) for layer in layers]
     code = """
 import sys
-from unstride.lab import benchmark
+from unstride.lab.content import benchmark
 benchmark.ALL_SECONDS = 0.0  # the fewest rounds
 for order in sys.argv[1:]:
     print("a layer", flush=True)

@@ -48,7 +48,7 @@ def test_keras_missing_or_too_old(tmp_path):
 @pytest.mark.parametrize(
     ("framework", "version", "message"),
     [
-        ("torch", "2.5.1+cpu", "unstride needs PyTorch 2.6 or later for its arrays; 2.5.1+cpu is installed"),
+        ("torch", "2.5.1+cpu", "unstride needs PyTorch 2.8 or later for its arrays; 2.5.1+cpu is installed"),
         ("jax", "0.4.33", "unstride needs JAX 0.4.34 or later for its arrays; 0.4.33 is installed"),
         ("tensorflow", "2.13.0-rc1", "unstride needs TensorFlow 2.14 or later for its arrays; 2.13.0-rc1 is installed"),
     ],
@@ -71,4 +71,4 @@ def test_versions_are_read_as_they_are_written():
     assert backends.numbers_of("2.13.0+cpu") == (2, 13, 0)
     assert backends.numbers_of("2.18.dev20240801") == (2, 18)
     assert backends.numbers_of("0.4.34rc1") == (0, 4, 34)
-    assert backends.numbers_of("2.6") >= backends.OLDEST["torch"][1]
+    assert backends.numbers_of("2.8") >= backends.OLDEST["torch"][1]

@@ -262,7 +262,7 @@ def test_the_oldest_version_is_named():
     for use in ("import unstride as us; us.conv(torch.zeros(1, 3, 1), torch.zeros(1, 1, 1))", "import unstride.torch"):
         code = f"import torch; torch.__version__ = '2.5.1+cpu'; {use}"
         run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-        assert "ImportError: unstride needs PyTorch 2.6 or later for its arrays; 2.5.1+cpu is installed" in run.stderr
+        assert "ImportError: unstride needs PyTorch 2.8 or later for its arrays; 2.5.1+cpu is installed" in run.stderr
     code = "import sys; sys.modules['torch'] = None; import unstride.torch"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert 'unstride.torch needs PyTorch 2.6 or later: pip install "unstride[torch]"' in run.stderr
+    assert 'unstride.torch needs PyTorch 2.8 or later: pip install "unstride[torch]"' in run.stderr
