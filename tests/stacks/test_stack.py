@@ -96,6 +96,7 @@ def test_what_was_kept_changes_no_number_and_neither_do_threads():
         stacks.assert_threads_change_nothing(lambda keep=keep: compute(keep))
 
 
+@pytest.mark.native
 def test_groups_are_added_in_their_order():
     stack, lanes = Stack(400, 1, [Stage(False, 1, G(3, padding=1))]), _native.stack_lanes()
     x = np.zeros((40 * lanes, 400, 1), np.float32)
@@ -215,6 +216,7 @@ def test_the_work_is_that_of_its_kernels():
     assert some_stack().multiply_adds() == 4 * 3 * (9 * 2 * 4 + 12 * 4 * 1)
 
 
+@pytest.mark.native
 def test_where_a_stack_is_worthwhile():
     stack = some_stack()
     assert worthwhile(stack, 16)
