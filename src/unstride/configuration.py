@@ -58,7 +58,7 @@ def collected() -> dict[str, Any]:
 def rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
     """A name and a sentence for each of the facts."""
     native = facts["native"]
-    sets = f"{native['instruction_set']}, of {', '.join(native['available'])}"
+    sets = f"{native['instruction_set']} (this machine runs {', '.join(native['available'])})"
     return [
         ("unstride", facts["unstride"]),
         ("Native core", sets if native["missing"] is None else f"none, NumPy computes: {native['missing']}"),
@@ -89,7 +89,7 @@ def _said(facts: dict[str, Any]) -> str:
 
 def _threads_reason() -> str:
     if why_missing is not None:
-        return "but NumPy's matrix products run on the threads of its BLAS"
+        return "for the native core; NumPy's matrix products run on the threads of its BLAS"
     if os.environ.get(VARIABLE):
         return setting_problem() or f"as {VARIABLE} says"
     return "one for each processor that this process may use"
