@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 DOCS = Path(__file__).parents[2] / "docs"
-SHOWN = {"accelerate.md", "explanations.md"}  # written for the reader's own model, and to write files
+SHOWN = {"explanations.md"}  # its programs write files
 PAGES = [
     path
     for path in sorted([*DOCS.glob("*.md"), *DOCS.glob("recipes/*.md")])
