@@ -1,8 +1,11 @@
 """NumPy in place of the native core: the definitions' numbers over the parameter space, in blocks and by taps too."""
 
+import ast
+import inspect
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -161,6 +164,22 @@ def test_every_activation_and_the_loss():
     portable.stack_crossentropy(stack.code, x, weights, target, 1e-3, y, loss, gradients)
     for got, wanted in zip((y, loss, *gradients), (*expected[:2], *expected[2]), strict=True):
         np.testing.assert_allclose(got, wanted, rtol=2e-5, atol=2e-5)
+
+
+def test_it_has_the_functions_of_the_native_core():
+    """The same names of arguments, so that callers need not know which of the two they have."""
+    declared = ast.parse(Path(us.__file__).with_name("_native.pyi").read_text(encoding="utf-8"))
+    functions = {one.name: [a.arg for a in one.args.args] for one in declared.body if isinstance(one, ast.FunctionDef)}
+    for name in portable.__all__:
+        if name in functions:
+            assert list(inspect.signature(getattr(portable, name)).parameters) == functions[name], name
+    assert {"compute", "gradient", "describe", "stack_forward", "stack_backward"} <= {*functions} & {*portable.__all__}
+
+
+@pytest.mark.native
+def test_its_limits_are_the_native_cores():
+    native = pytest.importorskip("unstride._native")
+    assert (portable.max_phases, portable.max_threads) == (native.max_phases, native.max_threads)
 
 
 WITHOUT = """

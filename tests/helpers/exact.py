@@ -63,6 +63,6 @@ def _taps(geometry: us.Geometry, size: list[int]) -> Iterator[tuple[tuple[int, .
 
 
 def _extended(u: np.ndarray, geometry: us.Geometry, size: list[int]) -> np.ndarray:
-    """The full grid of small grids of `size`, of which `u` is what the crop leaves."""
+    """`u`, put back with zeros into the full grid that the crop takes it from; `size` is the small grid's."""
     rows = zip(u.shape[1:-1], geometry.full_size(size), geometry.crops, strict=True)
     return crop(u, [(0, 0), *((-b, n + b - full) for n, full, (b, _) in rows)])

@@ -28,7 +28,10 @@ def _why_absent() -> str:
     )
     if others:
         return f"it was built for another Python or system ({', '.join(others)}); install unstride again with this one"
-    return "this installation was built without it, as no C++17 compiler was found; install one and unstride again"
+    return (
+        "this installation was built without it: there was no C++17 compiler, or it failed. Install one, and "
+        "unstride again with UNSTRIDE_REQUIRE_NATIVE=1, which shows what fails"
+    )
 
 
 if not TYPE_CHECKING:

@@ -159,8 +159,8 @@ def _strided(geometry: Geometry, axis: int, small: int) -> Axis:
 
 
 def _padded(grid: Array, axes: Sequence[Sequence[Axis]], cells: int) -> tuple[Array, list[int]] | None:
-    """The grid with zeros, so that all reads fall into it, and the cell that each axis begins with. None if that is
-    too large for grids of so many cells."""
+    """The grid with zeros, so that all reads fall into it, and the cell that each axis begins with. None if it would be
+    much larger than both grids, which have `cells` numbers, together."""
     if not all(axes):
         return grid, [0] * len(axes)  # no cell meets a tap
     reads = [(min(a.begin for a in axis), max(a.last() for a in axis) + 1) for axis in axes]

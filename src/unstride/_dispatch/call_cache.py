@@ -49,9 +49,10 @@ def bare(op: str, y: Any) -> Any:
 
 def remember(op: str, call: native.Call | native.GradientCall, arrays: Arrays, fields: tuple[Any, ...]) -> None:
     """Add a call on NumPy arrays to the cache. `fields` are those of `Fields`, as a plain tuple."""
-    first, second, _ = arrays
+    first, second, bias = arrays
     key = core.key(op, *arrays, fields)
-    if key is None or 0 in first.shape or 0 in second.shape:
+    # Bare grids with a bias, which is a number then, are not looked up.
+    if key is None or 0 in first.shape or 0 in second.shape or (fields[-2] is None and bias is not None):
         return
     known = native.known(op, call, first.itemsize)
     if known is None:

@@ -1,7 +1,7 @@
 """How wide text may get. The reader's fonts are not known, so widths here are those of the widest usual ones.
 
 Whatever is laid out by them fits in Arial, Helvetica, Liberation Sans, Segoe UI, Roboto and DejaVu Sans, and in the
-font that Pillow brings, two of which the tests measure.
+font that Pillow brings. The tests measure two of these fonts.
 """
 
 from __future__ import annotations
